@@ -1,0 +1,1 @@
+//! Configuration, journal, state, decisions and the server loop of ao.

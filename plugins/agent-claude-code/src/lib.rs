@@ -1,0 +1,1 @@
+//! Drives Claude Code through its hooks, transcript and screen.

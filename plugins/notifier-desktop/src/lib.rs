@@ -1,0 +1,1 @@
+//! Shows notifications on the desktop over D-Bus.

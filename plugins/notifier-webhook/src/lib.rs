@@ -1,0 +1,1 @@
+//! Posts signed notifications to an HTTP address.

@@ -1,0 +1,1 @@
+//! Runs agents in panes of ao's own tmux server.

@@ -1,0 +1,1 @@
+//! Opens the terminal that fits the desktop at hand.

@@ -1,0 +1,1 @@
+//! Opens a session by attaching to its tmux pane.

@@ -1,0 +1,1 @@
+//! Reads issues from Markdown files in a folder.

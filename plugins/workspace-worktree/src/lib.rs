@@ -1,0 +1,1 @@
+//! Gives each session its own git worktree.

@@ -1,0 +1,1 @@
+//! The /api router of ao over the server's handle.
