@@ -435,7 +435,7 @@ mod tests {
         ] {
             assert_eq!(slug(from, 40), to);
         }
-        assert_eq!(slug(&"ab ".repeat(100), 40).len(), 40 - 1);
+        assert!(slug(&"ab ".repeat(100), 40).len() <= 40);
     }
 
     #[test]
