@@ -1,1 +1,3 @@
 //! Configuration, journal, state, decisions and the server loop of ao.
+
+pub mod config;

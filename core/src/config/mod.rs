@@ -1,0 +1,5 @@
+//! The configuration: files in, one [`policy::Policy`] out.
+
+pub mod policy;
+mod prefix;
+pub mod trigger;
