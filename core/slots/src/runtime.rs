@@ -24,7 +24,8 @@ pub struct CreateRuntime {
     pub cwd: PathBuf,
     /// Harmless variables that the runtime itself needs to hand on (`TERM` …); never a secret.
     pub env: BTreeMap<String, String>,
-    /// What the agent reads on its standard input, for runtimes without a screen.
+    /// What the agent reads first on its standard input, for runtimes without a screen. With some text, even
+    /// an empty one, the input stays open for more; none means that it is at its end from the start.
     pub stdin: Option<String>,
 }
 
@@ -126,6 +127,21 @@ pub struct AttachInfo {
     pub argv: Option<Vec<String>>,
     /// A name for a window title.
     pub title: String,
+}
+
+impl AttachInfo {
+    /// The command as a line that a human can paste into a shell.
+    pub fn command_line(&self) -> Option<String> {
+        let quote = |word: &String| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./%@:,+".contains(c);
+            if !word.is_empty() && word.chars().all(plain) {
+                word.clone()
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+        };
+        Some(self.argv.as_ref()?.iter().map(quote).collect::<Vec<_>>().join(" "))
+    }
 }
 
 /// What a process costs.
@@ -261,4 +277,20 @@ pub trait Runtime: fmt::Debug + Send + Sync {
 
     /// How `ao hook` gets home.
     fn reach(&self) -> Reach;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s14_an_attach_command_is_quoted_for_the_shell_it_is_pasted_into() {
+        let argv = ["tmux", "-S", "/tmp/it's $(here)/s", "attach", "=app-3~1", "~", ""];
+        let attach =
+            AttachInfo { argv: Some(argv.map(str::to_owned).into()), title: String::new() };
+        assert_eq!(
+            attach.command_line().unwrap(),
+            r"tmux -S '/tmp/it'\''s $(here)/s' attach '=app-3~1' '~' ''"
+        );
+    }
 }
