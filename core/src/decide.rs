@@ -1,0 +1,268 @@
+//! What follows from what came in: pure, total, explained.
+//!
+//! [`decide`] turns an input into observations, or refuses it. [`conclude`] looks at one focus and says what
+//! should be true by the rules and is not yet: a status that changed, an incident to open, an effect to
+//! perform. [`step`] does both until nothing more follows. Since rules compare what is with what should be,
+//! asking twice changes nothing, and a restart needs no memory of what was decided but not written.
+
+mod deliver;
+mod human;
+mod incident;
+mod input;
+mod lifecycle;
+mod lost;
+mod observe;
+pub(crate) mod schedule;
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use ao_slots::{IncidentId, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId};
+
+pub use input::{Answered, Input, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
+
+use crate::{
+    event::{Effect, EffectIntended, Event, Kind, Subject},
+    state::{Focus, Lane, Now, State},
+};
+
+/// An event that has no place yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// The session it concerns.
+    pub session: Option<SessionId>,
+    /// The project it concerns.
+    pub project: Option<ProjectId>,
+    /// Direct causes.
+    pub because: Vec<Seq>,
+    /// The rule that concluded it.
+    pub rule: Option<&'static str>,
+    /// What it says.
+    pub kind: Kind,
+}
+
+/// Collects what is concluded from one state, and gives out numbers that are not given yet.
+pub(crate) struct Decider<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) now: Now,
+    drafts: Vec<Draft>,
+    incidents: u64,
+    notifications: u64,
+    requests: u64,
+    messages: u64,
+}
+
+impl<'a> Decider<'a> {
+    fn new(state: &'a State, now: Now) -> Self {
+        Self { state, now, drafts: vec![], incidents: 0, notifications: 0, requests: 0, messages: 0 }
+    }
+
+    fn push(&mut self, kind: impl Into<Kind>) -> &mut Draft {
+        self.drafts.push(Draft { session: None, project: None, because: vec![], rule: None, kind: kind.into() });
+        let last = self.drafts.len() - 1;
+        &mut self.drafts[last]
+    }
+
+    /// Something about a session.
+    fn about(&mut self, id: &SessionId, kind: impl Into<Kind>) -> &mut Draft {
+        let project = self.state.sessions.get(id).map(|session| session.project.clone());
+        let draft = self.push(kind);
+        draft.session = Some(id.clone());
+        draft.project = project;
+        draft
+    }
+
+    /// An effect on a session's lane.
+    fn intend(&mut self, id: &SessionId, effect: Effect, rule: &'static str, because: &[Seq]) {
+        self.about(id, EffectIntended { effect }).rule(rule).because(because);
+    }
+
+    fn next_incident(&mut self) -> IncidentId {
+        self.incidents += 1;
+        IncidentId(self.state.given.incident + self.incidents)
+    }
+
+    fn next_notification(&mut self) -> NotificationId {
+        self.notifications += 1;
+        NotificationId(self.state.given.notification + self.notifications)
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.state.given.request + self.requests)
+    }
+
+    fn next_message(&mut self) -> MessageId {
+        self.messages += 1;
+        MessageId(self.state.given.message + self.messages)
+    }
+
+    /// Limits may be judged: everything was looked at since the last start, sleep or clock step.
+    fn judges(&self) -> bool {
+        self.state.unswept_since.is_none()
+    }
+}
+
+impl Draft {
+    fn rule(&mut self, rule: &'static str) -> &mut Self {
+        self.rule = Some(rule);
+        self
+    }
+
+    fn because(&mut self, because: &[Seq]) -> &mut Self {
+        self.because = because.to_vec();
+        self
+    }
+
+    /// What the rules have to look at again once this is applied.
+    fn touches(&self, state: &State) -> Vec<Focus> {
+        let mut foci = vec![];
+        if let Some(id) = &self.session {
+            foci.push(Focus::Session(id.clone()));
+            if let Some(session) = state.sessions.get(id) {
+                foci.push(Focus::Runtime(session.runtime.clone()));
+            }
+        }
+        let subject = |subject: &Subject| match subject {
+            Subject::Session(id) => Some(Focus::Session(id.clone())),
+            Subject::Runtime(name) => Some(Focus::Runtime(name.clone())),
+            Subject::Channel(name) => Some(Focus::Channel(name.clone())),
+            Subject::Server => Some(Focus::Server),
+            Subject::Project(_) => None,
+        };
+        let incident = |id: &IncidentId| {
+            let about = state.incidents.get(id).and_then(|incident| subject(&incident.subject));
+            [Some(Focus::Incident(*id)), about]
+        };
+        let notification = |id: &NotificationId| {
+            state.notifications.get(id).into_iter().flat_map(|n| n.deliveries.keys().cloned().map(Focus::Channel))
+        };
+        match &self.kind {
+            Kind::ServerStarted(_)
+            | Kind::SweepCompleted(_)
+            | Kind::ClockJumped(_)
+            | Kind::ConfigApplied(_)
+            | Kind::JournalGap(_) => foci.extend(state.all_foci()),
+            Kind::IncidentOpened(e) => {
+                foci.push(Focus::Incident(e.incident));
+                foci.extend(subject(&e.subject));
+            }
+            Kind::IncidentChanged(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
+            Kind::IncidentCleared(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
+            Kind::IncidentReopened(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
+            Kind::IncidentResolved(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
+            Kind::IncidentAcknowledged(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
+            Kind::IncidentSnoozed(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
+            Kind::NotificationOpened(e) => foci.extend(e.channels.iter().cloned().map(Focus::Channel)),
+            Kind::NotificationChanged(e) => foci.extend(notification(&e.notification)),
+            Kind::DeliveryDropped(e) => {
+                foci.push(Focus::Channel(e.channel.clone()));
+                foci.push(Focus::Server);
+            }
+            Kind::EffectIntended(EffectIntended {
+                effect:
+                    Effect::SendNotification { channel, .. }
+                    | Effect::UpdateNotification { channel, .. }
+                    | Effect::ResolveNotification { channel, .. },
+            }) => foci.push(Focus::Channel(channel.clone())),
+            Kind::DiskObserved(_)
+            | Kind::FileTampered(_)
+            | Kind::ConfigRefused(_)
+            | Kind::ConfigAccepted(_)
+            | Kind::InputQuarantined(_) => foci.push(Focus::Server),
+            _ => {}
+        }
+        foci
+    }
+}
+
+/// Turns an input into observations, or refuses it with the reason and the remedy.
+pub fn decide(state: &State, input: &Input, now: Now) -> Result<(Vec<Draft>, Answered), Refusal> {
+    let mut decider = Decider::new(state, now);
+    let answered = decider.observe(input)?;
+    Ok((decider.drafts, answered))
+}
+
+/// Says what should follow at `focus` by the rules and does not stand yet.
+pub fn conclude(state: &State, focus: &Focus, now: Now) -> Vec<Draft> {
+    let mut decider = Decider::new(state, now);
+    match focus {
+        Focus::Session(id) => decider.session(id),
+        Focus::Incident(id) => decider.incident(*id),
+        Focus::Channel(name) => decider.channel(name),
+        Focus::Runtime(name) => decider.runtime_lost(name),
+        Focus::Server => decider.server(),
+    }
+    decider.drafts
+}
+
+/// Rounds of conclusions after one input. Each rule is quiet once its conclusion stands, so a chain is short;
+/// the bound keeps a wrong rule from hanging the loop.
+const MOST_ROUNDS: usize = 4_096;
+
+/// Applies an input and everything that follows from it. The events are numbered on from `state.last_seq`.
+pub fn step(state: &mut State, input: &Input, now: Now) -> Result<(Vec<Event>, Answered), Refusal> {
+    let (drafts, answered) = decide(state, input, now)?;
+    let mut events = vec![];
+    let mut foci: BTreeSet<Focus> = match input {
+        Input::Tick => state.due(now).into_iter().collect(),
+        _ => BTreeSet::new(),
+    };
+    let cause = add(state, drafts, now, &mut events, &mut foci);
+    for _ in 0..MOST_ROUNDS {
+        let Some(focus) = foci.pop_first() else { break };
+        let drafts = conclude(state, &focus, now);
+        if !drafts.is_empty() {
+            // What an input led to rests on it, where the rule names nothing nearer.
+            let drafts = drafts.into_iter().map(|mut draft| {
+                if draft.because.is_empty() {
+                    draft.because.extend(cause);
+                }
+                draft
+            });
+            add(state, drafts.collect(), now, &mut events, &mut foci);
+        }
+    }
+    Ok((events, answered))
+}
+
+/// Numbers and applies drafts; returns the place of the first.
+fn add(
+    state: &mut State,
+    drafts: Vec<Draft>,
+    now: Now,
+    events: &mut Vec<Event>,
+    foci: &mut BTreeSet<Focus>,
+) -> Option<Seq> {
+    let mut first = None;
+    for draft in drafts {
+        let seq = Seq(state.last_seq.0 + 1);
+        first.get_or_insert(seq);
+        let mut because = draft.because.clone();
+        because.retain(|cause| *cause < seq && cause.0 > 0);
+        because.truncate(16);
+        let event = Event {
+            seq,
+            at: now.wall,
+            awake: now.awake.max(state.awake),
+            session: draft.session.clone(),
+            project: draft.project.clone(),
+            because,
+            rule: draft.rule.map(Cow::Borrowed),
+            kind: draft.kind.clone(),
+        };
+        let lane = match &event.kind {
+            Kind::EffectSucceeded(e) => state.intents.get(&e.intent).map(|intent| intent.lane.clone()),
+            Kind::EffectFailed(e) => state.intents.get(&e.intent).map(|intent| intent.lane.clone()),
+            Kind::EffectDoubted(e) => state.intents.get(&e.intent).map(|intent| intent.lane.clone()),
+            _ => None,
+        };
+        state.apply(&event);
+        foci.extend(draft.touches(state));
+        foci.extend(lane.map(|lane| match lane {
+            Lane::Session(id) => Focus::Session(id),
+            Lane::Channel(name) => Focus::Channel(name),
+        }));
+        events.push(event);
+    }
+    first
+}

@@ -1,0 +1,160 @@
+//! Who is told, and the order in which a channel's messages go out.
+
+use ao_slots::{
+    ChannelName, ErrorKind, ProjectId,
+    fact::Priority,
+    notifier::ChannelKind,
+};
+use jiff::SignedDuration;
+
+use super::Decider;
+use crate::{
+    config::trigger::Trigger,
+    event::{DeliveryDropped, Effect, EffectIntended, NotificationOpened, RoundCompleted},
+    state::{ChannelState, Delivery, Notification, Progress, Round},
+    words,
+};
+
+/// A message that could not be sent for that long is given up.
+const TTL: SignedDuration = SignedDuration::from_hours(24);
+
+impl Decider<'_> {
+    /// The channels for a class: those that the configuration names, else by the kind of channel; a class
+    /// that would reach nobody goes to the fallback.
+    pub(super) fn route(&self, project: Option<&ProjectId>, priority: Priority, trigger: Trigger) -> Vec<ChannelName> {
+        let rules = self.state.policy.rules(project);
+        // A summary goes at once to the channels of action, quietly.
+        let class = if trigger == Trigger::AllComplete { Priority::Action } else { priority };
+        let known = |name: &&ChannelName| self.state.channels.get(*name).is_some_and(|c| c.capabilities.is_some());
+        if let Some(named) = rules.named(class) {
+            return named.iter().filter(known).cloned().collect();
+        }
+        let kind = |name: &ChannelName| {
+            self.state.channels.get(name).and_then(|c| c.capabilities.as_ref()).map(|can| can.kind)
+        };
+        let wanted = |kind: ChannelKind| match (class, kind) {
+            (_, ChannelKind::Webhook) => true,
+            (Priority::Urgent, ChannelKind::Desktop | ChannelKind::Chat | ChannelKind::Phone) => true,
+            (Priority::Action, ChannelKind::Desktop | ChannelKind::Chat) => true,
+            (Priority::Warning, ChannelKind::Chat) => true,
+            _ => false,
+        };
+        let mut channels: Vec<ChannelName> =
+            rules.channels.iter().filter(|name| kind(name).is_some_and(wanted)).cloned().collect();
+        let reaches_a_human = channels.iter().any(|name| kind(name) != Some(ChannelKind::Webhook));
+        if !reaches_a_human {
+            let more = rules.fallback.iter().filter(known).filter(|name| !channels.contains(name)).cloned();
+            let more: Vec<_> = more.collect();
+            channels.extend(more);
+        }
+        channels
+    }
+
+    /// The next message that a channel has to carry: one at a time, the most urgent first.
+    pub(super) fn channel(&mut self, name: &ChannelName) {
+        let Some(channel) = self.state.channels.get(name) else { return };
+        if channel.intent.is_some() || channel.not_before.is_some_and(|until| until > self.now.wall) {
+            return;
+        }
+        let mut waiting: Vec<&Notification> =
+            channel.waiting.iter().filter_map(|id| self.state.notifications.get(id)).collect();
+        waiting.sort_by_key(|n| (std::cmp::Reverse(n.priority), n.id));
+        for notification in waiting {
+            let Some(delivery) = notification.deliveries.get(name) else { continue };
+            if delivery.not_before.is_some_and(|until| until > self.now.wall) {
+                continue;
+            }
+            match self.next_step(name, channel, notification, delivery) {
+                Next::Act(effect) => {
+                    let because = [notification.revised.seq];
+                    let draft = self.push(EffectIntended { effect }).rule("outbox").because(&because);
+                    draft.project.clone_from(&notification.project);
+                    return;
+                }
+                Next::Drop(reason) => {
+                    let because = [notification.opened.seq];
+                    let event = DeliveryDropped {
+                        notification: notification.id,
+                        channel: name.clone(),
+                        reason: reason.to_owned(),
+                    };
+                    self.push(event).rule("outbox").because(&because);
+                    return;
+                }
+                Next::Nothing => {}
+            }
+        }
+    }
+
+    fn next_step(
+        &self,
+        name: &ChannelName,
+        channel: &ChannelState,
+        notification: &Notification,
+        delivery: &Delivery,
+    ) -> Next {
+        let (id, revision) = (notification.id, notification.revision);
+        let age = self.now.wall.duration_since(notification.opened.at);
+        let never = delivery.error.as_ref().is_some_and(|error| {
+            matches!(error.kind, ErrorKind::Permanent | ErrorKind::Unsupported | ErrorKind::NotFound | ErrorKind::Refused)
+        });
+        match delivery.progress {
+            Progress::Dropped => Next::Nothing,
+            Progress::Queued | Progress::Again if notification.settled => Next::Drop("it was settled before it was sent"),
+            Progress::Queued | Progress::Again if never => Next::Drop("the channel refused it"),
+            Progress::Queued | Progress::Again if age > TTL => Next::Drop("it could not be sent for 24 h"),
+            Progress::Again if notification.priority < Priority::Action => {
+                Next::Drop("whether it was sent is unknown, and it is not urgent")
+            }
+            Progress::Queued | Progress::Again => Next::Act(Effect::SendNotification {
+                notification: id,
+                channel: name.clone(),
+                revision,
+                again: delivery.progress == Progress::Again,
+            }),
+            Progress::Sent => {
+                let edits = channel.capabilities.as_ref().is_some_and(|can| can.edits);
+                if !edits || delivery.handle.is_none() || never || delivery.tries > 8 {
+                    return Next::Drop("it cannot be changed on this channel");
+                }
+                let channel = name.clone();
+                Next::Act(if notification.settled {
+                    Effect::ResolveNotification { notification: id, channel, revision }
+                } else {
+                    Effect::UpdateNotification { notification: id, channel, revision }
+                })
+            }
+        }
+    }
+
+    pub(super) fn complete_round(&mut self, project: &ProjectId, round: &Round) {
+        let sessions: Vec<_> = round.sessions.iter().cloned().collect();
+        let because: Vec<_> = sessions
+            .iter()
+            .filter_map(|id| self.state.sessions.get(id))
+            .map(|session| session.status_since.seq)
+            .take(16)
+            .collect();
+        let (title, summary) = words::all_complete(self.state, &sessions);
+        let channels = self.route(Some(project), Priority::Info, Trigger::AllComplete);
+        let notification = self.next_notification();
+        let draft = self.push(RoundCompleted { sessions }).rule("round-over").because(&because);
+        draft.project = Some(project.clone());
+        let event = NotificationOpened {
+            notification,
+            incident: None,
+            covers: vec![],
+            channels,
+            title,
+            summary: Some(summary),
+        };
+        let draft = self.push(event).rule("all-complete").because(&because);
+        draft.project = Some(project.clone());
+    }
+}
+
+enum Next {
+    Act(Effect),
+    Drop(&'static str),
+    Nothing,
+}

@@ -1,0 +1,434 @@
+//! What can come in, and what a caller hears.
+
+use std::collections::BTreeMap;
+
+use ao_slots::{
+    ChannelName, IncidentId, InstanceId, Launch, MessageId, ProjectId, RequestId, Seq, SessionId,
+    agent::{Ask, Decision, Usage},
+    fact::{Activity, AgentErrorKind, PrFacts, RuntimeState, Source, WorkFacts},
+    notifier::NotifierCapabilities,
+    process::ProcessId,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    blob::BlobRef,
+    config::policy::Policy,
+    event::{Actor, Failure, Outcome, Text},
+};
+
+/// One thing that came in. Serialisable, so that one that breaks a rule can be put aside and looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "input", rename_all = "kebab-case")]
+pub enum Input {
+    /// Time passed: look at what is due.
+    Tick,
+    /// The server serves.
+    Started {
+        /// The data directory's identity.
+        instance: InstanceId,
+        /// The kernel's boot id.
+        boot: String,
+        /// The monotonic clock in milliseconds.
+        monotonic_ms: u64,
+        /// The program's version.
+        version: String,
+        /// Its process.
+        pid: i32,
+    },
+    /// The server is about to end.
+    Stopping {
+        /// Why.
+        reason: String,
+    },
+    /// The clocks disagree.
+    ClockJumped {
+        /// Wall time beyond awake time, in milliseconds.
+        ahead_ms: i64,
+    },
+    /// A configuration is to rule.
+    Config {
+        /// Its hash.
+        hash: String,
+        /// What it says.
+        policy: Box<Policy>,
+        /// What each channel can do.
+        channels: BTreeMap<ChannelName, NotifierCapabilities>,
+    },
+    /// A changed configuration cannot be used.
+    ConfigRefused {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: Text,
+    },
+    /// It can be used again.
+    ConfigAccepted {
+        /// Which file.
+        file: String,
+    },
+    /// Free space was measured.
+    Disk {
+        /// Bytes.
+        free: u64,
+        /// Appends fail.
+        failing: bool,
+    },
+    /// A file of ours was changed by another and restored.
+    Tampered {
+        /// Which.
+        path: String,
+        /// Where the changed copy is.
+        kept: Option<String>,
+    },
+    /// A stretch of the journal cannot be read.
+    Gap {
+        /// First missing place.
+        from: u64,
+        /// Last missing place.
+        to: u64,
+    },
+    /// An earlier input was put aside.
+    Quarantined {
+        /// Where.
+        file: String,
+        /// Why.
+        message: Text,
+    },
+    /// Everything was looked at once.
+    Swept {
+        /// How many sessions.
+        sessions: u32,
+    },
+    /// The runtime's answer about sessions.
+    Runtime {
+        /// One entry a session.
+        seen: Vec<RuntimeSeen>,
+    },
+    /// What lies in a workspace.
+    Work {
+        /// Whose.
+        session: SessionId,
+        /// What.
+        work: WorkFacts,
+    },
+    /// What the scm says.
+    Pr {
+        /// Whose.
+        session: SessionId,
+        /// What.
+        pr: PrFacts,
+    },
+    /// Whether the issue is closed.
+    Issue {
+        /// Whose.
+        session: SessionId,
+        /// Closed.
+        completed: bool,
+    },
+    /// What an agent tells.
+    Signals {
+        /// Which session.
+        session: SessionId,
+        /// Which start of it; of another than the present one it is dropped.
+        launch: Launch,
+        /// Through what.
+        source: Source,
+        /// What, in order.
+        told: Vec<Told>,
+    },
+    /// What became of an effect.
+    Effect {
+        /// The intent.
+        intent: Seq,
+        /// What it brought; `Err(kind: InDoubt)` when nobody knows.
+        result: Result<Outcome, Failure>,
+    },
+    /// A human wants a session.
+    Spawn(Box<Spawn>),
+    /// A human decides a request of a session.
+    Decide {
+        /// Which session.
+        session: SessionId,
+        /// Which request; none = the one that is open.
+        request: Option<RequestId>,
+        /// How.
+        decision: Decision,
+        /// The whole answer, where `decision` holds only its beginning.
+        full: Option<BlobRef>,
+        /// Who.
+        by: Actor,
+    },
+    /// A human sends text to an agent.
+    Send {
+        /// Which session.
+        session: SessionId,
+        /// What.
+        text: Text,
+        /// Its digest.
+        digest: String,
+        /// Who.
+        by: Actor,
+    },
+    /// A human wants a session killed.
+    Kill {
+        /// Which.
+        session: SessionId,
+        /// Remove the workspace even with unsaved work.
+        force: bool,
+        /// Who.
+        by: Actor,
+    },
+    /// A human says that a session is done.
+    Done {
+        /// Which.
+        session: SessionId,
+        /// Who.
+        by: Actor,
+    },
+    /// A human wants an ended session back.
+    Restore {
+        /// Which.
+        session: SessionId,
+        /// With the first prompt, in a new conversation.
+        fresh: bool,
+        /// Who.
+        by: Actor,
+    },
+    /// A human wants the workspace of a session that is over removed.
+    Cleanup {
+        /// Which.
+        session: SessionId,
+        /// Even with unsaved work.
+        force: bool,
+        /// Who.
+        by: Actor,
+    },
+    /// A human takes an incident.
+    Acknowledge {
+        /// Which.
+        incident: IncidentId,
+        /// Who.
+        by: Actor,
+    },
+    /// A human wants to hear of it later.
+    Snooze {
+        /// Which.
+        incident: IncidentId,
+        /// Until.
+        until: Timestamp,
+        /// Who.
+        by: Actor,
+    },
+}
+
+/// A session to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spawn {
+    /// In which project.
+    pub project: ProjectId,
+    /// On which issue; none = on a prompt.
+    pub issue: Option<String>,
+    /// What it is about.
+    pub title: Text,
+    /// What the agent is told; empty for an issue.
+    pub prompt: Text,
+    /// The prompt's digest.
+    pub digest: String,
+    /// Names of the variables that the client hands over.
+    pub env_names: Vec<String>,
+    /// Another agent than the project's.
+    pub agent: Option<String>,
+    /// A branch that already holds the work.
+    pub branch: Option<String>,
+    /// Also when a session works on that issue.
+    pub force: bool,
+    /// Who.
+    pub by: Actor,
+}
+
+/// What a runtime says of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeSeen {
+    /// Which.
+    pub session: SessionId,
+    /// Which start.
+    pub launch: Launch,
+    /// What.
+    pub state: RuntimeState,
+    /// Its process.
+    pub process: Option<ProcessId>,
+    /// Last lines of its screen.
+    pub tail: Option<Text>,
+    /// Its runtime's own server is another than it was made in, or gone.
+    pub server_lost: bool,
+}
+
+/// What an agent tells, as the rules read it: a signal with its texts cut and put away.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "told", rename_all = "kebab-case")]
+pub enum Told {
+    /// It runs and can be talked to.
+    Started {
+        /// The conversation.
+        native_id: Option<String>,
+        /// The transcript.
+        transcript: Option<String>,
+        /// The agent's version.
+        version: Option<String>,
+    },
+    /// A turn began.
+    TurnStarted {
+        /// Which.
+        turn: Option<String>,
+        /// Digest of what it began with.
+        digest: Option<String>,
+    },
+    /// Somebody's text stands in the transcript.
+    TextSeen {
+        /// Its digest.
+        digest: String,
+    },
+    /// A tool begins.
+    ToolStarted {
+        /// Which.
+        tool: String,
+        /// Its command.
+        command: Option<Text>,
+    },
+    /// A tool ended.
+    ToolEnded {
+        /// The key of the request that it could have been.
+        request: Option<String>,
+    },
+    /// It waits for a human.
+    Asked {
+        /// The agent's own key.
+        key: String,
+        /// The turn.
+        turn: Option<String>,
+        /// The tool.
+        tool: String,
+        /// What, texts cut.
+        ask: Ask,
+        /// The whole text, where it was cut.
+        full: Option<BlobRef>,
+        /// A waiting hook can carry the decision.
+        answerable: bool,
+    },
+    /// It waits no more.
+    RequestEnded {
+        /// The agent's own key.
+        key: String,
+    },
+    /// The turn ended.
+    TurnEnded {
+        /// Which.
+        turn: Option<String>,
+        /// Last words.
+        last_words: Option<Text>,
+        /// Work goes on in the background.
+        background: bool,
+    },
+    /// The provider refuses for now.
+    RateLimited {
+        /// Until.
+        until: Option<Timestamp>,
+    },
+    /// It cannot go on.
+    Failed {
+        /// What kind.
+        kind: AgentErrorKind,
+        /// Its words.
+        text: Text,
+    },
+    /// A set-up dialog is open.
+    Setup {
+        /// Its words.
+        text: Text,
+    },
+    /// It said good-bye.
+    Exited,
+    /// Something moves.
+    Alive,
+    /// It should signal and does not.
+    NoSignal,
+    /// The screen looks like a question.
+    Suspected {
+        /// The line.
+        text: Text,
+    },
+    /// It claims to have completed.
+    Completed {
+        /// Its words.
+        text: Option<Text>,
+    },
+    /// What its transcript or status file says.
+    Observed {
+        /// What.
+        activity: Activity,
+    },
+    /// Figures.
+    Usage {
+        /// Which.
+        usage: Usage,
+    },
+}
+
+/// What a caller hears when its input was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    /// The session that was made or meant.
+    pub session: Option<SessionId>,
+    /// The message that was queued.
+    pub message: Option<MessageId>,
+    /// The request that was opened or decided.
+    pub request: Option<RequestId>,
+    /// Something a human should know, e.g. that the message waits.
+    pub note: Option<String>,
+}
+
+/// Why an input was not taken. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// What kind of refusal; decides the exit code and the HTTP status.
+    pub kind: RefusalKind,
+    /// What was refused and why: a sentence without full stop.
+    pub message: String,
+    /// What to do instead: a command that works if pasted.
+    pub remedy: Option<String>,
+}
+
+/// Kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// No such project, session, incident or request.
+    NotFound,
+    /// It would lose work or contradict a newer state.
+    Conflict,
+    /// It makes no sense.
+    Invalid,
+    /// Not by this caller.
+    Forbidden,
+    /// The journal cannot take it now; repeat it.
+    Unavailable,
+}
+
+impl Refusal {
+    /// A refusal without remedy.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), remedy: None }
+    }
+
+    /// The same with a remedy.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}

@@ -1,0 +1,398 @@
+//! What came in, as observations: only what is news.
+
+use ao_slots::{
+    ErrorKind,
+    fact::{Activity, RuntimeState, Source},
+};
+
+use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told};
+use crate::{
+    event::{
+        ActivityObserved, AgentStarted, ClockJumped, CompletionClaimed, ConfigAccepted, ConfigApplied, ConfigRefused,
+        DiskObserved, EffectDoubted, EffectFailed, EffectSucceeded, FileTampered, InputQuarantined, IssueObserved,
+        JournalGap, MessageConfirmed, PrObserved, ProgressObserved, QuestionSuspected, RequestEnded, RequestOpened,
+        RuntimeObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded, ToolStarted, TurnEnded, TurnStarted,
+        UsageObserved, WorkObserved,
+    },
+    state::{Fate, Session},
+};
+
+/// Movement is journalled at most that often a session, in milliseconds: enough for limits of minutes.
+const PROGRESS_EVERY_MS: u64 = 60_000;
+
+impl Decider<'_> {
+    pub(super) fn observe(&mut self, input: &Input) -> Result<Answered, Refusal> {
+        match input {
+            Input::Tick => {}
+            Input::Started { instance, boot, monotonic_ms, version, pid } => {
+                self.started(instance, boot, *monotonic_ms, version, *pid);
+            }
+            Input::Stopping { reason } => {
+                self.push(ServerStopped { reason: reason.clone() });
+            }
+            Input::ClockJumped { ahead_ms } => {
+                self.push(ClockJumped { ahead_ms: *ahead_ms });
+            }
+            Input::Config { hash, policy, channels } => {
+                let known = self.state.policy_hash == *hash
+                    && channels.iter().all(|(name, can)| {
+                        self.state.channels.get(name).is_some_and(|channel| channel.capabilities.as_ref() == Some(can))
+                    });
+                if !known {
+                    self.push(ConfigApplied {
+                        hash: hash.clone(),
+                        policy: policy.clone(),
+                        channels: channels.clone(),
+                    });
+                }
+            }
+            Input::ConfigRefused { file, reason } => {
+                if self.state.server.refused.get(file).is_none_or(|(known, _)| known != reason) {
+                    self.push(ConfigRefused { file: file.clone(), reason: reason.clone() });
+                }
+            }
+            Input::ConfigAccepted { file } => {
+                if self.state.server.refused.contains_key(file) {
+                    self.push(ConfigAccepted { file: file.clone() });
+                }
+            }
+            Input::Disk { free, failing } => self.disk(*free, *failing),
+            Input::Tampered { path, kept } => {
+                self.push(FileTampered { path: path.clone(), kept: kept.clone() });
+            }
+            Input::Gap { from, to } => {
+                self.push(JournalGap { from: *from, to: *to });
+            }
+            Input::Quarantined { file, message } => {
+                self.push(InputQuarantined { file: file.clone(), message: message.clone() });
+            }
+            Input::Swept { sessions } => {
+                if self.state.unswept_since.is_some() {
+                    self.push(SweepCompleted { sessions: *sessions });
+                }
+            }
+            Input::Runtime { seen } => {
+                for seen in seen {
+                    self.runtime_seen(seen);
+                }
+            }
+            Input::Work { session, work } => {
+                // The same as before is news once after the end of a turn: evidence must be later than the claim.
+                let known = self.state.sessions.get(session).is_none_or(|s| {
+                    let looked = s.work_looked.map(|when| when.seq);
+                    let ended = s.turn_ended.map(|when| when.seq).max(Some(s.runtime_state.since.seq));
+                    s.is_over() || s.work() == Some(work) && looked > ended
+                });
+                if !known {
+                    self.about(session, WorkObserved { work: work.clone() });
+                }
+            }
+            Input::Pr { session, pr } => {
+                let known = self.state.sessions.get(session).is_none_or(|s| s.pr() == Some(pr));
+                if !known {
+                    self.about(session, PrObserved { pr: pr.clone() });
+                }
+            }
+            Input::Issue { session, completed } => {
+                if self.state.sessions.get(session).is_some_and(|s| s.issue_closed != *completed) {
+                    self.about(session, IssueObserved { completed: *completed });
+                }
+            }
+            Input::Signals { session, launch, source, told } => {
+                let Some(known) = self.state.sessions.get(session) else { return Ok(Answered::default()) };
+                // Another start's signal, or one of a session that is over, says nothing about now.
+                if known.launch != *launch || known.is_over() {
+                    return Ok(Answered::default());
+                }
+                return Ok(self.signals(known, *source, told));
+            }
+            Input::Effect { intent, result } => {
+                let Some(known) = self.state.intents.get(intent) else { return Ok(Answered::default()) };
+                let because = [*intent];
+                let session = match &known.lane {
+                    crate::state::Lane::Session(id) => Some(id.clone()),
+                    crate::state::Lane::Channel(_) => None,
+                };
+                let project =
+                    session.as_ref().and_then(|id| self.state.sessions.get(id)).map(|s| s.project.clone());
+                let draft = match result {
+                    Ok(outcome) => self.push(EffectSucceeded { intent: *intent, outcome: outcome.clone() }),
+                    Err(failure) if failure.kind == ErrorKind::InDoubt && known.doubt.is_none() => {
+                        self.push(EffectDoubted { intent: *intent, reason: failure.message.clone() })
+                    }
+                    Err(failure) => self.push(EffectFailed { intent: *intent, failure: failure.clone() }),
+                };
+                draft.because(&because);
+                draft.project = project;
+                draft.session = session;
+            }
+            Input::Spawn(_)
+            | Input::Decide { .. }
+            | Input::Send { .. }
+            | Input::Kill { .. }
+            | Input::Done { .. }
+            | Input::Restore { .. }
+            | Input::Cleanup { .. }
+            | Input::Acknowledge { .. }
+            | Input::Snooze { .. } => return self.human(input),
+        }
+        Ok(Answered::default())
+    }
+
+    fn started(&mut self, instance: &ao_slots::InstanceId, boot: &str, monotonic_ms: u64, version: &str, pid: i32) {
+        let state = self.state;
+        // Awake time goes on where it stood: within one boot by the kernel's clock, after another boot from the last event.
+        let monotonic = i64::try_from(monotonic_ms).unwrap_or(i64::MAX);
+        let offset_ms = if state.boot == boot && !boot.is_empty() {
+            state.offset_ms
+        } else {
+            i64::try_from(state.awake).unwrap_or(i64::MAX).saturating_sub(monotonic)
+        };
+        let first = state.instance.is_none();
+        let away = self.now.wall.duration_since(state.last_at).as_millis();
+        let away_ms = (!first).then(|| u64::try_from(away).unwrap_or(0));
+        self.push(ServerStarted {
+            instance: instance.clone(),
+            boot: boot.to_owned(),
+            offset_ms,
+            version: version.to_owned(),
+            pid,
+            away_ms,
+            clean: state.stopped_clean,
+        });
+    }
+
+    fn disk(&mut self, free: u64, failing: bool) {
+        let server = &self.state.server;
+        let limit =
+            self.state.policy.reaction(None, crate::config::trigger::Trigger::DiskLow).threshold_bytes.unwrap_or(1 << 30);
+        // A tenth more before it counts as free again, so that it does not flap at the limit.
+        let low = if server.disk_low.is_some() { free < limit + limit / 10 } else { free < limit };
+        let changed = low != server.disk_low.is_some() || failing != server.disk_failing;
+        if changed || server.disk_free.is_none() {
+            self.push(DiskObserved { free, low, failing });
+        }
+    }
+
+    fn runtime_seen(&mut self, seen: &RuntimeSeen) {
+        let Some(session) = self.state.sessions.get(&seen.session) else { return };
+        if session.launch != seen.launch || session.is_over() || session.handle.is_none() {
+            return;
+        }
+        let process = session.handle.as_ref().and_then(|handle| handle.process);
+        let learned = seen.process.is_some() && seen.process != process;
+        if session.runtime_state.value != seen.state || learned {
+            self.about(
+                &seen.session,
+                RuntimeObserved {
+                    launch: seen.launch,
+                    state: seen.state,
+                    process: seen.process.or(process),
+                    tail: seen.tail.clone(),
+                    server_lost: seen.server_lost,
+                },
+            );
+        }
+    }
+
+    fn signals(&mut self, session: &Session, source: Source, told: &[Told]) -> Answered {
+        let mut answered = Answered { session: Some(session.id.clone()), ..Answered::default() };
+        let ended =
+            matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+        // Several signals come at once: what the earlier ones will have changed is kept here.
+        let mut activity = session.activity.value.clone();
+        let mut opened: Vec<String> = vec![];
+        for told in told {
+            if ended && !matches!(told, Told::Usage { .. } | Told::Completed { .. } | Told::TurnEnded { .. }) {
+                continue;
+            }
+            self.signal(session, source, told, &mut activity, &mut opened, &mut answered);
+        }
+        answered
+    }
+
+    fn signal(
+        &mut self,
+        session: &Session,
+        source: Source,
+        told: &Told,
+        activity: &mut Activity,
+        opened: &mut Vec<String>,
+        answered: &mut Answered,
+    ) {
+        let id = &session.id;
+        let launch = session.launch;
+        match told {
+            Told::Started { native_id, transcript, version } => {
+                let known = session.signalled
+                    && (native_id.is_none() || *native_id == session.native_id)
+                    && (transcript.is_none() || *transcript == session.transcript);
+                if !known {
+                    self.about(
+                        id,
+                        AgentStarted {
+                            launch,
+                            native_id: native_id.clone(),
+                            transcript: transcript.clone(),
+                            version: version.clone(),
+                        },
+                    );
+                }
+            }
+            Told::TurnStarted { turn, digest } => {
+                let confirms = digest.as_deref().and_then(|digest| waiting_with(session, digest));
+                let known = turn.is_some() && *turn == session.turn && session.turn_ended.is_none();
+                if !known || confirms.is_some() {
+                    self.about(id, TurnStarted { launch, turn: turn.clone(), confirms });
+                    *activity = Activity::Active;
+                }
+            }
+            Told::TextSeen { digest } => {
+                if let Some(message) = waiting_with(session, digest) {
+                    self.about(id, MessageConfirmed { message, evidence: "transcript".into() });
+                }
+            }
+            Told::ToolStarted { tool, command } => {
+                let known = session.tool.as_ref().is_some_and(|t| t.tool == *tool && t.command == *command);
+                if !known {
+                    self.about(id, ToolStarted { launch, tool: tool.clone(), command: command.clone() });
+                }
+            }
+            Told::ToolEnded { request } => {
+                if let Some(known) = request.as_deref().and_then(|key| open_with(session, key)) {
+                    let how = if known.decided.is_some() { "confirmed" } else { "in-terminal" };
+                    self.about(id, RequestEnded { request: known.id, how: how.into() });
+                }
+                if session.tool.is_some() {
+                    self.about(id, ToolEnded { launch });
+                } else {
+                    self.alive(session);
+                }
+            }
+            Told::Asked { key, turn, tool, ask, full, answerable } => {
+                // Told twice is asked once; an equal one after the first has ended is another.
+                if let Some(known) = open_with(session, key) {
+                    answered.request = Some(known.id);
+                } else if !opened.contains(key) {
+                    opened.push(key.clone());
+                    let request = self.next_request();
+                    answered.request = Some(request);
+                    self.about(
+                        id,
+                        RequestOpened {
+                            request,
+                            launch,
+                            key: key.clone(),
+                            turn: turn.clone(),
+                            tool: tool.clone(),
+                            ask: ask.clone(),
+                            full: full.clone(),
+                            answerable: *answerable,
+                        },
+                    );
+                }
+            }
+            Told::RequestEnded { key } => {
+                if let Some(known) = open_with(session, key) {
+                    self.about(id, RequestEnded { request: known.id, how: "in-terminal".into() });
+                }
+            }
+            Told::TurnEnded { turn, last_words, background } => {
+                // A late one of an earlier turn says nothing about the present one.
+                let late = turn.is_some() && session.turn.is_some() && *turn != session.turn;
+                let known = session.turn_ended.is_some() && !background && *activity == Activity::Idle;
+                if !late && !known {
+                    let turn = turn.clone();
+                    self.about(
+                        id,
+                        TurnEnded { launch, turn, last_words: last_words.clone(), background: *background },
+                    );
+                    *activity = if *background { Activity::Active } else { Activity::Idle };
+                }
+            }
+            Told::RateLimited { until } => {
+                self.activity(session, Activity::RateLimited { until: *until }, source, None, activity);
+            }
+            Told::Failed { kind, text } => {
+                self.activity(session, Activity::Errored { kind: *kind }, source, Some(text.clone()), activity);
+            }
+            Told::Setup { text } => {
+                if *activity != Activity::Blocked {
+                    self.activity(session, Activity::Blocked, source, Some(text.clone()), activity);
+                }
+            }
+            Told::Exited => self.activity(session, Activity::Exited, source, None, activity),
+            Told::NoSignal => self.activity(session, Activity::NoSignal, source, None, activity),
+            Told::Alive => self.alive(session),
+            Told::Suspected { text } => {
+                if session.suspected.is_none() && session.open_requests().next().is_none() {
+                    self.about(id, QuestionSuspected { launch, text: text.clone() });
+                }
+            }
+            Told::Completed { text } => {
+                self.about(id, CompletionClaimed { launch, text: text.clone() });
+            }
+            Told::Observed { activity: seen } => self.observed(session, source, seen, activity),
+            Told::Usage { usage } => {
+                if session.usage != *usage {
+                    self.about(id, UsageObserved { usage: usage.clone() });
+                }
+            }
+        }
+    }
+
+    fn activity(
+        &mut self,
+        session: &Session,
+        value: Activity,
+        source: Source,
+        text: Option<crate::event::Text>,
+        activity: &mut Activity,
+    ) {
+        if *activity != value {
+            *activity = value.clone();
+            let launch = session.launch;
+            self.about(&session.id, ActivityObserved { launch, activity: value, source, text });
+        }
+    }
+
+    /// What a status file or the screen says counts only where no hook knows better: an open request is ended
+    /// by its own signal, never by a file.
+    fn observed(&mut self, session: &Session, source: Source, seen: &Activity, activity: &mut Activity) {
+        if *activity == *seen {
+            return;
+        }
+        let asks = session.open_requests().next().is_some();
+        let waits = matches!(seen, Activity::WaitingInput | Activity::Blocked);
+        if asks {
+            if waits || source == Source::Screen {
+                return;
+            }
+            // Busy or idle again: the dialog is gone, so somebody answered it in the terminal.
+            let open: Vec<_> = session.open_requests().map(|r| (r.id, r.decided.is_some())).collect();
+            for (request, decided) in open {
+                let how = if decided { "confirmed" } else { "in-terminal" };
+                self.about(&session.id, RequestEnded { request, how: how.into() });
+            }
+        }
+        if source == Source::Screen && !matches!(seen, Activity::Idle) {
+            return;
+        }
+        self.activity(session, seen.clone(), source, None, activity);
+    }
+
+    fn alive(&mut self, session: &Session) {
+        let quiet = matches!(session.activity.value, Activity::NoSignal);
+        if quiet || self.now.awake.saturating_sub(session.progress.awake) >= PROGRESS_EVERY_MS {
+            self.about(&session.id, ProgressObserved { launch: session.launch });
+        }
+    }
+}
+
+fn waiting_with(session: &Session, digest: &str) -> Option<ao_slots::MessageId> {
+    session.messages.values().find(|m| m.fate == Fate::Waiting && m.digest == digest).map(|m| m.id)
+}
+
+fn open_with<'s>(session: &'s Session, key: &str) -> Option<&'s crate::state::Request> {
+    session.open_requests().find(|request| request.key == key)
+}

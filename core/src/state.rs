@@ -1,0 +1,701 @@
+//! What is known: the fold of all events. Facts are stored here, status is computed from them.
+//!
+//! Only [`State::apply`] changes it, and it never decides anything: the same events give the same state,
+//! byte for byte, under every later version of the rules.
+
+mod apply;
+mod due;
+mod status;
+
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+
+use ao_slots::{
+    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId,
+    agent::{Ask, Decision, Usage},
+    fact::{Activity, PrFacts, Priority, RuntimeState, Source, WorkFacts},
+    notifier::{ChannelHandle, NotifierCapabilities, Reached},
+    runtime::RuntimeHandle,
+    workspace::WorkspaceInfo,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use due::{Due, Focus};
+pub use status::{Status, Zone};
+
+use crate::{
+    blob::BlobRef,
+    config::{policy::Policy, trigger::Trigger},
+    event::{Actor, Effect, Failure, Over, Settled, Subject, Summary, Text},
+};
+
+/// The two clocks. Limits on agents and machines use `awake`, promises to people use `wall`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Wall time.
+    pub wall: Timestamp,
+    /// Milliseconds for which the machine was awake, counted on across restarts of the server.
+    pub awake: u64,
+}
+
+/// When something was seen: by both clocks, and by which event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Wall time.
+    pub at: Timestamp,
+    /// Awake time in milliseconds.
+    pub awake: u64,
+    /// The event.
+    pub seq: Seq,
+}
+
+/// Something observed, with source and time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact<T> {
+    /// What.
+    pub value: T,
+    /// Who says so.
+    pub source: Source,
+    /// Since when it is this value.
+    pub since: Moment,
+}
+
+/// Everything known.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    /// The data directory's identity; none before the first start.
+    pub instance: Option<InstanceId>,
+    /// The last event that was applied.
+    pub last_seq: Seq,
+    /// Its wall time.
+    pub last_at: Timestamp,
+    /// The greatest awake time of any event.
+    pub awake: u64,
+    /// The kernel's boot id under which `offset_ms` holds.
+    pub boot: String,
+    /// Awake time minus the monotonic clock, in milliseconds.
+    pub offset_ms: i64,
+    /// The last server said good-bye.
+    pub stopped_clean: bool,
+    /// Nothing is judged by time until everything was looked at once: since the start, a sleep or a clock step.
+    pub unswept_since: Option<Moment>,
+    /// The policy that rules.
+    pub policy: Arc<Policy>,
+    /// Its hash; empty before the first.
+    pub policy_hash: String,
+    /// The numbers given last.
+    pub given: Given,
+    /// All sessions, also those that are over.
+    pub sessions: BTreeMap<SessionId, Session>,
+    /// Incidents: all open ones, and the resolved ones that are still of interest.
+    pub incidents: BTreeMap<IncidentId, Incident>,
+    /// Notifications: all unsettled ones, and those that are still of interest.
+    pub notifications: BTreeMap<NotificationId, Notification>,
+    /// Effects under way or in doubt.
+    pub intents: BTreeMap<Seq, Intent>,
+    /// What is known of channels beside their settings.
+    pub channels: BTreeMap<ChannelName, ChannelState>,
+    /// The present round of each project.
+    pub rounds: BTreeMap<ProjectId, Round>,
+    /// What is known of `ao` itself.
+    pub server: ServerFacts,
+    /// Open incidents by what they are about.
+    #[serde(skip)]
+    pub(crate) open: BTreeMap<IncidentKey, IncidentId>,
+    /// What is due when. Derived from everything above, never stored.
+    #[serde(skip)]
+    pub(crate) dues: due::Dues,
+}
+
+/// The numbers given last; none is given twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Sessions, by prefix.
+    pub sessions: BTreeMap<String, u32>,
+    /// Incidents.
+    pub incident: u64,
+    /// Notifications.
+    pub notification: u64,
+    /// Requests.
+    pub request: u64,
+    /// Messages.
+    pub message: u64,
+}
+
+/// One agent instance at work on one thing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Its project.
+    pub project: ProjectId,
+    /// The issue's id in the tracker.
+    pub issue: Option<String>,
+    /// What it is about.
+    pub title: Text,
+    /// What the agent is told first.
+    pub prompt: Text,
+    /// What the whole prompt is recognised by.
+    pub prompt_digest: String,
+    /// The agent plugin's name.
+    pub agent: String,
+    /// The runtime plugin's name.
+    pub runtime: String,
+    /// When it was asked for.
+    pub created: Moment,
+    /// Who asked for it.
+    pub by: Actor,
+    /// Names of the variables in its private environment file.
+    pub env_names: Vec<String>,
+    /// What a human wants of it.
+    pub intent: Want,
+    /// Which step of setting up, restoring or ending it is at.
+    pub step: Step,
+    /// Since when.
+    pub step_since: Moment,
+    /// Which start of the agent is the present one; 0 before the first.
+    pub launch: Launch,
+    /// When it was launched.
+    pub launched: Option<Moment>,
+    /// Finds the running agent.
+    pub handle: Option<RuntimeHandle>,
+    /// The workspace, once it is made.
+    pub workspace: Option<WorkspaceInfo>,
+    /// The workspace was removed.
+    pub workspace_gone: bool,
+    /// Why the workspace could not be removed when the session ended.
+    pub workspace_kept: Option<Failure>,
+    /// The branch that the tracker asks for.
+    pub branch_wish: Option<String>,
+    /// The set-up commands ran.
+    pub post_created: bool,
+    /// The agent's conversation.
+    pub native_id: Option<String>,
+    /// Where the transcript lies.
+    pub transcript: Option<String>,
+    /// The agent should signal by hooks.
+    pub signals: bool,
+    /// The agent has signalled in this launch.
+    pub signalled: bool,
+    /// The agent's version.
+    pub agent_version: Option<String>,
+    /// Whether the process runs.
+    pub runtime_state: Fact<RuntimeState>,
+    /// What the agent does.
+    pub activity: Fact<Activity>,
+    /// In its own words: the question, the error, the dialog.
+    pub activity_text: Option<Text>,
+    /// Last lines on the screen of an ended agent.
+    pub tail: Option<Text>,
+    /// The runtime's own server went away, not the agent.
+    pub server_lost: bool,
+    /// The pull request.
+    pub pr: Option<Fact<PrFacts>>,
+    /// What lies in the workspace.
+    pub work: Option<Fact<WorkFacts>>,
+    /// The last look at the workspace that was journalled, changed or not.
+    pub work_looked: Option<Moment>,
+    /// What the conversation has used.
+    pub usage: Usage,
+    /// The agent can go on with an earlier conversation.
+    pub resumable: bool,
+    /// When it last came back.
+    pub restored: Option<Moment>,
+    /// The last sign that something moves.
+    pub progress: Moment,
+    /// The tool that runs.
+    pub tool: Option<RunningTool>,
+    /// The turn that runs or ran last.
+    pub turn: Option<String>,
+    /// When the last turn ended; none while one runs.
+    pub turn_ended: Option<Moment>,
+    /// What the agent said last.
+    pub last_words: Option<Text>,
+    /// Busy since: when the agent was last seen without a running turn or a human's act.
+    pub busy_since: Option<Moment>,
+    /// What the screen suspects.
+    pub suspected: Option<(Text, Moment)>,
+    /// The agent's claim to have completed.
+    pub claimed: Option<Moment>,
+    /// The issue is closed.
+    pub issue_closed: bool,
+    /// Requests of this launch and the last few ended ones.
+    pub requests: BTreeMap<RequestId, Request>,
+    /// Messages not yet confirmed or withdrawn, and the last few that were.
+    pub messages: BTreeMap<MessageId, QueuedMessage>,
+    /// A restore under way.
+    pub restore: Option<Restore>,
+    /// When it was restored without asking, newest last, at most 8.
+    pub restores: Vec<Moment>,
+    /// Why the set-up failed.
+    pub failure: Option<(String, Failure)>,
+    /// How it ended.
+    pub over: Option<(Over, Moment)>,
+    /// The removal of the workspace was asked for.
+    pub cleanup: Option<bool>,
+    /// The kill or cleanup was asked for by name in spite of unsaved work.
+    pub forced: bool,
+    /// The status that was journalled last, and since when.
+    pub status: Status,
+    /// Since when.
+    pub status_since: Moment,
+    /// How often a human was called for it.
+    pub asked: u32,
+    /// The effect under way.
+    pub busy: Option<Seq>,
+}
+
+/// What a human wants of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Want {
+    /// Go on.
+    #[default]
+    Run,
+    /// End it.
+    Kill(Actor),
+    /// It is done.
+    Done(Actor),
+}
+
+/// Where a session is in being set up or ended. `decide` advances it, one effect a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The issue is read.
+    Fetching,
+    /// The workspace is made.
+    MakingWorkspace,
+    /// The set-up commands run.
+    PostCreate,
+    /// The agent is started.
+    CreatingRuntime,
+    /// Started; waits for its first sign of life.
+    Launching,
+    /// Gets its task.
+    Prompting,
+    /// Set up.
+    Ready,
+    /// The set-up failed: what it made is removed.
+    Undoing,
+    /// Ended; nothing is left to do but cleaning up.
+    Over,
+}
+
+/// A restore under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restore {
+    /// Who asked; none when `ao` does it by itself.
+    pub by: Option<Actor>,
+    /// The first prompt is given again.
+    pub fresh: bool,
+    /// A turn was running when the agent went away: it is told to go on.
+    pub was_active: bool,
+    /// When it began.
+    pub since: Moment,
+}
+
+/// A tool that takes its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningTool {
+    /// The tool.
+    pub tool: String,
+    /// The command.
+    pub command: Option<Text>,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// What an agent waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its id.
+    pub id: RequestId,
+    /// Which start of the agent asked.
+    pub launch: Launch,
+    /// The agent's own key.
+    pub key: String,
+    /// The turn.
+    pub turn: Option<String>,
+    /// The tool.
+    pub tool: String,
+    /// What is asked.
+    pub ask: Ask,
+    /// The whole text, where `ask` is cut.
+    pub full: Option<BlobRef>,
+    /// A waiting hook can carry the decision.
+    pub answerable: bool,
+    /// When it was asked.
+    pub opened: Moment,
+    /// What a human decided.
+    pub decided: Option<Decided>,
+    /// When it ended, and how.
+    pub ended: Option<(String, Moment)>,
+}
+
+/// A human's decision on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// What.
+    pub decision: Decision,
+    /// The whole answer, where it was cut.
+    pub full: Option<BlobRef>,
+    /// Who.
+    pub by: Actor,
+    /// When.
+    pub when: Moment,
+    /// What became of handing it over: none while under way.
+    pub handed: Option<Result<Moment, Failure>>,
+}
+
+/// A message for an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// The text.
+    pub text: Text,
+    /// What the whole text is recognised by.
+    pub digest: String,
+    /// Who sends it; none when `ao` does.
+    pub by: Option<Actor>,
+    /// The session's first prompt.
+    pub first: bool,
+    /// Queued when.
+    pub queued: Moment,
+    /// When handing it over was first tried in this launch.
+    pub tried: Option<Moment>,
+    /// How often it was tried.
+    pub tries: u32,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It waits.
+    Waiting,
+    /// There is evidence that the agent has it.
+    Confirmed {
+        /// By what.
+        evidence: String,
+        /// When.
+        when: Moment,
+    },
+    /// It was given up.
+    Withdrawn {
+        /// Why.
+        reason: String,
+    },
+    /// It could not be confirmed; a human is told.
+    Undelivered {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What an open incident is found by: one at a time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IncidentKey {
+    /// About what.
+    pub subject: Subject,
+    /// Why.
+    pub trigger: Trigger,
+    /// The request behind it.
+    pub request: Option<RequestId>,
+}
+
+/// Something that may need a human.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its id.
+    pub id: IncidentId,
+    /// About what.
+    pub subject: Subject,
+    /// Its project, for one about a session or project.
+    pub project: Option<ProjectId>,
+    /// Why.
+    pub trigger: Trigger,
+    /// A finer kind of the trigger.
+    pub detail: Option<String>,
+    /// How urgent.
+    pub priority: Priority,
+    /// The request behind it.
+    pub request: Option<RequestId>,
+    /// Sessions it names.
+    pub sessions: Vec<SessionId>,
+    /// Since when; the settle window counts from here.
+    pub opened: Moment,
+    /// The cause is gone since, and how; it is resolved when that holds for the settle time.
+    pub cleared: Option<(Settled, Moment)>,
+    /// Over, and how.
+    pub resolved: Option<(Settled, Moment)>,
+    /// When what a human should see of it changed last.
+    pub changed: Option<Moment>,
+    /// Who has taken it.
+    pub acknowledged: Option<(Actor, Moment)>,
+    /// Quiet until.
+    pub snoozed: Option<Timestamp>,
+    /// The message that tells of it.
+    pub notification: Option<NotificationId>,
+    /// The events that it rests on.
+    pub because: Vec<Seq>,
+}
+
+impl Incident {
+    /// Not over, and its cause holds.
+    pub fn is_open(&self) -> bool {
+        self.resolved.is_none() && self.cleared.is_none()
+    }
+}
+
+/// The projection of an incident or a summary onto channels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Its id.
+    pub id: NotificationId,
+    /// The incident; none for a summary.
+    pub incident: Option<IncidentId>,
+    /// All incidents it covers.
+    pub covers: Vec<IncidentId>,
+    /// The title it was opened with.
+    pub title: String,
+    /// How urgent.
+    pub priority: Priority,
+    /// A summary's own text.
+    pub summary: Option<Summary>,
+    /// The project, where it has one.
+    pub project: Option<ProjectId>,
+    /// When it was opened.
+    pub opened: Moment,
+    /// Counts up with each change.
+    pub revision: u32,
+    /// When it changed last.
+    pub revised: Moment,
+    /// Only an edit remains.
+    pub settled: bool,
+    /// Each channel's part.
+    pub deliveries: BTreeMap<ChannelName, Delivery>,
+}
+
+/// One message on one channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// How far it is.
+    pub progress: Progress,
+    /// The revision that the human can see.
+    pub shown: u32,
+    /// What edits it.
+    pub handle: Option<ChannelHandle>,
+    /// How far it is known to have come.
+    pub reached: Option<Reached>,
+    /// Failed tries of the present step.
+    pub tries: u32,
+    /// Not before this wall time.
+    pub not_before: Option<Timestamp>,
+    /// When the provider took it.
+    pub sent: Option<Moment>,
+    /// The last error.
+    pub error: Option<Failure>,
+}
+
+/// How far a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// To be sent.
+    Queued,
+    /// To be sent again, and said so: an earlier send is in doubt and the channel cannot tell.
+    Again,
+    /// Sent; edits follow.
+    Sent,
+    /// Given up.
+    Dropped,
+}
+
+/// An effect under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// What.
+    pub effect: Effect,
+    /// Whose lane it is on.
+    pub lane: Lane,
+    /// Since when.
+    pub since: Moment,
+    /// Nobody knows whether it happened.
+    pub doubt: Option<String>,
+}
+
+/// One effect at a time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lane {
+    /// A session's.
+    Session(SessionId),
+    /// A channel's.
+    Channel(ChannelName),
+}
+
+/// What is known of a channel beside its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct ChannelState {
+    /// What it can do; none until its plugin was built once.
+    pub capabilities: Option<NotifierCapabilities>,
+    /// The effect under way.
+    pub intent: Option<Seq>,
+    /// Nothing goes out before this wall time: its provider asked for it, or it failed.
+    pub not_before: Option<Timestamp>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last error.
+    pub error: Option<Failure>,
+    /// Deliveries that have something to do.
+    pub waiting: BTreeSet<NotificationId>,
+}
+
+/// A project's sessions since all were last over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Round {
+    /// Its sessions.
+    pub sessions: BTreeSet<SessionId>,
+    /// Since when.
+    pub since: Option<Moment>,
+}
+
+/// What is known of `ao` itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct ServerFacts {
+    /// The last start.
+    pub started: Option<Moment>,
+    /// How long nothing served before it, in milliseconds of wall time.
+    pub away_ms: Option<u64>,
+    /// Free bytes where the data directory lies.
+    pub disk_free: Option<u64>,
+    /// Too few.
+    pub disk_low: Option<Moment>,
+    /// Appends failed.
+    pub disk_failing: bool,
+    /// Configuration files that are not used: file → why.
+    pub refused: BTreeMap<String, (Text, Moment)>,
+    /// The last file of `ao`'s own that was changed by another.
+    pub tampered: Option<(String, Option<String>, Moment)>,
+    /// Unreadable stretches of the journal, the last 8.
+    pub gaps: Vec<(u64, u64)>,
+    /// Inputs put aside, the last 8.
+    pub quarantined: Vec<String>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            instance: None,
+            last_seq: Seq(0),
+            last_at: Timestamp::UNIX_EPOCH,
+            awake: 0,
+            boot: String::new(),
+            offset_ms: 0,
+            stopped_clean: true,
+            unswept_since: None,
+            policy: Arc::default(),
+            policy_hash: String::new(),
+            given: Given::default(),
+            sessions: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+            notifications: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            server: ServerFacts::default(),
+            open: BTreeMap::new(),
+            dues: due::Dues::default(),
+        }
+    }
+}
+
+impl State {
+    /// SHA-256 of the state's canonical JSON: maps are ordered, indices are left out.
+    pub fn hash(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The open incident with this key.
+    pub fn open_incident(&self, subject: &Subject, trigger: Trigger, request: Option<RequestId>) -> Option<&Incident> {
+        let key = IncidentKey { subject: subject.clone(), trigger, request };
+        self.open.get(&key).and_then(|id| self.incidents.get(id))
+    }
+
+    /// Unresolved incidents about a subject.
+    pub fn incidents_of(&self, subject: &Subject) -> impl Iterator<Item = &Incident> {
+        let from = IncidentKey { subject: subject.clone(), trigger: Trigger::ALL[0], request: None };
+        let subject = subject.clone();
+        self.open
+            .range(from..)
+            .take_while(move |(key, _)| key.subject == subject)
+            .filter_map(|(_, id)| self.incidents.get(id))
+    }
+
+    /// The effect that a lane is busy with.
+    pub fn intent_on(&self, lane: &Lane) -> Option<(Seq, &Intent)> {
+        let seq = match lane {
+            Lane::Channel(name) => self.channels.get(name)?.intent?,
+            Lane::Session(id) => self.sessions.get(id)?.busy?,
+        };
+        Some((seq, self.intents.get(&seq)?))
+    }
+
+    /// Derives the indices anew, after a snapshot was read.
+    pub fn reindex(&mut self) {
+        self.open = self
+            .incidents
+            .values()
+            .filter(|incident| incident.resolved.is_none())
+            .map(|incident| (incident.key(), incident.id))
+            .collect();
+        self.dues = due::Dues::default();
+        for focus in self.all_foci() {
+            self.refresh_due(&focus);
+        }
+    }
+}
+
+impl Incident {
+    fn key(&self) -> IncidentKey {
+        IncidentKey { subject: self.subject.clone(), trigger: self.trigger, request: self.request }
+    }
+}
+
+impl Session {
+    /// Over: nothing more happens but cleaning up.
+    pub fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
+    /// Requests that nobody has decided or ended.
+    pub fn open_requests(&self) -> impl Iterator<Item = &Request> {
+        self.requests.values().filter(|request| request.ended.is_none())
+    }
+
+    /// The first message that waits.
+    pub fn next_message(&self) -> Option<&QueuedMessage> {
+        self.messages.values().find(|message| message.fate == Fate::Waiting)
+    }
+
+    /// How it can be said that what was made so far is safe.
+    pub fn work(&self) -> Option<&WorkFacts> {
+        self.work.as_ref().map(|fact| &fact.value)
+    }
+
+    /// Its lane.
+    pub fn lane(&self) -> Lane {
+        Lane::Session(self.id.clone())
+    }
+
+    /// The pull request's facts.
+    pub fn pr(&self) -> Option<&PrFacts> {
+        self.pr.as_ref().map(|fact| &fact.value)
+    }
+}
