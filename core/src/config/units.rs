@@ -1,0 +1,191 @@
+//! Durations and sizes as people write them.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+/// A duration in milliseconds, written `10m`, `1h30m`, `30 s`, `90d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Millis(pub(super) u64);
+
+/// A size in bytes, written `1GiB`, `500 MB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Bytes(pub(super) u64);
+
+/// The text is no duration or size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {kind}")]
+pub(super) struct UnitError {
+    text: String,
+    kind: &'static str,
+}
+
+/// Longest duration that is read: 100 years of 366 days.
+const LONGEST: u64 = 100 * 366 * 86_400_000;
+
+impl FromStr for Millis {
+    type Err = UnitError;
+
+    /// One or more numbers with a unit each: `ms s m h d w`, also `sec`, `min`. Spaces between are allowed.
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let unit = |unit: &str| match unit {
+            "ms" => Some(1),
+            "s" | "sec" => Some(1_000),
+            "m" | "min" => Some(60_000),
+            "h" => Some(3_600_000),
+            "d" => Some(86_400_000),
+            "w" => Some(7 * 86_400_000),
+            _ => None,
+        };
+        let sum = sum(text, unit).filter(|sum| *sum <= LONGEST);
+        sum.map(Self).ok_or_else(|| UnitError { text: text.to_owned(), kind: "duration" })
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = UnitError;
+
+    /// A number with a unit: `B KiB MiB GiB TiB` by 1024, `KB MB GB TB` by 1000.
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let unit = |unit: &str| match unit {
+            "B" => Some(1),
+            "KiB" => Some(1 << 10),
+            "MiB" => Some(1 << 20),
+            "GiB" => Some(1 << 30),
+            "TiB" => Some(1 << 40),
+            "KB" | "kB" => Some(1_000),
+            "MB" => Some(1_000_000),
+            "GB" => Some(1_000_000_000),
+            "TB" => Some(1_000_000_000_000),
+            _ => None,
+        };
+        sum(text, unit).map(Self).ok_or_else(|| UnitError { text: text.to_owned(), kind: "size" })
+    }
+}
+
+/// The sum of numbers with units; none when anything else stands there or the sum is too large.
+fn sum(text: &str, unit: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+    let mut rest = text.trim();
+    let mut sum = 0_u64;
+    loop {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let tail = tail.trim_start();
+        let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (name, tail) = tail.split_at(end);
+        sum = sum.checked_add(number.parse::<u64>().ok()?.checked_mul(unit(name)?)?)?;
+        rest = tail.trim_start();
+        if rest.is_empty() {
+            return Some(sum);
+        }
+    }
+}
+
+macro_rules! unit_text {
+    ($name:ident, $schema:literal, $format:literal, $pattern:literal, $about:literal) => {
+        impl TryFrom<String> for $name {
+            type Error = UnitError;
+            fn try_from(text: String) -> Result<Self, UnitError> {
+                text.parse()
+            }
+        }
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                $schema.into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "format": $format, "pattern": $pattern, "description": $about})
+            }
+        }
+    };
+}
+
+unit_text!(
+    Millis,
+    "Duration",
+    "ao-duration",
+    r"^(\s*[0-9]+\s*(ms|s|sec|m|min|h|d|w))+\s*$",
+    "A duration, e.g. `30s`, `10m`, `1h30m`, `90d`."
+);
+unit_text!(
+    Bytes,
+    "Size",
+    "ao-size",
+    r"^\s*[0-9]+\s*(B|[KMGT]iB|[KkMGT]B)\s*$",
+    "A size, e.g. `500MiB`, `2GiB`."
+);
+
+impl fmt::Display for Millis {
+    /// The shortest spelling that reads back as the same: `1h30m`, `500ms`, `0s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        if rest == 0 {
+            return f.write_str("0s");
+        }
+        for (name, unit) in
+            [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)]
+        {
+            if rest >= unit {
+                write!(f, "{}{name}", rest / unit)?;
+                rest %= unit;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_numbers_with_units() {
+        for (text, wanted) in [
+            ("10m", Some(600_000)),
+            ("1h30m", Some(5_400_000)),
+            ("30 s", Some(30_000)),
+            ("1 h 30 min", Some(5_400_000)),
+            (" 90d ", Some(90 * 86_400_000)),
+            ("2w", Some(14 * 86_400_000)),
+            ("250ms", Some(250)),
+            ("0s", Some(0)),
+            ("", None),
+            ("10", None),
+            ("m", None),
+            ("10x", None),
+            ("10 m 5", None),
+            ("-10m", None),
+            ("1.5h", None),
+            ("１０m", None),
+            ("999999999999999999999s", None),
+            ("36601d", None),
+        ] {
+            assert_eq!(text.parse::<Millis>().ok().map(|d| d.0), wanted, "{text:?}");
+        }
+        assert_eq!("10x".parse::<Millis>().unwrap_err().to_string(), "`10x` is not a duration");
+    }
+
+    #[test]
+    fn sizes_are_numbers_with_units() {
+        for (text, wanted) in [
+            ("1GiB", Some(1 << 30)),
+            ("500 MB", Some(500_000_000)),
+            ("0B", Some(0)),
+            ("1G", None),
+            ("1 gib", None),
+            ("99999999999TiB", None),
+        ] {
+            assert_eq!(text.parse::<Bytes>().ok().map(|s| s.0), wanted, "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_duration_reads_back_what_it_prints(ms in 0..LONGEST) {
+            proptest::prop_assert_eq!(Millis(ms).to_string().parse::<Millis>(), Ok(Millis(ms)));
+        }
+    }
+}
