@@ -61,6 +61,9 @@ pub enum Block {
     List(Vec<String>),
 }
 
+/// The id of the button `Open`, and what comes back when the message itself is clicked.
+pub const OPEN: &str = "open";
+
 /// How a button looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "kebab-case")]

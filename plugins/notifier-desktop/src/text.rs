@@ -1,0 +1,433 @@
+//! What a notification says: pure text, cut to what a desktop shows.
+
+use ao_slots::{
+    notifier::{Block, Button, ButtonStyle, Confirm, Message, OPEN},
+    text::{cut, cut_counted, one_line, plain},
+};
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Most characters of a title; the first 40 must do on small screens.
+pub(crate) const TITLE: usize = 60;
+/// Most characters of a body.
+pub(crate) const BODY: usize = 200;
+/// Most lines of a body.
+const LINES: usize = 4;
+/// Most buttons; the click on the notification itself is one more.
+const BUTTONS: usize = 3;
+/// Most characters of a button.
+const LABEL: usize = 24;
+
+/// What the desktop's daemon can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Abilities {
+    /// Buttons.
+    pub(crate) actions: bool,
+    /// `<b>` in a body is bold, so that text must be escaped.
+    pub(crate) markup: bool,
+}
+
+/// The words of one notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Words {
+    pub(crate) title: String,
+    /// Escaped where the daemon reads markup.
+    pub(crate) body: String,
+    /// The buttons to offer, with the labels to show.
+    pub(crate) buttons: Vec<(String, String)>,
+    /// A click on the notification itself opens something.
+    pub(crate) click: bool,
+}
+
+/// A message as this daemon can show it.
+pub(crate) fn words(message: &Message, abilities: Abilities) -> Words {
+    let full = one_line(&message.title);
+    let title = cut(&full, TITLE);
+    let buttons = if abilities.actions { buttons(&message.buttons) } else { Vec::new() };
+    let mut parts = Vec::new();
+    if let Some(shown) = title.strip_suffix('…').filter(|_| title != full) {
+        let rest = full.strip_prefix(shown).unwrap_or(&full).trim_start();
+        parts.push(Part(Rank::Verbatim, format!("…{rest}")));
+    }
+    parts.extend(body_parts(message));
+    if message.may_repeat {
+        parts.push(Part(Rank::Why, "This may be a repetition.".to_owned()));
+    }
+    if buttons.is_empty() {
+        parts.extend(message.command.iter().map(|command| Part(Rank::Kept, one_line(command))));
+    }
+    parts.retain(|part| !part.1.is_empty());
+    Words {
+        title,
+        body: escape(&fit(parts), abilities),
+        click: abilities.actions && opens(message),
+        buttons,
+    }
+}
+
+/// A plain line, as `ao`'s own notification.
+pub(crate) fn line(text: &str, abilities: Abilities) -> Words {
+    let parts = vec![Part(Rank::Verbatim, lines(text))];
+    Words {
+        title: "ao".to_owned(),
+        body: escape(&fit(parts), abilities),
+        buttons: Vec::new(),
+        click: false,
+    }
+}
+
+/// The question that stands in the notification's place before a button acts.
+pub(crate) fn question(message: &Message, confirm: &Confirm, abilities: Abilities) -> Words {
+    let full = one_line(&confirm.question);
+    let title = cut(&full, TITLE);
+    let mut parts = vec![Part(Rank::Why, one_line(&message.title))];
+    if title != full {
+        parts.insert(0, Part(Rank::Verbatim, full));
+    }
+    Words {
+        title,
+        body: escape(&fit(parts), abilities),
+        buttons: vec![
+            (YES.to_owned(), cut(&one_line(&confirm.yes), LABEL)),
+            (NO.to_owned(), cut(&one_line(&confirm.no), LABEL)),
+        ],
+        click: false,
+    }
+}
+
+/// The action that does what was asked about.
+pub(crate) const YES: &str = "yes";
+/// The action that brings the message back.
+pub(crate) const NO: &str = "no";
+
+/// What is asked before this button acts. What destroys is asked about in any case.
+pub(crate) fn confirmation(button: &Button) -> Option<Confirm> {
+    let asked = || Confirm {
+        question: format!("{}?", button.label),
+        yes: button.label.clone(),
+        no: "Not now".to_owned(),
+    };
+    button.confirm.clone().or_else(|| (button.style == ButtonStyle::Danger).then(asked))
+}
+
+/// The first buttons that need no text. `Open` yields its place where there are more, a click does the same.
+fn buttons(all: &[Button]) -> Vec<(String, String)> {
+    let mut usable: Vec<&Button> = all.iter().filter(|button| !button.wants_text).collect();
+    if usable.len() > BUTTONS {
+        usable.retain(|button| button.id != OPEN);
+    }
+    let label = |button: &Button| cut(&one_line(&button.label), LABEL);
+    usable.into_iter().take(BUTTONS).map(|button| (button.id.clone(), label(button))).collect()
+}
+
+fn opens(message: &Message) -> bool {
+    message.session.is_some() || message.buttons.iter().any(|button| button.id == OPEN)
+}
+
+/// The short text; without one, the body.
+fn body_parts(message: &Message) -> Vec<Part> {
+    let short = lines(&message.short);
+    if !short.is_empty() {
+        return vec![Part(Rank::Why, short)];
+    }
+    let part = |block: &Block| match block {
+        Block::Quote(text) => Part(Rank::Verbatim, one_line(text)),
+        Block::Code(text) => Part(Rank::Log, lines(text)),
+        Block::Text(text) => Part(Rank::Why, one_line(text)),
+        Block::List(entries) => Part(Rank::Tried, lines(&entries.join("\n"))),
+    };
+    message.body.iter().map(part).collect()
+}
+
+/// Harmless text without empty lines.
+fn lines(text: &str) -> String {
+    let text = plain(text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn escape(text: &str, abilities: Abilities) -> String {
+    if !abilities.markup {
+        return text.to_owned();
+    }
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// What a part of a body is: decides when and how it is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    Log,
+    Tried,
+    Why,
+    Verbatim,
+    /// The last line, by which one acts. Never cut.
+    Kept,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part(Rank, String);
+
+/// Cuts a part's text; `room` is what the other parts leave to it.
+type Cut = fn(&str, Room) -> String;
+
+/// In the order in which a body is cut: first as gently as each part allows, then without mercy.
+const CUTS: [(Rank, Cut); 9] = [
+    (Rank::Log, log_ends),
+    (Rank::Log, log_error),
+    (Rank::Tried, tally),
+    (Rank::Why, clause),
+    (Rank::Verbatim, sentence),
+    (Rank::Log, nothing),
+    (Rank::Tried, nothing),
+    (Rank::Why, nothing),
+    (Rank::Verbatim, by_force),
+];
+
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    characters: usize,
+    lines: usize,
+}
+
+fn fit(mut parts: Vec<Part>) -> String {
+    for (rank, cut) in CUTS {
+        // The first part matters most, so the last is cut first.
+        for at in (0..parts.len()).rev() {
+            let room = room_beside(&parts, at);
+            let text = &parts[at].1;
+            if parts[at].0 == rank && !(room.holds(text)) {
+                parts[at].1 = cut(text, room);
+            }
+        }
+        parts.retain(|part| !part.1.is_empty());
+    }
+    parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join("\n")
+}
+
+fn room_beside(parts: &[Part], at: usize) -> Room {
+    let others = || parts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, p)| &p.1);
+    Room {
+        characters: BODY.saturating_sub(others().map(|text| length(text) + 1).sum()),
+        lines: LINES.saturating_sub(others().map(|text| text.lines().count()).sum()),
+    }
+}
+
+impl Room {
+    fn holds(self, text: &str) -> bool {
+        length(text) <= self.characters && text.lines().count() <= self.lines
+    }
+}
+
+fn length(text: &str) -> usize {
+    text.graphemes(true).count()
+}
+
+/// The first error line and the last 3.
+fn log_ends(log: &str, room: Room) -> String {
+    let all: Vec<&str> = log.lines().collect();
+    let first = error_line(&all);
+    let from = all.len().saturating_sub(3).max(first + 1);
+    let gap = if from > first + 1 { "…" } else { "" };
+    let last = all[from..].join("\n");
+    let ends = lines(&format!("{}{gap}\n{last}", all[first]));
+    if room.holds(&ends) { ends } else { log.to_owned() }
+}
+
+fn log_error(log: &str, room: Room) -> String {
+    let all: Vec<&str> = log.lines().collect();
+    let more = if all.len() > 1 { " …" } else { "" };
+    format!("{}{more}", cut(all[error_line(&all)], room.characters.saturating_sub(2).max(40)))
+}
+
+/// The first line that speaks of an error, else the first.
+fn error_line(lines: &[&str]) -> usize {
+    let is_error = |line: &&str| {
+        let line = line.to_lowercase();
+        ["error", "fail", "panic", "fatal"].iter().any(|word| line.contains(word))
+    };
+    lines.iter().position(is_error).unwrap_or(0)
+}
+
+/// The first entry, and how many there are besides.
+fn tally(list: &str, _: Room) -> String {
+    match list.split_once('\n') {
+        Some((first, more)) => format!("{} · and {} more", cut(first, 80), more.lines().count()),
+        None => cut(list, 80),
+    }
+}
+
+/// As many sentences as there is room for, else the first clause.
+fn clause(text: &str, room: Room) -> String {
+    let text = one_line(text);
+    if room.lines > 0 && length(&text) <= room.characters {
+        return text;
+    }
+    let cut = cut(&text, room.characters.max(40));
+    let ends = [". ", "; ", " · ", ": ", ", "].iter().filter_map(|end| cut.find(end));
+    match ends.min().filter(|end| *end >= 8) {
+        Some(_) if room.holds(&cut) => cut,
+        Some(end) => format!("{}…", &cut[..end]),
+        None => cut,
+    }
+}
+
+/// Cut from its end, the first sentence stays.
+fn sentence(text: &str, room: Room) -> String {
+    let text = one_line(text);
+    let count = text.graphemes(true).count();
+    if count <= room.characters {
+        return text;
+    }
+    // `… +1,000 characters` at most.
+    let keep = room.characters.saturating_sub(20).max(length(first_sentence(&text)));
+    cut_counted(&text, keep)
+}
+
+fn by_force(text: &str, room: Room) -> String {
+    if room.lines == 0 { String::new() } else { cut(&one_line(text), room.characters) }
+}
+
+fn nothing(_: &str, _: Room) -> String {
+    String::new()
+}
+
+fn first_sentence(text: &str) -> &str {
+    let end = text.char_indices().find(|(at, c)| {
+        matches!(c, '?' | '.' | '!') && text[at + c.len_utf8()..].starts_with([' ', '"']) && *at > 0
+    });
+    end.map_or(text, |(at, c)| &text[..at + c.len_utf8()])
+}
+
+#[cfg(test)]
+mod tests {
+    use ao_conformance::notifier::{message, plain_button};
+
+    use super::*;
+
+    const ALL: Abilities = Abilities { actions: true, markup: true };
+    const PLAIN: Abilities = Abilities { actions: false, markup: false };
+
+    fn with(title: &str, short: &str) -> Message {
+        Message { title: title.into(), short: short.into(), ..message(1) }
+    }
+
+    fn body(blocks: Vec<Block>) -> String {
+        let text = Message { body: blocks, short: String::new(), command: None, ..message(1) };
+        words(&text, PLAIN).body
+    }
+
+    #[test]
+    fn what_fits_is_shown_as_it_is() {
+        let text =
+            with("app-3 stopped: exited with code 1", "\"ENOSPC: no space left on device\".");
+        let shown = words(&text, ALL);
+        assert_eq!(shown.title, "app-3 stopped: exited with code 1");
+        assert_eq!(shown.body, "\"ENOSPC: no space left on device\".");
+        assert_eq!(
+            words(&text, PLAIN).body,
+            "\"ENOSPC: no space left on device\".\nao answer app-3 \"…\"",
+            "without buttons the last line is the command"
+        );
+    }
+
+    #[test]
+    fn a_question_that_is_too_long_for_the_title_goes_on_in_the_body() {
+        let asks = "app-3 asks: Should a coupon also apply to the shipping costs of orders abroad? \
+                    They differ by country.";
+        let shown = words(&with(asks, &"Waits since 14:28 and so on. ".repeat(9)), PLAIN);
+        assert_eq!(shown.title, "app-3 asks: Should a coupon also apply to the shipping…");
+        let lines: Vec<&str> = shown.body.lines().collect();
+        assert!(lines[0].starts_with("…costs of orders abroad?"), "{lines:?}");
+        assert_eq!(lines.last(), Some(&"ao answer app-3 \"…\""));
+        assert!(lines[1].ends_with('…'), "the why is cut first: {lines:?}");
+    }
+
+    #[test]
+    fn a_body_is_cut_in_the_order_log_tried_why_verbatim() {
+        let log = "compiling\nerror: expected `;`\na\nb\nc\nd".to_owned();
+        assert_eq!(body(vec![Block::Code(log.clone())]), "error: expected `;`…\nb\nc\nd");
+        let tried = Block::List(vec!["14:02 log sent".into(), "14:14 log sent".into(), "x".into()]);
+        let why = Block::Text("It stopped at \"pricing rules\" and waits since 14:28.".into());
+        assert_eq!(
+            body(vec![Block::Quote("Which one?".into()), why.clone(), tried.clone()]),
+            "Which one?\nIt stopped at \"pricing rules\" and waits since 14:28.\n14:02 log sent · and 2 more"
+        );
+        assert_eq!(
+            body(vec![Block::Quote("Which one?".into()), Block::Code(log), tried, why]),
+            "Which one?\nerror: expected `;` …\n14:02 log sent · and 2 more\nIt stopped at \"pricing rules\" and waits since 14:28."
+        );
+        let long = format!("Which one? {}", "and so on ".repeat(40));
+        assert!(body(vec![Block::Quote(long)]).contains("… +"));
+    }
+
+    #[test]
+    fn the_last_buttons_yield_and_those_that_want_text_are_left_out() {
+        let mut text = message(1);
+        text.buttons = vec![
+            plain_button("a", "Approve once"),
+            plain_button("b", "Deny"),
+            Button { wants_text: true, ..plain_button("c", "Deny with reason…") },
+            plain_button(OPEN, "Open"),
+        ];
+        let labels = |text: &Message| {
+            words(text, ALL).buttons.into_iter().map(|button| button.1).collect::<Vec<_>>()
+        };
+        assert_eq!(labels(&text), ["Approve once", "Deny", "Open"]);
+        text.buttons.push(plain_button("d", "Snooze 1 h\x1b[31m of a rather long name"));
+        assert_eq!(labels(&text), ["Approve once", "Deny", "Snooze 1 h of a rather…"]);
+        assert!(words(&text, PLAIN).buttons.is_empty() && !words(&text, PLAIN).click);
+        assert!(words(&text, ALL).click);
+    }
+
+    #[test]
+    fn s15_text_is_escaped_where_markup_is_read_and_only_there() {
+        let text =
+            with("<i>T</i>", "<b>bold</b> & <a href=\"http://x\">merge</a>\x1b]8;;http://evil\x07");
+        assert_eq!(
+            words(&text, ALL).body,
+            "&lt;b&gt;bold&lt;/b&gt; &amp; &lt;a href=\"http://x\"&gt;merge&lt;/a&gt;"
+        );
+        let plain = words(&text, Abilities { markup: false, ..ALL });
+        assert_eq!(plain.body, "<b>bold</b> & <a href=\"http://x\">merge</a>");
+        assert_eq!(plain.title, "<i>T</i>", "titles never hold markup");
+    }
+
+    #[test]
+    fn what_destroys_is_asked_about_in_any_case() {
+        let kill = Button { style: ButtonStyle::Danger, ..plain_button("k", "Kill app-3") };
+        let asked = confirmation(&kill).unwrap();
+        assert_eq!((asked.question.as_str(), asked.no.as_str()), ("Kill app-3?", "Not now"));
+        assert_eq!(confirmation(&plain_button("a", "Approve once")), None);
+        let shown = question(&message(1), &asked, ALL);
+        assert_eq!(shown.title, "Kill app-3?");
+        assert_eq!(shown.buttons[1], (NO.to_owned(), "Not now".to_owned()));
+    }
+
+    #[test]
+    fn a_repetition_is_said_to_be_one() {
+        let text = Message { may_repeat: true, ..with("app-3 asks", "Which one?") };
+        assert_eq!(words(&text, ALL).body, "Which one?\nThis may be a repetition.");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn limits_hold_and_the_last_line_stays(
+            title in ".{0,300}", short in "(?s).{0,400}", quote in ".{0,600}", log in "(?s).{0,600}",
+            entries in proptest::collection::vec(".{0,80}", 0..8), may_repeat: bool,
+        ) {
+            for short in [short, String::new()] {
+                let blocks = vec![
+                    Block::Quote(quote.clone()), Block::Code(log.clone()),
+                    Block::List(entries.clone()), Block::Text(quote.clone()),
+                ];
+                let text = Message {
+                    title: title.clone(), short, body: blocks, may_repeat, ..message(1)
+                };
+                let shown = words(&text, PLAIN);
+                proptest::prop_assert!(length(&shown.title) <= TITLE);
+                proptest::prop_assert!(length(&shown.body) <= BODY, "{} {:?}", length(&shown.body), shown.body);
+                proptest::prop_assert!(shown.body.lines().count() <= LINES, "{:?}", shown.body);
+                proptest::prop_assert_eq!(shown.body.lines().last(), Some("ao answer app-3 \"…\""));
+            }
+        }
+    }
+}
