@@ -217,11 +217,14 @@ pub async fn text_arrives_verbatim_and_within_the_limits(far: &dyn FarEnd) {
 pub async fn a_dropped_send_breaks_nothing(far: &dyn FarEnd) {
     let (notifier, dropped) = (far.notifier(), call("dropped"));
     let text = message(1);
-    let _ = tokio::time::timeout(Duration::ZERO, notifier.send(&dropped, &text)).await;
+    // Before anything is written, and somewhere on the way.
+    for patience in [Duration::ZERO, Duration::from_millis(5)] {
+        let _ = tokio::time::timeout(patience, notifier.send(&dropped, &text)).await;
+    }
     sent(&*notifier, &dropped, &text).await;
     sent(&*notifier, &call("next"), &message(2)).await;
     let count = count(far).await;
-    let most = if notifier.capabilities().idempotent { 2 } else { 3 };
+    let most = if notifier.capabilities().idempotent { 2 } else { 4 };
     assert!((2..=most).contains(&count), "Cancel safety: {count} messages after a dropped send");
 }
 
