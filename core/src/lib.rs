@@ -1,3 +1,17 @@
-//! Configuration, journal, state, decisions and the server loop of ao.
+//! Configuration, journal, state, decisions and the server loop of `ao`.
+//!
+//! Names no plugin, opens no socket, reads no environment. In reading order: what is configured, what is
+//! recorded, what is known, what follows from it, what is said to a human, and the loop that drives it all.
 
 pub mod config;
+pub mod event;
+pub mod state;
+pub mod decide;
+pub mod words;
+pub mod disk;
+pub mod journal;
+pub mod blob;
+pub mod registry;
+pub mod server;
+
+pub use ao_slots as slots;

@@ -72,7 +72,7 @@ impl Decider<'_> {
             Subject::Session(id) => Some(id.clone()),
             _ => None,
         };
-        let mut drafts_for = |decider: &mut Self, kind: crate::event::Kind, rule, because: &[Seq]| {
+        let drafts_for = |decider: &mut Self, kind: crate::event::Kind, rule, because: &[Seq]| {
             let draft = decider.push(kind).rule(rule).because(because);
             draft.session.clone_from(&session);
             draft.project = project.cloned();

@@ -22,13 +22,22 @@ const KEEP_RESOLVED: usize = 2_000;
 impl State {
     /// Applies the next event.
     pub fn apply(&mut self, event: &Event) {
+        for focus in self.fold_next(event) {
+            self.refresh_due(&focus);
+        }
+    }
+
+    /// Applies the next of many stored events, leaving the indices of deadlines for [`State::reindex`] at the end.
+    pub fn replay(&mut self, event: &Event) {
+        self.fold_next(event);
+    }
+
+    fn fold_next(&mut self, event: &Event) -> Vec<Focus> {
         let when = Moment { at: event.at, awake: event.awake, seq: event.seq };
         self.last_seq = event.seq;
         self.last_at = event.at;
         self.awake = self.awake.max(event.awake);
-        for focus in self.fold(event, when) {
-            self.refresh_due(&focus);
-        }
+        self.fold(event, when)
     }
 
     /// What an event touches, so that rules look at it again.

@@ -1,0 +1,171 @@
+//! Which plugins there are, and those that a policy chose, built.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ao_slots::{
+    ChannelName, PluginError, ProjectId,
+    agent::Agent,
+    notifier::{Notifier, NotifierCapabilities},
+    plugin::{BuildContext, Plugin, Registration},
+    runtime::Runtime,
+    scm::Scm,
+    terminal::Terminal,
+    tracker::Tracker,
+    workspace::Workspace,
+};
+
+use crate::config::policy::{PluginChoice, Policy, ProjectPolicy};
+
+/// The plugins that can be chosen, by slot and name.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    runtimes: Vec<Registration<dyn Runtime>>,
+    agents: Vec<Registration<dyn Agent>>,
+    workspaces: Vec<Registration<dyn Workspace>>,
+    trackers: Vec<Registration<dyn Tracker>>,
+    scms: Vec<Registration<dyn Scm>>,
+    notifiers: Vec<Registration<dyn Notifier>>,
+    terminals: Vec<Registration<dyn Terminal>>,
+}
+
+/// One line of `ao plugin ls`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PluginInfo {
+    /// The slot.
+    pub slot: &'static str,
+    /// The name in the config.
+    pub name: &'static str,
+    /// One line.
+    pub about: &'static str,
+}
+
+impl Registry {
+    /// A registry of these plugins. A later one of the same slot and name replaces an earlier one.
+    pub fn new(plugins: impl IntoIterator<Item = Plugin>) -> Self {
+        let mut registry = Self::default();
+        for plugin in plugins {
+            match plugin {
+                Plugin::Runtime(r) => replace(&mut registry.runtimes, r),
+                Plugin::Agent(r) => replace(&mut registry.agents, r),
+                Plugin::Workspace(r) => replace(&mut registry.workspaces, r),
+                Plugin::Tracker(r) => replace(&mut registry.trackers, r),
+                Plugin::Scm(r) => replace(&mut registry.scms, r),
+                Plugin::Notifier(r) => replace(&mut registry.notifiers, r),
+                Plugin::Terminal(r) => replace(&mut registry.terminals, r),
+            }
+        }
+        registry
+    }
+
+    /// All of them, by slot.
+    pub fn list(&self) -> Vec<PluginInfo> {
+        let mut all = infos("runtime", &self.runtimes);
+        all.extend(infos("agent", &self.agents));
+        all.extend(infos("workspace", &self.workspaces));
+        all.extend(infos("tracker", &self.trackers));
+        all.extend(infos("scm", &self.scms));
+        all.extend(infos("notifier", &self.notifiers));
+        all.extend(infos("terminal", &self.terminals));
+        all
+    }
+
+    /// Builds what `policy` chose. Starts nothing; the first failure names the plugin and its cause.
+    pub fn build(&self, policy: &Policy, context: &BuildContext) -> Result<Plugins, PluginError> {
+        let mut plugins = Plugins::default();
+        for (id, project) in &policy.projects {
+            plugins.projects.insert(id.clone(), self.build_project(project, context)?);
+        }
+        for (name, choice) in &policy.channels {
+            let notifier = build("notifier", &self.notifiers, choice, context)?;
+            plugins.channels.insert(name.clone(), notifier);
+        }
+        Ok(plugins)
+    }
+
+    fn build_project(&self, project: &ProjectPolicy, context: &BuildContext) -> Result<ProjectPlugins, PluginError> {
+        Ok(ProjectPlugins {
+            runtime: build("runtime", &self.runtimes, &project.runtime, context)?,
+            agent: build("agent", &self.agents, &project.agent, context)?,
+            workspace: build("workspace", &self.workspaces, &project.workspace, context)?,
+            terminal: build("terminal", &self.terminals, &project.terminal, context)?,
+            tracker: project.tracker.as_ref().map(|c| build("tracker", &self.trackers, c, context)).transpose()?,
+            scm: project.scm.as_ref().map(|c| build("scm", &self.scms, c, context)).transpose()?,
+        })
+    }
+
+    /// Builds one agent by name with its default settings, e.g. for a session that wants another than its project.
+    pub fn agent(&self, name: &str, context: &BuildContext) -> Result<Arc<dyn Agent>, PluginError> {
+        build("agent", &self.agents, &PluginChoice::of(name), context)
+    }
+
+    /// All agents with their default settings, for `ao init` and `ao doctor`.
+    pub fn agents(&self, context: &BuildContext) -> Vec<(&'static str, Arc<dyn Agent>)> {
+        self.agents.iter().filter_map(|r| Some((r.name, self.agent(r.name, context).ok()?))).collect()
+    }
+
+    /// Builds one workspace plugin by name, for looking at a repository before it is configured.
+    pub fn workspace(&self, name: &str, context: &BuildContext) -> Result<Arc<dyn Workspace>, PluginError> {
+        build("workspace", &self.workspaces, &PluginChoice::of(name), context)
+    }
+
+    /// Builds one notifier with these settings, for `ao init` and `ao doctor`.
+    pub fn notifier(&self, choice: &PluginChoice, context: &BuildContext) -> Result<Arc<dyn Notifier>, PluginError> {
+        build("notifier", &self.notifiers, choice, context)
+    }
+}
+
+/// The plugins of one project.
+#[derive(Debug, Clone)]
+pub struct ProjectPlugins {
+    /// Where its sessions execute.
+    pub runtime: Arc<dyn Runtime>,
+    /// The coding tool.
+    pub agent: Arc<dyn Agent>,
+    /// How its code is copied.
+    pub workspace: Arc<dyn Workspace>,
+    /// How a human looks in.
+    pub terminal: Arc<dyn Terminal>,
+    /// Its issues.
+    pub tracker: Option<Arc<dyn Tracker>>,
+    /// Its pull requests.
+    pub scm: Option<Arc<dyn Scm>>,
+}
+
+/// Everything that a policy chose, built.
+#[derive(Debug, Clone, Default)]
+pub struct Plugins {
+    /// By project.
+    pub projects: BTreeMap<ProjectId, ProjectPlugins>,
+    /// By channel.
+    pub channels: BTreeMap<ChannelName, Arc<dyn Notifier>>,
+}
+
+impl Plugins {
+    /// What each channel can do.
+    pub fn channel_capabilities(&self) -> BTreeMap<ChannelName, NotifierCapabilities> {
+        self.channels.iter().map(|(name, notifier)| (name.clone(), notifier.capabilities())).collect()
+    }
+}
+
+fn replace<T: ?Sized>(list: &mut Vec<Registration<T>>, new: Registration<T>) {
+    list.retain(|known| known.name != new.name);
+    list.push(new);
+}
+
+fn infos<T: ?Sized>(slot: &'static str, list: &[Registration<T>]) -> Vec<PluginInfo> {
+    list.iter().map(|r| PluginInfo { slot, name: r.name, about: r.about }).collect()
+}
+
+fn build<T: ?Sized>(
+    slot: &str,
+    list: &[Registration<T>],
+    choice: &PluginChoice,
+    context: &BuildContext,
+) -> Result<Arc<T>, PluginError> {
+    let Some(registration) = list.iter().find(|r| r.name == choice.plugin) else {
+        let known: Vec<_> = list.iter().map(|r| r.name).collect();
+        let what = format!("unknown {slot} `{}` (known: {})", choice.plugin, known.join(", "));
+        return Err(PluginError::permanent(what, ""));
+    };
+    (registration.build)(&choice.settings, context)
+}

@@ -1,0 +1,12 @@
+//! The server: one loop that commits what `decide` concludes, lanes that perform it, a sweep that looks.
+
+mod clock;
+mod handle;
+mod hooks;
+mod lane;
+mod run;
+mod sweep;
+
+pub use clock::{Clock, SystemClock};
+pub use handle::{Handle, HookAnswer, HookCall, ReportCall, Served, SpawnCall};
+pub use run::{Options, Server, StartError};

@@ -1,0 +1,318 @@
+//! What clients hold: asks the loop, reads the state, follows the events.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, RwLock, RwLockReadGuard},
+};
+
+use ao_slots::{ChannelName, Launch, PluginError, ProjectId, RequestId, Seq, SessionId, agent::Decision};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::{
+    blob::{BlobRef, Blobs},
+    decide::{Answered, Input, Refusal, RefusalKind, Spawn},
+    event::{Actor, Event, Text, digest},
+    state::{Now, State},
+};
+
+/// An input on its way, and who waits for what became of it.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) input: Input,
+    pub(super) reply: Option<oneshot::Sender<Result<Answered, Refusal>>>,
+}
+
+/// A spawn as a client asks for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SpawnCall {
+    /// In which project.
+    pub project: ProjectId,
+    /// On which issue.
+    #[serde(default)]
+    pub issue: Option<String>,
+    /// Or on which prompt.
+    #[serde(default)]
+    pub prompt: Option<String>,
+    /// Another agent than the project's.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// A branch that already holds the work.
+    #[serde(default)]
+    pub branch: Option<String>,
+    /// Also when a session works on that issue.
+    #[serde(default)]
+    pub force: bool,
+    /// The client's environment; only what the allow-list names is kept, privately.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// One event of an agent's own hook system.
+#[derive(Debug, Clone)]
+pub struct HookCall {
+    /// The agent plugin.
+    pub agent: String,
+    /// The event's name.
+    pub event: String,
+    /// Whose.
+    pub session: SessionId,
+    /// Which start of it.
+    pub launch: Launch,
+    /// The session's private token.
+    pub token: String,
+    /// What the hook got on its standard input.
+    pub payload: Vec<u8>,
+}
+
+/// What the hook's process is told.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookAnswer {
+    /// To be printed at once; none = nothing.
+    pub stdout: Option<String>,
+    /// A human decides: come back with the same payload and wait for this request.
+    pub wait: Option<RequestId>,
+}
+
+/// What an agent says through `ao report`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "kebab-case")]
+pub enum ReportCall {
+    /// A turn runs.
+    Working,
+    /// The turn ended; the prompt is empty.
+    Ready,
+    /// A question.
+    Question {
+        /// The question.
+        text: String,
+        /// Choices.
+        #[serde(default)]
+        options: Vec<String>,
+    },
+    /// It cannot go on without a human, in words.
+    Blocked {
+        /// Why.
+        text: String,
+    },
+    /// It failed.
+    Error {
+        /// Why.
+        text: String,
+    },
+    /// It claims to be done.
+    Completed {
+        /// Its words.
+        #[serde(default)]
+        text: Option<String>,
+    },
+}
+
+/// What the loop and its clients share.
+#[derive(Debug)]
+pub struct Served {
+    pub(super) state: RwLock<State>,
+    pub(super) inputs: mpsc::Sender<Submission>,
+    pub(super) bus: broadcast::Sender<Arc<Event>>,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Long texts.
+    pub blobs: Blobs,
+}
+
+/// A cheap way to talk to the server. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) served: Arc<Served>,
+    pub(super) shell: Arc<super::lane::Shell>,
+}
+
+impl Handle {
+    /// Hands an input to the loop and waits until what follows from it is durable, or it is refused.
+    pub async fn submit(&self, input: Input) -> Result<Answered, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Refusal::new(RefusalKind::Unavailable, "the server is stopping");
+        self.served.inputs.send(Submission { input, reply: Some(reply) }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Reads the state. The guard must not live across an await.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.served.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Follows the events from now on. A reader that lags is told how many it missed.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.served.bus.subscribe()
+    }
+
+    /// Both clocks.
+    pub fn now(&self) -> Now {
+        self.shell.now()
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.served.data_dir
+    }
+
+    /// Stored events from `after` on (exclusive), at most `limit`.
+    pub async fn events(&self, after: Seq, limit: usize) -> Result<Vec<Event>, Refusal> {
+        self.shell.events(after, limit).await
+    }
+
+    /// The text of a blob; none when it is gone.
+    pub fn text(&self, blob: &BlobRef) -> Option<String> {
+        self.served.blobs.read(&blob.sha256).ok()
+    }
+
+    /// Text from outside, cleaned and redacted; put away whole when it is long.
+    pub fn put_text(&self, text: &str) -> Text {
+        put_text(&self.served.blobs, text)
+    }
+
+    /// Starts a session.
+    pub async fn spawn(&self, call: SpawnCall, by: Actor) -> Result<Answered, Refusal> {
+        let prompt = call.prompt.as_deref().unwrap_or_default();
+        let title = prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let env = self.shell.allowed_env(&call.project, call.agent.as_deref(), &call.env);
+        let spawn = Spawn {
+            project: call.project.clone(),
+            issue: call.issue.clone(),
+            title: Text::short(title),
+            prompt: self.put_text(prompt),
+            digest: digest(prompt),
+            env_names: env.keys().cloned().collect(),
+            agent: call.agent.clone(),
+            branch: call.branch.clone(),
+            force: call.force,
+            by,
+        };
+        let answered = self.submit(Input::Spawn(Box::new(spawn))).await?;
+        if let Some(session) = &answered.session {
+            self.shell.keep_env(session, &env, &call.env);
+        }
+        Ok(answered)
+    }
+
+    /// Sends text to an agent; it is handed over when the agent can take it.
+    pub async fn send(&self, session: SessionId, text: &str, by: Actor) -> Result<Answered, Refusal> {
+        let input = Input::Send { session, text: self.put_text(text), digest: digest(text), by };
+        self.submit(input).await
+    }
+
+    /// Decides a request of a session; `request` none means the one that is open.
+    pub async fn decide(
+        &self,
+        session: SessionId,
+        request: Option<RequestId>,
+        decision: Decision,
+        by: Actor,
+    ) -> Result<Answered, Refusal> {
+        let (decision, full) = match decision {
+            Decision::Answer { text } => {
+                let text = self.put_text(&text);
+                (Decision::Answer { text: text.excerpt }, text.blob)
+            }
+            other => (other, None),
+        };
+        self.submit(Input::Decide { session, request, decision, full, by }).await
+    }
+
+    /// Takes one hook event.
+    pub async fn hook(&self, call: HookCall) -> Result<HookAnswer, Refusal> {
+        super::hooks::hook(self, call).await
+    }
+
+    /// Waits until a human has decided `request`; returns what the hook prints, none when nothing is to be
+    /// printed because the request ended otherwise. Dropping the future takes the waiter away.
+    pub async fn wait(&self, call: HookCall, request: RequestId) -> Result<Option<String>, Refusal> {
+        super::hooks::wait(self, call, request).await
+    }
+
+    /// Takes what an agent says through `ao report`. Returns the request of a question.
+    pub async fn report(
+        &self,
+        session: SessionId,
+        launch: Launch,
+        token: &str,
+        report: ReportCall,
+    ) -> Result<Answered, Refusal> {
+        super::hooks::report(self, session, launch, token, report).await
+    }
+
+    /// Waits for the answer to a question that was reported; none when it ended otherwise.
+    pub async fn wait_answer(&self, session: SessionId, token: &str, request: RequestId) -> Result<Option<String>, Refusal> {
+        super::hooks::wait_answer(self, session, token, request).await
+    }
+
+    /// Whether `token` is this session's private token.
+    pub fn is_session_token(&self, session: &SessionId, token: &str) -> bool {
+        self.shell.is_token(session, token)
+    }
+
+    /// The last lines of a session's screen.
+    pub async fn screen(&self, session: &SessionId, lines: u32) -> Result<Vec<String>, PluginError> {
+        self.shell.screen(session, lines).await
+    }
+
+    /// Puts a human in front of a session, through the project's terminal plugin.
+    pub async fn open_session(&self, session: &SessionId) -> Result<(), String> {
+        let opened = self.open(session, BTreeMap::new(), false).await.map_err(|error| error.to_string())?;
+        match opened {
+            ao_slots::terminal::Opened::Window => Ok(()),
+            ao_slots::terminal::Opened::RunHere(argv) => Err(argv.join(" ")),
+            ao_slots::terminal::Opened::Hint(hint) => Err(hint),
+        }
+    }
+
+    /// The same for a client: `env` is its environment (the server's own where empty), `foreground` says that
+    /// it sits at a terminal and can run a command there.
+    pub async fn open(
+        &self,
+        session: &SessionId,
+        env: BTreeMap<String, String>,
+        foreground: bool,
+    ) -> Result<ao_slots::terminal::Opened, PluginError> {
+        self.shell.open(session, env, foreground).await
+    }
+
+    /// The plugins that are in use.
+    pub fn plugins(&self) -> Arc<crate::registry::Plugins> {
+        self.shell.plugins()
+    }
+
+    /// Uses another policy from now on: built wholly, then swapped.
+    pub async fn apply_policy(&self, policy: crate::config::policy::Policy) -> Result<(), PluginError> {
+        self.shell.apply_policy(self, policy).await
+    }
+
+    /// Sends a test message through a channel's real path.
+    pub async fn test_channel(&self, channel: &ChannelName, text: &str) -> Result<ao_slots::notifier::Receipt, PluginError> {
+        self.shell.test_channel(channel, text).await
+    }
+
+    /// Ends the server in good order; agents go on.
+    pub async fn stop(&self, reason: &str) {
+        self.shell.stop(reason).await;
+    }
+}
+
+/// Cleans and redacts text from outside; puts it away whole when an excerpt does not hold it.
+pub(super) fn put_text(blobs: &Blobs, text: &str) -> Text {
+    let clean = ao_slots::text::redact(&ao_slots::text::plain(text));
+    if clean.chars().count() <= Text::EXCERPT {
+        return Text { excerpt: clean, blob: None };
+    }
+    let excerpt = ao_slots::text::cut(&clean, Text::EXCERPT);
+    match blobs.write(&clean) {
+        Ok(blob) => Text { excerpt, blob: Some(blob) },
+        Err(error) => {
+            tracing::warn!(%error, "a long text could not be put away; only its beginning is kept");
+            Text { excerpt, blob: None }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What agents tell: hooks and reports, reduced to what the rules read, and the requests that wait.
+
+use std::{path::Path, time::Duration};
+
+use ao_slots::{
+    Launch, RequestId, SessionId,
+    agent::{AgentRequest, Ask, Decision, Signal},
+    fact::{AgentErrorKind, Source},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    handle::{Handle, HookAnswer, HookCall, ReportCall},
+    lane::HandOver,
+};
+use crate::{
+    decide::{Answered, Input, Refusal, RefusalKind, Told},
+    event::{Text, digest},
+};
+
+/// Takes one hook event of an agent.
+pub(super) async fn hook(handle: &Handle, call: HookCall) -> Result<HookAnswer, Refusal> {
+    authorise(handle, &call.session, &call.token)?;
+    let Some(work) = handle.shell.work_of(&call.session) else { return Ok(HookAnswer::default()) };
+    if work.session.agent != call.agent {
+        return Err(Refusal::new(RefusalKind::Forbidden, format!("{} runs {}", call.session, work.session.agent)));
+    }
+    let agent = &work.plugins.agent;
+    let report = match agent.reduce_hook(&call.event, &call.payload) {
+        Ok(report) => report,
+        // Never read as anything: dropped, and said in the log.
+        Err(error) => {
+            tracing::warn!(session = %call.session, event = call.event, %error, "a hook could not be read");
+            return Ok(HookAnswer::default());
+        }
+    };
+    let told: Vec<Told> = report.signals.into_iter().map(|signal| told(handle, signal)).collect();
+    if told.is_empty() {
+        return Ok(HookAnswer::default());
+    }
+    let input = Input::Signals { session: call.session.clone(), launch: call.launch, source: Source::Hook, told };
+    let answered = handle.submit(input).await?;
+    let waits = agent.capabilities(&work.project.agent_config).answerable.contains(&call.event);
+    Ok(HookAnswer { stdout: None, wait: answered.request.filter(|_| waits) })
+}
+
+/// Waits until a human has decided; what is returned is printed by the waiting hook.
+pub(super) async fn wait(handle: &Handle, call: HookCall, request: RequestId) -> Result<Option<String>, Refusal> {
+    authorise(handle, &call.session, &call.token)?;
+    let Some(work) = handle.shell.work_of(&call.session) else { return Ok(None) };
+    let Some(over) = handed_over(handle, &call.session, call.launch, request).await? else { return Ok(None) };
+    let reply = work.plugins.agent.hook_reply(&call.event, &call.payload, &over.decision);
+    match reply {
+        Ok(stdout) => {
+            // Nobody listens when the effect was given up meanwhile; the decision is printed all the same.
+            let _ = over.taken.send(());
+            Ok(Some(stdout))
+        }
+        Err(error) => {
+            tracing::warn!(session = %call.session, %error, "the decision cannot be put into the hook's words");
+            Ok(None)
+        }
+    }
+}
+
+/// Waits for the answer to a question that was reported with `ao report question --wait`.
+pub(super) async fn wait_answer(
+    handle: &Handle,
+    session: SessionId,
+    token: &str,
+    request: RequestId,
+) -> Result<Option<String>, Refusal> {
+    authorise(handle, &session, token)?;
+    let launch = handle.state().sessions.get(&session).map(|s| s.launch).unwrap_or_default();
+    let Some(over) = handed_over(handle, &session, launch, request).await? else { return Ok(None) };
+    let _ = over.taken.send(());
+    let text = match over.decision {
+        Decision::Answer { text } => text,
+        Decision::Approve => "approved".into(),
+        Decision::Deny { reason } => reason.map_or("denied".into(), |reason| format!("denied: {reason}")),
+    };
+    // The agent has it in hand: that is the confirmation.
+    let key = handle.state().sessions.get(&session).and_then(|s| s.requests.get(&request)).map(|r| r.key.clone());
+    if let Some(key) = key {
+        let told = vec![Told::ToolEnded { request: Some(key) }];
+        handle.submit(Input::Signals { session, launch, source: Source::Hook, told }).await?;
+    }
+    Ok(Some(text))
+}
+
+/// Registers as the one who waits for `request`, until a decision comes or the request ends.
+async fn handed_over(
+    handle: &Handle,
+    session: &SessionId,
+    launch: Launch,
+    request: RequestId,
+) -> Result<Option<HandOver>, Refusal> {
+    let mut events = handle.subscribe();
+    let (sender, mut decisions) = mpsc::channel::<HandOver>(1);
+    let open = || {
+        let state = handle.state();
+        let known = state.sessions.get(session).filter(|s| s.launch == launch)?;
+        known.requests.get(&request).map(|r| r.ended.is_none())
+    };
+    handle.shell.add_waiter(request, sender.clone());
+    let _guard = Waiting { handle, request, sender };
+    loop {
+        if open() != Some(true) {
+            return Ok(None);
+        }
+        tokio::select! {
+            // Cancel safe: a hand-over that is not received stays with its sender.
+            over = decisions.recv() => return Ok(over),
+            // Cancel safe. Whatever happened, the request is looked at anew.
+            event = events.recv() => if let Err(tokio::sync::broadcast::error::RecvError::Closed) = event {
+                return Err(Refusal::new(RefusalKind::Unavailable, "the server is stopping"));
+            },
+            // Also without an event: an overrun of the channel must not hide an end.
+            () = tokio::time::sleep(Duration::from_secs(30)) => {}
+        }
+    }
+}
+
+/// Takes the waiter away when its connection ends.
+struct Waiting<'h> {
+    handle: &'h Handle,
+    request: RequestId,
+    sender: mpsc::Sender<HandOver>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.handle.shell.remove_waiter(self.request, &self.sender);
+    }
+}
+
+/// Takes what an agent says through `ao report`.
+pub(super) async fn report(
+    handle: &Handle,
+    session: SessionId,
+    launch: Launch,
+    token: &str,
+    report: ReportCall,
+) -> Result<Answered, Refusal> {
+    authorise(handle, &session, token)?;
+    let told = match report {
+        ReportCall::Working => vec![Told::TurnStarted { turn: None, digest: None }],
+        ReportCall::Ready => vec![
+            Told::Started { native_id: None, transcript: None, version: None },
+            Told::TurnEnded { turn: None, last_words: None, background: false },
+        ],
+        ReportCall::Question { text, options } => {
+            let now = handle.now().wall.as_nanosecond();
+            let ask = Ask::Question { text, options, many: false };
+            let request =
+                AgentRequest { key: format!("report-{now}"), turn: None, tool: "report".into(), ask, answerable: true };
+            vec![told(handle, Signal::Asked(request))]
+        }
+        ReportCall::Blocked { text } => vec![told(handle, Signal::Setup { text })],
+        ReportCall::Error { text } => {
+            vec![told(handle, Signal::Failed { kind: AgentErrorKind::Reported, message: text })]
+        }
+        ReportCall::Completed { text } => {
+            let text = text.map(|text| handle.put_text(&text));
+            vec![
+                Told::Completed { text: text.clone() },
+                Told::TurnEnded { turn: None, last_words: text, background: false },
+            ]
+        }
+    };
+    handle.submit(Input::Signals { session, launch, source: Source::Hook, told }).await
+}
+
+/// A session's own token is the only thing that speaks for it.
+fn authorise(handle: &Handle, session: &SessionId, token: &str) -> Result<(), Refusal> {
+    if handle.is_session_token(session, token) {
+        return Ok(());
+    }
+    Err(Refusal::new(RefusalKind::Forbidden, format!("this is not {session}'s token")))
+}
+
+/// A signal as the rules read it: texts cleaned, cut, and put away whole.
+pub(super) fn told(handle: &Handle, signal: Signal) -> Told {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    match signal {
+        Signal::Started { native_id, transcript, version } => {
+            Told::Started { native_id, transcript: transcript.as_deref().map(path), version }
+        }
+        Signal::TurnStarted { turn, prompt } => Told::TurnStarted { turn, digest: prompt.as_deref().map(digest) },
+        Signal::ToolStarted { tool, command, .. } => {
+            Told::ToolStarted { tool, command: command.as_deref().map(Text::short) }
+        }
+        Signal::ToolEnded { request, .. } => Told::ToolEnded { request },
+        Signal::Asked(request) => asked(handle, request),
+        Signal::RequestEnded { request } => Told::RequestEnded { key: request },
+        Signal::TurnEnded { turn, last_words, background } => {
+            Told::TurnEnded { turn, last_words: last_words.map(|words| handle.put_text(&words)), background }
+        }
+        Signal::RateLimited { until } => Told::RateLimited { until },
+        Signal::Failed { kind, message } => Told::Failed { kind, text: handle.put_text(&message) },
+        Signal::Setup { text } => Told::Setup { text: handle.put_text(&text) },
+        Signal::Exited { .. } => Told::Exited,
+        Signal::Alive => Told::Alive,
+        Signal::Suspected { text } => Told::Suspected { text: Text::short(&text) },
+        Signal::Completed { text } => Told::Completed { text: text.map(|text| handle.put_text(&text)) },
+        Signal::Observed { activity } => Told::Observed { activity },
+        Signal::Usage(usage) => {
+            let summary = usage.summary.as_deref().map(|text| Text::short(text).excerpt);
+            Told::Usage { usage: ao_slots::agent::Usage { summary, ..usage } }
+        }
+    }
+}
+
+fn asked(handle: &Handle, request: AgentRequest) -> Told {
+    let short = |text: &str| Text::short(text).excerpt;
+    let (ask, full) = match request.ask {
+        Ask::Permission { verb, subject, place, reason, careful } => {
+            let full = handle.put_text(&subject);
+            let ask = Ask::Permission {
+                verb,
+                subject: full.excerpt,
+                place: place.as_deref().map(short),
+                reason: reason.as_deref().map(short),
+                careful,
+            };
+            (ask, full.blob)
+        }
+        Ask::Question { text, options, many } => {
+            let full = handle.put_text(&text);
+            let options = options.iter().take(16).map(|option| short(option)).collect();
+            (Ask::Question { text: full.excerpt, options, many }, full.blob)
+        }
+    };
+    let tool = ao_slots::text::cut(&ao_slots::text::one_line(&request.tool), 60);
+    Told::Asked { key: request.key, turn: request.turn, tool, ask, full, answerable: request.answerable }
+}

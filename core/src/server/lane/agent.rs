@@ -1,0 +1,458 @@
+//! Effects on a running agent: starting, ending, handing over text and decisions.
+
+use std::{
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use ao_slots::{
+    Call, ErrorKind, Launch, MessageId, PluginError, RequestId,
+    agent::{AgentRequest, Decision, Dialog, InputMode, LaunchRequest, PromptDelivery},
+    call::Answer,
+    runtime::{CreateRuntime, Key, RuntimeHandle},
+};
+use serde_json::json;
+
+use super::{HandOver, Shell, Work, lock};
+use crate::{
+    event::{Failure, Outcome, Text},
+    state::{Fate, QueuedMessage, Session, State},
+};
+
+/// Lines of a screen that are looked at.
+const SCREEN: u32 = 60;
+/// Between two looks at a screen that should show what was typed.
+const GLANCE: Duration = Duration::from_millis(120);
+
+impl Shell {
+    pub(super) async fn create_runtime(
+        &self,
+        work: &Work,
+        call: &Call,
+        launch: Launch,
+        resume: bool,
+    ) -> Result<Outcome, Failure> {
+        let session = &work.session;
+        let request = self.launch_request(work, launch, resume).await?;
+        let agent = &work.plugins.agent;
+        let plan = agent.plan_launch(&request)?;
+        let can = agent.capabilities(&request.config);
+        for file in &plan.files {
+            self.write_private(&file.path, file.content.as_bytes())?;
+            if file.guarded {
+                let entry = (session.id.clone(), content_hash(file.content.as_bytes()));
+                lock(&self.guarded).insert(file.path.clone(), entry);
+            }
+        }
+        let token = self.token(&session.id)?;
+        let mut env = self.env_of(session).await;
+        env.extend(work.project.env.clone());
+        env.extend(plan.env.clone());
+        env.extend(self.own_env(session, launch, &token));
+        let spec = json!({ "argv": plan.argv, "cwd": request.cwd, "env": env });
+        let path = self.agent_dir(&session.id).join(format!("launch-{launch}.json"));
+        self.write_private(&path, spec.to_string().as_bytes())?;
+
+        let created = CreateRuntime {
+            session: session.id.clone(),
+            launch,
+            argv: vec![
+                self.context().ao.to_string_lossy().into_owned(),
+                "launch".into(),
+                path.to_string_lossy().into_owned(),
+            ],
+            cwd: request.cwd.clone(),
+            env: BTreeMap::from([("TERM".into(), "xterm-256color".into())]),
+            stdin: (plan.prompt == PromptDelivery::Stdin).then(|| request.prompt.clone()).flatten(),
+        };
+        let handle = work.plugins.runtime.create(call, &created).await?;
+        Ok(Outcome::Runtime {
+            handle,
+            native_id: plan.native_id.clone().or_else(|| request.resume.clone()),
+            transcript: plan.transcript.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            signals: plan.signals,
+            prompted: plan.prompt != PromptDelivery::Typed && request.prompt.is_some(),
+            resumed: resume && plan.resumes,
+            resumable: can.resume,
+        })
+    }
+
+    /// What a launch is planned from; also what tells where a running agent keeps its files.
+    pub(in crate::server) async fn launch_request(
+        &self,
+        work: &Work,
+        launch: Launch,
+        resume: bool,
+    ) -> Result<LaunchRequest, PluginError> {
+        let session = &work.session;
+        let can = work.plugins.agent.capabilities(&work.project.agent_config);
+        let goes_on = resume && can.resume && session.native_id.is_some();
+        let prompt = (!session.prompt.is_empty()).then(|| self.whole(&session.prompt)).filter(|_| !goes_on);
+        // Starting anew in a workspace that holds earlier work: say so.
+        let prompt = match prompt {
+            Some(prompt) if launch.0 > 1 => Some(format!(
+                "{prompt}\n\nAn earlier run of this task was interrupted. Look at what is there, and continue."
+            )),
+            other => other,
+        };
+        let mut rules = work.project.agent_rules.clone().unwrap_or_default();
+        if let Some(file) = &work.project.agent_rules_file {
+            let read = tokio::fs::read_to_string(file).await;
+            let failed = |error| PluginError::permanent(format!("could not read `{}`", file.display()), error);
+            rules = format!("{rules}\n{}", read.map_err(failed)?).trim().to_owned();
+        }
+        let context = self.context();
+        let ask_for_s = self.state().policy.lifecycle.ask_for_ms / 1_000;
+        Ok(LaunchRequest {
+            session: session.id.clone(),
+            launch,
+            cwd: work.cwd()?,
+            agent_dir: self.agent_dir(&session.id),
+            ao: context.ao.clone(),
+            home: context.home.clone(),
+            prompt,
+            rules,
+            config: work.project.agent_config.clone(),
+            resume: goes_on.then(|| session.native_id.clone()).flatten(),
+            ask_for_s,
+            screen: work.plugins.runtime.capabilities().screen,
+            env: self.env_of(session).await,
+        })
+    }
+
+    /// What tells `ao hook` and `ao report` who they speak for.
+    fn own_env(&self, session: &Session, launch: Launch, token: &str) -> BTreeMap<String, String> {
+        let context = self.context();
+        let ask_for = self.state().policy.lifecycle.ask_for_ms / 1_000;
+        [
+            ("AO_SESSION", session.id.to_string()),
+            ("AO_PROJECT", session.project.to_string()),
+            ("AO_LAUNCH", launch.to_string()),
+            ("AO_TOKEN", token.to_owned()),
+            ("AO_SOCKET", context.run_dir.join("ao.sock").to_string_lossy().into_owned()),
+            ("AO_DATA_DIR", context.data_dir.to_string_lossy().into_owned()),
+            ("AO_ASK_FOR", ask_for.to_string()),
+            ("AO_ISSUE", session.issue.clone().unwrap_or_default()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    /// The whole of a text, of which an event holds the beginning.
+    pub(in crate::server) fn whole(&self, text: &Text) -> String {
+        let blob = text.blob.as_ref().and_then(|blob| self.served.blobs.read(&blob.sha256).ok());
+        blob.unwrap_or_else(|| text.excerpt.clone())
+    }
+
+    /// The variables that the spawning client handed over. They are written right after the session was
+    /// recorded, so the first reader may have to wait a moment.
+    pub(super) async fn env_of(&self, session: &Session) -> BTreeMap<String, String> {
+        let path = self.secret("env", &session.id);
+        for _ in 0..50 {
+            if let Ok(bytes) = crate::disk::read(self.disk(), &path)
+                && let Ok(env) = serde_json::from_slice(&bytes)
+            {
+                return env;
+            }
+            if session.env_names.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if !session.env_names.is_empty() {
+            tracing::warn!(session = %session.id, "its environment was not kept; it gets the server's PATH and HOME");
+        }
+        let own = &self.context().env;
+        ["PATH", "HOME", "USER", "SHELL", "LANG"]
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), own.get(*name)?.clone())))
+            .collect()
+    }
+
+    pub(in crate::server) fn keep_env(
+        &self,
+        session: &ao_slots::SessionId,
+        env: &BTreeMap<String, String>,
+        client: &BTreeMap<String, String>,
+    ) {
+        let json = serde_json::to_vec(env).unwrap_or_default();
+        if let Err(error) = self.write_private(&self.secret("env", session), &json) {
+            tracing::warn!(%error, "the session gets the server's environment");
+        }
+        self.keep_desktop_address(client);
+    }
+
+    /// The session's private token: made once, kept 0600.
+    fn token(&self, session: &ao_slots::SessionId) -> Result<String, PluginError> {
+        if let Some(token) = self.known_token(session) {
+            return Ok(token);
+        }
+        let mut random = [0_u8; 16];
+        let failed = |error| PluginError::transient("could not make a session token", error);
+        std::fs::File::open("/dev/urandom")
+            .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut random))
+            .map_err(failed)?;
+        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.write_private(&self.secret("token", session), token.as_bytes())?;
+        lock(&self.tokens).insert(session.clone(), token.clone());
+        Ok(token)
+    }
+
+    fn known_token(&self, session: &ao_slots::SessionId) -> Option<String> {
+        if let Some(token) = lock(&self.tokens).get(session) {
+            return Some(token.clone());
+        }
+        let bytes = crate::disk::read(self.disk(), &self.secret("token", session)).ok()?;
+        let token = String::from_utf8(bytes).ok().filter(|token| token.len() == 32)?;
+        lock(&self.tokens).insert(session.clone(), token.clone());
+        Some(token)
+    }
+
+    pub(in crate::server) fn is_token(&self, session: &ao_slots::SessionId, token: &str) -> bool {
+        // Equal lengths, every byte looked at: the time tells nothing.
+        self.known_token(session).is_some_and(|known| {
+            known.len() == token.len() && known.bytes().zip(token.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+        })
+    }
+
+    pub(super) async fn destroy_runtime(&self, work: &Work, call: &Call, launch: Launch) -> Result<Outcome, Failure> {
+        let runtime = &work.plugins.runtime;
+        let handle = match &work.session.handle {
+            Some(handle) => handle.clone(),
+            // Killed while it was being made: it may exist without our having heard.
+            None => match runtime.adopt(call, &work.session.id, launch).await? {
+                Answer::Yes(handle) => handle,
+                Answer::No => return Ok(Outcome::Done),
+                Answer::Unknown(why) => {
+                    return Err(PluginError::transient(format!("whether {} runs is unknown", work.session.id), why).into());
+                }
+            },
+        };
+        runtime.destroy(call, &handle).await?;
+        Ok(Outcome::Done)
+    }
+
+    /// Hands a message over and sees it confirmed. Nothing is typed unless the screen shows an empty prompt
+    /// and no dialog; each Enter follows a look that shows our draft.
+    pub(super) async fn type_message(&self, work: &Work, call: &Call, id: MessageId) -> Result<Outcome, Failure> {
+        let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
+        let text = self.whole(&message.text);
+        let handle = work.handle()?;
+        let can = work.plugins.agent.capabilities(&work.project.agent_config);
+        match can.input {
+            InputMode::None => {
+                Err(PluginError::transient("the agent takes no messages while it runs", "agentConfig.input is none").into())
+            }
+            InputMode::Stdin => {
+                work.plugins.runtime.type_text(call, handle, &text).await?;
+                if !work.plugins.runtime.capabilities().screen {
+                    return Ok(Outcome::Done);
+                }
+                work.plugins.runtime.press(call, handle, &[Key::Enter]).await?;
+                Ok(Outcome::Done)
+            }
+            InputMode::Paste if !can.screen => {
+                // The agent itself said that its prompt is empty (`ao report ready`).
+                work.plugins.runtime.type_text(call, handle, &text).await?;
+                tokio::time::sleep(GLANCE).await;
+                work.plugins.runtime.press(call, handle, &[Key::Enter]).await?;
+                Ok(Outcome::Done)
+            }
+            InputMode::Paste => self.paste(work, call, handle, id, &text).await,
+        }
+    }
+
+    async fn paste(
+        &self,
+        work: &Work,
+        call: &Call,
+        handle: &RuntimeHandle,
+        id: MessageId,
+        text: &str,
+    ) -> Result<Outcome, Failure> {
+        let runtime = &work.plugins.runtime;
+        match self.dialog(work, call, handle).await? {
+            Dialog::Prompt { draft, busy: false } if draft.is_empty() => {}
+            Dialog::Prompt { busy: true, .. } => return Err(not_now("a turn runs")),
+            Dialog::Prompt { .. } => return Err(not_now("somebody's draft stands in its prompt")),
+            Dialog::Permission { .. } | Dialog::Question { .. } | Dialog::Setup { .. } => {
+                return Err(not_now("a dialog is open"));
+            }
+            Dialog::Unknown => return Err(not_now("its screen shows nothing that is known")),
+        }
+        // A last look at what hooks told meanwhile: a request may have come up since the decision.
+        if !self.may_type(work) {
+            return Err(not_now("it asks something"));
+        }
+        runtime.type_text(call, handle, text).await?;
+        self.submit_draft(work, call, handle, id).await
+    }
+
+    /// Presses Enter while our draft stands there, until there is evidence that the agent has it.
+    async fn submit_draft(
+        &self,
+        work: &Work,
+        call: &Call,
+        handle: &RuntimeHandle,
+        id: MessageId,
+    ) -> Result<Outcome, Failure> {
+        let mut pressed = 0_u32;
+        let began = tokio::time::Instant::now();
+        let limit = call.limit().saturating_sub(Duration::from_secs(2));
+        let mut next_press = began;
+        while began.elapsed() < limit {
+            tokio::time::sleep(GLANCE).await;
+            if self.waiting(work, id).is_none() {
+                return Ok(Outcome::Done);
+            }
+            if tokio::time::Instant::now() < next_press {
+                continue;
+            }
+            match self.dialog(work, call, handle).await? {
+                Dialog::Prompt { draft, .. } if !draft.is_empty() && self.may_type(work) && pressed < 3 => {
+                    work.plugins.runtime.press(call, handle, &[Key::Enter]).await?;
+                    pressed += 1;
+                    next_press = tokio::time::Instant::now() + Duration::from_secs(2);
+                }
+                // Sent, or something came up over it: evidence decides.
+                _ => next_press = tokio::time::Instant::now() + Duration::from_millis(500),
+            }
+        }
+        let what = format!("the text was pasted, Enter pressed {pressed} times, the agent never confirmed");
+        Err(PluginError::in_doubt(what, "").into())
+    }
+
+    /// Typing may have happened: waits for evidence, and looks whether the draft stands there.
+    pub(super) async fn look_for_message(&self, work: &Work, id: MessageId) -> Result<Outcome, Failure> {
+        let call = Call::new(format!("look-{id}"), Duration::from_secs(20));
+        for _ in 0..20 {
+            if self.waiting(work, id).is_none() {
+                return Ok(Outcome::Done);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let handle = work.handle()?;
+        match self.dialog(work, &call, handle).await? {
+            Dialog::Prompt { draft, busy: false } if !draft.is_empty() => {
+                self.submit_draft(work, &call, handle, id).await
+            }
+            // An empty prompt, no trace in the transcript: it never arrived.
+            Dialog::Prompt { busy: false, .. } if self.transcript_is_read(&work.session.id) => {
+                Err(not_now("it was not there after all"))
+            }
+            _ => Err(PluginError::in_doubt("whether the message arrived cannot be told", "").into()),
+        }
+    }
+
+    /// The message, while it waits.
+    fn waiting(&self, work: &Work, id: MessageId) -> Option<QueuedMessage> {
+        let state = self.state();
+        let message = state.sessions.get(&work.session.id)?.messages.get(&id)?;
+        (message.fate == Fate::Waiting).then(|| message.clone())
+    }
+
+    fn may_type(&self, work: &Work) -> bool {
+        let state = self.state();
+        present(&state, work).is_some_and(|session| session.open_requests().next().is_none())
+    }
+
+    async fn dialog(&self, work: &Work, call: &Call, handle: &RuntimeHandle) -> Result<Dialog, PluginError> {
+        let screen = work.plugins.runtime.capture(call, handle, SCREEN).await?;
+        Ok(work.plugins.agent.match_dialog(&screen))
+    }
+
+    /// Hands a human's decision to the agent: through the waiting hook, else by one key where the screen
+    /// proves that exactly this request is shown.
+    pub(super) async fn decide_request(&self, work: &Work, call: &Call, id: RequestId) -> Result<Outcome, Failure> {
+        let Some((request, decision)) = self.decision(work, id) else { return Ok(Outcome::Done) };
+        let began = tokio::time::Instant::now();
+        let patience = Duration::from_secs(if request.answerable { 10 } else { 0 });
+        loop {
+            if let Some(waiter) = self.waiter(id) {
+                let (taken, confirmed) = tokio::sync::oneshot::channel();
+                let sent = waiter.send(HandOver { decision: decision.clone(), taken }).await.is_ok();
+                if sent && confirmed.await.is_ok() {
+                    return Ok(Outcome::Done);
+                }
+            }
+            if self.decision(work, id).is_none() {
+                return Ok(Outcome::Done);
+            }
+            if began.elapsed() >= patience {
+                break;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        let handle = work.handle()?;
+        let can = work.plugins.agent.capabilities(&work.project.agent_config);
+        if can.screen {
+            let screen = work.plugins.runtime.capture(call, handle, SCREEN).await?;
+            if let Some(keys) = work.plugins.agent.answer_keys(&request, &decision, &screen) {
+                work.plugins.runtime.press(call, handle, &keys).await?;
+                for _ in 0..80 {
+                    tokio::time::sleep(GLANCE).await;
+                    if self.decision(work, id).is_none() {
+                        return Ok(Outcome::Done);
+                    }
+                }
+                return Err(PluginError::in_doubt("the key was pressed; the agent has not confirmed it", "").into());
+            }
+        } else if let Decision::Answer { text } = &decision
+            && can.input != InputMode::None
+        {
+            // A question that the agent reported itself: the answer is what it reads next.
+            work.plugins.runtime.type_text(call, handle, text).await?;
+            if work.plugins.runtime.capabilities().screen {
+                work.plugins.runtime.press(call, handle, &[Key::Enter]).await?;
+            }
+            return Ok(Outcome::Done);
+        }
+        let what = format!("the answer to {id} could not be delivered");
+        let remedy = format!("ao session attach {}", work.session.id);
+        Err(PluginError::permanent(what, "no hook waits for it, and its screen shows something else")
+            .with_remedy(remedy)
+            .into())
+    }
+
+    /// The open request and what a human decided on it; none when it has ended.
+    fn decision(&self, work: &Work, id: RequestId) -> Option<(AgentRequest, Decision)> {
+        let state = self.state();
+        let request = present(&state, work)?.requests.get(&id).filter(|request| request.ended.is_none())?;
+        let decided = request.decided.as_ref()?;
+        let decision = match &decided.decision {
+            Decision::Answer { text } => {
+                let whole = Text { excerpt: text.clone(), blob: decided.full.clone() };
+                Decision::Answer { text: self.whole(&whole) }
+            }
+            other => other.clone(),
+        };
+        let request = AgentRequest {
+            key: request.key.clone(),
+            turn: request.turn.clone(),
+            tool: request.tool.clone(),
+            ask: request.ask.clone(),
+            answerable: request.answerable,
+        };
+        Some((request, decision))
+    }
+
+    fn transcript_is_read(&self, session: &ao_slots::SessionId) -> bool {
+        lock(&self.read).get(session).is_some_and(|transcript| transcript.caught_up)
+    }
+}
+
+/// The session as it is now, in the same launch.
+fn present<'s>(state: &'s State, work: &Work) -> Option<&'s Session> {
+    state.sessions.get(&work.session.id).filter(|session| session.launch == work.session.launch)
+}
+
+fn not_now(why: &str) -> Failure {
+    PluginError::new(ErrorKind::Transient, "the message waits", why).into()
+}
+
+/// SHA-256 of a file's content.
+pub(in crate::server) fn content_hash(content: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,350 @@
+//! The sweep: looks at everything now and then, and is alone sufficient. Hooks only make it look sooner.
+//!
+//! One probe a runtime for all its sessions, transcripts read on from where they were, status files read. No
+//! process is started per session; a workspace is looked at when something may have changed in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use ao_slots::{
+    Call, Launch, SessionId,
+    agent::{Dialog, LaunchRequest, Signal},
+    call::Answer,
+    fact::{Activity, RuntimeState, Source},
+    runtime::{ProbeState, Runtime, RuntimeHandle, RuntimeProbe},
+};
+use tokio::sync::watch;
+
+use super::{
+    handle::Handle,
+    hooks::told,
+    lane::{Work, lock},
+};
+use crate::{
+    decide::{Input, RuntimeSeen, Told},
+    event::{Text, digest},
+    state::{Session, Step},
+};
+
+/// One probe of a runtime may take that long.
+const PROBE: Duration = Duration::from_secs(4);
+/// A transcript is read at most that far a sweep.
+const STRETCH: usize = 1 << 20;
+/// An agent that should signal and has not for that long after its launch is looked at on its screen.
+const QUIET_LAUNCH_MS: u64 = 15_000;
+/// … and for that long, cannot be observed.
+const NO_SIGNAL_MS: u64 = 60_000;
+/// How often free space is measured.
+const DISK_EVERY: u64 = 6;
+
+/// How far a session's transcript was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Transcript {
+    path: PathBuf,
+    launch: Launch,
+    offset: u64,
+    /// Read to its end at least once.
+    pub(super) caught_up: bool,
+    /// What the status file said last.
+    status: Option<u64>,
+}
+
+/// Sweeps until the server ends.
+pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
+    let mut count = 0_u64;
+    loop {
+        let sessions = sweep(&handle, count).await;
+        // Refused only when the journal is: the next sweep tells it again.
+        let _ = handle.submit(Input::Swept { sessions }).await;
+        count += 1;
+        let every = handle.state().policy.lifecycle.sweep_interval_ms.max(100);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(every)) => {}
+            // Cancel safe: only looks.
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+async fn sweep(handle: &Handle, count: u64) -> u32 {
+    let live: Vec<(SessionId, String)> = {
+        let state = handle.state();
+        let live = state.sessions.values().filter(|s| !s.is_over() && s.handle.is_some());
+        live.map(|s| (s.id.clone(), s.runtime.clone())).collect()
+    };
+    let mut by_runtime: BTreeMap<String, Vec<Work>> = BTreeMap::new();
+    for (id, runtime) in &live {
+        if let Some(work) = handle.shell.work_of(id) {
+            by_runtime.entry(runtime.clone()).or_default().push(work);
+        }
+    }
+    for works in by_runtime.values() {
+        probe(handle, works).await;
+    }
+    for work in by_runtime.values().flatten() {
+        read_signs(handle, work).await;
+    }
+    guard_files(handle).await;
+    if count.is_multiple_of(DISK_EVERY) {
+        measure_disk(handle).await;
+    }
+    u32::try_from(live.len()).unwrap_or(u32::MAX)
+}
+
+/// One answer for all sessions of a runtime. No answer is unknown for each, never missing.
+async fn probe(handle: &Handle, works: &[Work]) {
+    let Some(first) = works.first() else { return };
+    let runtime: &Arc<dyn Runtime> = &first.plugins.runtime;
+    let handles: Vec<RuntimeHandle> = works.iter().filter_map(|work| work.session.handle.clone()).collect();
+    let call = Call::new("probe", PROBE);
+    let asked = tokio::time::timeout(PROBE + Duration::from_secs(1), runtime.probe(&call, &handles)).await;
+    let probes = match asked {
+        Ok(Ok(probes)) if probes.len() == handles.len() => probes,
+        Ok(Ok(_)) => unknown(&handles, "the runtime answered for other sessions"),
+        Ok(Err(error)) => unknown(&handles, &error.to_string()),
+        Err(_) => unknown(&handles, "the runtime did not answer in time"),
+    };
+    let mut seen = vec![];
+    for (work, (probe, at)) in works.iter().zip(probes.into_iter().zip(&handles)) {
+        let state = match &probe.state {
+            ProbeState::Alive => RuntimeState::Alive,
+            ProbeState::Exited(code) => RuntimeState::Exited { code: *code },
+            ProbeState::Missing => RuntimeState::Missing,
+            ProbeState::Unknown(why) => {
+                tracing::debug!(session = %work.session.id, why, "a session's runtime is unknown");
+                RuntimeState::Unknown
+            }
+        };
+        let ended = matches!(state, RuntimeState::Exited { .. } | RuntimeState::Missing);
+        let news = work.session.runtime_state.value != state;
+        let tail = if ended && news { tail_of(work, at).await } else { None };
+        // The runtime's own server is gone: the agents did not end by themselves.
+        let server_lost = ended && at.server.is_some_and(|server| !server.is_alive());
+        seen.push(RuntimeSeen {
+            session: work.session.id.clone(),
+            launch: work.session.launch,
+            state,
+            process: probe.process,
+            tail,
+            server_lost,
+        });
+    }
+    // Refused only when the journal is: the next sweep sees it again.
+    let _ = handle.submit(Input::Runtime { seen }).await;
+}
+
+fn unknown(handles: &[RuntimeHandle], why: &str) -> Vec<RuntimeProbe> {
+    let one = |_| RuntimeProbe { state: ProbeState::Unknown(why.to_owned()), last_output: None, process: None };
+    handles.iter().map(one).collect()
+}
+
+async fn tail_of(work: &Work, handle: &RuntimeHandle) -> Option<Text> {
+    let call = Call::new("tail", Duration::from_secs(2));
+    let screen = work.plugins.runtime.capture(&call, handle, 20).await.ok()?;
+    let lines: Vec<_> = screen.lines.iter().filter(|line| !line.trim().is_empty()).map(String::as_str).collect();
+    let tail = lines[lines.len().saturating_sub(6)..].join("\n");
+    (!tail.is_empty()).then(|| Text::short(&tail))
+}
+
+/// The transcript's new lines, the status file, and the screen where nothing else speaks.
+async fn read_signs(handle: &Handle, work: &Work) {
+    let session = &work.session;
+    let mut signs = read_transcript(handle, work).await;
+    signs.extend(read_status(handle, work).await);
+    signs.extend(look_at_silence(handle, work).await);
+    if !signs.is_empty() {
+        let (id, launch) = (session.id.clone(), session.launch);
+        let input = Input::Signals { session: id, launch, source: Source::Transcript, told: signs };
+        // Refused only when the journal is; texts seen again are confirmed again.
+        let _ = handle.submit(input).await;
+    }
+}
+
+async fn read_transcript(handle: &Handle, work: &Work) -> Vec<Told> {
+    let session = &work.session;
+    let (Some(path), Some(at)) = (session.transcript.as_ref(), session.handle.as_ref()) else { return vec![] };
+    let mut transcript = {
+        let mut known = lock(&handle.shell.read);
+        let entry = known.entry(session.id.clone()).or_default();
+        if entry.path != PathBuf::from(path) || entry.launch != session.launch {
+            // What an earlier server or launch has read is read again: only figures and confirmations come of it.
+            *entry = Transcript { path: path.into(), launch: session.launch, ..Transcript::default() };
+        }
+        entry.clone()
+    };
+    let mut found = vec![];
+    let call = Call::new("transcript", Duration::from_secs(4));
+    let first = !transcript.caught_up;
+    loop {
+        let Ok(bytes) = work.plugins.runtime.read(&call, at, path, transcript.offset).await else { break };
+        let read = work.plugins.agent.introspect(&bytes);
+        if read.consumed == 0 {
+            break;
+        }
+        transcript.offset += read.consumed;
+        found.extend(read.user_texts.iter().map(|text| Told::TextSeen { digest: digest(text) }));
+        for signal in read.signals {
+            // The past of a conversation says nothing about what the agent does now.
+            if !first || matches!(signal, Signal::Usage(_)) {
+                found.push(told(handle, signal));
+            }
+        }
+        found.push(Told::Alive);
+        if bytes.len() < STRETCH {
+            break;
+        }
+    }
+    transcript.caught_up = true;
+    lock(&handle.shell.read).insert(session.id.clone(), transcript);
+    found
+}
+
+async fn read_status(handle: &Handle, work: &Work) -> Vec<Told> {
+    let session = &work.session;
+    let process = session.handle.as_ref().and_then(|at| at.process);
+    let (Some(process), Some(at)) = (process, session.handle.as_ref()) else { return vec![] };
+    if session.runtime_state.value != RuntimeState::Alive {
+        return vec![];
+    }
+    let Ok(request) = request_of(handle, work).await else { return vec![] };
+    let Some(path) = work.plugins.agent.status_file(&request, process) else { return vec![] };
+    let call = Call::new("status", Duration::from_secs(2));
+    let Ok(bytes) = work.plugins.runtime.read(&call, at, &path.to_string_lossy(), 0).await else { return vec![] };
+    let Some(signal) = work.plugins.agent.read_status(&bytes) else { return vec![] };
+    // Two equal looks one sweep apart: hooks race with the file, and it must not win by being early.
+    let now = hash(&bytes);
+    let mut known = lock(&handle.shell.read);
+    let entry = known.entry(session.id.clone()).or_default();
+    if entry.status.replace(now) == Some(now) { vec![told(handle, signal)] } else { vec![] }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    u64::from(crc32c::crc32c(bytes))
+}
+
+async fn request_of(handle: &Handle, work: &Work) -> Result<LaunchRequest, ao_slots::PluginError> {
+    handle.shell.launch_request(work, work.session.launch, false).await
+}
+
+/// An agent that should have signalled and did not: a dialog, or nobody knows.
+async fn look_at_silence(handle: &Handle, work: &Work) -> Vec<Told> {
+    let session = &work.session;
+    let waits = session.signals && !session.signalled && session.step == Step::Launching;
+    let (Some(launched), Some(at), true) = (session.launched, session.handle.as_ref(), waits) else { return vec![] };
+    let silent = handle.now().awake.saturating_sub(launched.awake);
+    if silent < QUIET_LAUNCH_MS || !work.plugins.runtime.capabilities().screen {
+        return vec![];
+    }
+    let call = Call::new("silence", Duration::from_secs(2));
+    let Ok(screen) = work.plugins.runtime.capture(&call, at, 60).await else { return vec![] };
+    match work.plugins.agent.match_dialog(&screen) {
+        Dialog::Setup { text } => vec![Told::Setup { text: handle.put_text(&text) }],
+        _ if silent >= NO_SIGNAL_MS && session.activity.value != Activity::NoSignal => vec![Told::NoSignal],
+        _ => vec![],
+    }
+}
+
+async fn measure_disk(handle: &Handle) {
+    let shell = handle.shell.clone();
+    let measured = tokio::task::spawn_blocking(move || shell.disk().free(&shell.context().data_dir)).await;
+    if let Ok(Ok(free)) = measured {
+        let _ = handle.submit(Input::Disk { free, failing: false }).await;
+    }
+}
+
+/// `ao`'s own files are looked at each sweep: changed by another they are kept aside, restored and reported.
+async fn guard_files(handle: &Handle) {
+    let guarded = lock(&handle.shell.guarded).clone();
+    for (path, (session, hash)) in guarded {
+        let Ok(content) = tokio::fs::read(&path).await else { continue };
+        if super::lane::content_hash(&content) == hash {
+            continue;
+        }
+        let Some(work) = handle.shell.work_of(&session).filter(|work| !work.session.is_over()) else { continue };
+        let Ok(request) = request_of(handle, &work).await else { continue };
+        let Ok(plan) = work.plugins.agent.plan_launch(&request) else { continue };
+        let Some(file) = plan.files.iter().find(|file| file.path == path) else { continue };
+        let kept = path.with_extension(format!("changed-{}", handle.now().wall.as_second()));
+        let aside = handle.shell.write_private(&kept, &content);
+        if let Err(error) = handle.shell.write_private(&path, file.content.as_bytes()) {
+            tracing::error!(%error, "a changed file of ao's own could not be restored");
+            continue;
+        }
+        let input = Input::Tampered {
+            path: path.to_string_lossy().into_owned(),
+            kept: aside.ok().map(|()| kept.to_string_lossy().into_owned()),
+        };
+        let _ = handle.submit(input).await;
+    }
+}
+
+/// Looks into workspaces when something may have changed there: after a turn, an exit, a claim, and now and
+/// then while an agent works without other signs. At most two at a time.
+pub(super) async fn look_at_work(handle: Handle, mut stopped: watch::Receiver<bool>) {
+    let Some(mut wanted) = lock(&handle.shell.looks_wanted).take() else { return };
+    let permits = Arc::new(tokio::sync::Semaphore::new(2));
+    loop {
+        let mut sessions = BTreeSet::new();
+        tokio::select! {
+            // Cancel safe, all three.
+            Some(id) = wanted.recv() => { sessions.insert(id); }
+            () = tokio::time::sleep(Duration::from_secs(5)) => sessions.extend(overdue(&handle)),
+            _ = stopped.changed() => return,
+        }
+        while let Ok(id) = wanted.try_recv() {
+            sessions.insert(id);
+        }
+        for id in sessions {
+            let (handle, permits) = (handle.clone(), permits.clone());
+            let Ok(permit) = permits.acquire_owned().await else { return };
+            tokio::spawn(async move {
+                look(&handle, &id).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn look(handle: &Handle, id: &SessionId) {
+    let Some(work) = handle.shell.work_of(id).filter(|work| !work.session.is_over()) else { return };
+    let Ok(place) = work.workspace() else { return };
+    let call = Call::new("look", Duration::from_secs(30));
+    match work.plugins.workspace.probe(&call, &place).await {
+        Ok(Answer::Yes(facts)) => {
+            let _ = handle.submit(Input::Work { session: id.clone(), work: facts }).await;
+        }
+        Ok(Answer::No) => tracing::warn!(session = %id, "its workspace is not there"),
+        Ok(Answer::Unknown(why)) => tracing::debug!(session = %id, why, "its workspace cannot be looked at"),
+        Err(error) => tracing::debug!(session = %id, %error, "its workspace cannot be looked at"),
+    }
+    if let (Some(issue), Some(tracker)) = (&work.session.issue, &work.plugins.tracker)
+        && let Ok(completed) = tracker.is_completed(&call, issue).await
+    {
+        let _ = handle.submit(Input::Issue { session: id.clone(), completed }).await;
+    }
+}
+
+/// Sessions whose limits would soon be judged by an old look: without signals of movement for a quarter of
+/// the shortest limit.
+fn overdue(handle: &Handle) -> Vec<SessionId> {
+    let now = handle.now().awake;
+    let state = handle.state();
+    let wants = |session: &&Session| {
+        let rules = state.policy.rules(Some(&session.project));
+        let stuck = rules.reaction(crate::config::trigger::Trigger::AgentStuck).threshold_ms.unwrap_or(600_000);
+        let pause = (stuck / 4).clamp(1_000, 120_000);
+        let looked = session.work_looked.map_or(0, |when| when.awake);
+        !session.is_over()
+            && session.step == Step::Ready
+            && session.workspace.is_some()
+            && session.runtime_state.value == RuntimeState::Alive
+            && session.activity.value == Activity::Active
+            && now.saturating_sub(session.progress.awake) > pause
+            && now.saturating_sub(looked) > pause
+    };
+    state.sessions.values().filter(wants).map(|session| session.id.clone()).collect()
+}
