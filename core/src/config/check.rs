@@ -11,8 +11,13 @@ use super::{
 
 /// Checks `node` and brings its keys to the canonical spelling.
 pub(super) fn check(report: &mut Report<'_>, root: &Value, node: &mut Node) {
+    check_as(report, root, node, "the file");
+}
+
+/// The same for a part of a document, called `name` in messages.
+pub(super) fn check_as(report: &mut Report<'_>, root: &Value, node: &mut Node, name: &str) {
     let at = node.at.clone();
-    Checker { report, root }.node(node, root, &at, "the file");
+    Checker { report, root }.node(node, root, &at, name);
 }
 
 /// Whether two keys are one: camelCase and kebab-case of the same words.

