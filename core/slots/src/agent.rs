@@ -305,7 +305,8 @@ pub enum Signal {
     Usage(Usage),
 }
 
-/// What a conversation has used and said so far.
+/// What a stretch of transcript says was used and said. Tokens are those of this stretch alone and add up;
+/// of the other fields the latest value that is there holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
@@ -456,6 +457,19 @@ pub trait Agent: fmt::Debug + Send + Sync {
 
     /// Tells what the screen shows.
     fn match_dialog(&self, screen: &Screen) -> Dialog;
+
+    /// `text` as it has to be typed so that the agent reads it as a message: where the input line takes
+    /// commands, a message must not become one because of how it begins. The first prompt of a plan is
+    /// already in this form. Signals and transcripts tell the text without what this added.
+    fn as_message(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
+    /// Whether `draft`, as [`Dialog::Prompt`] tells it, is `text` that was just typed: screens wrap lines,
+    /// and agents abbreviate long texts.
+    fn is_draft_of(&self, draft: &str, text: &str) -> bool {
+        draft.split_whitespace().flat_map(str::chars).eq(text.split_whitespace().flat_map(str::chars))
+    }
 
     /// The keys that give `decision`, when the screen *proves* that the dialog of exactly this request is
     /// shown; none otherwise.
