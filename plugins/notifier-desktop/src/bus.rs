@@ -14,6 +14,8 @@ use crate::text::Abilities;
 
 const SERVICE: &str = "org.freedesktop.Notifications";
 const PATH: &str = "/org/freedesktop/Notifications";
+/// How long an answer is waited for at most, so that a late one is still known. What D-Bus itself allows.
+const LATE: Duration = Duration::from_secs(25);
 /// How many signals may wait while a call is under way.
 const SIGNALS: usize = 256;
 
@@ -149,7 +151,6 @@ impl Bus {
         daemon: &Daemon,
         replaces: u32,
         notification: &Notification,
-        patience: Duration,
     ) -> Result<Place, PluginError> {
         // The wire form of a hint is notify-rust's own.
         let hints: HashMap<&str, Variant<'_>> = notification.hints.iter().map(Into::into).collect();
@@ -163,11 +164,7 @@ impl Bus {
             hints,
             i32::from(notification.timeout),
         );
-        let call = self.call(&daemon.name, "Notify", &body);
-        let reply = match tokio::time::timeout(patience, call).await {
-            Ok(reply) => reply.map_err(notify_error)?,
-            Err(_) => return Err(no_answer()),
-        };
+        let reply = self.call(&daemon.name, "Notify", &body).await.map_err(notify_error)?;
         let id = reply.body().deserialize().map_err(|error| {
             PluginError::in_doubt("the notification daemon answered nonsense", error)
         })?;
@@ -198,7 +195,7 @@ impl Bus {
 async fn first_reachable(address: &str) -> zbus::Result<Connection> {
     let mut failure = zbus::Error::Address("the address is empty".to_owned());
     for alternative in address.split(';').filter(|alternative| !alternative.is_empty()) {
-        match zbus::connection::Builder::address(alternative).build().await {
+        match zbus::connection::Builder::address(alternative).method_timeout(LATE).build().await {
             Ok(connection) => return Ok(connection),
             Err(error) => failure = error,
         }

@@ -30,9 +30,6 @@ use crate::{
     text::{Words, YES, confirmation, line, question, words},
 };
 
-/// How long a written notification is waited for, so that a late answer is still known. What D-Bus itself
-/// allows a reply.
-const LATE: Duration = Duration::from_secs(25);
 /// How long the daemon may take over what is done on its signal.
 const REACTION: Duration = Duration::from_secs(5);
 /// How many notifications are remembered.
@@ -183,7 +180,7 @@ impl Screen {
         let earlier = content.id().and_then(|id| self.take(id));
         let replaces = earlier.as_ref().and_then(|card| standing(card, daemon)).unwrap_or(0);
         let drawn = draw(&content, daemon, false);
-        let place = bus.notify(daemon, replaces, &drawn, LATE).await;
+        let place = bus.notify(daemon, replaces, &drawn).await;
         let place = match (place, earlier) {
             (Ok(place), _) => place,
             (Err(error), earlier) => {
@@ -209,7 +206,7 @@ impl Screen {
             if let Ok(place) = handle.0.parse() {
                 bus.close(&place).await?;
             }
-            let place = bus.notify(daemon, 0, &drawn, LATE).await?;
+            let place = bus.notify(daemon, 0, &drawn).await?;
             return Ok(self.remember(key, content, vec![place]));
         };
         let card = &mut self.cards[at];
@@ -223,7 +220,7 @@ impl Screen {
             return Ok(card.handle());
         }
         let replaces = standing(card, daemon).unwrap_or(0);
-        let place = bus.notify(daemon, replaces, &drawn, LATE).await?;
+        let place = bus.notify(daemon, replaces, &drawn).await?;
         card.stands(place);
         Ok(card.handle())
     }
@@ -344,13 +341,15 @@ async fn put(bus: &Bus, card: &mut Card, draw: impl FnOnce(&Daemon, &Card) -> No
             bus.close(place).await?;
         }
         let daemon = bus.daemon().await?;
-        bus.notify(&daemon, 0, &draw(&daemon, card), REACTION).await
+        bus.notify(&daemon, 0, &draw(&daemon, card)).await
     };
     match tokio::time::timeout(REACTION, replaced).await {
-        Ok(Ok(place)) => card.stands(place),
+        Ok(Ok(place)) => return card.stands(place),
         Ok(Err(error)) => tracing::warn!(%error, "could not answer a press on the desktop"),
         Err(_) => tracing::warn!("the notification daemon did not answer after a press"),
     }
+    // The next change of the message brings it back.
+    (card.on_screen, card.pressed, card.asking) = (false, true, None);
 }
 
 async fn listen(bus: Bus, mut signals: MessageStream, screen: Weak<Mutex<Screen>>) {

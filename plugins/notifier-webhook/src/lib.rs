@@ -6,7 +6,7 @@
 //! [`Payload`]. Any 2xx answer means that it was taken.
 //!
 //! Whatever an address comes from, it leads to public machines only, unless `allowPrivate` is set: see
-//! [`guard`]. Proxies are not used and redirects are not followed, since both would lead past that.
+//! `guard.rs`. Proxies are not used and redirects are not followed, since both would lead past that.
 
 mod guard;
 mod payload;

@@ -405,6 +405,17 @@ async fn a_request_that_was_written_and_not_answered_is_in_doubt() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_proves_no_name_is_told_nothing() {
+    let receiver = Receiver::start().await;
+    let url = format!("https://{}/", receiver.address);
+    let notifier = build(&json!({"url": url, "allowPrivate": true})).unwrap();
+    let error = notifier.send(&call("k"), &message(1)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient, "{error:?}");
+    assert!(!error.cause.is_empty());
+    assert_eq!(receiver.tries().await, 0);
+}
+
+#[tokio::test]
 async fn r11_an_endless_answer_is_read_no_further_than_its_beginning() {
     let receiver = Receiver::start().await;
     let spam = std::iter::repeat_with(|| Ok::<_, std::convert::Infallible>("spam ".repeat(1000)));
