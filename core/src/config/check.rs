@@ -1,6 +1,8 @@
 //! Keys and types of a document against its JSON schema: the other spelling is brought to the canonical one,
 //! and what is not known is refused, with the nearest that is.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{
@@ -132,8 +134,9 @@ impl<'r> Checker<'r, '_> {
                 self.node(&mut entry.node, others, &entry.at, &name);
             }
         }
-        for (index, entry) in entries.iter().enumerate() {
-            if entries[..index].iter().any(|earlier| earlier.key == entry.key) {
+        let mut seen = HashSet::new();
+        for entry in entries.iter() {
+            if !seen.insert(entry.key.as_str()) {
                 let message = format!("`{}` is set twice", entry.key);
                 let help =
                     "it stands above in the other spelling; remove one of the two".to_owned();
@@ -150,6 +153,9 @@ impl<'r> Checker<'r, '_> {
 
     /// A key that nobody reads.
     fn unknown(&mut self, entry: &Entry, schema: &'r Value) {
+        if self.report.is_full() {
+            return;
+        }
         let noun = schema["x-noun"].as_str().unwrap_or("setting");
         let message = format!("`{}` is not a {noun}", entry.key);
         let properties = schema["properties"].as_object();

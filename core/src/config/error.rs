@@ -46,6 +46,9 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// Most findings that are told of one file.
+const MOST: usize = 50;
+
 /// Collects what is wrong with one file.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
@@ -72,7 +75,12 @@ impl<'a> Report<'a> {
         self.found.extend(other.found);
     }
 
-    /// Adds a finding.
+    /// Whether more findings would help nobody.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() >= MOST
+    }
+
+    /// Adds a finding, up to [`MOST`].
     pub(super) fn add(
         &mut self,
         at: &Place,
@@ -80,6 +88,9 @@ impl<'a> Report<'a> {
         label: impl Into<String>,
         help: Option<String>,
     ) {
+        if self.is_full() {
+            return;
+        }
         let start = floor(self.text, at.start);
         let end = floor(self.text, at.end.max(start));
         let before = &self.text[..start];

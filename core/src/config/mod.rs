@@ -25,7 +25,7 @@ mod trust;
 mod units;
 mod vars;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, ops::Deref, path::PathBuf};
 
 pub use catalog::Catalog;
 pub use error::ConfigError;
@@ -39,7 +39,7 @@ use layer::Layer;
 use policy::Policy;
 
 /// What a configuration is read against. The core itself looks at none of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct World {
     /// The user's home folder, absolute.
     pub home: PathBuf,
@@ -51,15 +51,42 @@ pub struct World {
     pub catalog: Catalog,
 }
 
+impl fmt::Debug for World {
+    /// Without the environment's values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { home, data_dir, .. } = self;
+        f.debug_struct("World")
+            .field("home", home)
+            .field("data_dir", data_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A policy with the values of all variables, secrets among them: it can be read, not printed or stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Live(Policy);
+
+impl Deref for Live {
+    type Target = Policy;
+    fn deref(&self) -> &Policy {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Live([hidden])")
+    }
+}
+
 /// A configuration that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// What is journalled and decided by. Texts that may hold secrets (settings of plugins, `env`,
     /// `postCreate`, the agent's arguments and model) stand in it as they were written: `${NAME}`, `$$`.
     pub policy: Policy,
-    /// The same with the values of all variables: from it plugins are built and agents started. Never
-    /// written, logged or shown.
-    pub live: Policy,
+    /// The same with the values of all variables: from it plugins are built and agents started.
+    pub live: Live,
     /// What is not as it seems: shown, and nothing more.
     pub warnings: Vec<ConfigError>,
     /// The files of which something waits for a human's trust.
@@ -78,7 +105,7 @@ pub fn load(files: &[SourceFile], world: &World) -> Result<Loaded, Vec<ConfigErr
     let (prefixes, found) = judge::judge(&layers, world);
     let warnings = found.settle()?;
     let policy = resolve::build(&layers, &prefixes, world, |layer| &layer.canonical);
-    let live = resolve::build(&layers, &prefixes, world, |layer| &layer.live);
+    let live = Live(resolve::build(&layers, &prefixes, world, |layer| &layer.live));
     let hash = source::hash(&serde_json::to_string(&policy).unwrap_or_default());
     let pending = layers.into_iter().filter_map(|layer| layer.pending).collect();
     Ok(Loaded { policy, live, warnings, pending, hash })

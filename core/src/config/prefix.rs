@@ -51,4 +51,13 @@ mod tests {
         let long: ProjectId = "1".repeat(64).parse().unwrap();
         assert_eq!(derive(&long, |_| false).as_str().len(), 64);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_project_gets_a_prefix(id in "[A-Za-z0-9][A-Za-z0-9_-]{0,3}(\\.[A-Za-z0-9_-]{1,28}){0,2}", taken: bool) {
+            let id: ProjectId = id.parse().unwrap();
+            let prefix = derive(&id, |_| taken);
+            proptest::prop_assert!(prefix.as_str().len() <= 64);
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub const FILE_NAME: &str = "agent-orchestrator.yaml";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Named by `--config`.
+    /// Named by `--config`. Within a repository it needs trust all the same: others may have written it.
     Given,
     /// The user's own, `~/.config/ao/config.yaml`.
     User,

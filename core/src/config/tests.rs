@@ -125,7 +125,7 @@ fn a_project_needs_only_its_path() {
     wanted.data_dir = "/home/ana/.agent-orchestrator".into();
     wanted.worktree_dir = "/home/ana/.worktrees".into();
     assert_eq!(loaded.policy, wanted);
-    assert_eq!(loaded.live, wanted);
+    assert_eq!(*loaded.live, wanted);
     assert_eq!((loaded.warnings, loaded.pending), (vec![], vec![]));
     let with_repo =
         good(&[repo("x", "projects:\n  my-app: {repo: acme/my-app, path: ~/my-app}\n")]);
@@ -444,7 +444,8 @@ fn layers_go_project_file_user_default() {
     assert_eq!(policy.channels[&hook].settings, json!({"secret": "$$a", "url": "x${SECRET}"}));
     assert_eq!(live.channels[&hook].settings, json!({"secret": "$a", "url": "xhunter22"}));
     assert_eq!(live.projects[&id("my-app")].env["TOKEN"], "hunter22");
-    assert!(!serde_json::to_string(&policy).unwrap().contains("hunter22"));
+    let printed = format!("{} {live:?} {:?}", serde_json::to_string(&policy).unwrap(), world());
+    assert!(!printed.contains("hunter22"), "{printed}");
 }
 
 #[test]
@@ -531,6 +532,15 @@ fn equal_configurations_give_equal_policies() {
 }
 
 #[test]
+fn r28_a_file_of_nothing_but_mistakes_is_told_in_part() {
+    let text: String = (0..9_000).map(|n| format!("prot{n}: 1\n")).collect();
+    assert_eq!(load(&[repo("a", &text)], &world()).unwrap_err().len(), 50);
+    let many: String = (0..20_001).map(|n| format!("p{n}: 1\n")).collect();
+    let errors = load(&[repo("a", &many)], &world()).unwrap_err();
+    assert_eq!(errors[0].message, "the file is too deep or too large");
+}
+
+#[test]
 fn s33_a_value_from_the_environment_is_never_read_as_yaml() {
     let mut world = world();
     let trick = "x\n    postCreate: [evil]\n    agent: {plugin: custom}";
@@ -556,6 +566,10 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn r28_a_broken_example_is_refused_or_read_but_never_panics(at in 0..EXAMPLE.len(), len in 0..40_usize, put in "[:\\-\\[\\]{}&*!|>'\"#\n a]{0,3}") {

@@ -158,8 +158,8 @@ pub(super) fn parse(report: &mut Report<'_>) -> Option<Node> {
         return None;
     }
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_depth: 32, flow_nesting_limit: 32, max_nodes: 50_000, max_events: 200_000, max_aliases: 1_000 },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 50_000, max_replay_stack_depth: 16 },
+        budget: serde_saphyr::budget! { max_depth: 32, flow_nesting_limit: 32, max_nodes: 20_000, max_events: 80_000, max_aliases: 1_000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000, max_replay_stack_depth: 16 },
         duplicate_keys: DuplicateKeyPolicy::Error,
         merge_keys: MergeKeyPolicy::Error,
         strict_booleans: true,
@@ -491,6 +491,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_documents_are_read_and_read_alike(
+            value in prop::collection::btree_map("[a-z]{1,6}", prop_oneof![
+                "[a-z][a-z ./-]{0,10}[a-z]".prop_map(Value::from),
+                any::<i32>().prop_map(Value::from),
+                any::<bool>().prop_map(Value::from),
+                prop::collection::vec("[A-Z][a-z]{1,6}", 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z-]{2,8}", "[a-z]{1,4}[0-9]{1,3}", 0..4)
+                    .prop_map(|map| map.into_iter().map(|(k, v)| (k, Value::from(v))).collect::<Map<_, _>>().into()),
+            ], 0..6)
+        ) {
+            let value: Value = value.into_iter().collect::<Map<_, _>>().into();
+            let text = serde_yaml::to_string(&value).unwrap();
+            let node = read(&text).map_err(|errors| TestCaseError::fail(format!("{text}: {errors:?}")))?;
+            prop_assert_eq!(node.to_json(), value);
+        }
+
         #[test]
         fn r28_no_text_makes_the_reader_panic(text in "[a-c:\\-\\[\\]{},&*!|>'\"#%@\\s0-9~<?${}]{0,60}|\\PC{0,40}") {
             let _ = read(&text);

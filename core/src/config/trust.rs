@@ -48,17 +48,19 @@ pub(super) fn hold(
     current: &mut Node,
     trusted: Option<&Node>,
 ) -> Vec<TrustItem> {
-    let mut held = Held { text: report.text(), items: Vec::new() };
+    let newlines = report.text().match_indices('\n').map(|(at, _)| at).collect();
+    let mut held = Held { newlines, items: Vec::new() };
     held.map(current, trusted, &mut Vec::new());
     held.items
 }
 
-struct Held<'a> {
-    text: &'a str,
+struct Held {
+    /// Where the lines of the file end.
+    newlines: Vec<usize>,
     items: Vec<TrustItem>,
 }
 
-impl Held<'_> {
+impl Held {
     fn map(&mut self, current: &mut Node, trusted: Option<&Node>, path: &mut Vec<String>) {
         let at = current.at.clone();
         let Yaml::Map(entries) = &mut current.value else { return };
@@ -119,8 +121,7 @@ impl Held<'_> {
     }
 
     fn item(&mut self, path: &[String], at: &Place, old: Option<String>, new: Option<String>) {
-        let before = self.text.get(..at.start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
+        let line = self.newlines.partition_point(|newline| *newline < at.start) + 1;
         self.items.push(TrustItem { key: path.join("."), line, old, new });
     }
 }
@@ -139,10 +140,8 @@ fn waits(path: &[String], node: &Node) -> bool {
         [.., "command"] => true,
         ["projects", _, "tracker" | "scm", "url"] => true,
         [.., "reactions", "approved-and-green"] => {
-            let says = |key: &str, value: Value| {
-                node.entry(key).is_some_and(|e| e.node.to_json() == value)
-            };
-            says("auto", true.into()) || says("action", "auto-merge".into())
+            let says = |key| node.entry(key).map(|entry| entry.node.to_json());
+            says("auto") == Some(true.into()) || says("action").is_some_and(|it| it != "notify")
         }
         _ => !matches!(node.value, Yaml::Map(_)) && reads_environment(node),
     }
