@@ -9,7 +9,7 @@ use nix::{
 use tokio::{
     process::{Child, Command},
     runtime::Handle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::lock::Held;
@@ -44,7 +44,7 @@ impl Group {
         let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let status = child.wait().await?;
         self.child = None;
-        send(self.id, Signal::SIGKILL);
+        kill(self.id).await;
         Ok(status)
     }
 
@@ -79,6 +79,17 @@ async fn end(mut child: Child, id: Pid) {
     let _ended = timeout(GRACE, child.wait()).await;
     send(id, Signal::SIGKILL);
     let _reaped = child.wait().await;
+    kill(id).await;
+}
+
+/// Kills what is left of a group and sees it go. Bounded, since nobody may be there to reap.
+async fn kill(group: Pid) {
+    for _ in 0..100 {
+        if killpg(group, Signal::SIGKILL).is_err() {
+            return;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// A group that is gone already is no error.

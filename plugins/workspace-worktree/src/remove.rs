@@ -159,8 +159,8 @@ async fn keep(
     let index = checkout.admin.join("ao-kept-index");
     let cmd = |name| checkout.git.cmd(name).env("GIT_INDEX_FILE", &index);
     let source = checkout.admin.join("index");
-    match fs::copy(source, &index) {
-        Ok(_) => {}
+    match copy_index(&source, &index) {
+        Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound && !head.is_empty() => {
             cmd("read-tree").arg(head).run().await?;
         }
@@ -203,6 +203,13 @@ async fn keep(
     }
     let kept = commit(&tree, &[head, &staged], "Uncommitted work").await?;
     Ok(Some(place_kept(repo, session, &kept).await?))
+}
+
+/// Copies an index with its time: by that git knows which files may have changed in the same second.
+fn copy_index(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    let modified = fs::metadata(from)?.modified()?;
+    fs::File::options().write(true).open(to)?.set_modified(modified)
 }
 
 /// Keeps a head that no branch, tag or remote has: git forgets it with the worktree.

@@ -1,6 +1,7 @@
 //! The project's own set-up commands, run once in a new workspace, their output kept.
 
 use std::{
+    collections::VecDeque,
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -27,6 +28,7 @@ use crate::child::Group;
 const LOG_CAP: usize = 8 << 20;
 /// What is kept of a line, to tell the last one.
 const LINE_CAP: usize = 4 << 10;
+const RECENT: usize = 16;
 
 /// Runs the commands one after another until one fails. Nothing that they started is left running.
 pub(crate) async fn run(
@@ -101,7 +103,8 @@ struct Log {
     room: usize,
     lines: u64,
     line: Vec<u8>,
-    last: String,
+    /// The last lines, newest last: cleaned, one of them may turn out to say nothing.
+    recent: VecDeque<Vec<u8>>,
 }
 
 impl Log {
@@ -116,7 +119,7 @@ impl Log {
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        Ok(Self { file, room: LOG_CAP, lines: 0, line: Vec::new(), last: String::new() })
+        Ok(Self { file, room: LOG_CAP, lines: 0, line: Vec::new(), recent: VecDeque::new() })
     }
 
     fn command(&mut self, line: &str) {
@@ -149,10 +152,12 @@ impl Log {
 
     fn end_line(&mut self) {
         self.lines += 1;
-        let line = text::one_line(&text::redact(&String::from_utf8_lossy(&self.line)));
-        self.line.clear();
-        if !line.is_empty() {
-            self.last = text::cut(&line, 200);
+        let line = std::mem::take(&mut self.line);
+        if line.iter().any(|byte| !byte.is_ascii_whitespace()) {
+            while self.recent.len() >= RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(line);
         }
     }
 
@@ -160,7 +165,10 @@ impl Log {
         if !self.line.is_empty() {
             self.end_line();
         }
-        PostCreateDone { failed, last_line: self.last, lines: self.lines }
+        let clean = |line: &Vec<u8>| text::one_line(&text::redact(&String::from_utf8_lossy(line)));
+        let last = self.recent.iter().rev().map(clean).find(|line| !line.is_empty());
+        let last_line = text::cut(&last.unwrap_or_default(), 200);
+        PostCreateDone { failed, last_line, lines: self.lines }
     }
 }
 
