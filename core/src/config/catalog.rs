@@ -101,7 +101,12 @@ impl Catalog {
                     .map_or_else(String::new, |near| format!("did you mean `{near}`?"));
                 let known = self.names(slot).collect::<Vec<_>>().join(", ");
                 let known = if known.is_empty() { "none".to_owned() } else { known };
-                report.add(&at, format!("unknown {slot} `{name}` (known: {known})"), label, None);
+                report.add(
+                    &at,
+                    format!("unknown {slot} `{}` (known: {known})", report.shown(&name)),
+                    label,
+                    None,
+                );
             } else if let Some(known) = self.find(slot, &name) {
                 settings(report, known, entry, &name, judge);
             }

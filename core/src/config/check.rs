@@ -165,7 +165,7 @@ impl<'r> Checker<'r, '_> {
                 self.choices(&schema["properties"][near]).iter().any(|c| c["type"] == "array");
             let label = match &entry.node.value {
                 Yaml::Text(value) if list => {
-                    let value = ao_slots::text::cut(&ao_slots::text::one_line(value), 40);
+                    let value = self.report.shown(value);
                     format!("did you mean `{near}`? It takes a list: {near}: [{value}]")
                 }
                 _ => format!("did you mean `{near}`?"),
@@ -235,7 +235,7 @@ impl<'r> Checker<'r, '_> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => String::new(),
             };
-            let shown = ao_slots::text::cut(&ao_slots::text::one_line(text), 60);
+            let shown = report.shown(text);
             let help = format!("{name} takes {}", expected(choices));
             report.add(at, format!("{name} does not know `{shown}`"), label, Some(help));
             return;
@@ -246,7 +246,7 @@ impl<'r> Checker<'r, '_> {
             _ => true,
         };
         if !choices.iter().any(fits) {
-            let shown = ao_slots::text::cut(&ao_slots::text::one_line(text), 60);
+            let shown = report.shown(text);
             let message = format!("{name} takes {}", expected(choices));
             report.add(at, message, format!("`{shown}` is none"), None);
         }
@@ -269,19 +269,21 @@ impl<'r> Checker<'r, '_> {
             Yaml::Text(text) if text.contains("${") => {
                 Some("variables are read in texts only".to_owned())
             }
-            Yaml::Text(text) if wants("array") => Some(format!("write a list: [{text}]")),
+            Yaml::Text(text) if wants("array") => {
+                Some(format!("write a list: [{}]", self.report.shown(text)))
+            }
             Yaml::Text(_) if wants("boolean") => {
                 Some("write `true` or `false`, without quotes".to_owned())
             }
             Yaml::Text(text) if text.parse::<i64>().is_ok() => {
-                Some(format!("write {text} without quotes"))
+                Some(format!("write {} without quotes", self.report.shown(text)))
             }
             _ => None,
         };
         let message = format!("{name} takes {}, not {}", expected(choices), kind(&node.value));
         // Maps and lists have no place of their own that shows well.
         let at = if matches!(node.value, Yaml::Map(_) | Yaml::List(_)) { at } else { &node.at };
-        self.report.add(at, message, "", help.map(|help| ao_slots::text::cut(&help, 120)));
+        self.report.add(at, message, "", help);
     }
 }
 

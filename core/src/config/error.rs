@@ -54,6 +54,8 @@ const MOST: usize = 50;
 pub(super) struct Report<'a> {
     file: &'a Path,
     text: &'a str,
+    /// Values of variables: they may be secrets and are never told.
+    hidden: Vec<String>,
     found: Vec<ConfigError>,
 }
 
@@ -62,12 +64,33 @@ pub(super) type Place = Range<usize>;
 
 impl<'a> Report<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, found: Vec::new() }
+        Self { file, text, hidden: Vec::new(), found: Vec::new() }
+    }
+
+    /// Never tells these values from now on. Those of up to 3 characters hide nothing and are in any text.
+    pub(super) fn hide(&mut self, values: &[String]) {
+        self.hidden.extend(values.iter().filter(|value| value.len() > 3).cloned());
+        // What holds another value goes first.
+        self.hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    }
+
+    fn without_hidden(&self, mut text: String) -> String {
+        for value in &self.hidden {
+            if text.contains(value.as_str()) {
+                text = text.replace(value.as_str(), "[hidden]");
+            }
+        }
+        text
+    }
+
+    /// A value as it may stand in a message: on one line, short, without what is hidden.
+    pub(super) fn shown(&self, value: &str) -> String {
+        text::cut(&text::one_line(&self.without_hidden(value.to_owned())), 60)
     }
 
     /// An empty report on the same file.
     pub(super) fn like(other: &Self) -> Self {
-        Self::new(other.file, other.text)
+        Self { hidden: other.hidden.clone(), ..Self::new(other.file, other.text) }
     }
 
     /// Takes over what another report on the same file found.
@@ -107,9 +130,9 @@ impl<'a> Report<'a> {
             offset: start,
             length,
             excerpt: text::cut(text::plain(&line).trim_end(), 200),
-            message: message.into(),
-            label: label.into(),
-            help,
+            message: self.without_hidden(message.into()),
+            label: self.without_hidden(label.into()),
+            help: help.map(|help| self.without_hidden(help)),
         });
     }
 

@@ -41,7 +41,7 @@ pub(super) fn judge<'a>(
     layers: &[Layer<'a>],
     world: &World,
 ) -> (BTreeMap<ProjectId, SessionPrefix>, Findings<'a>) {
-    let reports = || layers.iter().map(|l| Report::new(&l.source.path, &l.source.text)).collect();
+    let reports = || layers.iter().map(Layer::report).collect();
     let mut judge =
         Judge { layers, world, found: Findings { errors: reports(), warnings: reports() } };
     for (at, layer) in layers.iter().enumerate() {
@@ -133,10 +133,11 @@ impl<'l> Judge<'l, '_> {
         let folder = layers[at].source.folder();
         let absolute = |text: &str| paths::absolute(text, folder, &self.world.home).err();
         let within = |text: &str| paths::within(text).err();
+        let report = layers[at].report();
         let mut wrong: Vec<(Place, String, &str)> = Vec::new();
         let mut look = |rest: &[&str], text: &str, refused: Option<&'static str>| {
             if let Some(rule) = refused {
-                let shown = ao_slots::text::cut(&ao_slots::text::one_line(text), 60);
+                let shown = report.shown(text);
                 wrong.push((in_project(rest), format!("`{}` cannot be `{shown}`", rest[0]), rule));
             }
         };
@@ -207,7 +208,7 @@ impl<'l> Judge<'l, '_> {
                     match prefix {
                         Err(error) => {
                             let text = project.session_prefix.as_deref().unwrap_or_default();
-                            let shown = ao_slots::text::cut(&ao_slots::text::one_line(text), 60);
+                            let shown = self.found.errors[at].shown(text);
                             self.error(
                                 at,
                                 &place,

@@ -18,6 +18,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Layer<'a> {
     pub(super) source: &'a SourceFile,
+    /// The values of its variables.
+    hidden: Vec<String>,
     /// The document with values, for places.
     pub(super) node: Node,
     /// With the values of variables.
@@ -41,7 +43,11 @@ impl<'a> Layer<'a> {
         let mut report = Report::new(&source.path, &source.text);
         let Some(mut node) = parse(&mut report) else { return Err(report.into_errors()) };
         let items = hold(&report, source, &mut node);
+        let mut hidden = vars::values(&node, &world.env);
+        // The home folder is in every path that is told, and no secret.
+        hidden.retain(|value| *value != world.home.to_string_lossy());
         let (mut live, mut canonical) = vars::expand(&mut report, node, &world.env);
+        report.hide(&hidden);
         world.catalog.check(&mut report, &mut live, true);
         world.catalog.check(&mut Report::like(&report), &mut canonical, false);
         if !report.is_empty() {
@@ -56,10 +62,17 @@ impl<'a> Layer<'a> {
                     hash: source.hash(),
                     items,
                 });
-                Ok(Self { source, node: live, live: typed, canonical: references, pending })
+                Ok(Self { source, hidden, node: live, live: typed, canonical: references, pending })
             }
             (_, _) => Err(report.into_errors()),
         }
+    }
+
+    /// An empty report on it, which tells no value of a variable.
+    pub(super) fn report(&self) -> Report<'a> {
+        let mut report = Report::new(&self.source.path, &self.source.text);
+        report.hide(&self.hidden);
+        report
     }
 
     /// Whether `dataDir`, `worktreeDir` and `port` count in it.

@@ -321,7 +321,7 @@ fn what_cannot_be_is_told_with_its_place() {
                 "projects:\n  a: {path: ., agentConfig: {permissions: \"${SECRET}\"}}\n",
             )],
             vec![
-                "a:2:43: `permissions` is not valid: unknown variant `hunter22`, expected one of `skip`, `accept-edits`, `ask`, `plan`",
+                "a:2:43: `permissions` is not valid: unknown variant `[hidden]`, expected one of `skip`, `accept-edits`, `ask`, `plan`",
             ],
         ),
         (
@@ -529,6 +529,27 @@ fn equal_configurations_give_equal_policies() {
     let one = "notifiers: {h: {plugin: webhook, url: x, secret: y}}\nprojects: {b: {path: b}, a: {path: a}}\n";
     let two = "projects:\n  b: {path: b}\n  a: {path: a}\nnotifiers:\n  h:\n    secret: y\n    url: x\n    plugin: webhook\n";
     assert_eq!(good(&[repo("a", one)]).hash, good(&[repo("a", two)]).hash);
+}
+
+#[test]
+fn s32_no_error_tells_the_value_of_a_variable() {
+    let long = "p4ss".repeat(40);
+    let mut world = world();
+    world.env.insert("LONG".into(), long.clone());
+    let text = "projects:\n  a:\n    path: ~${SECRET}/x\n    subdir: ../${LONG}\n    sessionPrefix: \"1${SECRET}\"\n    \
+                defaultBranch: -${LONG}\nnotifications: {routing: {urgent: [\"${SECRET}\"]}}\n";
+    let agent = "projects:\n  a: {path: ., agent: \"${LONG}\", agentConfig: {permissions: \"${SECRET}\"}}\n";
+    let hook = "notifiers:\n  h: {plugin: \"${SECRET}\"}\n  i: {plugin: webhook, url: x, maxTries: \"${SECRET}\"}\n";
+    let enums = "reactions:\n  agent-stuck: {threshold: \"${SECRET}\"}\n";
+    let mut told = 0;
+    for text in [text, agent, hook, enums] {
+        for error in load(&[repo("a", text)], &world).unwrap_err() {
+            let text = format!("{error:?}");
+            assert!(!text.contains("hunter22") && !text.contains("p4ssp4ss"), "{text}");
+            told += 1;
+        }
+    }
+    assert!(told >= 8, "{told}");
 }
 
 #[test]

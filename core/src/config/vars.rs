@@ -3,7 +3,7 @@
 //! Two documents come out. In one every variable has its value: from it plugins are built and agents are
 //! started. In the other texts that may hold secrets stay as they were written: that one is journalled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     error::{Place, Report},
@@ -34,6 +34,15 @@ pub(super) fn expand(
         }
     });
     (live, canonical)
+}
+
+/// The values of the variables that a document names.
+pub(super) fn values(node: &Node, env: &BTreeMap<String, String>) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    node.clone().each_text(&mut Vec::new(), &mut |_, _, text| {
+        found.extend(names(text).into_iter().filter_map(|name| env.get(name)).cloned());
+    });
+    found.into_iter().collect()
 }
 
 /// The names of the variables in a text; those of a text that is wrong up to where it is wrong.
