@@ -30,8 +30,12 @@ impl House {
             at("clients").display(),
             real.display()
         );
-        fs::write(at("bin/tmux"), count).unwrap();
-        fs::set_permissions(at("bin/tmux"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(at("script"), count).unwrap();
+        // Made by another process: a program that we have open for writing cannot be started (ETXTBSY), nor
+        // can it while a child that another test is just forking has inherited it.
+        let mut install = std::process::Command::new("install");
+        let status = install.args(["-m", "755"]).args([at("script"), at("bin/tmux")]).status();
+        assert!(status.unwrap().success());
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", at("bin").display());
         let context = BuildContext {
             data_dir: folder.path().to_owned(),
