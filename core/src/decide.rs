@@ -14,6 +14,9 @@ mod lost;
 mod observe;
 pub(crate) mod schedule;
 
+/// Detail of the incident that tells of inputs which broke a rule.
+pub(crate) const PUT_ASIDE: &str = "input-put-aside";
+
 use std::{borrow::Cow, collections::BTreeSet};
 
 use ao_slots::{IncidentId, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId};

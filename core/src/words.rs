@@ -1,47 +1,274 @@
-//! What a human reads: titles, messages, summaries, as ux.md words them. Pure functions of the state.
+//! What a human reads: titles, messages, summaries, rows. Pure functions of the state.
+//!
+//! An incident has one message, and a message is written anew for each revision: open, seen, being done,
+//! settled or failed. What `decide` puts into events ([`title`], [`all_complete`]) holds no local time, so that
+//! the same events say the same everywhere.
 
-use ao_slots::SessionId;
+mod open;
+mod phrase;
+mod settled;
+mod status;
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use ao_slots::{
+    SessionId,
+    fact::Priority,
+    notifier::{Block, Button, Mark, Message},
+};
+use jiff::tz::TimeZone;
+
+pub use status::Reason;
+pub use summary::all_complete;
 
 use crate::{
-    event::Summary,
-    state::{Incident, State},
+    blob::BlobRef,
+    config::trigger::Trigger,
+    event::{Subject, Summary},
+    state::{Incident, Notification, Now, Session, State, Want},
 };
 
-/// The title of an incident's message.
-pub fn title(_state: &State, incident: &Incident) -> String {
-    format!("{} {}", incident.subject, incident.trigger)
+/// The title of an incident's message, without local time.
+pub fn title(state: &State, incident: &Incident) -> String {
+    let now = Now { wall: state.last_at, awake: state.awake };
+    Words { state, now, zone: None, text: &|_| None }.open(incident).title
 }
 
-/// The title and text of a round's summary.
-pub fn all_complete(_state: &State, sessions: &[SessionId]) -> (String, Summary) {
-    (format!("All done: {}", sessions.len()), Summary { kind: "all-complete".into(), short: String::new(), lines: vec![] })
-}
-
-/// The message for a notification at its present revision. `text` gives the whole of a text that was cut.
+/// The message for a notification as it is to be seen now, with times in this machine's zone. `text` reads a
+/// long text; where it cannot, its beginning stands for it.
 pub fn message(
-    _state: &State,
-    notification: &crate::state::Notification,
-    _now: crate::state::Now,
-    _text: &dyn Fn(&crate::blob::BlobRef) -> Option<String>,
-) -> ao_slots::notifier::Message {
-    ao_slots::notifier::Message {
-        id: notification.id,
-        incident: notification.incident,
-        revision: notification.revision,
-        kind: String::new(),
-        priority: notification.priority,
-        mark: ao_slots::notifier::Mark::Need,
-        title: notification.title.clone(),
-        short: String::new(),
-        body: vec![],
-        buttons: vec![],
-        command: None,
-        meta: vec![],
-        session: None,
-        project: notification.project.clone(),
-        link: None,
-        since: notification.opened.at,
-        quiet: false,
-        may_repeat: false,
+    state: &State,
+    notification: &Notification,
+    now: Now,
+    text: &dyn Fn(&BlobRef) -> Option<String>,
+) -> Message {
+    Words { state, now, zone: Some(TimeZone::system()), text }.message(notification)
+}
+
+/// What a session is at, in a row of `ao status`, and the command that helps.
+pub fn one_line(state: &State, session: &Session) -> (String, String) {
+    let now = Now { wall: state.last_at, awake: state.awake };
+    Words { state, now, zone: None, text: &|_| None }.one_line(session)
+}
+
+/// Why a session's status is what it is: what `ao why` begins with.
+pub fn status_reason(state: &State, session: &Session, now: Now) -> Reason {
+    Words { state, now, zone: Some(TimeZone::system()), text: &|_| None }.reason(session)
+}
+
+/// A state, a moment and a zone to speak from.
+pub struct Words<'a> {
+    /// What is known.
+    pub state: &'a State,
+    /// When it is said.
+    pub now: Now,
+    /// The reader's zone; none = nothing that depends on one is said.
+    pub zone: Option<TimeZone>,
+    /// Reads a long text.
+    pub text: &'a dyn Fn(&BlobRef) -> Option<String>,
+}
+
+impl std::fmt::Debug for Words<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Words")
+            .field("now", &self.now)
+            .field("zone", &self.zone)
+            .finish_non_exhaustive()
     }
+}
+
+/// What of a message hangs on its subject.
+#[derive(Debug, Default, PartialEq)]
+struct Card {
+    title: String,
+    /// None = the first words of the body.
+    short: String,
+    body: Vec<Block>,
+    buttons: Vec<Button>,
+    command: Option<String>,
+}
+
+/// What has become of the need.
+enum Stage {
+    /// It waits for a human.
+    Open,
+    /// A human acted, the outcome is not known: replaces the buttons.
+    Doing(String),
+    /// A human acted, and it did not work.
+    Failed(String),
+}
+
+impl Words<'_> {
+    /// The message for a notification as it is to be seen now.
+    pub fn message(&self, notification: &Notification) -> Message {
+        let incident = notification.incident.and_then(|id| self.state.incidents.get(&id));
+        let (mark, card) = match incident {
+            Some(incident) if incident.resolved.is_some() || notification.settled => {
+                self.settled(incident)
+            }
+            Some(incident) => self.present(incident),
+            None => (Mark::Finished, summary_card(notification)),
+        };
+        let Card { title, short, body, buttons, command } = card;
+        let short = if short.is_empty() {
+            body.first().map(first_words).unwrap_or_default()
+        } else {
+            short
+        };
+        let session = incident.and_then(session_of);
+        Message {
+            id: notification.id,
+            incident: notification.incident,
+            revision: notification.revision,
+            kind: match (incident, &notification.summary) {
+                (Some(incident), _) => incident.trigger.to_string(),
+                (None, Some(summary)) => summary.kind.clone(),
+                (None, None) => Trigger::AllComplete.to_string(),
+            },
+            priority: notification
+                .priority
+                .max(incident.map_or(Priority::Info, |incident| incident.priority)),
+            mark,
+            title,
+            short,
+            body,
+            buttons,
+            command,
+            meta: self.meta(notification, incident),
+            session,
+            project: notification.project.clone(),
+            link: None,
+            since: incident.map_or(notification.opened.at, |incident| incident.opened.at),
+            quiet: notification.priority == Priority::Info,
+            may_repeat: false,
+        }
+    }
+
+    /// An open incident's message with what a human has done about it so far.
+    fn present(&self, incident: &Incident) -> (Mark, Card) {
+        let mut card = self.open(incident);
+        let mark = match incident.priority {
+            Priority::Urgent => Mark::Need,
+            Priority::Action => Mark::Decide,
+            Priority::Warning => Mark::Slow,
+            Priority::Info => Mark::Finished,
+        };
+        match self.stage(incident) {
+            Stage::Open => (mark, card),
+            Stage::Doing(words) => {
+                card.body.push(Block::Text(words));
+                card.buttons.clear();
+                (mark, card)
+            }
+            Stage::Failed(words) => {
+                card.short.clone_from(&words);
+                card.body.push(Block::Text(words));
+                (Mark::Failed, card)
+            }
+        }
+    }
+
+    fn stage(&self, incident: &Incident) -> Stage {
+        let Some(session) = session_of(incident).and_then(|id| self.state.sessions.get(&id)) else {
+            return Stage::Open;
+        };
+        if let Want::Kill(by) | Want::Done(by) = &session.intent {
+            let verb = if matches!(session.intent, Want::Kill(_)) { "Killing" } else { "Ending" };
+            return Stage::Doing(format!("{verb} {}… asked by {by}.", session.id));
+        }
+        if let Some(restore) = session.restore.as_ref()
+            && let Some(by) = &restore.by
+        {
+            return Stage::Doing(format!(
+                "Restoring… asked by {by}{}.",
+                self.at_seconds(restore.since.at)
+            ));
+        }
+        let decided = incident.request.and_then(|id| session.requests.get(&id)?.decided.as_ref());
+        match decided {
+            Some(decided) => match &decided.handed {
+                None => {
+                    let verb = match decided.decision {
+                        ao_slots::agent::Decision::Approve => "Approving",
+                        ao_slots::agent::Decision::Deny { .. } => "Denying",
+                        ao_slots::agent::Decision::Answer { .. } => "Answering",
+                    };
+                    Stage::Doing(format!(
+                        "{verb}… asked by {}{}.",
+                        decided.by,
+                        self.at_seconds(decided.when.at)
+                    ))
+                }
+                Some(Ok(_)) => Stage::Doing(format!(
+                    "Decided by {}{}; the agent has not confirmed it yet.",
+                    decided.by,
+                    self.at(decided.when.at)
+                )),
+                Some(Err(failure)) => Stage::Failed(format!(
+                    "It could not be handed over: {}.",
+                    phrase::sentence(&failure.message)
+                )),
+            },
+            None => Stage::Open,
+        }
+    }
+
+    /// The small last line: where it belongs, who has seen it, its id.
+    fn meta(&self, notification: &Notification, incident: Option<&Incident>) -> Vec<String> {
+        let mut meta: Vec<String> = notification.project.iter().map(ToString::to_string).collect();
+        let Some(incident) = incident else { return meta };
+        if let Some(session) = session_of(incident).and_then(|id| self.state.sessions.get(&id)) {
+            meta.push(session.id.to_string());
+            meta.extend(
+                session.issue.as_ref().map(|issue| format!("#{}", phrase::clean_line(issue))),
+            );
+            meta.push(session.agent.clone());
+        }
+        if incident.resolved.is_none()
+            && let Some((by, when)) = &incident.acknowledged
+        {
+            meta.push(format!("seen by {by}{}", self.at(when.at)));
+        }
+        meta.push(incident.id.to_string());
+        if let Some((crate::event::Settled::By(_), when)) = &incident.resolved {
+            let seconds =
+                u64::try_from(when.at.duration_since(incident.opened.at).as_secs()).unwrap_or(0);
+            meta.push(format!("took you {}", ao_slots::text::duration(seconds)));
+        }
+        meta
+    }
+}
+
+/// A message that is about no incident that is still known.
+fn summary_card(notification: &Notification) -> Card {
+    let Summary { short, lines, .. } = notification.summary.clone().unwrap_or_else(|| Summary {
+        kind: String::new(),
+        short: String::new(),
+        lines: vec![],
+    });
+    let body = if lines.is_empty() { vec![] } else { vec![Block::List(lines)] };
+    Card {
+        title: notification.title.clone(),
+        short,
+        body,
+        buttons: vec![],
+        command: Some("ao status".into()),
+    }
+}
+
+fn session_of(incident: &Incident) -> Option<SessionId> {
+    match &incident.subject {
+        Subject::Session(id) => Some(id.clone()),
+        Subject::Project(_) | Subject::Runtime(_) | Subject::Channel(_) | Subject::Server => None,
+    }
+}
+
+fn first_words(block: &Block) -> String {
+    let text = match block {
+        Block::Quote(text) | Block::Code(text) | Block::Text(text) => text.as_str(),
+        Block::List(lines) => lines.first().map_or("", String::as_str),
+    };
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
 }

@@ -1,0 +1,285 @@
+//! What a message says once its need is over: two lines, no buttons.
+
+use ao_slots::{
+    agent::Decision,
+    fact::{PrState, RuntimeState},
+    notifier::{Block, Mark},
+    text::{count, cut, duration, size, thousands},
+};
+
+use super::{
+    Card, Words,
+    open::file_name,
+    phrase::{capital, clean_line, commits, in_title, ranges},
+    session_of,
+};
+use crate::{
+    config::trigger::Trigger,
+    event::{Over, Settled, Subject},
+    state::{Incident, Moment, Request, Session, Want},
+};
+
+/// Title and line.
+type Lines = (Mark, String, String);
+
+impl Words<'_> {
+    /// What has become of an incident that is over.
+    pub(super) fn settled(&self, incident: &Incident) -> (Mark, Card) {
+        let (how, when) = match (&incident.resolved, &incident.cleared) {
+            (Some((how, when)), _) | (None, Some((how, when))) => (how.clone(), *when),
+            // Settled though it is open: a newer message has taken its place.
+            (None, None) => {
+                let card = self.open(incident);
+                let body = vec![Block::Text("A newer message tells of it.".into())];
+                return (Mark::Settled, Card { title: card.title, body, ..Card::default() });
+            }
+        };
+        let session = session_of(incident).and_then(|id| self.state.sessions.get(&id));
+        let (mark, title, line) = match session {
+            Some(session) => self
+                .ended(session, &how)
+                .unwrap_or_else(|| self.session_settled(incident, session, &how, when)),
+            None => self.other_settled(incident, &how, when),
+        };
+        let body = if line.is_empty() { vec![] } else { vec![Block::Text(line)] };
+        (mark, Card { title, body, ..Card::default() })
+    }
+
+    /// The session's own end settles everything about it.
+    fn ended(&self, session: &Session, how: &Settled) -> Option<Lines> {
+        let id = &session.id;
+        let by = match how {
+            Settled::By(actor) => format!("by {actor}"),
+            Settled::ByItself | Settled::Handled | Settled::Over => String::new(),
+        };
+        let Some((over, when)) = &session.over else {
+            let doing = match session.intent {
+                Want::Run => return None,
+                Want::Kill(_) => "is being killed",
+                Want::Done(_) => "is being ended",
+            };
+            return Some((Mark::Settled, format!("{id} {doing}"), capital(&by)));
+        };
+        let at = self.at(when.at);
+        let branch = session.workspace.as_ref().map(|made| clean_line(&made.branch));
+        Some(match over {
+            Over::Killed => {
+                let kept = branch
+                    .map(|branch| format!("; the branch {branch} is kept"))
+                    .unwrap_or_default();
+                (
+                    Mark::Settled,
+                    format!("{id} was killed"),
+                    format!("{by}{at}{kept}").trim().to_owned(),
+                )
+            }
+            Over::Done if matches!(session.intent, Want::Done(_)) => {
+                (Mark::Settled, format!("{id} is done"), format!("marked {by}{at}"))
+            }
+            Over::Done => {
+                let made =
+                    session.work().map(|work| format!(": {}, tree clean", commits(work.commits)));
+                (
+                    Mark::Settled,
+                    format!("{id} is done"),
+                    format!("by evidence{at}{}", made.unwrap_or_default()),
+                )
+            }
+            Over::Merged => (Mark::Settled, format!("{id} is merged"), at.trim().to_owned()),
+            Over::Failed => (Mark::Failed, format!("{id} was not started"), at.trim().to_owned()),
+        })
+    }
+
+    fn session_settled(
+        &self,
+        incident: &Incident,
+        session: &Session,
+        how: &Settled,
+        when: Moment,
+    ) -> Lines {
+        let id = &session.id;
+        let at = self.at(when.at);
+        let works = |line: String| (Mark::Settled, format!("{id} works again"), line);
+        match incident.trigger {
+            Trigger::AgentNeedsInput => match incident
+                .request
+                .and_then(|id| session.requests.get(&id))
+            {
+                Some(request) => self.request_settled(session, request, when),
+                None => {
+                    (Mark::Settled, format!("{id} was answered in its terminal{at}"), String::new())
+                }
+            },
+            Trigger::AgentExited | Trigger::AgentErrored => works(match how {
+                Settled::By(actor) => {
+                    let same =
+                        if session.resumable { ", same conversation" } else { ", started anew" };
+                    format!("restored by {actor}{at}{same}")
+                }
+                Settled::Handled => format!("restored by ao{at}"),
+                Settled::ByItself | Settled::Over => format!("by itself{at}"),
+            }),
+            Trigger::AgentStuck => {
+                let title = match incident.detail.is_some() {
+                    true => format!("{id} can be observed again"),
+                    false => format!("{id} moves again"),
+                };
+                let line = match how {
+                    Settled::By(actor) => format!("restored by {actor}{at}"),
+                    _ => format!("by itself{at}"),
+                };
+                (Mark::Settled, title, line)
+            }
+            Trigger::AgentIdleNoPr => {
+                let title = match session.pr().filter(|pr| pr.state != PrState::None) {
+                    Some(pr) => format!("{id} opened PR {}", pr.number),
+                    None if session.work().is_some_and(|work| work.commits > 0)
+                        && !self.has_scm(session) =>
+                    {
+                        format!(
+                            "{id} has made {}",
+                            commits(session.work().map_or(0, |work| work.commits))
+                        )
+                    }
+                    None => format!("{id} ended its turn"),
+                };
+                (Mark::Settled, title, at.trim().to_owned())
+            }
+            Trigger::AgentIdle | Trigger::AgentFinished => works(at.trim().to_owned()),
+            Trigger::RateLimited => {
+                (Mark::Settled, format!("Quota is back: {id} resumed{at}"), String::new())
+            }
+            Trigger::PromptUndelivered => {
+                let ended = matches!(
+                    session.runtime_state.value,
+                    RuntimeState::Exited { .. } | RuntimeState::Missing
+                );
+                match ended {
+                    true => (
+                        Mark::Failed,
+                        format!("{id} stopped before it got its task"),
+                        at.trim().to_owned(),
+                    ),
+                    false => (Mark::Settled, format!("{id} got its task"), at.trim().to_owned()),
+                }
+            }
+            trigger => (Mark::Settled, format!("{id}: {trigger} is settled"), at.trim().to_owned()),
+        }
+    }
+
+    fn request_settled(&self, session: &Session, request: &Request, when: Moment) -> Lines {
+        let id = &session.id;
+        let ended = request.ended.as_ref().map_or("", |(how, _)| how.as_str());
+        let at =
+            request.ended.as_ref().map_or_else(|| self.at(when.at), |(_, when)| self.at(when.at));
+        let asks = match &request.ask {
+            ao_slots::agent::Ask::Permission { subject, .. } => in_title(subject),
+            ao_slots::agent::Ask::Question { text, .. } => in_title(text),
+        };
+        let Some(decided) = &request.decided else {
+            return match ended {
+                "in-terminal" | "confirmed" => {
+                    (Mark::Settled, format!("{id} was answered in its terminal{at}"), asks)
+                }
+                "restarted" => (
+                    Mark::Settled,
+                    format!("{id} asks no more: it was ended or restarted{at}"),
+                    asks,
+                ),
+                "over" => (Mark::Settled, format!("{id} asks no more: it is over"), asks),
+                _ => (Mark::Settled, format!("{id} went on without an answer{at}"), asks),
+            };
+        };
+        let seconds = decided.when.at.duration_since(request.opened.at).as_secs();
+        let after = duration(u64::try_from(seconds).unwrap_or(0));
+        let confirmed = matches!(ended, "confirmed");
+        let seen = if confirmed {
+            "the agent confirmed it"
+        } else {
+            "whether the agent took it is not confirmed"
+        };
+        let by = &decided.by;
+        match &decided.decision {
+            Decision::Approve => (
+                Mark::Settled,
+                format!("Approved once: {asks}"),
+                format!("by {by}, {after} after it asked"),
+            ),
+            Decision::Deny { reason } => {
+                let reason = reason.as_deref().map(clean_line).filter(|reason| !reason.is_empty());
+                let why =
+                    reason.map(|reason| format!(": \"{}\"", cut(&reason, 200))).unwrap_or_default();
+                (
+                    Mark::Failed,
+                    format!("Denied: {asks}"),
+                    format!("by {by}, {after} after it asked{why}"),
+                )
+            }
+            Decision::Answer { text } => {
+                let answer = cut(&clean_line(text), 200);
+                let at = self.at(decided.when.at);
+                (
+                    Mark::Settled,
+                    format!("{id} got its answer"),
+                    format!("{} answered \"{answer}\"{at}; {seen}.", by.name),
+                )
+            }
+        }
+    }
+
+    fn other_settled(&self, incident: &Incident, how: &Settled, when: Moment) -> Lines {
+        let at = self.at(when.at);
+        let by = match how {
+            Settled::By(actor) => format!("by {actor}{at}"),
+            Settled::ByItself | Settled::Handled | Settled::Over => at.trim().to_owned(),
+        };
+        match (incident.trigger, &incident.subject) {
+            (Trigger::RuntimeLost, Subject::Runtime(_)) => {
+                let all = self.lost_in(incident);
+                let running = |id: &&ao_slots::SessionId| {
+                    self.state.sessions.get(*id).is_some_and(|s| {
+                        s.over.is_none() && s.restored.is_some_and(|r| r.seq > incident.opened.seq)
+                    })
+                };
+                let back = all.iter().filter(running).count();
+                let missing: Vec<_> = all.iter().filter(|id| !running(id)).cloned().collect();
+                match (missing.is_empty(), all.as_slice()) {
+                    (true, [one]) => (Mark::Settled, format!("{one} works again"), by),
+                    (true, _) => (
+                        Mark::Settled,
+                        format!("{} work again", count(back as u64, "agent", "agents")),
+                        by,
+                    ),
+                    (false, _) => {
+                        let title = format!(
+                            "{} of {} restored; {} not",
+                            thousands(back as u64),
+                            thousands(all.len() as u64),
+                            ranges(&missing)
+                        );
+                        (Mark::Failed, title, by)
+                    }
+                }
+            }
+            (Trigger::DiskLow, _) => {
+                let free = size(self.state.server.disk_free.unwrap_or(0));
+                (Mark::Settled, format!("{free} are free again"), by)
+            }
+            (Trigger::ConfigRefused, _) => {
+                let time = self.time(when.at);
+                let of = if time.is_empty() { String::new() } else { format!(" of {time}") };
+                (Mark::Settled, format!("The settings{of} are in use"), String::new())
+            }
+            (Trigger::Tampered, _) => {
+                let name = self.state.server.tampered.as_ref().map(|(path, ..)| file_name(path));
+                let title = match name {
+                    Some(name) => format!("The change of {name} was seen"),
+                    None => "The change of ao's own file was seen".into(),
+                };
+                (Mark::Settled, title, by)
+            }
+            (Trigger::ServerWasAway, _) => (Mark::Settled, "ao is back".into(), by),
+            (trigger, subject) => (Mark::Settled, format!("{subject}: {trigger} is settled"), by),
+        }
+    }
+}

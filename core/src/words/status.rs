@@ -1,0 +1,338 @@
+//! What a session is at: the rows of `ao status`, and what `ao why` begins with.
+
+use ao_slots::{
+    agent::Ask,
+    fact::{Activity, RuntimeState},
+    text::{count, cut},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Words,
+    phrase::{clean_line, commits, in_title},
+};
+use crate::{
+    config::trigger::Trigger,
+    event::{Over, Subject},
+    state::{Request, Session, Status, Step, Zone},
+};
+
+/// What `ao why` begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// Why the status is what it is.
+    pub sentence: String,
+    /// What could be suspected and is not so, each with its evidence.
+    pub not_the_case: String,
+}
+
+impl Words<'_> {
+    /// What a session is at, and the command that helps. Says nothing that changes by time alone.
+    pub(super) fn one_line(&self, session: &Session) -> (String, String) {
+        let id = &session.id;
+        let why = || format!("ao why {id}");
+        let attach = || format!("ao session attach {id}");
+        match session.status {
+            Status::NeedsInput | Status::Blocked => match asked_for(session) {
+                Some(request) => match &request.ask {
+                    Ask::Question { text, .. } => {
+                        (format!("asks: \"{}\"", in_title(text)), format!("ao answer {id} \"…\""))
+                    }
+                    Ask::Permission { verb, subject, .. } => (
+                        format!("wants to {}: {}", clean_line(verb), in_title(subject)),
+                        format!("ao approve {id}"),
+                    ),
+                },
+                None if session.status == Status::NeedsInput => {
+                    ("asks something in its terminal".into(), attach())
+                }
+                None if session.activity_text.is_some() => {
+                    (format!("waits for a set-up question of {}", session.agent), attach())
+                }
+                None => ("waits for a permission in its terminal".into(), attach()),
+            },
+            Status::Errored => {
+                let safe = match session.work() {
+                    Some(_) => "work is safe",
+                    None => "its work is not looked at yet",
+                };
+                (
+                    format!("{}; {safe}", self.how_it_ended(session)),
+                    format!("ao session restore {id}"),
+                )
+            }
+            Status::RateLimited => ("waits for quota, resumes by itself".into(), why()),
+            Status::Unknown => ("cannot be observed".into(), attach()),
+            Status::Stuck => match &session.tool {
+                Some(tool) => {
+                    let command = tool.command.as_ref().map(|command| clean_line(&command.excerpt));
+                    let what = command.unwrap_or_else(|| clean_line(&tool.tool));
+                    (format!("is stuck: \"{}\" goes on too long", cut(&what, 80)), attach())
+                }
+                None => ("is stuck: nothing moves".into(), attach()),
+            },
+            Status::Idle | Status::Working if session.suspected.is_some() => {
+                let line = session
+                    .suspected
+                    .as_ref()
+                    .map(|(line, _)| in_title(&line.excerpt))
+                    .unwrap_or_default();
+                (format!("seems to ask: \"{line}\""), attach())
+            }
+            Status::Idle | Status::Working if self.is_open(session, Trigger::PromptUndelivered) => {
+                ("has not got its task".into(), attach())
+            }
+            Status::Idle => match self.is_open(session, Trigger::AgentFinished) {
+                true => {
+                    let made = session.work().map_or(0, |work| work.commits);
+                    (format!("looks finished: {}", commits(made)), format!("ao session done {id}"))
+                }
+                false => (
+                    format!("its turn ended; {}", self.made_so_far(session)),
+                    format!("ao send {id} \"…\""),
+                ),
+            },
+            Status::Working => match self.is_open(session, Trigger::AgentIdleNoPr) {
+                true => ("works for long and has nothing to show yet".into(), why()),
+                false => (format!("works; {}", self.made_so_far(session)), why()),
+            },
+            Status::Spawning if self.is_open(session, Trigger::PromptUndelivered) => {
+                ("has not got its task".into(), attach())
+            }
+            Status::Spawning => (step(session).into(), why()),
+            Status::NotStarted => match &session.failure {
+                Some((step, failure)) => (
+                    format!("was not started: {}", cut(&clean_line(&failure.message), 120)),
+                    format!("ao logs {id} --step {step}"),
+                ),
+                None => ("was not started".into(), why()),
+            },
+            Status::Cleanup => match session.over {
+                Some(_) => ("its workspace is being removed".into(), why()),
+                None => ("is being killed".into(), why()),
+            },
+            Status::Merged | Status::Done | Status::Killed => {
+                let kept =
+                    match (&session.workspace_kept, session.workspace_gone, &session.workspace) {
+                        (Some(_), ..) => "; its workspace is kept",
+                        _ => "",
+                    };
+                (format!("{}{kept}", session.status.as_str()), why())
+            }
+            Status::PrClosed
+            | Status::CiFailed
+            | Status::Conflicting
+            | Status::ChangesRequested
+            | Status::Mergeable
+            | Status::Approved
+            | Status::ReviewPending
+            | Status::PrOpen
+            | Status::Draft => {
+                let number = session.pr().map(|pr| pr.number.to_string()).unwrap_or_default();
+                (format!("PR {number} {}", pr_words(session.status)), why())
+            }
+        }
+    }
+
+    /// Why a session's status is what it is, and what it is not.
+    pub(super) fn reason(&self, session: &Session) -> Reason {
+        let id = &session.id;
+        let zone = match self.state.zone_of(session) {
+            Zone::Red => "needs you",
+            Zone::Orange => "waits for your decision",
+            Zone::Yellow => "does not go well",
+            Zone::Green => "works",
+            Zone::Grey => "is over",
+        };
+        Reason {
+            sentence: format!("{id} {zone} because {}.", self.because(session)),
+            not_the_case: self.not_the_case(session),
+        }
+    }
+
+    fn because(&self, session: &Session) -> String {
+        let since = self.at(session.status_since.at);
+        match session.status {
+            Status::NeedsInput | Status::Blocked => match asked_for(session) {
+                Some(request) => {
+                    let what = match request.ask {
+                        Ask::Question { .. } => "it asked a question",
+                        Ask::Permission { .. } => "it asked for a permission",
+                    };
+                    let done = match &request.decided {
+                        None => "nobody answered yet".to_owned(),
+                        Some(decided) => {
+                            format!("{} decided it, but the agent has not confirmed", decided.by)
+                        }
+                    };
+                    format!("{what}{} and {done}", self.at(request.opened.at))
+                }
+                None if session.status == Status::NeedsInput => format!(
+                    "it asks something in its terminal{}",
+                    self.since(session.activity.since.at)
+                ),
+                None => format!(
+                    "a dialog is open in its terminal{}",
+                    self.since(session.activity.since.at)
+                ),
+            },
+            Status::Errored => format!("{}{}", self.how_it_ended(session), since),
+            Status::RateLimited => match session.activity.value {
+                Activity::RateLimited { until: Some(until) } => {
+                    format!("the model's provider refuses{}", self.until(until))
+                }
+                _ => {
+                    format!("the model's provider refuses{}", self.since(session.activity.since.at))
+                }
+            },
+            Status::Unknown => match session.activity.value {
+                Activity::NoSignal => {
+                    format!("its hooks are silent{}", self.since(session.activity.since.at))
+                }
+                _ => format!(
+                    "its runtime does not answer{}",
+                    self.since(session.runtime_state.since.at)
+                ),
+            },
+            Status::Stuck => {
+                format!("its turn runs and nothing moved{}", self.since(session.progress.at))
+            }
+            Status::Idle => match session.turn_ended {
+                Some(ended) => format!("its turn ended{}", self.at(ended.at)),
+                None => format!(
+                    "it waits for its first message{}",
+                    self.since(session.activity.since.at)
+                ),
+            },
+            Status::Working => {
+                format!("its turn runs; the last movement was{}", self.at(session.progress.at))
+            }
+            Status::Spawning => format!("{}{}", step(session), self.since(session.step_since.at)),
+            Status::Cleanup => match session.over {
+                Some(_) => "its workspace is being removed".into(),
+                None => format!("it is being killed{}", since),
+            },
+            Status::NotStarted => match &session.failure {
+                Some((step, failure)) => {
+                    format!(
+                        "its set-up failed at {step}{since}: {}",
+                        super::phrase::sentence(&failure.message)
+                    )
+                }
+                None => format!("its set-up failed{since}"),
+            },
+            Status::Merged | Status::Done | Status::Killed => {
+                let at = session.over.map(|(_, when)| self.at(when.at)).unwrap_or_default();
+                let how = match session.over {
+                    Some((Over::Merged, _)) => "its pull request was merged",
+                    Some((Over::Killed, _)) => "it was killed",
+                    Some((Over::Failed, _)) => "its set-up failed",
+                    Some((Over::Done, _)) if session.intent != crate::state::Want::Run => {
+                        "it was marked as done"
+                    }
+                    Some((Over::Done, _)) => "its work is there and it said so",
+                    None => "its pull request was merged",
+                };
+                format!("{how}{at}")
+            }
+            status => {
+                let number = session.pr().map(|pr| pr.number.to_string()).unwrap_or_default();
+                format!("PR {number} {}{}", pr_words(status), self.since(session.status_since.at))
+            }
+        }
+    }
+
+    fn not_the_case(&self, session: &Session) -> String {
+        if session.is_over() {
+            return String::new();
+        }
+        let mut not = vec![];
+        if !matches!(session.status, Status::Stuck) {
+            let moved = self.time(session.progress.at);
+            not.push(match moved.is_empty() {
+                true => "not stuck".to_owned(),
+                false => format!("not stuck (last movement {moved})"),
+            });
+        }
+        if !matches!(session.status, Status::Blocked) {
+            not.push("not blocked (no permission is open)".into());
+        }
+        if !matches!(session.status, Status::NeedsInput) {
+            not.push("not waiting for an answer (no question is open)".into());
+        }
+        if session.runtime_state.value == RuntimeState::Alive {
+            not.push(format!(
+                "not ended (its process was seen{})",
+                self.since(session.runtime_state.since.at)
+            ));
+        }
+        match not.is_empty() {
+            true => String::new(),
+            false => format!("Not the case: it is {}.", not.join(", ")),
+        }
+    }
+
+    fn how_it_ended(&self, session: &Session) -> String {
+        match (&session.runtime_state.value, &session.activity.value) {
+            (RuntimeState::Exited { code: Some(code) }, _) => format!("exited with code {code}"),
+            (RuntimeState::Exited { code: None }, _) => "was ended by a signal".into(),
+            (RuntimeState::Missing, _) => "its process is gone".into(),
+            (_, Activity::Errored { .. }) => match &session.activity_text {
+                Some(words) => format!("cannot go on: {}", cut(&clean_line(&words.excerpt), 100)),
+                None => "cannot go on".into(),
+            },
+            _ => "said good-bye".into(),
+        }
+    }
+
+    fn made_so_far(&self, session: &Session) -> String {
+        let Some(work) = session.work() else { return "nothing seen of its work yet".into() };
+        let mut parts = vec![commits(work.commits)];
+        if work.changed_files > 0 {
+            parts.push(count(work.changed_files.into(), "changed file", "changed files"));
+        }
+        parts.join(", ")
+    }
+
+    fn is_open(&self, session: &Session, trigger: Trigger) -> bool {
+        let subject = Subject::Session(session.id.clone());
+        self.state.open_incident(&subject, trigger, None).is_some_and(|incident| incident.is_open())
+    }
+}
+
+/// The open request that a human should see first: one that nobody has decided.
+fn asked_for(session: &Session) -> Option<&Request> {
+    session
+        .open_requests()
+        .find(|request| request.decided.is_none())
+        .or_else(|| session.open_requests().next())
+}
+
+fn step(session: &Session) -> &'static str {
+    match (session.step, session.restore.is_some()) {
+        (_, true) => "is being restored",
+        (Step::Fetching, _) => "its issue is being read",
+        (Step::MakingWorkspace, _) => "its workspace is being made",
+        (Step::PostCreate, _) => "its set-up commands run",
+        (Step::CreatingRuntime, _) => "its agent is being started",
+        (Step::Launching, _) => "its agent has started and gave no sign yet",
+        (Step::Prompting, _) => "it gets its task",
+        (Step::Undoing, _) => "its set-up failed and is being undone",
+        (Step::Ready | Step::Over, _) => "it is set up",
+    }
+}
+
+fn pr_words(status: Status) -> &'static str {
+    match status {
+        Status::PrClosed => "was closed without a merge",
+        Status::CiFailed => "has failing checks",
+        Status::Conflicting => "conflicts with its base",
+        Status::ChangesRequested => "has requested changes",
+        Status::Mergeable => "is ready to merge",
+        Status::Approved => "is approved",
+        Status::ReviewPending => "waits for a review",
+        Status::Draft => "is a draft",
+        _ => "is open",
+    }
+}
