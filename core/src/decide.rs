@@ -56,11 +56,25 @@ pub(crate) struct Decider<'a> {
 
 impl<'a> Decider<'a> {
     fn new(state: &'a State, now: Now) -> Self {
-        Self { state, now, drafts: vec![], incidents: 0, notifications: 0, requests: 0, messages: 0 }
+        Self {
+            state,
+            now,
+            drafts: vec![],
+            incidents: 0,
+            notifications: 0,
+            requests: 0,
+            messages: 0,
+        }
     }
 
     fn push(&mut self, kind: impl Into<Kind>) -> &mut Draft {
-        self.drafts.push(Draft { session: None, project: None, because: vec![], rule: None, kind: kind.into() });
+        self.drafts.push(Draft {
+            session: None,
+            project: None,
+            because: vec![],
+            rule: None,
+            kind: kind.into(),
+        });
         let last = self.drafts.len() - 1;
         &mut self.drafts[last]
     }
@@ -137,7 +151,11 @@ impl Draft {
             [Some(Focus::Incident(*id)), about]
         };
         let notification = |id: &NotificationId| {
-            state.notifications.get(id).into_iter().flat_map(|n| n.deliveries.keys().cloned().map(Focus::Channel))
+            state
+                .notifications
+                .get(id)
+                .into_iter()
+                .flat_map(|n| n.deliveries.keys().cloned().map(Focus::Channel))
         };
         match &self.kind {
             Kind::ServerStarted(_)
@@ -153,9 +171,13 @@ impl Draft {
             Kind::IncidentCleared(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
             Kind::IncidentReopened(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
             Kind::IncidentResolved(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
-            Kind::IncidentAcknowledged(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
+            Kind::IncidentAcknowledged(e) => {
+                foci.extend(incident(&e.incident).into_iter().flatten())
+            }
             Kind::IncidentSnoozed(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
-            Kind::NotificationOpened(e) => foci.extend(e.channels.iter().cloned().map(Focus::Channel)),
+            Kind::NotificationOpened(e) => {
+                foci.extend(e.channels.iter().cloned().map(Focus::Channel))
+            }
             Kind::NotificationChanged(e) => foci.extend(notification(&e.notification)),
             Kind::DeliveryDropped(e) => {
                 foci.push(Focus::Channel(e.channel.clone()));
@@ -254,9 +276,13 @@ fn add(
             kind: draft.kind.clone(),
         };
         let lane = match &event.kind {
-            Kind::EffectSucceeded(e) => state.intents.get(&e.intent).map(|intent| intent.lane.clone()),
+            Kind::EffectSucceeded(e) => {
+                state.intents.get(&e.intent).map(|intent| intent.lane.clone())
+            }
             Kind::EffectFailed(e) => state.intents.get(&e.intent).map(|intent| intent.lane.clone()),
-            Kind::EffectDoubted(e) => state.intents.get(&e.intent).map(|intent| intent.lane.clone()),
+            Kind::EffectDoubted(e) => {
+                state.intents.get(&e.intent).map(|intent| intent.lane.clone())
+            }
             _ => None,
         };
         state.apply(&event);

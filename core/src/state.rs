@@ -7,10 +7,14 @@ mod apply;
 mod due;
 mod status;
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ao_slots::{
-    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId,
+    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
+    Seq, SessionId,
     agent::{Ask, Decision, Usage},
     fact::{Activity, PrFacts, Priority, RuntimeState, Source, WorkFacts},
     notifier::{ChannelHandle, NotifierCapabilities, Reached},
@@ -174,6 +178,8 @@ pub struct Session {
     pub native_id: Option<String>,
     /// Where the transcript lies.
     pub transcript: Option<String>,
+    /// How far it is read and counted, in bytes.
+    pub transcript_offset: u64,
     /// The agent should signal by hooks.
     pub signals: bool,
     /// The agent has signalled in this launch.
@@ -623,14 +629,20 @@ impl State {
     }
 
     /// The open incident with this key.
-    pub fn open_incident(&self, subject: &Subject, trigger: Trigger, request: Option<RequestId>) -> Option<&Incident> {
+    pub fn open_incident(
+        &self,
+        subject: &Subject,
+        trigger: Trigger,
+        request: Option<RequestId>,
+    ) -> Option<&Incident> {
         let key = IncidentKey { subject: subject.clone(), trigger, request };
         self.open.get(&key).and_then(|id| self.incidents.get(id))
     }
 
     /// Unresolved incidents about a subject.
     pub fn incidents_of(&self, subject: &Subject) -> impl Iterator<Item = &Incident> {
-        let from = IncidentKey { subject: subject.clone(), trigger: Trigger::ALL[0], request: None };
+        let from =
+            IncidentKey { subject: subject.clone(), trigger: Trigger::ALL[0], request: None };
         let subject = subject.clone();
         self.open
             .range(from..)

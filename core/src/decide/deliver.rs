@@ -1,10 +1,6 @@
 //! Who is told, and the order in which a channel's messages go out.
 
-use ao_slots::{
-    ChannelName, ErrorKind, ProjectId,
-    fact::Priority,
-    notifier::ChannelKind,
-};
+use ao_slots::{ChannelName, ErrorKind, ProjectId, fact::Priority, notifier::ChannelKind};
 use jiff::SignedDuration;
 
 use super::Decider;
@@ -21,11 +17,18 @@ const TTL: SignedDuration = SignedDuration::from_hours(24);
 impl Decider<'_> {
     /// The channels for a class: those that the configuration names, else by the kind of channel; a class
     /// that would reach nobody goes to the fallback.
-    pub(super) fn route(&self, project: Option<&ProjectId>, priority: Priority, trigger: Trigger) -> Vec<ChannelName> {
+    pub(super) fn route(
+        &self,
+        project: Option<&ProjectId>,
+        priority: Priority,
+        trigger: Trigger,
+    ) -> Vec<ChannelName> {
         let rules = self.state.policy.rules(project);
         // A summary goes at once to the channels of action, quietly.
         let class = if trigger == Trigger::AllComplete { Priority::Action } else { priority };
-        let known = |name: &&ChannelName| self.state.channels.get(*name).is_some_and(|c| c.capabilities.is_some());
+        let known = |name: &&ChannelName| {
+            self.state.channels.get(*name).is_some_and(|c| c.capabilities.is_some())
+        };
         if let Some(named) = rules.named(class) {
             return named.iter().filter(known).cloned().collect();
         }
@@ -34,7 +37,9 @@ impl Decider<'_> {
         };
         let wanted = |kind: ChannelKind| match (class, kind) {
             (_, ChannelKind::Webhook) => true,
-            (Priority::Urgent, ChannelKind::Desktop | ChannelKind::Chat | ChannelKind::Phone) => true,
+            (Priority::Urgent, ChannelKind::Desktop | ChannelKind::Chat | ChannelKind::Phone) => {
+                true
+            }
             (Priority::Action, ChannelKind::Desktop | ChannelKind::Chat) => true,
             (Priority::Warning, ChannelKind::Chat) => true,
             _ => false,
@@ -43,7 +48,12 @@ impl Decider<'_> {
             rules.channels.iter().filter(|name| kind(name).is_some_and(wanted)).cloned().collect();
         let reaches_a_human = channels.iter().any(|name| kind(name) != Some(ChannelKind::Webhook));
         if !reaches_a_human {
-            let more = rules.fallback.iter().filter(known).filter(|name| !channels.contains(name)).cloned();
+            let more = rules
+                .fallback
+                .iter()
+                .filter(known)
+                .filter(|name| !channels.contains(name))
+                .cloned();
             let more: Vec<_> = more.collect();
             channels.extend(more);
         }
@@ -53,7 +63,8 @@ impl Decider<'_> {
     /// The next message that a channel has to carry: one at a time, the most urgent first.
     pub(super) fn channel(&mut self, name: &ChannelName) {
         let Some(channel) = self.state.channels.get(name) else { return };
-        if channel.intent.is_some() || channel.not_before.is_some_and(|until| until > self.now.wall) {
+        if channel.intent.is_some() || channel.not_before.is_some_and(|until| until > self.now.wall)
+        {
             return;
         }
         let mut waiting: Vec<&Notification> =
@@ -67,7 +78,8 @@ impl Decider<'_> {
             match self.next_step(name, channel, notification, delivery) {
                 Next::Act(effect) => {
                     let because = [notification.revised.seq];
-                    let draft = self.push(EffectIntended { effect }).rule("outbox").because(&because);
+                    let draft =
+                        self.push(EffectIntended { effect }).rule("outbox").because(&because);
                     draft.project.clone_from(&notification.project);
                     return;
                 }
@@ -96,13 +108,23 @@ impl Decider<'_> {
         let (id, revision) = (notification.id, notification.revision);
         let age = self.now.wall.duration_since(notification.opened.at);
         let never = delivery.error.as_ref().is_some_and(|error| {
-            matches!(error.kind, ErrorKind::Permanent | ErrorKind::Unsupported | ErrorKind::NotFound | ErrorKind::Refused)
+            matches!(
+                error.kind,
+                ErrorKind::Permanent
+                    | ErrorKind::Unsupported
+                    | ErrorKind::NotFound
+                    | ErrorKind::Refused
+            )
         });
         match delivery.progress {
             Progress::Dropped => Next::Nothing,
-            Progress::Queued | Progress::Again if notification.settled => Next::Drop("it was settled before it was sent"),
+            Progress::Queued | Progress::Again if notification.settled => {
+                Next::Drop("it was settled before it was sent")
+            }
             Progress::Queued | Progress::Again if never => Next::Drop("the channel refused it"),
-            Progress::Queued | Progress::Again if age > TTL => Next::Drop("it could not be sent for 24 h"),
+            Progress::Queued | Progress::Again if age > TTL => {
+                Next::Drop("it could not be sent for 24 h")
+            }
             Progress::Again if notification.priority < Priority::Action => {
                 Next::Drop("whether it was sent is unknown, and it is not urgent")
             }

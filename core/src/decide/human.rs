@@ -9,8 +9,8 @@ use ao_slots::{
 use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn};
 use crate::{
     event::{
-        CleanupRequested, DoneMarked, IncidentAcknowledged, IncidentSnoozed, KillRequested, MessageRequested,
-        RequestDecided, RestoreRequested, SessionRequested,
+        CleanupRequested, DoneMarked, IncidentAcknowledged, IncidentSnoozed, KillRequested,
+        MessageRequested, RequestDecided, RestoreRequested, SessionRequested,
     },
     state::{Request, Session, Step, Want},
 };
@@ -30,7 +30,11 @@ impl Decider<'_> {
                 };
                 let (id, because) = (request.id, [request.opened.seq]);
                 self.about(session, event).because(&because);
-                Ok(Answered { session: Some(session.clone()), request: Some(id), ..Answered::default() })
+                Ok(Answered {
+                    session: Some(session.clone()),
+                    request: Some(id),
+                    ..Answered::default()
+                })
             }
             Input::Send { session, text, digest, by } => {
                 let known = self.alive_session(session)?;
@@ -41,10 +45,19 @@ impl Decider<'_> {
                     format!("{session} waits for an answer; the message is handed over after that")
                 });
                 let message = self.next_message();
-                let event =
-                    MessageRequested { message, text: text.clone(), digest: digest.clone(), by: by.clone() };
+                let event = MessageRequested {
+                    message,
+                    text: text.clone(),
+                    digest: digest.clone(),
+                    by: by.clone(),
+                };
                 self.about(session, event);
-                Ok(Answered { session: Some(session.clone()), message: Some(message), note, ..Answered::default() })
+                Ok(Answered {
+                    session: Some(session.clone()),
+                    message: Some(message),
+                    note,
+                    ..Answered::default()
+                })
             }
             Input::Kill { session, force, by } => {
                 let known = self.known(session)?;
@@ -57,9 +70,15 @@ impl Decider<'_> {
             Input::Done { session, by } => {
                 let known = self.alive_session(session)?;
                 if let Some(work) = known.work().filter(|work| !work.is_clean()) {
-                    let files = ao_slots::text::count(work.changed_files.into(), "file is", "files are");
-                    return Err(Refusal::new(RefusalKind::Conflict, format!("{session}: {files} not committed"))
-                        .with_remedy(format!("ao send {session} \"Commit your work.\"   or: ao session kill {session}")));
+                    let files =
+                        ao_slots::text::count(work.changed_files.into(), "file is", "files are");
+                    return Err(Refusal::new(
+                        RefusalKind::Conflict,
+                        format!("{session}: {files} not committed"),
+                    )
+                    .with_remedy(format!(
+                        "ao send {session} \"Commit your work.\"   or: ao session kill {session}"
+                    )));
                 }
                 self.about(session, DoneMarked { by: by.clone() });
                 Ok(self.meant(session))
@@ -73,8 +92,11 @@ impl Decider<'_> {
             Input::Cleanup { session, force, by } => {
                 let known = self.known(session)?;
                 if !known.is_over() {
-                    return Err(Refusal::new(RefusalKind::Conflict, format!("{session} is not over"))
-                        .with_remedy(format!("ao session kill {session}")));
+                    return Err(Refusal::new(
+                        RefusalKind::Conflict,
+                        format!("{session} is not over"),
+                    )
+                    .with_remedy(format!("ao session kill {session}")));
                 }
                 if known.workspace.is_some() && !known.workspace_gone && known.cleanup.is_none() {
                     self.about(session, CleanupRequested { by: by.clone(), force: *force });
@@ -82,9 +104,13 @@ impl Decider<'_> {
                 Ok(self.meant(session))
             }
             Input::Acknowledge { incident, by } => {
-                let known = self.state.incidents.get(incident).ok_or_else(|| no_incident(*incident))?;
+                let known =
+                    self.state.incidents.get(incident).ok_or_else(|| no_incident(*incident))?;
                 if let Some((how, _)) = &known.resolved {
-                    return Err(Refusal::new(RefusalKind::Conflict, format!("{incident} is settled: {}", how_words(how))));
+                    return Err(Refusal::new(
+                        RefusalKind::Conflict,
+                        format!("{incident} is settled: {}", how_words(how)),
+                    ));
                 }
                 if known.acknowledged.is_none() {
                     self.push(IncidentAcknowledged { incident: *incident, by: by.clone() });
@@ -92,9 +118,13 @@ impl Decider<'_> {
                 Ok(Answered::default())
             }
             Input::Snooze { incident, until, by } => {
-                let known = self.state.incidents.get(incident).ok_or_else(|| no_incident(*incident))?;
+                let known =
+                    self.state.incidents.get(incident).ok_or_else(|| no_incident(*incident))?;
                 if known.resolved.is_some() {
-                    return Err(Refusal::new(RefusalKind::Conflict, format!("{incident} is settled")));
+                    return Err(Refusal::new(
+                        RefusalKind::Conflict,
+                        format!("{incident} is settled"),
+                    ));
                 }
                 if *until <= self.now.wall {
                     return Err(Refusal::new(RefusalKind::Invalid, "that time has passed"));
@@ -112,33 +142,44 @@ impl Decider<'_> {
 
     fn known(&self, id: &SessionId) -> Result<&'_ Session, Refusal> {
         self.state.sessions.get(id).ok_or_else(|| {
-            Refusal::new(RefusalKind::NotFound, format!("there is no session {id}")).with_remedy("ao status")
+            Refusal::new(RefusalKind::NotFound, format!("there is no session {id}"))
+                .with_remedy("ao status")
         })
     }
 
     fn alive_session(&self, id: &SessionId) -> Result<&'_ Session, Refusal> {
         let session = self.known(id)?;
         if session.is_over() || matches!(session.intent, Want::Kill(_)) {
-            return Err(Refusal::new(RefusalKind::Conflict, format!("{id} is over ({})", session.status.as_str()))
-                .with_remedy(format!("ao session restore {id}")));
+            return Err(Refusal::new(
+                RefusalKind::Conflict,
+                format!("{id} is over ({})", session.status.as_str()),
+            )
+            .with_remedy(format!("ao session restore {id}")));
         }
         Ok(session)
     }
 
     fn spawn(&mut self, spawn: &Spawn) -> Result<Answered, Refusal> {
         let Some(project) = self.state.policy.projects.get(&spawn.project) else {
-            let known: Vec<_> = self.state.policy.projects.keys().map(ToString::to_string).collect();
+            let known: Vec<_> =
+                self.state.policy.projects.keys().map(ToString::to_string).collect();
             let known = if known.is_empty() { "none yet".into() } else { known.join(", ") };
             let message = format!("there is no project {} (known: {known})", spawn.project);
             return Err(Refusal::new(RefusalKind::NotFound, message).with_remedy("ao init"));
         };
         if self.state.server.disk_low.is_some() {
             let free = ao_slots::text::size(self.state.server.disk_free.unwrap_or(0));
-            return Err(Refusal::new(RefusalKind::Conflict, format!("the disk is nearly full: {free} free"))
-                .with_remedy("ao session cleanup"));
+            return Err(Refusal::new(
+                RefusalKind::Conflict,
+                format!("the disk is nearly full: {free} free"),
+            )
+            .with_remedy("ao session cleanup"));
         }
         if spawn.issue.is_none() && spawn.prompt.is_empty() {
-            return Err(Refusal::new(RefusalKind::Invalid, "neither an issue nor a prompt was given"));
+            return Err(Refusal::new(
+                RefusalKind::Invalid,
+                "neither an issue nor a prompt was given",
+            ));
         }
         let works_on = |session: &&Session| {
             !session.is_over() && session.project == spawn.project && session.issue == spawn.issue
@@ -146,9 +187,14 @@ impl Decider<'_> {
         if let Some(issue) = spawn.issue.as_ref().filter(|_| !spawn.force)
             && let Some(other) = self.state.sessions.values().find(works_on)
         {
-            return Err(Refusal::new(RefusalKind::Conflict, format!("{} works on #{issue}", other.id)).with_remedy(
-                format!("ao session attach {}   or: ao spawn {} {issue} --force", other.id, spawn.project),
-            ));
+            return Err(Refusal::new(
+                RefusalKind::Conflict,
+                format!("{} works on #{issue}", other.id),
+            )
+            .with_remedy(format!(
+                "ao session attach {}   or: ao spawn {} {issue} --force",
+                other.id, spawn.project
+            )));
         }
         let prefix = &project.session_prefix;
         let number = self.state.given.sessions.get(prefix.as_str()).copied().unwrap_or(0) + 1;
@@ -176,7 +222,8 @@ impl Session {
 }
 
 fn no_incident(id: ao_slots::IncidentId) -> Refusal {
-    Refusal::new(RefusalKind::NotFound, format!("there is no incident {id}")).with_remedy("ao notify log")
+    Refusal::new(RefusalKind::NotFound, format!("there is no incident {id}"))
+        .with_remedy("ao notify log")
 }
 
 fn how_words(how: &crate::event::Settled) -> String {
@@ -196,7 +243,8 @@ fn open_request<'s>(
 ) -> Result<&'s Request, Refusal> {
     let id = &session.id;
     let late = |request: Option<&Request>| {
-        let who = request.and_then(|r| r.decided.as_ref()).map(|d| format!("; {} answered it", d.by));
+        let who =
+            request.and_then(|r| r.decided.as_ref()).map(|d| format!("; {} answered it", d.by));
         let how = request.and_then(|r| r.ended.as_ref()).map(|(how, _)| match how.as_str() {
             "in-terminal" => "; it was answered in its terminal",
             "restarted" => "; it was restarted since",
@@ -207,11 +255,13 @@ fn open_request<'s>(
         Refusal::new(RefusalKind::Conflict, format!("{id} asks nothing now{tail}"))
             .with_remedy(format!("ao send {id} \"…\" (a message, not an answer)"))
     };
-    let fits = |request: &&Request| matches!(
-        (&request.ask, decision),
-        (Ask::Permission { .. }, Decision::Approve | Decision::Deny { .. })
-            | (Ask::Question { .. }, Decision::Answer { .. } | Decision::Deny { .. })
-    );
+    let fits = |request: &&Request| {
+        matches!(
+            (&request.ask, decision),
+            (Ask::Permission { .. }, Decision::Approve | Decision::Deny { .. })
+                | (Ask::Question { .. }, Decision::Answer { .. } | Decision::Deny { .. })
+        )
+    };
     let request = match wanted {
         Some(wanted) => match session.requests.get(&wanted) {
             Some(request) if request.ended.is_none() => request,
@@ -231,17 +281,25 @@ fn open_request<'s>(
     };
     if !fits(&request) {
         let verb = match request.ask {
-            Ask::Permission { .. } => format!("it wants a permission: ao approve {id}   or: ao deny {id}"),
+            Ask::Permission { .. } => {
+                format!("it wants a permission: ao approve {id}   or: ao deny {id}")
+            }
             Ask::Question { .. } => format!("it asks a question: ao answer {id} \"…\""),
         };
-        return Err(Refusal::new(RefusalKind::Conflict, format!("{id} does not wait for that")).with_remedy(verb));
+        return Err(Refusal::new(RefusalKind::Conflict, format!("{id} does not wait for that"))
+            .with_remedy(verb));
     }
     match &request.decided {
         Some(decided) if !matches!(decided.handed, Some(Err(_))) => {
             let when = decided.when.at;
             Err(Refusal::new(
                 RefusalKind::Conflict,
-                format!("{} is already answered, by {} at {}", request.id, decided.by, when.strftime("%H:%M")),
+                format!(
+                    "{} is already answered, by {} at {}",
+                    request.id,
+                    decided.by,
+                    when.strftime("%H:%M")
+                ),
             ))
         }
         _ => Ok(request),
@@ -257,13 +315,20 @@ fn restorable(session: &Session) -> Result<(), Refusal> {
         return Err(Refusal::new(RefusalKind::Conflict, format!("{id} was never started"))
             .with_remedy(format!("ao spawn {} …", session.project)));
     }
-    let ended = matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+    let ended =
+        matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
     if !ended && session.step != Step::Over {
-        return Err(Refusal::new(RefusalKind::Conflict, format!("{id} runs; restoring would end what it does"))
-            .with_remedy(format!("ao session attach {id}   or: ao session kill {id}")));
+        return Err(Refusal::new(
+            RefusalKind::Conflict,
+            format!("{id} runs; restoring would end what it does"),
+        )
+        .with_remedy(format!("ao session attach {id}   or: ao session kill {id}")));
     }
     if session.busy.is_some() || session.cleanup.is_some() {
-        return Err(Refusal::new(RefusalKind::Conflict, format!("{id} is still being ended; try again in a moment")));
+        return Err(Refusal::new(
+            RefusalKind::Conflict,
+            format!("{id} is still being ended; try again in a moment"),
+        ));
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::trigger::Trigger,
     event::{
-        IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened, IncidentResolved, NotificationChanged,
-        NotificationOpened, Settled, Subject,
+        IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened, IncidentResolved,
+        NotificationChanged, NotificationOpened, Settled, Subject,
     },
     state::{Incident, Session, Step, Want},
     words,
@@ -38,12 +38,16 @@ pub(crate) fn wants_human(incident: &Incident) -> bool {
 
 impl Decider<'_> {
     pub(super) fn session_incidents(&mut self, session: &Session) {
-        let mut causes = if session.is_over() || session.intent != Want::Run { vec![] } else { causes(session) };
+        let mut causes =
+            if session.is_over() || session.intent != Want::Run { vec![] } else { causes(session) };
         let subject = Subject::Session(session.id.clone());
         if !session.is_over() && session.intent == Want::Run {
             for limit in limits(self.state, session) {
                 // While nothing may be judged by time, what is open stays open.
-                let open = self.state.open_incident(&subject, limit.trigger, None).is_some_and(Incident::is_open);
+                let open = self
+                    .state
+                    .open_incident(&subject, limit.trigger, None)
+                    .is_some_and(Incident::is_open);
                 if if self.judges() { limit.at <= self.now.awake } else { open } {
                     causes.push(Cause {
                         trigger: limit.trigger,
@@ -118,7 +122,9 @@ impl Decider<'_> {
             .state
             .incidents_of(subject)
             .filter(|open| open.cleared.is_none())
-            .filter(|open| !causes.iter().any(|c| c.trigger == open.trigger && c.request == open.request))
+            .filter(|open| {
+                !causes.iter().any(|c| c.trigger == open.trigger && c.request == open.request)
+            })
             .map(|open| (open.id, how(open), open.opened.seq))
             .collect();
         for (incident, how, opened) in gone {
@@ -141,9 +147,12 @@ impl Decider<'_> {
         if incident.resolved.is_some() {
             return;
         }
-        if let (Some(at), Some((how, when))) = (resolves_at(self.state, incident), &incident.cleared) {
+        if let (Some(at), Some((how, when))) =
+            (resolves_at(self.state, incident), &incident.cleared)
+        {
             if self.now.awake >= at {
-                let (event, because) = (IncidentResolved { incident: id, how: how.clone() }, [when.seq]);
+                let (event, because) =
+                    (IncidentResolved { incident: id, how: how.clone() }, [when.seq]);
                 self.tag(incident, event).rule("resolution-held").because(&because);
                 self.revise(incident, true);
             }
@@ -153,7 +162,10 @@ impl Decider<'_> {
             None => self.push_when_settled(incident),
             Some(notification) => {
                 let shown = self.state.notifications.get(&notification).map(|n| n.revised.seq);
-                if incident.changed.is_some_and(|changed| shown.is_some_and(|shown| changed.seq > shown)) {
+                if incident
+                    .changed
+                    .is_some_and(|changed| shown.is_some_and(|shown| changed.seq > shown))
+                {
                     self.revise(incident, false);
                 }
             }
@@ -188,13 +200,21 @@ impl Decider<'_> {
 
     /// Changes in place what a human sees of an incident.
     fn revise(&mut self, incident: &Incident, settled: bool) {
-        let Some(shown) = incident.notification.and_then(|id| self.state.notifications.get(&id)) else { return };
-        let event = NotificationChanged { notification: shown.id, revision: shown.revision + 1, settled };
+        let Some(shown) = incident.notification.and_then(|id| self.state.notifications.get(&id))
+        else {
+            return;
+        };
+        let event =
+            NotificationChanged { notification: shown.id, revision: shown.revision + 1, settled };
         let because: Vec<_> = incident.changed.iter().map(|when| when.seq).collect();
         self.tag(incident, event).rule("edit-in-place").because(&because);
     }
 
-    fn tag(&mut self, incident: &Incident, kind: impl Into<crate::event::Kind>) -> &mut super::Draft {
+    fn tag(
+        &mut self,
+        incident: &Incident,
+        kind: impl Into<crate::event::Kind>,
+    ) -> &mut super::Draft {
         let session = match &incident.subject {
             Subject::Session(id) => Some(id.clone()),
             _ => None,
@@ -211,7 +231,14 @@ impl Decider<'_> {
         let server = &self.state.server;
         let mut causes = vec![];
         let mut cause = |trigger, because: Vec<Seq>, rule| {
-            causes.push(Cause { trigger, request: None, detail: None, sessions: vec![], because, rule });
+            causes.push(Cause {
+                trigger,
+                request: None,
+                detail: None,
+                sessions: vec![],
+                because,
+                rule,
+            });
         };
         if let Some(since) = server.disk_low {
             cause(Trigger::DiskLow, vec![since.seq], "disk-low");
@@ -223,9 +250,14 @@ impl Decider<'_> {
         if let Some((_, _, when)) = &server.tampered {
             cause(Trigger::Tampered, vec![when.seq], "tampered");
         }
-        let threshold = self.state.policy.reaction(None, Trigger::ServerWasAway).threshold_ms.unwrap_or(60_000);
+        let threshold =
+            self.state.policy.reaction(None, Trigger::ServerWasAway).threshold_ms.unwrap_or(60_000);
         if server.away_ms.is_some_and(|away| away > threshold) && !self.state.sessions.is_empty() {
-            cause(Trigger::ServerWasAway, server.started.iter().map(|when| when.seq).collect(), "server-was-away");
+            cause(
+                Trigger::ServerWasAway,
+                server.started.iter().map(|when| when.seq).collect(),
+                "server-was-away",
+            );
         }
         self.compare(&Subject::Server, None, causes, |_| Settled::ByItself);
         // Told is enough: these have no state that could end.
@@ -240,7 +272,9 @@ impl Decider<'_> {
             .map(|i| (i.id, i.opened.seq))
             .collect();
         for (incident, opened) in told {
-            self.push(IncidentResolved { incident, how: Settled::ByItself }).rule("told").because(&[opened]);
+            self.push(IncidentResolved { incident, how: Settled::ByItself })
+                .rule("told")
+                .because(&[opened]);
         }
     }
 }
@@ -252,10 +286,23 @@ fn causes(session: &Session) -> Vec<Cause> {
     let mut cause = |trigger, request, detail, because: Vec<Seq>, rule| {
         causes.push(Cause { trigger, request, detail, sessions: me(), because, rule });
     };
-    let ended = matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
-    let set_up = session.step == Step::Ready || matches!(session.step, Step::Launching | Step::Prompting);
-    if ended && set_up && session.restore.is_none() && session.handle.is_some() && !session.server_lost {
-        cause(Trigger::AgentExited, None, None, vec![session.runtime_state.since.seq], "runtime-ended");
+    let ended =
+        matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+    let set_up =
+        session.step == Step::Ready || matches!(session.step, Step::Launching | Step::Prompting);
+    if ended
+        && set_up
+        && session.restore.is_none()
+        && session.handle.is_some()
+        && !session.server_lost
+    {
+        cause(
+            Trigger::AgentExited,
+            None,
+            None,
+            vec![session.runtime_state.since.seq],
+            "runtime-ended",
+        );
     }
     if ended || session.restore.is_some() {
         return causes;
@@ -265,7 +312,13 @@ fn causes(session: &Session) -> Vec<Cause> {
             Ask::Permission { .. } => "permission",
             Ask::Question { .. } => "question",
         };
-        cause(Trigger::AgentNeedsInput, Some(request.id), Some(detail), vec![request.opened.seq], "request-open");
+        cause(
+            Trigger::AgentNeedsInput,
+            Some(request.id),
+            Some(detail),
+            vec![request.opened.seq],
+            "request-open",
+        );
     }
     let since = vec![session.activity.since.seq];
     let asks = session.open_requests().next().is_some();
@@ -277,12 +330,22 @@ fn causes(session: &Session) -> Vec<Cause> {
         Activity::WaitingInput if !asks => {
             cause(Trigger::AgentNeedsInput, None, Some("question"), since, "activity-waiting");
         }
-        Activity::Errored { .. } => cause(Trigger::AgentErrored, None, None, since, "agent-errored"),
-        Activity::NoSignal => cause(Trigger::AgentStuck, None, Some("no-signal"), since, "no-signal"),
+        Activity::Errored { .. } => {
+            cause(Trigger::AgentErrored, None, None, since, "agent-errored")
+        }
+        Activity::NoSignal => {
+            cause(Trigger::AgentStuck, None, Some("no-signal"), since, "no-signal")
+        }
         _ => {
             if let Some((_, when)) = &session.suspected {
                 let because = vec![when.seq];
-                cause(Trigger::AgentNeedsInput, None, Some("suspected"), because, "screen-suspects");
+                cause(
+                    Trigger::AgentNeedsInput,
+                    None,
+                    Some("suspected"),
+                    because,
+                    "screen-suspects",
+                );
             }
         }
     }

@@ -369,10 +369,12 @@ pub enum Told {
         /// What.
         activity: Activity,
     },
-    /// Figures.
+    /// Figures of a stretch of transcript.
     Usage {
         /// Which.
         usage: Usage,
+        /// How far the transcript is read with them, in bytes; what was told before is not told again.
+        offset: u64,
     },
 }
 

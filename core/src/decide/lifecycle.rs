@@ -9,7 +9,10 @@ use ao_slots::{
 
 use super::Decider;
 use crate::{
-    event::{Effect, MessageQueued, Over, RestoreSettled, SessionEnded, SessionReady, SpawnFailed, StatusChanged, Text},
+    event::{
+        Effect, MessageQueued, Over, RestoreSettled, SessionEnded, SessionReady, SpawnFailed,
+        StatusChanged, Text,
+    },
     state::{Fate, Session, State, Step, Want},
 };
 
@@ -20,7 +23,9 @@ impl Decider<'_> {
         let status = session.derive_status(self.state.is_stuck(session));
         if status != session.status {
             let because = [session.activity.since.seq, session.runtime_state.since.seq];
-            self.about(id, StatusChanged { from: session.status, to: status }).rule("status-table").because(&because);
+            self.about(id, StatusChanged { from: session.status, to: status })
+                .rule("status-table")
+                .because(&because);
             return;
         }
         if session.is_over() {
@@ -49,7 +54,12 @@ impl Decider<'_> {
         match session.step {
             Step::Fetching => match self.failed_step(session) {
                 true => {}
-                false => self.intend(&session.id, Effect::FetchIssue, "spawn-step", &[session.step_since.seq]),
+                false => self.intend(
+                    &session.id,
+                    Effect::FetchIssue,
+                    "spawn-step",
+                    &[session.step_since.seq],
+                ),
             },
             Step::MakingWorkspace => self.make_workspace(session),
             Step::PostCreate => self.post_create(session),
@@ -95,7 +105,12 @@ impl Decider<'_> {
             return;
         }
         if session.workspace_gone && session.workspace.is_some() {
-            return self.intend(&session.id, Effect::RestoreWorkspace, "restore-step", &[session.step_since.seq]);
+            return self.intend(
+                &session.id,
+                Effect::RestoreWorkspace,
+                "restore-step",
+                &[session.step_since.seq],
+            );
         }
         let fresh = session.restore.as_ref().is_some_and(|restore| restore.fresh);
         let resume = session.restore.is_some() && !fresh;
@@ -121,7 +136,10 @@ impl Decider<'_> {
         if session.signals && !session.signalled {
             return;
         }
-        if matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing) {
+        if matches!(
+            session.runtime_state.value,
+            RuntimeState::Exited { .. } | RuntimeState::Missing
+        ) {
             if session.restore.is_some() {
                 let failure = crate::event::Failure {
                     kind: ErrorKind::Permanent,
@@ -136,17 +154,23 @@ impl Decider<'_> {
             }
             return;
         }
-        if let Some(message) = session.messages.values().find(|m| m.first && m.fate == Fate::Waiting) {
+        if let Some(message) =
+            session.messages.values().find(|m| m.first && m.fate == Fate::Waiting)
+        {
             // Part of the launch: its confirmation is awaited, not repeated.
             let in_launch = message.tried.is_some() && message.tries > 0 && session.signals;
-            if !in_launch || session.activity.value == Activity::Idle && session.turn_ended.is_some() {
+            if !in_launch
+                || session.activity.value == Activity::Idle && session.turn_ended.is_some()
+            {
                 self.type_message(session);
             }
             return;
         }
         let because = [session.activity.since.seq];
         if session.restore.is_some() {
-            self.about(&session.id, RestoreSettled { ok: true, failure: None }).rule("restored").because(&because);
+            self.about(&session.id, RestoreSettled { ok: true, failure: None })
+                .rule("restored")
+                .because(&because);
             let went_on = session.restore.as_ref().is_some_and(|r| r.was_active && !r.fresh);
             if went_on && session.next_message().is_none() {
                 let text = "You were interrupted. Go on where you stopped.";
@@ -166,14 +190,24 @@ impl Decider<'_> {
 
     /// A session that is set up: decisions and messages that wait are handed over.
     fn serve(&mut self, session: &Session) {
-        let gone = matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+        let gone = matches!(
+            session.runtime_state.value,
+            RuntimeState::Exited { .. } | RuntimeState::Missing
+        );
         if gone || session.handle.is_none() {
             return;
         }
-        let decided = session.open_requests().find(|r| r.decided.as_ref().is_some_and(|d| d.handed.is_none()));
+        let decided = session
+            .open_requests()
+            .find(|r| r.decided.as_ref().is_some_and(|d| d.handed.is_none()));
         if let Some(request) = decided {
             let because: Vec<_> = request.decided.iter().map(|d| d.when.seq).collect();
-            self.intend(&session.id, Effect::DecideRequest { request: request.id }, "hand-over-decision", &because);
+            self.intend(
+                &session.id,
+                Effect::DecideRequest { request: request.id },
+                "hand-over-decision",
+                &because,
+            );
             return;
         }
         self.type_message(session);
@@ -183,8 +217,10 @@ impl Decider<'_> {
     /// the screen). A failed try waits before the next.
     fn type_message(&mut self, session: &Session) {
         let Some(message) = session.next_message() else { return };
-        let quiet = session.activity.value == Activity::Idle && session.open_requests().next().is_none();
-        let waits_for_start = !session.signals && session.activity.value == Activity::Active && message.first;
+        let quiet =
+            session.activity.value == Activity::Idle && session.open_requests().next().is_none();
+        let waits_for_start =
+            !session.signals && session.activity.value == Activity::Active && message.first;
         if !(quiet || waits_for_start) || session.suspected.is_some() {
             return;
         }
@@ -195,7 +231,12 @@ impl Decider<'_> {
             return;
         }
         let because = [message.queued.seq, session.activity.since.seq];
-        self.intend(&session.id, Effect::TypeMessage { message: message.id }, "hand-over-message", &because);
+        self.intend(
+            &session.id,
+            Effect::TypeMessage { message: message.id },
+            "hand-over-message",
+            &because,
+        );
     }
 
     fn evidence_of_done(&self, session: &Session) -> bool {
@@ -208,29 +249,41 @@ impl Decider<'_> {
         let ended = session.activity.value == Activity::Idle
             || session.runtime_state.value == (RuntimeState::Exited { code: Some(0) });
         let claim = session.claimed.is_some() || session.issue_closed;
-        ended && claim && session.work().is_some_and(|work| work.is_clean() && work.commits > 0) && work_is_fresh(session)
+        ended
+            && claim
+            && session.work().is_some_and(|work| work.is_clean() && work.commits > 0)
+            && work_is_fresh(session)
     }
 
     fn done(&mut self, session: &Session, by: Option<crate::event::Actor>) {
         let running = session.handle.is_some()
-            && !matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+            && !matches!(
+                session.runtime_state.value,
+                RuntimeState::Exited { .. } | RuntimeState::Missing
+            );
         if running {
             let effect = Effect::DestroyRuntime { launch: session.launch };
             return self.intend(&session.id, effect, "done-by-evidence", &evidence(session));
         }
         let merged = session.pr().is_some_and(|pr| pr.state == PrState::Merged);
         let how = if merged { Over::Merged } else { Over::Done };
-        self.about(&session.id, SessionEnded { how, by }).rule("done-by-evidence").because(&evidence(session));
+        self.about(&session.id, SessionEnded { how, by })
+            .rule("done-by-evidence")
+            .because(&evidence(session));
     }
 
     fn end(&mut self, session: &Session, by: crate::event::Actor) {
-        let running = session.busy.and_then(|seq| self.state.intents.get(&seq)).map(|intent| &intent.effect);
+        let running =
+            session.busy.and_then(|seq| self.state.intents.get(&seq)).map(|intent| &intent.effect);
         match running {
             Some(Effect::DestroyRuntime { .. } | Effect::DestroyWorkspace { .. }) => return,
             // Interrupted: whatever was being made is looked for by what follows.
             Some(_) | None => {}
         }
-        let gone = matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+        let gone = matches!(
+            session.runtime_state.value,
+            RuntimeState::Exited { .. } | RuntimeState::Missing
+        );
         let may_run = session.launch.0 > 0 && !gone;
         let failed_kill = session.failure.as_ref().is_some_and(|(step, _)| step == "kill");
         if may_run {
@@ -281,7 +334,10 @@ impl Decider<'_> {
                     || !s.is_over() && s.status == crate::state::Status::Mergeable
             })
         };
-        let any_started = round.sessions.iter().any(|id| self.state.sessions.get(id).is_some_and(|s| s.launch.0 > 0));
+        let any_started = round
+            .sessions
+            .iter()
+            .any(|id| self.state.sessions.get(id).is_some_and(|s| s.launch.0 > 0));
         if any_started && round.sessions.iter().all(settled) {
             self.complete_round(&session.project, round);
         }
@@ -293,7 +349,10 @@ fn workspace_effect(state: &State, session: &Session) -> Option<Effect> {
     let project = state.policy.projects.get(&session.project)?;
     let branch = session.branch_wish.clone().unwrap_or_else(|| {
         let words = slug(&session.title.excerpt, 40);
-        let name = session.issue.as_deref().map_or_else(|| session.id.to_string(), |issue| slug(issue, 24));
+        let name = session
+            .issue
+            .as_deref()
+            .map_or_else(|| session.id.to_string(), |issue| slug(issue, 24));
         if words.is_empty() { format!("ao/{name}") } else { format!("ao/{name}-{words}") }
     });
     let path = state.policy.worktree_dir.join(session.project.as_str()).join(session.id.as_str());

@@ -13,8 +13,13 @@ use crate::{
 };
 
 fn is_lost(session: &Session) -> bool {
-    let ended = matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
-    ended && session.server_lost && !session.is_over() && session.intent == Want::Run && session.restore.is_none()
+    let ended =
+        matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+    ended
+        && session.server_lost
+        && !session.is_over()
+        && session.intent == Want::Run
+        && session.restore.is_none()
 }
 
 /// Brought back by `ao` itself, and not there yet.
@@ -34,8 +39,10 @@ fn may_restore(state: &State, session: &Session, now_awake: u64) -> bool {
 
 /// When the last session came back, or the incident began: the next is due `escalate-after` later.
 fn patience_ends(state: &State, name: &str) -> Option<u64> {
-    let incident = state.open_incident(&Subject::Runtime(name.to_owned()), Trigger::RuntimeLost, None)?;
-    let wait = state.policy.reaction(None, Trigger::RuntimeLost).escalate_after_ms.unwrap_or(60_000);
+    let incident =
+        state.open_incident(&Subject::Runtime(name.to_owned()), Trigger::RuntimeLost, None)?;
+    let wait =
+        state.policy.reaction(None, Trigger::RuntimeLost).escalate_after_ms.unwrap_or(60_000);
     let back = state
         .sessions
         .values()
@@ -62,20 +69,26 @@ impl Decider<'_> {
             return;
         }
         let coming: Vec<&Session> = mine().filter(|session| is_coming_back(session)).collect();
-        let (hopeful, hopeless): (Vec<&Session>, Vec<&Session>) =
-            lost.iter().copied().partition(|session| may_restore(self.state, session, self.now.awake));
+        let (hopeful, hopeless): (Vec<&Session>, Vec<&Session>) = lost
+            .iter()
+            .copied()
+            .partition(|session| may_restore(self.state, session, self.now.awake));
         let impatient = patience_ends(self.state, name).is_some_and(|at| self.now.awake >= at);
 
         // Once a human has been told, the message keeps naming who is still missing.
         let told = open.is_some_and(|incident| incident.detail.is_some());
-        let missing = hopeless.len() + if impatient || told { hopeful.len() + coming.len() } else { 0 };
-        let failed = (!hopeless.is_empty() && hopeful.is_empty() && coming.is_empty()) || impatient || told && missing > 0;
+        let missing =
+            hopeless.len() + if impatient || told { hopeful.len() + coming.len() } else { 0 };
+        let failed = (!hopeless.is_empty() && hopeful.is_empty() && coming.is_empty())
+            || impatient
+            || told && missing > 0;
         let named = |sessions: &mut dyn Iterator<Item = &&Session>| -> Vec<SessionId> {
             let mut ids: Vec<_> = sessions.map(|session| session.id.clone()).collect();
             ids.sort_by_key(|id| (id.prefix().to_owned(), id.number()));
             ids
         };
-        let because: Vec<_> = lost.iter().map(|session| session.runtime_state.since.seq).take(16).collect();
+        let because: Vec<_> =
+            lost.iter().map(|session| session.runtime_state.since.seq).take(16).collect();
         let mut causes = vec![];
         if !lost.is_empty() || !coming.is_empty() {
             let sessions = if failed && !impatient {
@@ -94,7 +107,8 @@ impl Decider<'_> {
         }
         self.compare(&subject, None, causes, |_| Settled::Handled);
 
-        let free = (self.state.policy.lifecycle.restores_at_once as usize).saturating_sub(coming.len());
+        let free =
+            (self.state.policy.lifecycle.restores_at_once as usize).saturating_sub(coming.len());
         for session in hopeful.into_iter().filter(|session| session.busy.is_none()).take(free) {
             let because = [session.runtime_state.since.seq];
             self.about(&session.id, RestoreDecided { cause: Trigger::RuntimeLost })

@@ -8,11 +8,12 @@ use ao_slots::{
 use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told};
 use crate::{
     event::{
-        ActivityObserved, AgentStarted, ClockJumped, CompletionClaimed, ConfigAccepted, ConfigApplied, ConfigRefused,
-        DiskObserved, EffectDoubted, EffectFailed, EffectSucceeded, FileTampered, InputQuarantined, IssueObserved,
-        JournalGap, MessageConfirmed, PrObserved, ProgressObserved, QuestionSuspected, RequestEnded, RequestOpened,
-        RuntimeObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded, ToolStarted, TurnEnded, TurnStarted,
-        UsageObserved, WorkObserved,
+        ActivityObserved, AgentStarted, ClockJumped, CompletionClaimed, ConfigAccepted,
+        ConfigApplied, ConfigRefused, DiskObserved, EffectDoubted, EffectFailed, EffectSucceeded,
+        FileTampered, InputQuarantined, IssueObserved, JournalGap, MessageConfirmed, PrObserved,
+        ProgressObserved, QuestionSuspected, RequestEnded, RequestOpened, RuntimeObserved,
+        ServerStarted, ServerStopped, SweepCompleted, ToolEnded, ToolStarted, TurnEnded,
+        TurnStarted, UsageObserved, WorkObserved,
     },
     state::{Fate, Session},
 };
@@ -36,7 +37,10 @@ impl Decider<'_> {
             Input::Config { hash, policy, channels } => {
                 let known = self.state.policy_hash == *hash
                     && channels.iter().all(|(name, can)| {
-                        self.state.channels.get(name).is_some_and(|channel| channel.capabilities.as_ref() == Some(can))
+                        self.state
+                            .channels
+                            .get(name)
+                            .is_some_and(|channel| channel.capabilities.as_ref() == Some(can))
                     });
                 if !known {
                     self.push(ConfigApplied {
@@ -80,7 +84,8 @@ impl Decider<'_> {
                 // The same as before is news once after the end of a turn: evidence must be later than the claim.
                 let known = self.state.sessions.get(session).is_none_or(|s| {
                     let looked = s.work_looked.map(|when| when.seq);
-                    let ended = s.turn_ended.map(|when| when.seq).max(Some(s.runtime_state.since.seq));
+                    let ended =
+                        s.turn_ended.map(|when| when.seq).max(Some(s.runtime_state.since.seq));
                     s.is_over() || s.work() == Some(work) && looked > ended
                 });
                 if !known {
@@ -99,7 +104,9 @@ impl Decider<'_> {
                 }
             }
             Input::Signals { session, launch, source, told } => {
-                let Some(known) = self.state.sessions.get(session) else { return Ok(Answered::default()) };
+                let Some(known) = self.state.sessions.get(session) else {
+                    return Ok(Answered::default());
+                };
                 // Another start's signal, or one of a session that is over, says nothing about now.
                 if known.launch != *launch || known.is_over() {
                     return Ok(Answered::default());
@@ -107,20 +114,31 @@ impl Decider<'_> {
                 return Ok(self.signals(known, *source, told));
             }
             Input::Effect { intent, result } => {
-                let Some(known) = self.state.intents.get(intent) else { return Ok(Answered::default()) };
+                let Some(known) = self.state.intents.get(intent) else {
+                    return Ok(Answered::default());
+                };
                 let because = [*intent];
                 let session = match &known.lane {
                     crate::state::Lane::Session(id) => Some(id.clone()),
                     crate::state::Lane::Channel(_) => None,
                 };
-                let project =
-                    session.as_ref().and_then(|id| self.state.sessions.get(id)).map(|s| s.project.clone());
+                let project = session
+                    .as_ref()
+                    .and_then(|id| self.state.sessions.get(id))
+                    .map(|s| s.project.clone());
                 let draft = match result {
-                    Ok(outcome) => self.push(EffectSucceeded { intent: *intent, outcome: outcome.clone() }),
-                    Err(failure) if failure.kind == ErrorKind::InDoubt && known.doubt.is_none() => {
-                        self.push(EffectDoubted { intent: *intent, reason: failure.message.clone() })
+                    Ok(outcome) => {
+                        self.push(EffectSucceeded { intent: *intent, outcome: outcome.clone() })
                     }
-                    Err(failure) => self.push(EffectFailed { intent: *intent, failure: failure.clone() }),
+                    Err(failure) if failure.kind == ErrorKind::InDoubt && known.doubt.is_none() => {
+                        self.push(EffectDoubted {
+                            intent: *intent,
+                            reason: failure.message.clone(),
+                        })
+                    }
+                    Err(failure) => {
+                        self.push(EffectFailed { intent: *intent, failure: failure.clone() })
+                    }
                 };
                 draft.because(&because);
                 draft.project = project;
@@ -139,7 +157,14 @@ impl Decider<'_> {
         Ok(Answered::default())
     }
 
-    fn started(&mut self, instance: &ao_slots::InstanceId, boot: &str, monotonic_ms: u64, version: &str, pid: i32) {
+    fn started(
+        &mut self,
+        instance: &ao_slots::InstanceId,
+        boot: &str,
+        monotonic_ms: u64,
+        version: &str,
+        pid: i32,
+    ) {
         let state = self.state;
         // Awake time goes on where it stood: within one boot by the kernel's clock, after another boot from the last event.
         let monotonic = i64::try_from(monotonic_ms).unwrap_or(i64::MAX);
@@ -164,8 +189,12 @@ impl Decider<'_> {
 
     fn disk(&mut self, free: u64, failing: bool) {
         let server = &self.state.server;
-        let limit =
-            self.state.policy.reaction(None, crate::config::trigger::Trigger::DiskLow).threshold_bytes.unwrap_or(1 << 30);
+        let limit = self
+            .state
+            .policy
+            .reaction(None, crate::config::trigger::Trigger::DiskLow)
+            .threshold_bytes
+            .unwrap_or(1 << 30);
         // A tenth more before it counts as free again, so that it does not flap at the limit.
         let low = if server.disk_low.is_some() { free < limit + limit / 10 } else { free < limit };
         let changed = low != server.disk_low.is_some() || failing != server.disk_failing;
@@ -197,13 +226,20 @@ impl Decider<'_> {
 
     fn signals(&mut self, session: &Session, source: Source, told: &[Told]) -> Answered {
         let mut answered = Answered { session: Some(session.id.clone()), ..Answered::default() };
-        let ended =
-            matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+        let ended = matches!(
+            session.runtime_state.value,
+            RuntimeState::Exited { .. } | RuntimeState::Missing
+        );
         // Several signals come at once: what the earlier ones will have changed is kept here.
         let mut activity = session.activity.value.clone();
         let mut opened: Vec<String> = vec![];
         for told in told {
-            if ended && !matches!(told, Told::Usage { .. } | Told::Completed { .. } | Told::TurnEnded { .. }) {
+            if ended
+                && !matches!(
+                    told,
+                    Told::Usage { .. } | Told::Completed { .. } | Told::TurnEnded { .. }
+                )
+            {
                 continue;
             }
             self.signal(session, source, told, &mut activity, &mut opened, &mut answered);
@@ -253,9 +289,13 @@ impl Decider<'_> {
                 }
             }
             Told::ToolStarted { tool, command } => {
-                let known = session.tool.as_ref().is_some_and(|t| t.tool == *tool && t.command == *command);
+                let known =
+                    session.tool.as_ref().is_some_and(|t| t.tool == *tool && t.command == *command);
                 if !known {
-                    self.about(id, ToolStarted { launch, tool: tool.clone(), command: command.clone() });
+                    self.about(
+                        id,
+                        ToolStarted { launch, tool: tool.clone(), command: command.clone() },
+                    );
                 }
             }
             Told::ToolEnded { request } => {
@@ -300,21 +340,39 @@ impl Decider<'_> {
             Told::TurnEnded { turn, last_words, background } => {
                 // A late one of an earlier turn says nothing about the present one.
                 let late = turn.is_some() && session.turn.is_some() && *turn != session.turn;
-                let known = session.turn_ended.is_some() && !background && *activity == Activity::Idle;
+                let known =
+                    session.turn_ended.is_some() && !background && *activity == Activity::Idle;
                 if !late && !known {
                     let turn = turn.clone();
                     self.about(
                         id,
-                        TurnEnded { launch, turn, last_words: last_words.clone(), background: *background },
+                        TurnEnded {
+                            launch,
+                            turn,
+                            last_words: last_words.clone(),
+                            background: *background,
+                        },
                     );
                     *activity = if *background { Activity::Active } else { Activity::Idle };
                 }
             }
             Told::RateLimited { until } => {
-                self.activity(session, Activity::RateLimited { until: *until }, source, None, activity);
+                self.activity(
+                    session,
+                    Activity::RateLimited { until: *until },
+                    source,
+                    None,
+                    activity,
+                );
             }
             Told::Failed { kind, text } => {
-                self.activity(session, Activity::Errored { kind: *kind }, source, Some(text.clone()), activity);
+                self.activity(
+                    session,
+                    Activity::Errored { kind: *kind },
+                    source,
+                    Some(text.clone()),
+                    activity,
+                );
             }
             Told::Setup { text } => {
                 if *activity != Activity::Blocked {
@@ -333,9 +391,9 @@ impl Decider<'_> {
                 self.about(id, CompletionClaimed { launch, text: text.clone() });
             }
             Told::Observed { activity: seen } => self.observed(session, source, seen, activity),
-            Told::Usage { usage } => {
-                if session.usage != *usage {
-                    self.about(id, UsageObserved { usage: usage.clone() });
+            Told::Usage { usage, offset } => {
+                if *offset > session.transcript_offset {
+                    self.about(id, UsageObserved { usage: usage.clone(), offset: *offset });
                 }
             }
         }
@@ -358,7 +416,13 @@ impl Decider<'_> {
 
     /// What a status file or the screen says counts only where no hook knows better: an open request is ended
     /// by its own signal, never by a file.
-    fn observed(&mut self, session: &Session, source: Source, seen: &Activity, activity: &mut Activity) {
+    fn observed(
+        &mut self,
+        session: &Session,
+        source: Source,
+        seen: &Activity,
+        activity: &mut Activity,
+    ) {
         if *activity == *seen {
             return;
         }
@@ -369,7 +433,8 @@ impl Decider<'_> {
                 return;
             }
             // Busy or idle again: the dialog is gone, so somebody answered it in the terminal.
-            let open: Vec<_> = session.open_requests().map(|r| (r.id, r.decided.is_some())).collect();
+            let open: Vec<_> =
+                session.open_requests().map(|r| (r.id, r.decided.is_some())).collect();
             for (request, decided) in open {
                 let how = if decided { "confirmed" } else { "in-terminal" };
                 self.about(&session.id, RequestEnded { request, how: how.into() });

@@ -41,10 +41,18 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
             None => reaction.threshold_ms,
         };
         let since = session.progress;
-        limit(Trigger::AgentStuck, since.awake + wait.unwrap_or(600_000), vec![since.seq, session.activity.since.seq]);
+        limit(
+            Trigger::AgentStuck,
+            since.awake + wait.unwrap_or(600_000),
+            vec![since.seq, session.activity.since.seq],
+        );
     }
     if let (true, true, false, Some(busy)) = (ready, alive, pr_open, session.busy_since) {
-        let has_scm = state.policy.projects.get(&session.project).is_some_and(|project| project.scm.is_some());
+        let has_scm = state
+            .policy
+            .projects
+            .get(&session.project)
+            .is_some_and(|project| project.scm.is_some());
         let shows = session.work().is_some_and(|work| work.commits > 0);
         if session.activity.value == Activity::Active && (has_scm || !shows) {
             let at = busy.awake + threshold(Trigger::AgentIdleNoPr);
@@ -58,7 +66,8 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
     };
     if let Some(ended) = ended.filter(|_| ready && !pr_open && session.next_message().is_none()) {
         let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
-        let finished = looked && session.work().is_some_and(|work| work.is_clean() && work.commits > 0);
+        let finished =
+            looked && session.work().is_some_and(|work| work.is_clean() && work.commits > 0);
         let mut because = vec![ended.seq];
         because.extend(session.work_looked.map(|when| when.seq));
         if finished {
@@ -71,10 +80,18 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
         let since = session.activity.since;
         let wait = threshold(Trigger::RateLimited);
         // Known to last longer than is put up with: no use in waiting to say so.
-        let long = until.is_some_and(|until| until.duration_since(since.at).as_millis() > i128::from(wait));
-        limit(Trigger::RateLimited, if long { since.awake } else { since.awake + wait }, vec![since.seq]);
+        let long = until
+            .is_some_and(|until| until.duration_since(since.at).as_millis() > i128::from(wait));
+        limit(
+            Trigger::RateLimited,
+            if long { since.awake } else { since.awake + wait },
+            vec![since.seq],
+        );
     }
-    let waits = session.messages.values().find(|m| m.fate == Fate::Waiting && (m.first || m.tried.is_some()));
+    let waits = session
+        .messages
+        .values()
+        .find(|m| m.fate == Fate::Waiting && (m.first || m.tried.is_some()));
     let dialog = matches!(session.activity.value, Activity::Blocked | Activity::WaitingInput);
     if let (Some(message), Some(launched), false, true) = (waits, session.launched, dialog, alive) {
         let since = message.tried.unwrap_or(launched).awake.max(launched.awake);
@@ -106,17 +123,25 @@ pub(crate) fn settles_at(state: &State, incident: &Incident) -> u64 {
 pub(crate) fn retry_wait(tries: u32, asked_ms: Option<u64>, salt: u64) -> SignedDuration {
     let base = 1_000_u64.saturating_mul(1 << tries.saturating_sub(1).min(9)).min(300_000);
     let jitter = base / 100 * (salt.wrapping_mul(2_654_435_761) % 10);
-    SignedDuration::from_millis(i64::try_from((base + jitter).max(asked_ms.unwrap_or(0))).unwrap_or(i64::MAX))
+    SignedDuration::from_millis(
+        i64::try_from((base + jitter).max(asked_ms.unwrap_or(0))).unwrap_or(i64::MAX),
+    )
 }
 
 /// Deadlines of a focus. One that has led to its conclusion is no deadline any more.
 pub(crate) fn dues(state: &State, focus: &Focus) -> Vec<Due> {
     match focus {
-        Focus::Session(id) => state.sessions.get(id).map(|session| session_dues(state, session)).unwrap_or_default(),
-        Focus::Incident(id) => {
-            state.incidents.get(id).map(|incident| incident_dues(state, incident)).unwrap_or_default()
+        Focus::Session(id) => {
+            state.sessions.get(id).map(|session| session_dues(state, session)).unwrap_or_default()
         }
-        Focus::Channel(name) => state.channels.get(name).map(|c| channel_dues(state, name, c)).unwrap_or_default(),
+        Focus::Incident(id) => state
+            .incidents
+            .get(id)
+            .map(|incident| incident_dues(state, incident))
+            .unwrap_or_default(),
+        Focus::Channel(name) => {
+            state.channels.get(name).map(|c| channel_dues(state, name, c)).unwrap_or_default()
+        }
         Focus::Runtime(name) => super::lost::dues(state, name),
         Focus::Server => vec![],
     }
@@ -129,11 +154,16 @@ fn session_dues(state: &State, session: &Session) -> Vec<Due> {
     let mut dues = vec![];
     if state.unswept_since.is_none() {
         let subject = Subject::Session(session.id.clone());
-        let open = |trigger| state.open_incident(&subject, trigger, None).is_some_and(Incident::is_open);
-        dues.extend(limits(state, session).iter().filter(|l| !open(l.trigger)).map(|l| Due::Awake(l.at)));
+        let open =
+            |trigger| state.open_incident(&subject, trigger, None).is_some_and(Incident::is_open);
+        dues.extend(
+            limits(state, session).iter().filter(|l| !open(l.trigger)).map(|l| Due::Awake(l.at)),
+        );
     }
     if session.busy.is_none() {
-        let retry = session.next_message().and_then(|m| m.tried.map(|tried| retry_at(tried.awake, m.tries)));
+        let retry = session
+            .next_message()
+            .and_then(|m| m.tried.map(|tried| retry_at(tried.awake, m.tries)));
         dues.extend(retry.filter(|_| session.activity.value == Activity::Idle).map(Due::Awake));
         if matches!(session.intent, Want::Kill(_)) {
             dues.push(Due::Awake(session.step_since.awake + 5_000));
@@ -149,7 +179,10 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
     if let Some(at) = resolves_at(state, incident) {
         return vec![Due::Awake(at)];
     }
-    if incident.notification.is_some() || state.unswept_since.is_some() || !super::incident::wants_human(incident) {
+    if incident.notification.is_some()
+        || state.unswept_since.is_some()
+        || !super::incident::wants_human(incident)
+    {
         return vec![];
     }
     match incident.snoozed {
@@ -165,7 +198,8 @@ fn channel_dues(state: &State, name: &ao_slots::ChannelName, channel: &ChannelSt
     if let Some(until) = channel.not_before {
         return vec![Due::Wall(until)];
     }
-    let deliveries = channel.waiting.iter().filter_map(|id| state.notifications.get(id)?.deliveries.get(name));
+    let deliveries =
+        channel.waiting.iter().filter_map(|id| state.notifications.get(id)?.deliveries.get(name));
     deliveries
         .filter(|delivery| delivery.progress != Progress::Dropped)
         .filter_map(|delivery| delivery.not_before.map(Due::Wall))

@@ -8,8 +8,9 @@ use ao_slots::{
 };
 
 use super::{
-    ChannelState, Decided, Delivery, Fact, Fate, Focus, Incident, IncidentKey, Intent, Lane, Moment, Notification,
-    Progress, QueuedMessage, Request, Restore, Round, RunningTool, Session, State, Status, Step, Want,
+    ChannelState, Decided, Delivery, Fact, Fate, Focus, Incident, IncidentKey, Intent, Lane,
+    Moment, Notification, Progress, QueuedMessage, Request, Restore, Round, RunningTool, Session,
+    State, Status, Step, Want,
 };
 use crate::config::trigger::Trigger;
 use crate::event::{Effect, EffectIntended, Event, Kind, Outcome, Over, SessionRequested, Subject};
@@ -73,7 +74,8 @@ impl State {
                 self.policy = Arc::new((*e.policy).clone());
                 self.policy_hash.clone_from(&e.hash);
                 for (name, capabilities) in &e.channels {
-                    self.channels.entry(name.clone()).or_default().capabilities = Some(capabilities.clone());
+                    self.channels.entry(name.clone()).or_default().capabilities =
+                        Some(capabilities.clone());
                 }
                 self.all_foci()
             }
@@ -103,7 +105,9 @@ impl State {
                 self.server.gaps.push((e.from, e.to));
                 trim_front(&mut self.server.gaps, 8);
                 for intent in self.intents.values_mut() {
-                    intent.doubt.get_or_insert_with(|| "a stretch of the journal cannot be read".into());
+                    intent
+                        .doubt
+                        .get_or_insert_with(|| "a stretch of the journal cannot be read".into());
                 }
                 self.unswept_since = Some(when);
                 self.all_foci()
@@ -178,9 +182,15 @@ impl State {
             | Kind::SessionReady(_) => {
                 let Some(id) = &event.session else { return vec![] };
                 match &event.kind {
-                    Kind::RequestOpened(e) => self.given.request = self.given.request.max(e.request.0),
-                    Kind::MessageRequested(e) => self.given.message = self.given.message.max(e.message.0),
-                    Kind::MessageQueued(e) => self.given.message = self.given.message.max(e.message.0),
+                    Kind::RequestOpened(e) => {
+                        self.given.request = self.given.request.max(e.request.0)
+                    }
+                    Kind::MessageRequested(e) => {
+                        self.given.message = self.given.message.max(e.message.0)
+                    }
+                    Kind::MessageQueued(e) => {
+                        self.given.message = self.given.message.max(e.message.0)
+                    }
                     _ => {}
                 }
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
@@ -192,7 +202,10 @@ impl State {
                 let Some(session) = self.sessions.get(id) else { return foci };
                 if matches!(
                     event.kind,
-                    Kind::RuntimeObserved(_) | Kind::RestoreSettled(_) | Kind::RestoreDecided(_) | Kind::SessionEnded(_)
+                    Kind::RuntimeObserved(_)
+                        | Kind::RestoreSettled(_)
+                        | Kind::RestoreDecided(_)
+                        | Kind::SessionEnded(_)
                         | Kind::StatusChanged(_)
                 ) {
                     foci.push(Focus::Runtime(session.runtime.clone()));
@@ -207,7 +220,8 @@ impl State {
         let number = self.given.sessions.entry(id.prefix().to_owned()).or_default();
         *number = (*number).max(id.number());
         let policy = self.policy.projects.get(project);
-        let agent = e.agent.clone().or_else(|| policy.map(|p| p.agent.plugin.clone())).unwrap_or_default();
+        let agent =
+            e.agent.clone().or_else(|| policy.map(|p| p.agent.plugin.clone())).unwrap_or_default();
         let runtime = policy.map(|p| p.runtime.plugin.clone()).unwrap_or_default();
         let unknown = |value| Fact { value, source: Source::Server, since: when };
         let session = Session {
@@ -235,6 +249,7 @@ impl State {
             post_created: false,
             native_id: None,
             transcript: None,
+            transcript_offset: 0,
             signals: false,
             signalled: false,
             agent_version: None,
@@ -272,7 +287,10 @@ impl State {
             busy: None,
         };
         self.sessions.insert(id.clone(), session);
-        let round = self.rounds.entry(project.clone()).or_insert_with(|| Round { since: Some(when), ..Round::default() });
+        let round = self
+            .rounds
+            .entry(project.clone())
+            .or_insert_with(|| Round { since: Some(when), ..Round::default() });
         round.sessions.insert(id.clone());
         vec![Focus::Session(id.clone())]
     }
@@ -288,7 +306,9 @@ impl State {
             },
         };
         match &lane {
-            Lane::Channel(name) => self.channels.entry(name.clone()).or_default().intent = Some(event.seq),
+            Lane::Channel(name) => {
+                self.channels.entry(name.clone()).or_default().intent = Some(event.seq)
+            }
             Lane::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
                 // A kill pre-empts: what it interrupts is settled by what the kill finds.
@@ -299,7 +319,8 @@ impl State {
             }
         }
         let focus = focus_of(&lane);
-        self.intents.insert(event.seq, Intent { effect: e.effect.clone(), lane, since: when, doubt: None });
+        self.intents
+            .insert(event.seq, Intent { effect: e.effect.clone(), lane, since: when, doubt: None });
         vec![focus]
     }
 
@@ -307,12 +328,16 @@ impl State {
         let intent = self.intents.remove(&seq)?;
         match &intent.lane {
             Lane::Channel(name) => {
-                if let Some(channel) = self.channels.get_mut(name).filter(|channel| channel.intent == Some(seq)) {
+                if let Some(channel) =
+                    self.channels.get_mut(name).filter(|channel| channel.intent == Some(seq))
+                {
                     channel.intent = None;
                 }
             }
             Lane::Session(id) => {
-                if let Some(session) = self.sessions.get_mut(id).filter(|session| session.busy == Some(seq)) {
+                if let Some(session) =
+                    self.sessions.get_mut(id).filter(|session| session.busy == Some(seq))
+                {
                     session.busy = None;
                 }
             }
@@ -325,7 +350,8 @@ impl State {
             Lane::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
                 session.fold_outcome(&intent.effect, outcome, when);
-                let mut foci = vec![Focus::Session(id.clone()), Focus::Runtime(session.runtime.clone())];
+                let mut foci =
+                    vec![Focus::Session(id.clone()), Focus::Runtime(session.runtime.clone())];
                 if let Effect::DecideRequest { request } = &intent.effect {
                     foci.extend(self.touch_request(id, *request, when));
                 }
@@ -339,10 +365,14 @@ impl State {
                 let (id, revision) = match &intent.effect {
                     Effect::SendNotification { notification, revision, .. }
                     | Effect::UpdateNotification { notification, revision, .. }
-                    | Effect::ResolveNotification { notification, revision, .. } => (*notification, *revision),
+                    | Effect::ResolveNotification { notification, revision, .. } => {
+                        (*notification, *revision)
+                    }
                     _ => return vec![],
                 };
-                if let Some(delivery) = self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name)) {
+                if let Some(delivery) =
+                    self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name))
+                {
                     delivery.shown = revision;
                     delivery.tries = 0;
                     delivery.not_before = None;
@@ -360,12 +390,18 @@ impl State {
         }
     }
 
-    fn fold_failure(&mut self, intent: &Intent, failure: &crate::event::Failure, when: Moment) -> Vec<Focus> {
+    fn fold_failure(
+        &mut self,
+        intent: &Intent,
+        failure: &crate::event::Failure,
+        when: Moment,
+    ) -> Vec<Focus> {
         match &intent.lane {
             Lane::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
                 session.fold_failure(&intent.effect, failure, when);
-                let mut foci = vec![Focus::Session(id.clone()), Focus::Runtime(session.runtime.clone())];
+                let mut foci =
+                    vec![Focus::Session(id.clone()), Focus::Runtime(session.runtime.clone())];
                 if let Effect::DecideRequest { request } = &intent.effect {
                     foci.extend(self.touch_request(id, *request, when));
                 }
@@ -376,12 +412,15 @@ impl State {
                     Effect::SendNotification { notification, .. } => {
                         (*notification, failure.kind == ao_slots::ErrorKind::InDoubt)
                     }
-                    Effect::UpdateNotification { notification, .. } | Effect::ResolveNotification { notification, .. } => {
-                        (*notification, false)
-                    }
+                    Effect::UpdateNotification { notification, .. }
+                    | Effect::ResolveNotification { notification, .. } => (*notification, false),
                     _ => return vec![],
                 };
-                let tries = match self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name)) {
+                let tries = match self
+                    .notifications
+                    .get_mut(&id)
+                    .and_then(|n| n.deliveries.get_mut(name))
+                {
                     Some(delivery) => {
                         delivery.tries += 1;
                         delivery.error = Some(failure.clone());
@@ -397,9 +436,13 @@ impl State {
                 let channel = self.channels.entry(name.clone()).or_default();
                 channel.failures += 1;
                 channel.error = Some(failure.clone());
-                if failure.kind == ao_slots::ErrorKind::Transient || failure.retry_after_ms.is_some() {
+                if failure.kind == ao_slots::ErrorKind::Transient
+                    || failure.retry_after_ms.is_some()
+                {
                     channel.not_before = Some(until);
-                } else if let Some(delivery) = self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name)) {
+                } else if let Some(delivery) =
+                    self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name))
+                {
                     delivery.not_before = Some(until);
                 }
                 vec![Focus::Channel(name.clone())]
@@ -453,7 +496,11 @@ impl State {
                     revision: 1,
                     revised: when,
                     settled: false,
-                    deliveries: e.channels.iter().map(|name| (name.clone(), Delivery::default())).collect(),
+                    deliveries: e
+                        .channels
+                        .iter()
+                        .map(|name| (name.clone(), Delivery::default()))
+                        .collect(),
                 };
                 for id in &e.covers {
                     if let Some(incident) = self.incidents.get_mut(id) {
@@ -473,7 +520,9 @@ impl State {
                 foci
             }
             Kind::NotificationChanged(e) => {
-                let Some(notification) = self.notifications.get_mut(&e.notification) else { return vec![] };
+                let Some(notification) = self.notifications.get_mut(&e.notification) else {
+                    return vec![];
+                };
                 notification.revision = e.revision;
                 notification.revised = when;
                 notification.settled |= e.settled;
@@ -482,7 +531,9 @@ impl State {
                 foci
             }
             Kind::DeliveryDropped(e) => {
-                let Some(notification) = self.notifications.get_mut(&e.notification) else { return vec![] };
+                let Some(notification) = self.notifications.get_mut(&e.notification) else {
+                    return vec![];
+                };
                 if let Some(delivery) = notification.deliveries.get_mut(&e.channel) {
                     delivery.progress = Progress::Dropped;
                 }
@@ -495,9 +546,9 @@ impl State {
                 incident.detail.clone_from(&e.detail);
                 incident.changed = Some(when);
             }),
-            Kind::IncidentCleared(e) => {
-                self.change_incident(e.incident, |incident| incident.cleared = Some((e.how.clone(), when)))
-            }
+            Kind::IncidentCleared(e) => self.change_incident(e.incident, |incident| {
+                incident.cleared = Some((e.how.clone(), when))
+            }),
             Kind::IncidentReopened(e) => self.change_incident(e.incident, |incident| {
                 incident.cleared = None;
                 incident.changed = Some(when);
@@ -518,12 +569,10 @@ impl State {
                 }
                 foci
             }
-            Kind::IncidentAcknowledged(e) => {
-                self.change_incident(e.incident, |incident| {
-                    incident.acknowledged = Some((e.by.clone(), when));
-                    incident.changed = Some(when);
-                })
-            }
+            Kind::IncidentAcknowledged(e) => self.change_incident(e.incident, |incident| {
+                incident.acknowledged = Some((e.by.clone(), when));
+                incident.changed = Some(when);
+            }),
             Kind::IncidentSnoozed(e) => {
                 self.change_incident(e.incident, |incident| incident.snoozed = Some(e.until))
             }
@@ -531,7 +580,11 @@ impl State {
         }
     }
 
-    fn change_incident(&mut self, id: ao_slots::IncidentId, change: impl FnOnce(&mut Incident)) -> Vec<Focus> {
+    fn change_incident(
+        &mut self,
+        id: ao_slots::IncidentId,
+        change: impl FnOnce(&mut Incident),
+    ) -> Vec<Focus> {
         let Some(incident) = self.incidents.get_mut(&id) else { return vec![] };
         change(incident);
         let mut foci = vec![Focus::Incident(id)];
@@ -540,7 +593,12 @@ impl State {
     }
 
     /// What became of a request changes what a human sees of its incident.
-    fn touch_request(&mut self, session: &SessionId, request: RequestId, when: Moment) -> Vec<Focus> {
+    fn touch_request(
+        &mut self,
+        session: &SessionId,
+        request: RequestId,
+        when: Moment,
+    ) -> Vec<Focus> {
         let key = IncidentKey {
             subject: Subject::Session(session.clone()),
             trigger: Trigger::AgentNeedsInput,
@@ -572,7 +630,10 @@ impl State {
     fn prune(&mut self) {
         if self.notifications.len() > KEEP_RESOLVED {
             let idle = |n: &Notification| {
-                n.settled && n.deliveries.values().all(|d| d.progress == Progress::Dropped || d.shown >= n.revision)
+                n.settled
+                    && n.deliveries
+                        .values()
+                        .all(|d| d.progress == Progress::Dropped || d.shown >= n.revision)
             };
             let old = self.notifications.values().find(|n| idle(n)).map(|n| n.id);
             if let Some(id) = old {
@@ -654,7 +715,9 @@ impl Session {
             }
         }
         while self.requests.values().filter(|r| r.ended.is_some()).count() > KEEP_ENDED {
-            let Some(id) = self.requests.values().find(|r| r.ended.is_some()).map(|r| r.id) else { return };
+            let Some(id) = self.requests.values().find(|r| r.ended.is_some()).map(|r| r.id) else {
+                return;
+            };
             self.requests.remove(&id);
         }
     }
@@ -695,8 +758,9 @@ impl Session {
                 if e.native_id.is_some() {
                     self.native_id.clone_from(&e.native_id);
                 }
-                if e.transcript.is_some() {
+                if e.transcript.is_some() && e.transcript != self.transcript {
                     self.transcript.clone_from(&e.transcript);
+                    self.transcript_offset = 0;
                 }
                 if e.version.is_some() {
                     self.agent_version.clone_from(&e.version);
@@ -742,7 +806,11 @@ impl Session {
             }
             Kind::ToolStarted(e) => {
                 self.signalled = true;
-                self.tool = Some(RunningTool { tool: e.tool.clone(), command: e.command.clone(), since: when });
+                self.tool = Some(RunningTool {
+                    tool: e.tool.clone(),
+                    command: e.command.clone(),
+                    since: when,
+                });
                 self.moved(when);
             }
             Kind::ToolEnded(_) => {
@@ -763,21 +831,40 @@ impl Session {
                 }
             }
             Kind::WorkObserved(e) => {
-                let moved = self.work.as_ref().is_none_or(|fact| fact.value.fingerprint != e.work.fingerprint);
+                let moved = self
+                    .work
+                    .as_ref()
+                    .is_none_or(|fact| fact.value.fingerprint != e.work.fingerprint);
                 self.work_looked = Some(when);
                 if moved {
-                    self.work = Some(Fact { value: e.work.clone(), source: Source::Workspace, since: when });
+                    self.work = Some(Fact {
+                        value: e.work.clone(),
+                        source: Source::Workspace,
+                        since: when,
+                    });
                     self.moved(when);
                 } else if let Some(work) = &mut self.work {
                     work.value = e.work.clone();
                 }
             }
-            Kind::PrObserved(e) => self.pr = Some(Fact { value: e.pr.clone(), source: Source::Scm, since: when }),
+            Kind::PrObserved(e) => {
+                self.pr = Some(Fact { value: e.pr.clone(), source: Source::Scm, since: when })
+            }
             Kind::UsageObserved(e) => {
-                self.usage = e.usage.clone();
-                if e.usage.native_id.is_some() {
-                    self.native_id.clone_from(&e.usage.native_id);
+                let add = |sum: Option<u64>, more: Option<u64>| match (sum, more) {
+                    (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
+                    (sum, more) => sum.or(more),
+                };
+                let (usage, more) = (&mut self.usage, &e.usage);
+                usage.input_tokens = add(usage.input_tokens, more.input_tokens);
+                usage.output_tokens = add(usage.output_tokens, more.output_tokens);
+                usage.cost_micros = more.cost_micros.or(usage.cost_micros);
+                usage.summary = more.summary.clone().or(usage.summary.take());
+                usage.native_id = more.native_id.clone().or(usage.native_id.take());
+                if more.native_id.is_some() {
+                    self.native_id.clone_from(&more.native_id);
                 }
+                self.transcript_offset = e.offset;
             }
             Kind::IssueObserved(e) => self.issue_closed = e.completed,
             Kind::RequestOpened(e) => {
@@ -800,7 +887,11 @@ impl Session {
                         ended: None,
                     },
                 );
-                self.set_activity(if question { Activity::WaitingInput } else { Activity::Blocked }, Source::Hook, when);
+                self.set_activity(
+                    if question { Activity::WaitingInput } else { Activity::Blocked },
+                    Source::Hook,
+                    when,
+                );
             }
             Kind::RequestEnded(e) => {
                 self.end_requests(&e.how, when, |r| r.id == e.request);
@@ -851,7 +942,8 @@ impl Session {
                 if e.ok {
                     self.restored = Some(when);
                 } else if self.runtime_state.value == RuntimeState::Starting {
-                    self.runtime_state = Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
+                    self.runtime_state =
+                        Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
                 }
                 if let Some(failure) = &e.failure {
                     self.failure = Some(("restore".into(), failure.clone()));
@@ -912,7 +1004,8 @@ impl Session {
     }
 
     fn begin_restore(&mut self, by: Option<crate::event::Actor>, fresh: bool, when: Moment) {
-        let was_active = self.turn_ended.is_none() && !matches!(self.activity.value, Activity::Idle);
+        let was_active =
+            self.turn_ended.is_none() && !matches!(self.activity.value, Activity::Idle);
         self.restore = Some(Restore { by, fresh, was_active, since: when });
         self.failure = None;
         self.intent = Want::Run;
@@ -949,7 +1042,10 @@ impl Session {
 
     fn trim_messages(&mut self) {
         while self.messages.values().filter(|m| m.fate != Fate::Waiting).count() > KEEP_ENDED {
-            let Some(id) = self.messages.values().find(|m| m.fate != Fate::Waiting).map(|m| m.id) else { return };
+            let Some(id) = self.messages.values().find(|m| m.fate != Fate::Waiting).map(|m| m.id)
+            else {
+                return;
+            };
             self.messages.remove(&id);
         }
     }
@@ -968,8 +1064,10 @@ impl Session {
                 self.turn_ended = None;
                 self.busy_since = None;
                 self.server_lost = false;
-                self.runtime_state = Fact { value: RuntimeState::Starting, source: Source::Server, since: when };
-                self.activity = Fact { value: Activity::Starting, source: Source::Server, since: when };
+                self.runtime_state =
+                    Fact { value: RuntimeState::Starting, source: Source::Server, since: when };
+                self.activity =
+                    Fact { value: Activity::Starting, source: Source::Server, since: when };
                 self.activity_text = None;
                 self.moved(when);
                 self.go(Step::CreatingRuntime, when);
@@ -1001,7 +1099,10 @@ impl Session {
                 if self.over.is_some() {
                     self.cleanup = Some(self.forced);
                 }
-                self.go(if self.post_created { Step::CreatingRuntime } else { Step::PostCreate }, when);
+                self.go(
+                    if self.post_created { Step::CreatingRuntime } else { Step::PostCreate },
+                    when,
+                );
             }
             (_, Outcome::PostCreate { failed: None, .. }) => {
                 self.post_created = true;
@@ -1009,7 +1110,15 @@ impl Session {
             }
             (
                 _,
-                Outcome::Runtime { handle, native_id, transcript, signals, prompted, resumed, resumable },
+                Outcome::Runtime {
+                    handle,
+                    native_id,
+                    transcript,
+                    signals,
+                    prompted,
+                    resumed,
+                    resumable,
+                },
             ) => {
                 self.handle = Some(handle.clone());
                 self.signals = *signals;
@@ -1020,7 +1129,8 @@ impl Session {
                 if transcript.is_some() {
                     self.transcript.clone_from(transcript);
                 }
-                self.runtime_state = Fact { value: RuntimeState::Alive, source: Source::Runtime, since: when };
+                self.runtime_state =
+                    Fact { value: RuntimeState::Alive, source: Source::Runtime, since: when };
                 if *prompted && !*resumed {
                     // In the launch: confirmed by the first turn, or by the launch where nothing signals.
                     for message in self.messages.values_mut().filter(|m| m.first) {
@@ -1039,7 +1149,9 @@ impl Session {
                 self.moved(when);
             }
             (Effect::DecideRequest { request }, _) => {
-                if let Some(decided) = self.requests.get_mut(request).and_then(|r| r.decided.as_mut()) {
+                if let Some(decided) =
+                    self.requests.get_mut(request).and_then(|r| r.decided.as_mut())
+                {
                     decided.handed = Some(Ok(when));
                 }
             }
@@ -1052,7 +1164,8 @@ impl Session {
                 self.trim_messages();
             }
             (Effect::DestroyRuntime { .. }, _) => {
-                self.runtime_state = Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
+                self.runtime_state =
+                    Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
                 self.handle = None;
             }
             (Effect::DestroyWorkspace { .. }, _) => {
@@ -1067,7 +1180,9 @@ impl Session {
     fn fold_failure(&mut self, effect: &Effect, failure: &crate::event::Failure, when: Moment) {
         match effect {
             Effect::DecideRequest { request } => {
-                if let Some(decided) = self.requests.get_mut(request).and_then(|r| r.decided.as_mut()) {
+                if let Some(decided) =
+                    self.requests.get_mut(request).and_then(|r| r.decided.as_mut())
+                {
                     decided.handed = Some(Err(failure.clone()));
                 }
             }
@@ -1102,6 +1217,8 @@ fn step_name(effect: &Effect) -> &'static str {
         Effect::DecideRequest { .. } => "answer",
         Effect::DestroyRuntime { .. } => "kill",
         Effect::DestroyWorkspace { .. } => "cleanup",
-        Effect::SendNotification { .. } | Effect::UpdateNotification { .. } | Effect::ResolveNotification { .. } => "push",
+        Effect::SendNotification { .. }
+        | Effect::UpdateNotification { .. }
+        | Effect::ResolveNotification { .. } => "push",
     }
 }

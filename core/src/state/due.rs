@@ -69,8 +69,10 @@ impl State {
 
     /// What is due at `now`, at most 256 of it; the rest follows with the next look.
     pub fn due(&self, now: Now) -> Vec<Focus> {
-        let awake = self.dues.awake.iter().take_while(|(at, _)| *at <= now.awake).map(|(_, focus)| focus);
-        let wall = self.dues.wall.iter().take_while(|(at, _)| *at <= now.wall).map(|(_, focus)| focus);
+        let awake =
+            self.dues.awake.iter().take_while(|(at, _)| *at <= now.awake).map(|(_, focus)| focus);
+        let wall =
+            self.dues.wall.iter().take_while(|(at, _)| *at <= now.wall).map(|(_, focus)| focus);
         awake.chain(wall).take(256).cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -82,10 +84,13 @@ impl State {
 
     /// Every focus there is.
     pub(crate) fn all_foci(&self) -> Vec<Focus> {
-        let sessions = self.sessions.values().filter(|s| !s.is_over()).map(|s| Focus::Session(s.id.clone()));
-        let incidents = self.incidents.values().filter(|i| i.resolved.is_none()).map(|i| Focus::Incident(i.id));
+        let sessions =
+            self.sessions.values().filter(|s| !s.is_over()).map(|s| Focus::Session(s.id.clone()));
+        let incidents =
+            self.incidents.values().filter(|i| i.resolved.is_none()).map(|i| Focus::Incident(i.id));
         let channels = self.channels.keys().map(|name| Focus::Channel(name.clone()));
-        let runtimes: BTreeSet<_> = self.sessions.values().map(|s| Focus::Runtime(s.runtime.clone())).collect();
+        let runtimes: BTreeSet<_> =
+            self.sessions.values().map(|s| Focus::Runtime(s.runtime.clone())).collect();
         sessions.chain(incidents).chain(channels).chain(runtimes).chain([Focus::Server]).collect()
     }
 }

@@ -11,7 +11,20 @@ use crate::{
 };
 
 /// What a session is at, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Default,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Its pull request was merged.
@@ -123,17 +136,30 @@ impl Status {
     /// The zone that this status alone gives.
     pub fn zone(self) -> Zone {
         match self {
-            Self::Blocked | Self::NeedsInput | Self::Errored | Self::Unknown | Self::Stuck => Zone::Red,
+            Self::Blocked | Self::NeedsInput | Self::Errored | Self::Unknown | Self::Stuck => {
+                Zone::Red
+            }
             Self::Mergeable | Self::Approved | Self::PrClosed => Zone::Orange,
-            Self::CiFailed | Self::Conflicting | Self::ChangesRequested | Self::RateLimited => Zone::Yellow,
-            Self::Merged | Self::Done | Self::Killed | Self::NotStarted | Self::Cleanup => Zone::Grey,
-            Self::Spawning | Self::ReviewPending | Self::PrOpen | Self::Draft | Self::Idle | Self::Working => Zone::Green,
+            Self::CiFailed | Self::Conflicting | Self::ChangesRequested | Self::RateLimited => {
+                Zone::Yellow
+            }
+            Self::Merged | Self::Done | Self::Killed | Self::NotStarted | Self::Cleanup => {
+                Zone::Grey
+            }
+            Self::Spawning
+            | Self::ReviewPending
+            | Self::PrOpen
+            | Self::Draft
+            | Self::Idle
+            | Self::Working => Zone::Green,
         }
     }
 }
 
 /// Where a session is shown: how much it wants a human.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Zone {
     /// `○` finished.
@@ -177,8 +203,13 @@ impl Session {
             return Status::Cleanup;
         }
         // 3 before 2: an agent that ended while it was being set up has ended.
-        let ended = matches!(self.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
-        if ended && self.restore.is_none() && self.step >= Step::Launching && self.step <= Step::Ready {
+        let ended =
+            matches!(self.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+        if ended
+            && self.restore.is_none()
+            && self.step >= Step::Launching
+            && self.step <= Step::Ready
+        {
             return Status::Errored;
         }
         // 4, 5 before 2: a dialog at the start is what the human has to see.
@@ -224,7 +255,11 @@ impl Session {
                 (Checks::Failing, ..) => Status::CiFailed,
                 (_, Mergeable::Conflicting, _) => Status::Conflicting,
                 (_, _, Review::ChangesRequested) => Status::ChangesRequested,
-                (Checks::Passing | Checks::None, Mergeable::Yes, Review::Approved | Review::None) => Status::Mergeable,
+                (
+                    Checks::Passing | Checks::None,
+                    Mergeable::Yes,
+                    Review::Approved | Review::None,
+                ) => Status::Mergeable,
                 (_, _, Review::Approved) => Status::Approved,
                 (_, _, Review::Pending) => Status::ReviewPending,
                 _ => Status::PrOpen,
