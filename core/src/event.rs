@@ -578,10 +578,12 @@ kinds! {
         /// What.
         pr: PrFacts,
     }
-    /// What the conversation has used.
+    /// What a stretch of the conversation used and said.
     Obs "usage.observed" UsageObserved {
-        /// Figures.
+        /// Figures: tokens of this stretch alone, of the rest the latest.
         usage: Usage,
+        /// How far the transcript is read with it, in bytes.
+        offset: u64,
     }
     /// Whether the tracker says that the issue is closed.
     Obs "issue.observed" IssueObserved {

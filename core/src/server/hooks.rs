@@ -206,7 +206,8 @@ pub(super) fn told(handle: &Handle, signal: Signal) -> Told {
         Signal::Observed { activity } => Told::Observed { activity },
         Signal::Usage(usage) => {
             let summary = usage.summary.as_deref().map(|text| Text::short(text).excerpt);
-            Told::Usage { usage: ao_slots::agent::Usage { summary, ..usage } }
+            // Only a transcript has figures; its reader says how far it got.
+            Told::Usage { usage: ao_slots::agent::Usage { summary, ..usage }, offset: 0 }
         }
     }
 }

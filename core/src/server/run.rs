@@ -156,6 +156,7 @@ impl Server {
             probed: None,
             last_look: None,
             snapshot_at: 0,
+            boot: boot.clone(),
             stopped: stopped.clone(),
             _lock: lock,
         };
@@ -269,6 +270,7 @@ struct Loop {
     probed: Option<tokio::time::Instant>,
     last_look: Option<(Timestamp, u64)>,
     snapshot_at: u64,
+    boot: String,
     stopped: watch::Receiver<bool>,
     // Given back when the loop ends.
     _lock: DirLock,
@@ -302,6 +304,10 @@ impl Loop {
     }
 
     fn now(&self) -> Now {
+        // Until the start is recorded the offset is that of another boot.
+        if self.working.boot != self.boot {
+            return Now { wall: self.clock.wall(), awake: self.working.awake };
+        }
         let monotonic = i64::try_from(self.clock.monotonic_ms()).unwrap_or(i64::MAX);
         let awake = u64::try_from(monotonic.saturating_add(self.working.offset_ms)).unwrap_or(0);
         Now { wall: self.clock.wall(), awake: awake.max(self.working.awake) }

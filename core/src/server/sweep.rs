@@ -11,8 +11,8 @@ use std::{
 };
 
 use ao_slots::{
-    Call, Launch, SessionId,
-    agent::{Dialog, LaunchRequest, Signal},
+    Call, SessionId,
+    agent::{Dialog, LaunchRequest},
     call::Answer,
     fact::{Activity, RuntimeState, Source},
     runtime::{ProbeState, Runtime, RuntimeHandle, RuntimeProbe},
@@ -45,7 +45,6 @@ const DISK_EVERY: u64 = 6;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Transcript {
     path: PathBuf,
-    launch: Launch,
     offset: u64,
     /// Read to its end at least once.
     pub(super) caught_up: bool,
@@ -170,9 +169,9 @@ async fn read_transcript(handle: &Handle, work: &Work) -> Vec<Told> {
     let mut transcript = {
         let mut known = lock(&handle.shell.read);
         let entry = known.entry(session.id.clone()).or_default();
-        if entry.path != PathBuf::from(path) || entry.launch != session.launch {
-            // What an earlier server or launch has read is read again: only figures and confirmations come of it.
-            *entry = Transcript { path: path.into(), launch: session.launch, ..Transcript::default() };
+        if entry.path != PathBuf::from(path) {
+            // An earlier server got that far; what came since is the past by now.
+            *entry = Transcript { path: path.into(), offset: session.transcript_offset, ..Transcript::default() };
         }
         entry.clone()
     };
@@ -188,9 +187,11 @@ async fn read_transcript(handle: &Handle, work: &Work) -> Vec<Told> {
         transcript.offset += read.consumed;
         found.extend(read.user_texts.iter().map(|text| Told::TextSeen { digest: digest(text) }));
         for signal in read.signals {
-            // The past of a conversation says nothing about what the agent does now.
-            if !first || matches!(signal, Signal::Usage(_)) {
-                found.push(told(handle, signal));
+            match told(handle, signal) {
+                Told::Usage { usage, .. } => found.push(Told::Usage { usage, offset: transcript.offset }),
+                // The past of a conversation says nothing about what the agent does now.
+                other if !first => found.push(other),
+                _ => {}
             }
         }
         found.push(Told::Alive);

@@ -237,7 +237,7 @@ impl Shell {
     /// and no dialog; each Enter follows a look that shows our draft.
     pub(super) async fn type_message(&self, work: &Work, call: &Call, id: MessageId) -> Result<Outcome, Failure> {
         let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
-        let text = self.whole(&message.text);
+        let text = work.plugins.agent.as_message(&self.whole(&message.text));
         let handle = work.handle()?;
         let can = work.plugins.agent.capabilities(&work.project.agent_config);
         match can.input {
@@ -286,7 +286,7 @@ impl Shell {
             return Err(not_now("it asks something"));
         }
         runtime.type_text(call, handle, text).await?;
-        self.submit_draft(work, call, handle, id).await
+        self.submit_draft(work, call, handle, id, text).await
     }
 
     /// Presses Enter while our draft stands there, until there is evidence that the agent has it.
@@ -296,6 +296,7 @@ impl Shell {
         call: &Call,
         handle: &RuntimeHandle,
         id: MessageId,
+        text: &str,
     ) -> Result<Outcome, Failure> {
         let mut pressed = 0_u32;
         let began = tokio::time::Instant::now();
@@ -310,7 +311,9 @@ impl Shell {
                 continue;
             }
             match self.dialog(work, call, handle).await? {
-                Dialog::Prompt { draft, .. } if !draft.is_empty() && self.may_type(work) && pressed < 3 => {
+                Dialog::Prompt { draft, .. }
+                    if work.plugins.agent.is_draft_of(&draft, text) && self.may_type(work) && pressed < 3 =>
+                {
                     work.plugins.runtime.press(call, handle, &[Key::Enter]).await?;
                     pressed += 1;
                     next_press = tokio::time::Instant::now() + Duration::from_secs(2);
@@ -333,12 +336,16 @@ impl Shell {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         let handle = work.handle()?;
+        let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
+        let text = work.plugins.agent.as_message(&self.whole(&message.text));
         match self.dialog(work, &call, handle).await? {
-            Dialog::Prompt { draft, busy: false } if !draft.is_empty() => {
-                self.submit_draft(work, &call, handle, id).await
+            Dialog::Prompt { draft, busy: false } if work.plugins.agent.is_draft_of(&draft, &text) => {
+                self.submit_draft(work, &call, handle, id, &text).await
             }
             // An empty prompt, no trace in the transcript: it never arrived.
-            Dialog::Prompt { busy: false, .. } if self.transcript_is_read(&work.session.id) => {
+            Dialog::Prompt { draft, busy: false }
+                if draft.is_empty() && self.transcript_is_read(&work.session.id) =>
+            {
                 Err(not_now("it was not there after all"))
             }
             _ => Err(PluginError::in_doubt("whether the message arrived cannot be told", "").into()),

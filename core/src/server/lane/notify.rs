@@ -54,10 +54,8 @@ impl Shell {
         };
         let can = notifier.capabilities();
         let (_, _, key) = self.message(*notification, channel, false)?;
-        let found = match can.finds {
-            true => notifier.find(&self.call(key.clone(), effect), &key).await.unwrap_or(Answer::Unknown(String::new())),
-            false => Answer::Unknown("the channel cannot be searched".into()),
-        };
+        let asked = notifier.find(&self.call(key.clone(), effect), &key).await;
+        let found = asked.unwrap_or_else(|error| Answer::Unknown(error.to_string()));
         match found {
             Answer::Yes(handle) => {
                 let reached = ao_slots::notifier::Reached::Accepted;
