@@ -66,6 +66,13 @@ impl fmt::Debug for World {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Live(Policy);
 
+impl From<Policy> for Live {
+    /// A policy that was made without variables.
+    fn from(policy: Policy) -> Self {
+        Self(policy)
+    }
+}
+
 impl Deref for Live {
     type Target = Policy;
     fn deref(&self) -> &Policy {

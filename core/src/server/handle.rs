@@ -285,9 +285,14 @@ impl Handle {
         self.shell.plugins()
     }
 
-    /// Uses another policy from now on: built wholly, then swapped.
-    pub async fn apply_policy(&self, policy: crate::config::policy::Policy) -> Result<(), PluginError> {
-        self.shell.apply_policy(self, policy).await
+    /// Uses another policy from now on: built wholly, then swapped. `live` is the same policy with the values
+    /// of all variables.
+    pub async fn apply_policy(
+        &self,
+        policy: crate::config::policy::Policy,
+        live: crate::config::Live,
+    ) -> Result<(), PluginError> {
+        self.shell.apply_policy(self, policy, live).await
     }
 
     /// Sends a test message through a channel's real path.

@@ -28,7 +28,10 @@ use super::{
     handle::{Handle, Served},
 };
 use crate::{
-    config::policy::{Policy, ProjectPolicy},
+    config::{
+        Live,
+        policy::{Policy, ProjectPolicy},
+    },
     decide::{Input, Refusal, RefusalKind},
     disk::Disk,
     event::{Effect, Event, Failure, Kind, Outcome},
@@ -63,6 +66,7 @@ pub(super) struct Shell {
     registry: Registry,
     context: BuildContext,
     plugins: RwLock<Arc<Plugins>>,
+    live: RwLock<Arc<Live>>,
     clock: Arc<dyn Clock>,
     reader: Reader,
     disk: Arc<dyn Disk>,
@@ -98,6 +102,7 @@ impl Shell {
         registry: Registry,
         context: BuildContext,
         plugins: Plugins,
+        live: Live,
         clock: Arc<dyn Clock>,
         reader: Reader,
         disk: Arc<dyn Disk>,
@@ -109,6 +114,7 @@ impl Shell {
             registry,
             context,
             plugins: RwLock::new(Arc::new(plugins)),
+            live: RwLock::new(Arc::new(live)),
             clock,
             reader,
             disk,
@@ -167,9 +173,10 @@ impl Shell {
     }
 
     /// Builds another policy's plugins, then lets it rule. A failed build changes nothing.
-    pub(super) async fn apply_policy(&self, handle: &Handle, policy: Policy) -> Result<(), PluginError> {
-        let plugins = self.registry.build(&policy, &self.context)?;
+    pub(super) async fn apply_policy(&self, handle: &Handle, policy: Policy, live: Live) -> Result<(), PluginError> {
+        let plugins = self.registry.build(&live, &self.context)?;
         *self.plugins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plugins);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         let refused = |refusal: Refusal| PluginError::transient("the configuration could not be recorded", refusal);
         self.record_policy(handle, policy).await.map_err(refused)
     }
@@ -376,9 +383,10 @@ impl Shell {
     fn work(&self, id: &SessionId) -> Result<Work, Failure> {
         let state = self.state();
         let session = state.sessions.get(id).ok_or_else(|| no_such("the session is unknown"))?.clone();
-        let project = state.policy.projects.get(&session.project);
-        let project = project.ok_or_else(|| no_such("its project is no longer configured"))?.clone();
         drop(state);
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let project = live.projects.get(&session.project);
+        let project = project.ok_or_else(|| no_such("its project is no longer configured"))?.clone();
         let plugins = self.plugins();
         let mut plugins = plugins
             .projects

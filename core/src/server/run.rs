@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     blob::Blobs,
-    config::policy::Policy,
+    config::{Live, policy::Policy},
     decide::{self, Answered, Input, Refusal, RefusalKind},
     disk::{Disk, DirLock, LockError},
     event::{Event, Kind, Text},
@@ -69,8 +69,10 @@ pub struct Options {
     /// What plugins may know. Its `data_dir` and `run_dir` are the server's; its `instance` is replaced by the
     /// data directory's own.
     pub context: BuildContext,
-    /// The policy to begin with.
+    /// The policy to begin with, as it is recorded.
     pub policy: Policy,
+    /// The same with the values of all variables: from it plugins are built and agents started.
+    pub live: Live,
 }
 
 /// Why a server did not start.
@@ -112,7 +114,7 @@ impl Server {
     /// Takes the data directory, recovers the state, builds the plugins and begins to serve. Agents that run
     /// are found again by the first sweep.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { disk, limits, durability, clock, boot, version, registry, mut context, policy } = options;
+        let Options { disk, limits, durability, clock, boot, version, registry, mut context, policy, live } = options;
         let root = context.data_dir.clone();
         let lock = DirLock::take(&context.run_dir)?;
         let (opening_disk, opening_root, opening_boot) = (disk.clone(), root.clone(), boot.clone());
@@ -124,7 +126,7 @@ impl Server {
 
         let blobs = Blobs::open(disk.clone(), &root)
             .map_err(|source| StartError::Folder { path: root.join("blobs"), source })?;
-        let plugins = registry.build(&policy, &context).map_err(StartError::Plugin)?;
+        let plugins = registry.build(&live, &context).map_err(StartError::Plugin)?;
         let (inputs, waiting) = mpsc::channel(QUEUE);
         let (bus, _) = broadcast::channel(BUS);
         let (stop, stopped) = watch::channel(false);
@@ -135,6 +137,7 @@ impl Server {
             registry,
             context,
             plugins,
+            live,
             clock.clone(),
             reader.clone(),
             disk.clone(),

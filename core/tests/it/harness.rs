@@ -129,6 +129,7 @@ impl House {
             registry: registry(),
             context,
             policy: policy(),
+            live: policy().into(),
         })
         .await?;
         self.server = Some(server);
