@@ -1,10 +1,13 @@
 //! A preallocated file, so that the one event that a human must hear of can be written on a full disk.
 //!
-//! `journal/emergency.jsonl` is written in place: a header that says after which event its lines follow, the
-//! lines, a NUL. A first byte that is no `{` means that it is empty. Nothing is recorded anywhere else until
-//! its lines were moved into a segment and that first byte was cleared; so while it holds something, what the
+//! `journal/emergency.jsonl` is written in place: a header that says after which event its lines follow, and
+//! the lines. A first byte that is no `{` means that it is empty. Nothing is recorded anywhere else until its
+//! lines were moved into a segment and that first byte was cleared; so while it holds something, what the
 //! segments hold beyond `after` is either a copy of it or was refused, and does not count. A header without
 //! lines says just that: it keeps refused events out when not even a new segment could be begun.
+//!
+//! One byte is cleared first, and durably, since a crash may leave any part of a longer write. What is then
+//! left of an earlier use is wiped before the next one: half of a new header could otherwise complete an old.
 
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
@@ -22,6 +25,10 @@ pub(super) struct Emergency {
     size: u64,
     file: Option<Box<dyn DiskFile>>,
     pub(super) held: Option<Held>,
+    /// From where on the file may hold what does not count: it was moved, or refused.
+    pub(super) stale: Option<u64>,
+    /// Whether all behind what it holds is known to be NULs.
+    wiped: bool,
 }
 
 /// What the file holds.
@@ -33,8 +40,6 @@ pub(super) struct Held {
     pub(super) last: u64,
     /// Its lines.
     pub(super) lines: Vec<u8>,
-    /// How many bytes of `lines` are in a segment already.
-    pub(super) moved: usize,
     /// Bytes used in the file.
     used: u64,
 }
@@ -49,11 +54,12 @@ impl Emergency {
     /// Reads what it holds. A missing file holds nothing.
     pub(super) fn read(disk: Arc<dyn Disk>, dir: &Path, size: u64) -> io::Result<Self> {
         let path = dir.join(NAME);
-        let held = match disk::read(&*disk, &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            bytes => parse(bytes?),
+        let (held, stale) = match disk::read(&*disk, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
+            // That it is empty may be known to the system's cache only.
+            bytes => parse(bytes?).map_or((None, Some(0)), |held| (Some(held), None)),
         };
-        Ok(Self { disk, path, size, file: None, held })
+        Ok(Self { disk, path, size, file: None, held, stale, wiped: false })
     }
 
     /// Makes sure that the space is there.
@@ -78,8 +84,14 @@ impl Emergency {
                 }
             }
         }
+        self.make()
+    }
+
+    fn make(&mut self) -> io::Result<()> {
+        self.file = None;
         disk::replace(&*self.disk, &self.path, &vec![0; self.size as usize])?;
         self.file = Some(self.disk.open(&self.path, Open::Write)?);
+        (self.stale, self.wiped) = (None, true);
         Ok(())
     }
 
@@ -91,8 +103,15 @@ impl Emergency {
         last: u64,
     ) -> io::Result<Option<()>> {
         self.arm()?;
+        self.clear()?;
         let Some(file) = &self.file else { return Ok(None) };
         let mut held = self.held.clone().unwrap_or_default();
+        let size = file.stat()?.len;
+        if !self.wiped {
+            file.write_at(held.used, &vec![0; size.saturating_sub(held.used) as usize])?;
+            file.sync()?;
+            self.wiped = true;
+        }
         let mut bytes = Vec::with_capacity(lines.len() + 512);
         if self.held.is_none() {
             let header = header();
@@ -102,14 +121,15 @@ impl Emergency {
         let at = held.used;
         bytes.extend_from_slice(lines);
         held.used += bytes.len() as u64;
-        // The NUL ends it where lines of an earlier use may follow.
-        bytes.push(0);
-        if at + bytes.len() as u64 > file.stat()?.len {
+        if held.used > size {
             return Ok(None);
         }
         if let Err(error) = file.write_at(at, &bytes).and_then(|()| file.sync()) {
-            // Refused is refused: what was written must not be found later. More cannot be done here.
-            let _ = file.write_at(at, &[0]).and_then(|()| file.sync());
+            // Refused is refused: what was written must not be found later.
+            (self.stale, self.wiped) = (Some(at), false);
+            if let Err(error) = self.clear() {
+                tracing::warn!(%error, "could not clear the emergency segment");
+            }
             return Err(error);
         }
         held.lines.extend_from_slice(lines);
@@ -118,18 +138,25 @@ impl Emergency {
         Ok(Some(()))
     }
 
-    /// Empties it, after its lines were moved.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.arm()?;
-        if let Some(file) = &self.file
-            && let Err(error) = file.write_at(0, &[0]).and_then(|()| file.sync())
-        {
-            tracing::warn!(%error, "could not clear the emergency segment; making a new one");
-            self.file = None;
-            self.disk.remove(&self.path)?;
-            self.disk.sync_dir(disk::parent(&self.path))?;
-        }
+    /// What it held is in a segment now. Before anything else is recorded there it must be
+    /// [cleared](Emergency::clear).
+    pub(super) fn moved(&mut self) {
         self.held = None;
+        (self.stale, self.wiped) = (Some(0), false);
+    }
+
+    /// Takes out of the file what does not count.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        let Some(at) = self.stale else { return Ok(()) };
+        let cleared = match &self.file {
+            Some(file) => file.write_at(at, &[0]).and_then(|()| file.sync()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        match cleared {
+            Err(_) if self.held.is_none() => self.make()?,
+            cleared => cleared?,
+        }
+        self.stale = None;
         Ok(())
     }
 }
@@ -154,5 +181,5 @@ fn parse(bytes: Vec<u8>) -> Option<Held> {
         }
     }
     let lines = bytes[first.end as usize..end as usize].to_vec();
-    Some(Held { after, last, lines, moved: 0, used: end })
+    Some(Held { after, last, lines, used: end })
 }

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_line_is_its_json_with_the_checksum_as_last_member() {
         let line = sealed(r#"{"seq":7,"data":{"a":1}}"#, false);
-        assert_eq!(line, "{\"seq\":7,\"data\":{\"a\":1},\"crc\":\"cff1b5d9\"}\n");
+        assert_eq!(line, "{\"seq\":7,\"data\":{\"a\":1},\"crc\":\"6fe5b898\"}\n");
         assert_eq!(line.trim_end().len() - r#"{"seq":7,"data":{"a":1}"#.len(), SEAL);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["seq"], 7);
     }

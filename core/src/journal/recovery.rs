@@ -38,6 +38,8 @@ impl Recovery {
         let made = disk.create_dir(&dir).and_then(|()| disk.sync_dir(root));
         made.map_err(JournalError::file(dir.clone()))?;
         tidy(&*disk, root, &dir).map_err(JournalError::file(dir.clone()))?;
+        // A process that was killed may have left names that are not durable; on what they say much follows.
+        disk.sync_dir(&dir).map_err(JournalError::file(dir))?;
         Self::look(disk, root, limits, true)
     }
 
@@ -175,6 +177,9 @@ fn segments(disk: &dyn Disk, dir: &Path) -> std::io::Result<Vec<Segment>> {
     // Of a segment and its archive the segment is the original.
     segments.sort_by_key(|segment| (segment.first, segment.packed));
     segments.dedup_by_key(|segment| segment.first);
+    for at in 1..segments.len() {
+        segments[at - 1].last = segments[at].first - 1;
+    }
     Ok(segments)
 }
 

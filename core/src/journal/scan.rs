@@ -59,8 +59,10 @@ impl Scan {
         live: bool,
     ) -> Result<Self, JournalError> {
         let (from, keep) = wanted.into_inner();
-        let at = segments.partition_point(|s| s.first <= from).saturating_sub(1);
-        let expected = segments.get(at).map_or(from, |s| s.first);
+        // Who is going to append must know where the segment before the next event ends.
+        let behind = if live { from + 1 } else { from.min(keep.saturating_add(1)) };
+        let at = segments.partition_point(|s| s.first < behind).saturating_sub(1);
+        let expected = segments.get(at).map_or(1, |s| s.first);
         let mut scan = Self {
             disk,
             dir,
@@ -159,13 +161,16 @@ impl Scan {
     }
 
     fn next_held(&mut self) -> Result<Option<(u64, Range<usize>)>, JournalError> {
-        let Some(held) = &mut self.held else { return Ok(None) };
-        while let Ok(Some(piece)) = held.next() {
+        while let Some(held) = &mut self.held
+            && let Ok(Some(piece)) = held.next()
+        {
             if let Kind::Event { seq, .. } = piece.kind
-                && seq >= self.from
+                && seq >= self.expected
             {
                 self.take(seq);
-                return Ok(Some((seq, piece.json)));
+                if seq >= self.from {
+                    return Ok(Some((seq, piece.json)));
+                }
             }
         }
         Ok(None)

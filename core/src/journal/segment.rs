@@ -248,12 +248,16 @@ impl Lines {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        self.buffer.copy_within(self.unread.clone(), 0);
-        self.searched -= self.unread.start;
-        self.unread = 0..self.unread.len();
-        if self.buffer.len() < self.unread.end + Self::CHUNK {
-            self.buffer.resize(self.unread.end + Self::CHUNK, 0);
+        let kept = self.unread.len();
+        if self.buffer.len() < kept + Self::CHUNK {
+            let mut longer = vec![0; kept + Self::CHUNK];
+            longer[..kept].copy_from_slice(&self.buffer[self.unread.clone()]);
+            self.buffer = longer;
+        } else {
+            self.buffer.copy_within(self.unread.clone(), 0);
         }
+        self.searched -= self.unread.start;
+        self.unread = 0..kept;
         let n = self.source.read(&mut self.buffer[self.unread.end..])?;
         self.unread.end += n;
         self.at_end = n == 0;

@@ -143,7 +143,7 @@ impl Journal {
         {
             tracing::warn!(%error, "could not continue the last segment; a new one will be begun");
         }
-        if let Err(error) = journal.emergency.arm() {
+        if let Err(error) = journal.emergency.arm().and_then(|()| journal.emergency.clear()) {
             tracing::warn!(%error, "could not keep space for an emergency");
         }
         journal
@@ -175,7 +175,7 @@ impl Journal {
         self.settle()?;
         self.encode(lines);
         self.rotate()?;
-        self.write(lines)?;
+        self.write(self.written + lines.len() as u64)?;
         if durability == Durability::Commit {
             self.sync()?;
         }
@@ -232,7 +232,7 @@ impl Journal {
     /// Whether refused events are kept out also if the machine stops now.
     #[cfg(test)]
     pub(super) fn is_settled(&self) -> bool {
-        self.active.is_some() || self.emergency.held.is_some()
+        (self.active.is_some() || self.emergency.held.is_some()) && self.emergency.stale.is_none()
     }
 
     fn refused(&self, path: PathBuf, source: io::Error) -> JournalError {
@@ -289,46 +289,20 @@ impl Journal {
         if self.active.is_none() {
             self.begin_segment().map_err(|source| self.refused(self.next_path(), source))?;
         }
-        let (Some(active), Some(held)) = (&mut self.active, &self.emergency.held) else {
-            return Ok(());
-        };
-        let rest = &held.lines[held.moved..];
-        if !rest.is_empty() {
-            let moved = active.file.write_at(active.len, rest).map(|()| active.file.sync());
-            match moved {
-                Ok(Ok(())) => {}
-                failed => {
-                    let path = active.path.clone();
-                    let source = match failed {
-                        Err(error) => {
-                            self.roll_back();
-                            error
-                        }
-                        Ok(done) => {
-                            self.seal();
-                            done.err().unwrap_or_else(|| io::Error::other("not synced"))
-                        }
-                    };
-                    return Err(self.refused(path, source));
-                }
-            }
-            let start = active.len;
-            active.written(rest);
-            active.synced = active.len;
-            let mut index = self.shared.index();
-            note(&mut index, rest, start, self.synced + 1);
-            drop(index);
-            (self.written, self.synced) = (held.last, held.last);
+        if let Some(held) = &self.emergency.held {
+            let last = held.last;
+            // The buffer is free: nothing is encoded yet.
+            self.buffer.clone_from(&held.lines);
+            self.write(last)?;
+            self.sync()?;
+            self.emergency.moved();
+            self.shared.index().held.clear();
         }
-        if let Some(held) = &mut self.emergency.held {
-            held.moved = held.lines.len();
-        }
-        if let Err(source) = self.emergency.clear() {
-            return Err(self.refused(self.shared.dir.join(super::emergency::NAME), source));
-        }
-        self.shared.index().held.clear();
+        self.emergency
+            .clear()
+            .map_err(|source| self.refused(self.shared.dir.join(super::emergency::NAME), source))?;
         if let Err(error) = self.emergency.arm() {
-            tracing::warn!(%error, "could not keep space for another emergency");
+            tracing::warn!(%error, "could not keep space for an emergency");
         }
         Ok(())
     }
@@ -354,7 +328,8 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, lines: &[Line]) -> Result<(), JournalError> {
+    /// Writes the lines in `buffer`, the last of which is event `last`.
+    fn write(&mut self, last: u64) -> Result<(), JournalError> {
         let Some(active) = &mut self.active else { return Ok(()) };
         if let Err(source) = active.file.write_at(active.len, &self.buffer) {
             let path = active.path.clone();
@@ -365,8 +340,8 @@ impl Journal {
         active.written(&self.buffer);
         let mut index = self.shared.index();
         note(&mut index, &self.buffer, start, self.written + 1);
-        self.written += lines.len() as u64;
-        index.last = self.written;
+        self.written = last;
+        index.last = last;
         Ok(())
     }
 
@@ -377,7 +352,7 @@ impl Journal {
             Ok(()) => {
                 active.synced = active.len;
                 self.synced = self.written;
-                self.shared.index().synced = self.synced;
+                self.shared.index().synced = self.last();
             }
             Err(error) => {
                 tracing::warn!(%error, path = %active.path.display(), "could not cut a partial line");
@@ -471,8 +446,8 @@ impl Journal {
     }
 
     /// Opens the last segment to continue it behind `length` bytes: cuts what follows, and writes its end
-    /// again. That end may be in the system's cache only, after a sync that failed in an earlier process; a
-    /// sync alone would then succeed and write nothing.
+    /// again. Its length and its end may be known to the system's cache only, after a sync that failed in an
+    /// earlier process; a sync alone would then succeed and write nothing.
     fn resume(&mut self, length: u64) -> io::Result<()> {
         const END: u64 = 1 << 20;
         let path = match self.shared.index().segments.last() {
@@ -480,16 +455,13 @@ impl Journal {
             None => return Ok(()),
         };
         let file = self.shared.disk.open(&path, Open::Write)?;
-        if file.stat()?.len > length {
-            file.set_len(length)?;
-        }
+        file.set_len(length + 1)?;
+        file.set_len(length)?;
         let start = length.saturating_sub(END);
         let mut end = vec![0; (length - start) as usize];
         disk::read_exact(&*file, start, &mut end)?;
         file.write_at(start, &end)?;
         file.sync()?;
-        // So may its name.
-        self.shared.disk.sync_dir(&self.shared.dir)?;
         self.active = Some(Active::new(file, path, length)?);
         Ok(())
     }

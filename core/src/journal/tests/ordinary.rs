@@ -64,7 +64,7 @@ fn any_range_can_be_read_while_the_journal_grows_and_from_archives() {
     let reader = journal.reader();
     for packed in [false, true] {
         if packed {
-            assert!(reader.compact().unwrap() > 2);
+            assert!(reader.compact().unwrap() >= 2);
             assert_eq!(reader.compact().unwrap(), 0);
         }
         for from in 0..=62 {
@@ -220,9 +220,9 @@ fn r25_the_first_format_is_read_and_a_newer_one_is_refused_with_the_remedy() {
         r#"{"seq":2,"kind":"future.kind","v":9,"data":{"unknown":[true]},"crc":"SECOND"}"#,
         "\n",
     )
-    .replace("HEADER", "c6ae2cd1")
-    .replace("FIRST", "3b4aa5ad")
-    .replace("SECOND", "0fbff29a");
+    .replace("HEADER", "874435ad")
+    .replace("FIRST", "8946f3f4")
+    .replace("SECOND", "1ce013a0");
     let disk = CrashDisk::new(1);
     disk.create_dir(&Path::new(ROOT).join("journal")).unwrap();
     disk.open(&segment_path(1), Open::Create).unwrap();
