@@ -5,6 +5,7 @@ mod handle;
 mod hooks;
 mod lane;
 mod run;
+mod spool;
 mod sweep;
 
 pub use clock::{Clock, SystemClock};

@@ -70,6 +70,8 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn sweep(handle: &Handle, count: u64) -> u32 {
+    // What agents told while nobody listened comes before what is seen now.
+    super::spool::drain(handle).await;
     let live: Vec<(SessionId, String)> = {
         let state = handle.state();
         let live = state.sessions.values().filter(|s| !s.is_over() && s.handle.is_some());
