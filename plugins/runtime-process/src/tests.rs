@@ -271,7 +271,7 @@ async fn input_that_nobody_reads_ends_in_time() {
     assert_eq!(nothing, Ok(Answer::No), "what was refused was started");
 
     let handle = house.sh("app-2", "exec sleep 1000").await;
-    let short = Call::new("test", Duration::from_millis(500));
+    let short = Call::new("test", Duration::from_secs(3));
     let much = "x".repeat(2 * INPUT_CAPACITY);
     let error = house.runtime().type_text(&short, &handle, &much).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InDoubt, "a part of it was written: {error}");

@@ -11,6 +11,8 @@ mod panes;
 mod server;
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -48,6 +50,12 @@ const LONGEST_TEXT: usize = 1024 * 1024;
 
 /// How long an agent may take to end by itself when it is destroyed.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How often a launch is begun where the server ends at the same moment.
+const ATTEMPTS: usize = 3;
+
+/// How soon tmux knows what the kernel already knows.
+const SOON: Duration = Duration::from_millis(50);
 
 /// How the core finds this plugin.
 pub fn registration() -> Registration<dyn Runtime> {
@@ -120,17 +128,31 @@ impl Tmux {
         }
     }
 
-    /// All panes, by one client process. Where tmux has not yet heard how a process ended it is asked once more.
+    /// All panes, by one client process. Asked once more where tmux has not yet heard how a process ended, and
+    /// where the server was just about to end.
     async fn list(&self, deadline: Instant) -> Result<Vec<Pane>, Fault> {
-        const HEARS_SOON: Duration = Duration::from_millis(50);
-        let words = ["list-panes", "-a", "-F", panes::FORMAT].map(str::to_owned);
-        let list = panes::parse(&self.server.run(&words, b"", deadline).await?);
-        if list.iter().all(|pane| pane.end != End::Untold || ProcessId::of(pane.process).is_some())
-        {
-            return Ok(list);
+        let answer = self.list_once(deadline).await;
+        let settled = match &answer {
+            Ok(list) => list
+                .iter()
+                .all(|pane| pane.end != End::Untold || ProcessId::of(pane.process).is_some()),
+            Err(fault) => !matches!(fault, Fault::Ended(_)),
+        };
+        if settled {
+            return answer;
         }
-        sleep(HEARS_SOON).await;
-        Ok(panes::parse(&self.server.run(&words, b"", deadline).await?))
+        sleep(SOON).await;
+        self.list_once(deadline).await
+    }
+
+    async fn list_once(&self, deadline: Instant) -> Result<Vec<Pane>, Fault> {
+        let words = ["list-panes", "-a", "-F", panes::FORMAT].map(str::to_owned);
+        match self.server.run(&words, b"", deadline).await {
+            Ok(printed) => Ok(panes::parse(&printed)),
+            // The words of a server that has no session and is about to end.
+            Err(Fault::Refused(said)) if said == "no current target" => Ok(Vec::new()),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn find(&self, list: &[Pane], session: &SessionId, launch: Launch) -> Option<RuntimeHandle> {
@@ -187,27 +209,43 @@ impl Runtime for Tmux {
         if let Some(folder) = self.server.socket().parent() {
             make_private(folder).map_err(|error| PluginError::transient(what(), error))?;
         }
-        match self.list(deadline).await {
-            Ok(list) => {
-                if let Some(handle) = self.find(&list, &request.session, request.launch) {
-                    return Ok(handle);
-                }
-            }
-            Err(Fault::NoServer) => {}
-            // Nothing was started yet, whatever the reason.
-            Err(fault) => return Err(fault.into_error(what())),
-        }
         let words = new_session(&self.settings, &self.instance, request);
-        let list = match self.server.run(&words, b"", deadline).await {
-            Ok(printed) => panes::parse(&printed),
-            // Two calls for one launch at once: the other one made it.
-            Err(Fault::Refused(cause)) if cause.starts_with("duplicate session") => {
-                self.list(deadline).await.map_err(|fault| fault.into_error_of_act(what()))?
+        let mut lost = None;
+        for _ in 0..ATTEMPTS {
+            match self.list(deadline).await {
+                Ok(list) => {
+                    if let Some(handle) = self.find(&list, &request.session, request.launch) {
+                        return Ok(handle);
+                    }
+                }
+                Err(Fault::NoServer) => {}
+                Err(fault) if lost.is_some() => return Err(fault.into_error_of_act(what())),
+                // Nothing was started yet, whatever the reason.
+                Err(fault) => return Err(fault.into_error(what())),
             }
-            Err(fault) => return Err(fault.into_error_of_act(what())),
-        };
-        self.find(&list, &request.session, request.launch)
-            .ok_or_else(|| PluginError::in_doubt(what(), "tmux did not name the new pane"))
+            let fault = match self.server.run(&words, b"", deadline).await {
+                Ok(printed) => {
+                    let made = panes::parse(&printed);
+                    return self.find(&made, &request.session, request.launch).ok_or_else(|| {
+                        PluginError::in_doubt(what(), "tmux did not name the new pane")
+                    });
+                }
+                Err(fault) => fault,
+            };
+            // Another call for this launch made it, or the server ended with its last session the moment that it
+            // was asked: the list tells, and what is not in it was not started.
+            let settles = match &fault {
+                Fault::Refused(said) => said.starts_with("duplicate session"),
+                fault => matches!(fault, Fault::Ended(_)),
+            };
+            if !settles {
+                return Err(fault.into_error_of_act(what()));
+            }
+            lost = Some(fault);
+            sleep(SOON).await;
+        }
+        let cause = lost.as_ref().and_then(Fault::unknown).unwrap_or_default();
+        Err(PluginError::in_doubt(what(), cause))
     }
 
     async fn adopt(
@@ -218,10 +256,7 @@ impl Runtime for Tmux {
     ) -> Result<Answer<RuntimeHandle>, PluginError> {
         Ok(match self.list(local::deadline(call)).await {
             Ok(list) => self.find(&list, session, launch).map_or(Answer::No, Answer::Yes),
-            Err(Fault::NoServer) => Answer::No,
-            Err(Fault::NotInstalled(why) | Fault::Refused(why) | Fault::Silent(why)) => {
-                Answer::Unknown(why)
-            }
+            Err(fault) => fault.unknown().map_or(Answer::No, |why| Answer::Unknown(why.to_owned())),
         })
     }
 
@@ -247,12 +282,12 @@ impl Runtime for Tmux {
             (None, Err(fault)) => return Err(fault.clone().into_error_of_act(what())),
         };
         match self.on_pane(handle, Needs::Pane, &close, b"", deadline).await {
-            Ok(_) | Err(Fault::NoServer | Fault::Refused(_)) => Ok(()),
-            // The last session took the server with it before it could answer.
-            Err(Fault::Silent(_)) if handle.server.is_some_and(|server| !server.is_alive()) => {
-                Ok(())
-            }
-            Err(fault) => Err(fault.into_error_of_act(what())),
+            // The last session takes the server with it, at times before it could answer.
+            Ok(_) | Err(Fault::Ended(_)) => Ok(()),
+            Err(fault) => match on_pane_error(fault.into_error_of_act(what())) {
+                error if error.kind == ErrorKind::NotFound => Ok(()),
+                error => Err(error),
+            },
         }
     }
 
@@ -333,7 +368,16 @@ impl Runtime for Tmux {
         handles: &[RuntimeHandle],
     ) -> Result<Vec<RuntimeProbe>, PluginError> {
         let list = self.list(local::deadline(call)).await;
-        Ok(handles.iter().map(|handle| panes::judge(handle, &list, ProcessId::of)).collect())
+        let by_id: Result<HashMap<&str, &Pane>, &Fault> =
+            list.as_ref().map(|list| list.iter().map(|pane| (pane.id.as_str(), pane)).collect());
+        // The server stands in every handle; it is looked up once.
+        let seen = RefCell::new(HashMap::new());
+        let now = |pid| *seen.borrow_mut().entry(pid).or_insert_with(|| ProcessId::of(pid));
+        let judge = |handle: &RuntimeHandle| {
+            let pane = by_id.as_ref().map(|panes| panes.get(handle.id.as_str()).copied());
+            panes::judge(handle, pane.map_err(|fault| *fault), now)
+        };
+        Ok(handles.iter().map(judge).collect())
     }
 
     async fn read(

@@ -100,10 +100,11 @@ pub(crate) fn of_handle<'a>(panes: &'a [Pane], handle: &RuntimeHandle) -> Option
     })
 }
 
-/// What the list, or the failure to get it, says about one handle. `now` looks a process up by its number.
+/// What the list says about one handle: the pane with its id, none, or why there is no list. `now` looks a
+/// process up by its number.
 pub(crate) fn judge(
     handle: &RuntimeHandle,
-    list: &Result<Vec<Pane>, Fault>,
+    list: Result<Option<&Pane>, &Fault>,
     now: impl Fn(i32) -> Option<ProcessId>,
 ) -> RuntimeProbe {
     let alive = |process: ProcessId| {
@@ -115,17 +116,16 @@ pub(crate) fn judge(
         Some(process) => unknown(format!("{why}, but process {} still runs", process.pid)),
         None => (ProbeState::Missing, handle.process),
     };
-    let pane = list.as_deref().unwrap_or_default().iter().find(|pane| pane.id == handle.id);
     let same_server =
         |pane: &Pane| handle.server.is_none_or(|server| server.pid == pane.server && alive(server));
-    let (state, process) = match (list, pane) {
-        (Err(Fault::NoServer), _) => by_process("its tmux server is gone"),
-        (Err(Fault::NotInstalled(why) | Fault::Refused(why) | Fault::Silent(why)), _) => {
-            unknown(why.clone())
-        }
-        (Ok(_), None) => by_process("its pane is closed"),
-        (Ok(_), Some(pane)) if !same_server(pane) => by_process("its tmux server was replaced"),
-        (Ok(_), Some(pane)) => match (pane.end, handle.process) {
+    let (state, process) = match list {
+        Err(fault) => match fault.unknown() {
+            Some(why) => unknown(why.to_owned()),
+            None => by_process("its tmux server is gone"),
+        },
+        Ok(None) => by_process("its pane is closed"),
+        Ok(Some(pane)) if !same_server(pane) => by_process("its tmux server was replaced"),
+        Ok(Some(pane)) => match (pane.end, handle.process) {
             (End::Code(code), process) => (ProbeState::Exited(code), process),
             // tmux is the parent and has not reaped it: the number is still this very process.
             (End::No, Some(process)) if process.pid == pane.process => {
@@ -141,7 +141,8 @@ pub(crate) fn judge(
             (End::No | End::Untold, process) => (ProbeState::Exited(None), process),
         },
     };
-    let last_output = pane.filter(|pane| same_server(pane)).and_then(|pane| pane.active);
+    let ours = list.ok().flatten().filter(|pane| same_server(pane));
+    let last_output = ours.and_then(|pane| pane.active);
     RuntimeProbe { state, last_output, process }
 }
 
@@ -211,9 +212,13 @@ mod tests {
             server: Some(process(server)),
             process: agent.map(process),
         };
-        let list = || Ok(captured());
         let living = |pids: &'static [i32]| {
             move |pid| pids.contains(&pid).then_some(ProcessId { pid, start: 5 })
+        };
+        let panes = captured();
+        let judge_by = |list: Result<(), Fault>, handle: RuntimeHandle, alive: &'static [i32]| {
+            let list = list.as_ref().map(|()| panes.iter().find(|pane| pane.id == handle.id));
+            judge(&handle, list, living(alive))
         };
         #[track_caller]
         fn is(probe: &RuntimeProbe, expected: &str) {
@@ -221,35 +226,35 @@ mod tests {
             assert!(state.starts_with(expected), "{state} is not {expected}");
         }
         // The pane is there.
-        is(&judge(&handle("%0", 75, Some(76)), &list(), living(&[75, 76])), "Alive");
-        let learned = judge(&handle("%0", 75, None), &list(), living(&[75, 76]));
+        is(&judge_by(Ok(()), handle("%0", 75, Some(76)), &[75, 76]), "Alive");
+        let learned = judge_by(Ok(()), handle("%0", 75, None), &[75, 76]);
         is(&learned, "Alive");
         assert_eq!(learned.process, Some(process(76)));
-        is(&judge(&handle("%1", 75, Some(81)), &list(), living(&[75])), "Exited(Some(3))");
-        is(&judge(&handle("%2", 75, Some(85)), &list(), living(&[75])), "Exited(None)");
-        is(&judge(&handle("%3", 75, Some(86)), &list(), living(&[75])), "Exited(None)");
-        is(&judge(&handle("%3", 75, Some(86)), &list(), living(&[75, 86])), "Alive");
+        is(&judge_by(Ok(()), handle("%1", 75, Some(81)), &[75]), "Exited(Some(3))");
+        is(&judge_by(Ok(()), handle("%2", 75, Some(85)), &[75]), "Exited(None)");
+        is(&judge_by(Ok(()), handle("%3", 75, Some(86)), &[75]), "Exited(None)");
+        is(&judge_by(Ok(()), handle("%3", 75, Some(86)), &[75, 86]), "Alive");
         // Somebody respawned the pane: what runs there is not the agent.
-        is(&judge(&handle("%0", 75, Some(70)), &list(), living(&[75, 76])), "Exited(None)");
-        is(&judge(&handle("%0", 75, Some(70)), &list(), living(&[75, 76, 70])), "Unknown");
+        is(&judge_by(Ok(()), handle("%0", 75, Some(70)), &[75, 76]), "Exited(None)");
+        is(&judge_by(Ok(()), handle("%0", 75, Some(70)), &[75, 76, 70]), "Unknown");
         // The pane is closed.
-        is(&judge(&handle("%9", 75, Some(70)), &list(), living(&[75])), "Missing");
-        is(&judge(&handle("%9", 75, Some(70)), &list(), living(&[75, 70])), "Unknown");
+        is(&judge_by(Ok(()), handle("%9", 75, Some(70)), &[75]), "Missing");
+        is(&judge_by(Ok(()), handle("%9", 75, Some(70)), &[75, 70]), "Unknown");
         // Another server gave the id.
-        is(&judge(&handle("%0", 74, Some(70)), &list(), living(&[75, 76])), "Missing");
-        is(&judge(&handle("%0", 74, Some(70)), &list(), living(&[75, 76, 70])), "Unknown");
+        is(&judge_by(Ok(()), handle("%0", 74, Some(70)), &[75, 76]), "Missing");
+        is(&judge_by(Ok(()), handle("%0", 74, Some(70)), &[75, 76, 70]), "Unknown");
         // No server.
         let gone = || Err(Fault::NoServer);
-        is(&judge(&handle("%0", 75, Some(76)), &gone(), living(&[])), "Missing");
-        is(&judge(&handle("%0", 75, Some(76)), &gone(), living(&[76])), "Unknown");
-        is(&judge(&handle("%0", 75, None), &gone(), living(&[])), "Missing");
+        is(&judge_by(gone(), handle("%0", 75, Some(76)), &[]), "Missing");
+        is(&judge_by(gone(), handle("%0", 75, Some(76)), &[76]), "Unknown");
+        is(&judge_by(gone(), handle("%0", 75, None), &[]), "Missing");
         // No answer is never a death.
         for fault in [
             Fault::Silent("hung".into()),
             Fault::Refused("permission".into()),
             Fault::NotInstalled("gone".into()),
         ] {
-            is(&judge(&handle("%0", 75, Some(76)), &Err(fault), living(&[])), "Unknown");
+            is(&judge_by(Err(fault), handle("%0", 75, Some(76)), &[]), "Unknown");
         }
     }
 }

@@ -27,11 +27,23 @@ pub(crate) enum Fault {
     NoServer,
     /// The server refused, in these words: surely nothing happened.
     Refused(String),
+    /// The server ended in the middle: what was asked of it is gone with it, or it never began.
+    Ended(String),
     /// No answer: it may have happened.
     Silent(String),
 }
 
 impl Fault {
+    /// Why nothing is known; none when it is known that there is no server.
+    pub(crate) fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::NoServer => None,
+            Self::NotInstalled(why) | Self::Refused(why) | Self::Ended(why) | Self::Silent(why) => {
+                Some(why)
+            }
+        }
+    }
+
     /// The error of a call that wanted `what` and changes nothing when repeated.
     pub(crate) fn into_error(self, what: String) -> PluginError {
         match self {
@@ -40,15 +52,16 @@ impl Fault {
             Self::NoServer => {
                 PluginError::new(ErrorKind::NotFound, what, "its tmux server does not run")
             }
-            Self::Refused(cause) => PluginError::transient(what, cause),
-            Self::Silent(cause) => PluginError::transient(what, cause),
+            Self::Refused(cause) | Self::Ended(cause) | Self::Silent(cause) => {
+                PluginError::transient(what, cause)
+            }
         }
     }
 
     /// The error of a call that acts: without an answer it may have happened.
     pub(crate) fn into_error_of_act(self, what: String) -> PluginError {
         match self {
-            Self::Silent(cause) => PluginError::in_doubt(what, cause),
+            Self::Ended(cause) | Self::Silent(cause) => PluginError::in_doubt(what, cause),
             other => other.into_error(what),
         }
     }
@@ -180,7 +193,7 @@ fn classify(stderr: &str) -> Fault {
         return Fault::NoServer;
     }
     if said.is_empty() || said.contains("lost server") || said.contains("server exited") {
-        return Fault::Silent(format!("the tmux server ended while it was asked: {said}"));
+        return Fault::Ended(format!("the tmux server ended while it was asked: {said}"));
     }
     Fault::Refused(said)
 }
@@ -209,7 +222,7 @@ mod tests {
             assert_eq!(classify(said), fault, "{said}");
         }
         for said in ["lost server", "server exited unexpectedly", "[server exited]", ""] {
-            assert!(matches!(classify(said), Fault::Silent(_)), "{said}");
+            assert!(matches!(classify(said), Fault::Ended(_)), "{said}");
         }
         for said in [
             "error connecting to /run/t.sock (Permission denied)",

@@ -284,7 +284,7 @@ async fn r17_an_agent_is_ended_although_its_server_hangs() {
     let house = House::new();
     let handle = house.echo("app-1").await;
     house.freeze();
-    let short = Call::new("test", Duration::from_secs(2));
+    let short = Call::new("test", Duration::from_secs(8));
     let error = house.tmux().destroy(&short, &handle).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InDoubt, "the pane is still there: {error}");
     // Its parent cannot reap it, but it runs no more.
@@ -306,6 +306,17 @@ async fn r17_fifty_panes_are_probed_by_one_process() {
     assert_eq!(house.clients() - before, 1);
     assert!(probes.iter().all(|probe| probe.state == ProbeState::Alive));
     assert!(probes.iter().all(|probe| probe.last_output.is_some()));
+}
+
+#[tokio::test]
+async fn r17_a_server_that_ends_with_its_last_session_is_no_obstacle() {
+    let house = House::new();
+    for n in 1..=20 {
+        let handle = house.create(&format!("app-{n}"), &["sleep", "1000"]).await;
+        house.tmux().destroy(&call(), &handle).await.unwrap();
+        let state = house.state(&handle).await;
+        assert_eq!(state, ProbeState::Missing, "{n}");
+    }
 }
 
 #[tokio::test]
