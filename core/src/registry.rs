@@ -82,13 +82,21 @@ impl Registry {
         Ok(plugins)
     }
 
-    fn build_project(&self, project: &ProjectPolicy, context: &BuildContext) -> Result<ProjectPlugins, PluginError> {
+    fn build_project(
+        &self,
+        project: &ProjectPolicy,
+        context: &BuildContext,
+    ) -> Result<ProjectPlugins, PluginError> {
         Ok(ProjectPlugins {
             runtime: build("runtime", &self.runtimes, &project.runtime, context)?,
             agent: build("agent", &self.agents, &project.agent, context)?,
             workspace: build("workspace", &self.workspaces, &project.workspace, context)?,
             terminal: build("terminal", &self.terminals, &project.terminal, context)?,
-            tracker: project.tracker.as_ref().map(|c| build("tracker", &self.trackers, c, context)).transpose()?,
+            tracker: project
+                .tracker
+                .as_ref()
+                .map(|c| build("tracker", &self.trackers, c, context))
+                .transpose()?,
             scm: project.scm.as_ref().map(|c| build("scm", &self.scms, c, context)).transpose()?,
         })
     }
@@ -100,16 +108,27 @@ impl Registry {
 
     /// All agents with their default settings, for `ao init` and `ao doctor`.
     pub fn agents(&self, context: &BuildContext) -> Vec<(&'static str, Arc<dyn Agent>)> {
-        self.agents.iter().filter_map(|r| Some((r.name, self.agent(r.name, context).ok()?))).collect()
+        self.agents
+            .iter()
+            .filter_map(|r| Some((r.name, self.agent(r.name, context).ok()?)))
+            .collect()
     }
 
     /// Builds one workspace plugin by name, for looking at a repository before it is configured.
-    pub fn workspace(&self, name: &str, context: &BuildContext) -> Result<Arc<dyn Workspace>, PluginError> {
+    pub fn workspace(
+        &self,
+        name: &str,
+        context: &BuildContext,
+    ) -> Result<Arc<dyn Workspace>, PluginError> {
         build("workspace", &self.workspaces, &PluginChoice::of(name), context)
     }
 
     /// Builds one notifier with these settings, for `ao init` and `ao doctor`.
-    pub fn notifier(&self, choice: &PluginChoice, context: &BuildContext) -> Result<Arc<dyn Notifier>, PluginError> {
+    pub fn notifier(
+        &self,
+        choice: &PluginChoice,
+        context: &BuildContext,
+    ) -> Result<Arc<dyn Notifier>, PluginError> {
         build("notifier", &self.notifiers, choice, context)
     }
 }
@@ -143,7 +162,10 @@ pub struct Plugins {
 impl Plugins {
     /// What each channel can do.
     pub fn channel_capabilities(&self) -> BTreeMap<ChannelName, NotifierCapabilities> {
-        self.channels.iter().map(|(name, notifier)| (name.clone(), notifier.capabilities())).collect()
+        self.channels
+            .iter()
+            .map(|(name, notifier)| (name.clone(), notifier.capabilities()))
+            .collect()
     }
 }
 

@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, RwLock, RwLockReadGuard},
 };
 
-use ao_slots::{ChannelName, Launch, PluginError, ProjectId, RequestId, Seq, SessionId, agent::Decision};
+use ao_slots::{
+    ChannelName, Launch, PluginError, ProjectId, RequestId, Seq, SessionId, agent::Decision,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -135,7 +137,11 @@ impl Handle {
     pub async fn submit(&self, input: Input) -> Result<Answered, Refusal> {
         let (reply, answer) = oneshot::channel();
         let gone = || Refusal::new(RefusalKind::Unavailable, "the server is stopping");
-        self.served.inputs.send(Submission { input, reply: Some(reply) }).await.map_err(|_| gone())?;
+        self.served
+            .inputs
+            .send(Submission { input, reply: Some(reply) })
+            .await
+            .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -199,7 +205,12 @@ impl Handle {
     }
 
     /// Sends text to an agent; it is handed over when the agent can take it.
-    pub async fn send(&self, session: SessionId, text: &str, by: Actor) -> Result<Answered, Refusal> {
+    pub async fn send(
+        &self,
+        session: SessionId,
+        text: &str,
+        by: Actor,
+    ) -> Result<Answered, Refusal> {
         let input = Input::Send { session, text: self.put_text(text), digest: digest(text), by };
         self.submit(input).await
     }
@@ -229,7 +240,11 @@ impl Handle {
 
     /// Waits until a human has decided `request`; returns what the hook prints, none when nothing is to be
     /// printed because the request ended otherwise. Dropping the future takes the waiter away.
-    pub async fn wait(&self, call: HookCall, request: RequestId) -> Result<Option<String>, Refusal> {
+    pub async fn wait(
+        &self,
+        call: HookCall,
+        request: RequestId,
+    ) -> Result<Option<String>, Refusal> {
         super::hooks::wait(self, call, request).await
     }
 
@@ -245,7 +260,12 @@ impl Handle {
     }
 
     /// Waits for the answer to a question that was reported; none when it ended otherwise.
-    pub async fn wait_answer(&self, session: SessionId, token: &str, request: RequestId) -> Result<Option<String>, Refusal> {
+    pub async fn wait_answer(
+        &self,
+        session: SessionId,
+        token: &str,
+        request: RequestId,
+    ) -> Result<Option<String>, Refusal> {
         super::hooks::wait_answer(self, session, token, request).await
     }
 
@@ -255,13 +275,18 @@ impl Handle {
     }
 
     /// The last lines of a session's screen.
-    pub async fn screen(&self, session: &SessionId, lines: u32) -> Result<Vec<String>, PluginError> {
+    pub async fn screen(
+        &self,
+        session: &SessionId,
+        lines: u32,
+    ) -> Result<Vec<String>, PluginError> {
         self.shell.screen(session, lines).await
     }
 
     /// Puts a human in front of a session, through the project's terminal plugin.
     pub async fn open_session(&self, session: &SessionId) -> Result<(), String> {
-        let opened = self.open(session, BTreeMap::new(), false).await.map_err(|error| error.to_string())?;
+        let opened =
+            self.open(session, BTreeMap::new(), false).await.map_err(|error| error.to_string())?;
         match opened {
             ao_slots::terminal::Opened::Window => Ok(()),
             ao_slots::terminal::Opened::RunHere(argv) => Err(argv.join(" ")),
@@ -296,7 +321,11 @@ impl Handle {
     }
 
     /// Sends a test message through a channel's real path.
-    pub async fn test_channel(&self, channel: &ChannelName, text: &str) -> Result<ao_slots::notifier::Receipt, PluginError> {
+    pub async fn test_channel(
+        &self,
+        channel: &ChannelName,
+        text: &str,
+    ) -> Result<ao_slots::notifier::Receipt, PluginError> {
         self.shell.test_channel(channel, text).await
     }
 

@@ -23,7 +23,10 @@ pub(super) async fn hook(handle: &Handle, call: HookCall) -> Result<HookAnswer, 
     authorise(handle, &call.session, &call.token)?;
     let Some(work) = handle.shell.work_of(&call.session) else { return Ok(HookAnswer::default()) };
     if work.session.agent != call.agent {
-        return Err(Refusal::new(RefusalKind::Forbidden, format!("{} runs {}", call.session, work.session.agent)));
+        return Err(Refusal::new(
+            RefusalKind::Forbidden,
+            format!("{} runs {}", call.session, work.session.agent),
+        ));
     }
     let agent = &work.plugins.agent;
     let report = match agent.reduce_hook(&call.event, &call.payload) {
@@ -38,17 +41,28 @@ pub(super) async fn hook(handle: &Handle, call: HookCall) -> Result<HookAnswer, 
     if told.is_empty() {
         return Ok(HookAnswer::default());
     }
-    let input = Input::Signals { session: call.session.clone(), launch: call.launch, source: Source::Hook, told };
+    let input = Input::Signals {
+        session: call.session.clone(),
+        launch: call.launch,
+        source: Source::Hook,
+        told,
+    };
     let answered = handle.submit(input).await?;
     let waits = agent.capabilities(&work.project.agent_config).answerable.contains(&call.event);
     Ok(HookAnswer { stdout: None, wait: answered.request.filter(|_| waits) })
 }
 
 /// Waits until a human has decided; what is returned is printed by the waiting hook.
-pub(super) async fn wait(handle: &Handle, call: HookCall, request: RequestId) -> Result<Option<String>, Refusal> {
+pub(super) async fn wait(
+    handle: &Handle,
+    call: HookCall,
+    request: RequestId,
+) -> Result<Option<String>, Refusal> {
     authorise(handle, &call.session, &call.token)?;
     let Some(work) = handle.shell.work_of(&call.session) else { return Ok(None) };
-    let Some(over) = handed_over(handle, &call.session, call.launch, request).await? else { return Ok(None) };
+    let Some(over) = handed_over(handle, &call.session, call.launch, request).await? else {
+        return Ok(None);
+    };
     let reply = work.plugins.agent.hook_reply(&call.event, &call.payload, &over.decision);
     match reply {
         Ok(stdout) => {
@@ -77,10 +91,17 @@ pub(super) async fn wait_answer(
     let text = match over.decision {
         Decision::Answer { text } => text,
         Decision::Approve => "approved".into(),
-        Decision::Deny { reason } => reason.map_or("denied".into(), |reason| format!("denied: {reason}")),
+        Decision::Deny { reason } => {
+            reason.map_or("denied".into(), |reason| format!("denied: {reason}"))
+        }
     };
     // The agent has it in hand: that is the confirmation.
-    let key = handle.state().sessions.get(&session).and_then(|s| s.requests.get(&request)).map(|r| r.key.clone());
+    let key = handle
+        .state()
+        .sessions
+        .get(&session)
+        .and_then(|s| s.requests.get(&request))
+        .map(|r| r.key.clone());
     if let Some(key) = key {
         let told = vec![Told::ToolEnded { request: Some(key) }];
         handle.submit(Input::Signals { session, launch, source: Source::Hook, told }).await?;
@@ -152,8 +173,13 @@ pub(super) async fn report(
         ReportCall::Question { text, options } => {
             let now = handle.now().wall.as_nanosecond();
             let ask = Ask::Question { text, options, many: false };
-            let request =
-                AgentRequest { key: format!("report-{now}"), turn: None, tool: "report".into(), ask, answerable: true };
+            let request = AgentRequest {
+                key: format!("report-{now}"),
+                turn: None,
+                tool: "report".into(),
+                ask,
+                answerable: true,
+            };
             vec![told(handle, Signal::Asked(request))]
         }
         ReportCall::Blocked { text } => vec![told(handle, Signal::Setup { text })],
@@ -186,23 +212,29 @@ pub(super) fn told(handle: &Handle, signal: Signal) -> Told {
         Signal::Started { native_id, transcript, version } => {
             Told::Started { native_id, transcript: transcript.as_deref().map(path), version }
         }
-        Signal::TurnStarted { turn, prompt } => Told::TurnStarted { turn, digest: prompt.as_deref().map(digest) },
+        Signal::TurnStarted { turn, prompt } => {
+            Told::TurnStarted { turn, digest: prompt.as_deref().map(digest) }
+        }
         Signal::ToolStarted { tool, command, .. } => {
             Told::ToolStarted { tool, command: command.as_deref().map(Text::short) }
         }
         Signal::ToolEnded { request, .. } => Told::ToolEnded { request },
         Signal::Asked(request) => asked(handle, request),
         Signal::RequestEnded { request } => Told::RequestEnded { key: request },
-        Signal::TurnEnded { turn, last_words, background } => {
-            Told::TurnEnded { turn, last_words: last_words.map(|words| handle.put_text(&words)), background }
-        }
+        Signal::TurnEnded { turn, last_words, background } => Told::TurnEnded {
+            turn,
+            last_words: last_words.map(|words| handle.put_text(&words)),
+            background,
+        },
         Signal::RateLimited { until } => Told::RateLimited { until },
         Signal::Failed { kind, message } => Told::Failed { kind, text: handle.put_text(&message) },
         Signal::Setup { text } => Told::Setup { text: handle.put_text(&text) },
         Signal::Exited { .. } => Told::Exited,
         Signal::Alive => Told::Alive,
         Signal::Suspected { text } => Told::Suspected { text: Text::short(&text) },
-        Signal::Completed { text } => Told::Completed { text: text.map(|text| handle.put_text(&text)) },
+        Signal::Completed { text } => {
+            Told::Completed { text: text.map(|text| handle.put_text(&text)) }
+        }
         Signal::Observed { activity } => Told::Observed { activity },
         Signal::Usage(usage) => {
             let summary = usage.summary.as_deref().map(|text| Text::short(text).excerpt);
@@ -233,5 +265,12 @@ fn asked(handle: &Handle, request: AgentRequest) -> Told {
         }
     };
     let tool = ao_slots::text::cut(&ao_slots::text::one_line(&request.tool), 60);
-    Told::Asked { key: request.key, turn: request.turn, tool, ask, full, answerable: request.answerable }
+    Told::Asked {
+        key: request.key,
+        turn: request.turn,
+        tool,
+        ask,
+        full,
+        answerable: request.answerable,
+    }
 }

@@ -15,8 +15,8 @@ use std::{
 };
 
 use ao_slots::{
-    Call, ChannelName, ErrorKind, PluginError, ProjectId, RequestId, Seq, SessionId, plugin::BuildContext,
-    runtime::RuntimeHandle,
+    Call, ChannelName, ErrorKind, PluginError, ProjectId, RequestId, Seq, SessionId,
+    plugin::BuildContext, runtime::RuntimeHandle,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -48,8 +48,25 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Variables that every agent gets from the client that spawned it (architecture, Agents, Environment).
 const ALLOWED: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TERM", "COLORTERM", "SSH_AUTH_SOCK", "GPG_TTY",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "TZ",
+    "TERM",
+    "COLORTERM",
+    "SSH_AUTH_SOCK",
+    "GPG_TTY",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
 ];
 
 /// A human's decision handed to a waiting hook.
@@ -164,7 +181,9 @@ impl Shell {
             }
             Ok::<_, crate::journal::JournalError>(events)
         });
-        let failed = |error: String| Refusal::new(RefusalKind::Unavailable, error).with_remedy("ao events verify");
+        let failed = |error: String| {
+            Refusal::new(RefusalKind::Unavailable, error).with_remedy("ao events verify")
+        };
         match read.await {
             Ok(Ok(events)) => Ok(events),
             Ok(Err(error)) => Err(failed(super::run::chain(&error))),
@@ -173,15 +192,26 @@ impl Shell {
     }
 
     /// Builds another policy's plugins, then lets it rule. A failed build changes nothing.
-    pub(super) async fn apply_policy(&self, handle: &Handle, policy: Policy, live: Live) -> Result<(), PluginError> {
+    pub(super) async fn apply_policy(
+        &self,
+        handle: &Handle,
+        policy: Policy,
+        live: Live,
+    ) -> Result<(), PluginError> {
         let plugins = self.registry.build(&live, &self.context)?;
         *self.plugins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plugins);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
-        let refused = |refusal: Refusal| PluginError::transient("the configuration could not be recorded", refusal);
+        let refused = |refusal: Refusal| {
+            PluginError::transient("the configuration could not be recorded", refusal)
+        };
         self.record_policy(handle, policy).await.map_err(refused)
     }
 
-    pub(super) async fn record_policy(&self, handle: &Handle, policy: Policy) -> Result<(), Refusal> {
+    pub(super) async fn record_policy(
+        &self,
+        handle: &Handle,
+        policy: Policy,
+    ) -> Result<(), Refusal> {
         let hash = policy_hash(&policy);
         let channels = self.plugins().channel_capabilities();
         handle.submit(Input::Config { hash, policy: Box::new(policy), channels }).await?;
@@ -191,7 +221,8 @@ impl Shell {
     pub(super) async fn stop(&self, reason: &str) {
         let (reply, done) = tokio::sync::oneshot::channel();
         let input = Input::Stopping { reason: reason.to_owned() };
-        let sent = self.served.inputs.send(super::handle::Submission { input, reply: Some(reply) }).await;
+        let sent =
+            self.served.inputs.send(super::handle::Submission { input, reply: Some(reply) }).await;
         if sent.is_ok() {
             // A journal that cannot be written does not keep the server from ending.
             let _ = tokio::time::timeout(Duration::from_secs(2), done).await;
@@ -209,7 +240,10 @@ impl Shell {
                     self.interrupt(session);
                 }
             }
-            Kind::TurnEnded(_) | Kind::SessionReady(_) | Kind::CompletionClaimed(_) | Kind::RuntimeObserved(_) => {
+            Kind::TurnEnded(_)
+            | Kind::SessionReady(_)
+            | Kind::CompletionClaimed(_)
+            | Kind::RuntimeObserved(_) => {
                 if let Some(session) = &event.session {
                     // The looker ends with the server.
                     let _ = self.looks.send(session.clone());
@@ -240,7 +274,12 @@ impl Shell {
         let Some(lane) = self.lane_of(seq) else { return };
         let (shell, effect, owner) = (self.clone(), effect.clone(), lane.clone());
         self.start(handle, seq, lane, async move {
-            match tokio::time::timeout(shell.limit(&effect) + GRACE, shell.effect(seq, &owner, &effect)).await {
+            match tokio::time::timeout(
+                shell.limit(&effect) + GRACE,
+                shell.effect(seq, &owner, &effect),
+            )
+            .await
+            {
                 Ok(result) => result,
                 Err(_) => Err(PluginError::in_doubt("no answer in time", "").into()),
             }
@@ -249,7 +288,9 @@ impl Shell {
 
     /// Finds out what became of an effect in doubt.
     pub(super) fn settle(self: &Arc<Self>, handle: &Handle, seq: Seq) {
-        let Some((lane, effect)) = self.state().intents.get(&seq).map(|i| (i.lane.clone(), i.effect.clone())) else {
+        let Some((lane, effect)) =
+            self.state().intents.get(&seq).map(|i| (i.lane.clone(), i.effect.clone()))
+        else {
             return;
         };
         let (shell, owner) = (self.clone(), lane.clone());
@@ -270,7 +311,9 @@ impl Shell {
         tokio::spawn(async move {
             let result = match task.await {
                 Ok(result) => result,
-                Err(error) if error.is_cancelled() => Err(PluginError::in_doubt("interrupted", "").into()),
+                Err(error) if error.is_cancelled() => {
+                    Err(PluginError::in_doubt("interrupted", "").into())
+                }
                 Err(error) => Err(PluginError::in_doubt("the plugin panicked", error).into()),
             };
             {
@@ -288,7 +331,9 @@ impl Shell {
         loop {
             let input = Input::Effect { intent: seq, result: result.clone() };
             match handle.submit(input).await {
-                Err(refusal) if refusal.kind == RefusalKind::Unavailable && !*self.stop.borrow() => {
+                Err(refusal)
+                    if refusal.kind == RefusalKind::Unavailable && !*self.stop.borrow() =>
+                {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 _ => return,
@@ -300,14 +345,18 @@ impl Shell {
         let limits = self.state().policy.lifecycle.limits;
         let ms = match effect {
             Effect::FetchIssue => limits.scm_ms,
-            Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace => limits.worktree_ms + limits.fetch_ms,
+            Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace => {
+                limits.worktree_ms + limits.fetch_ms
+            }
             Effect::DestroyWorkspace { .. } => limits.worktree_ms,
             Effect::PostCreate => limits.post_create_ms,
-            Effect::CreateRuntime { .. } | Effect::DestroyRuntime { .. } => limits.runtime_create_ms,
-            Effect::TypeMessage { .. } | Effect::DecideRequest { .. } => limits.prompt_confirm_ms,
-            Effect::SendNotification { .. } | Effect::UpdateNotification { .. } | Effect::ResolveNotification { .. } => {
-                limits.notify_ms
+            Effect::CreateRuntime { .. } | Effect::DestroyRuntime { .. } => {
+                limits.runtime_create_ms
             }
+            Effect::TypeMessage { .. } | Effect::DecideRequest { .. } => limits.prompt_confirm_ms,
+            Effect::SendNotification { .. }
+            | Effect::UpdateNotification { .. }
+            | Effect::ResolveNotification { .. } => limits.notify_ms,
         };
         Duration::from_millis(ms)
     }
@@ -334,16 +383,26 @@ impl Shell {
                     }
                     Effect::RestoreWorkspace => self.restore_workspace(&work, &call).await,
                     Effect::PostCreate => self.post_create(&work, &call).await,
-                    Effect::DestroyWorkspace { removal } => self.destroy_workspace(&work, &call, *removal).await,
+                    Effect::DestroyWorkspace { removal } => {
+                        self.destroy_workspace(&work, &call, *removal).await
+                    }
                     Effect::CreateRuntime { launch, resume } => {
                         self.create_runtime(&work, &call, *launch, *resume).await
                     }
-                    Effect::DestroyRuntime { launch } => self.destroy_runtime(&work, &call, *launch).await,
-                    Effect::TypeMessage { message } => self.type_message(&work, &call, *message).await,
-                    Effect::DecideRequest { request } => self.decide_request(&work, &call, *request).await,
+                    Effect::DestroyRuntime { launch } => {
+                        self.destroy_runtime(&work, &call, *launch).await
+                    }
+                    Effect::TypeMessage { message } => {
+                        self.type_message(&work, &call, *message).await
+                    }
+                    Effect::DecideRequest { request } => {
+                        self.decide_request(&work, &call, *request).await
+                    }
                     Effect::SendNotification { .. }
                     | Effect::UpdateNotification { .. }
-                    | Effect::ResolveNotification { .. } => Err(no_such("channel effects have a channel's lane")),
+                    | Effect::ResolveNotification { .. } => {
+                        Err(no_such("channel effects have a channel's lane"))
+                    }
                 }
             }
         }
@@ -353,7 +412,9 @@ impl Shell {
     /// what an earlier one made are simply called again.
     async fn look(&self, seq: Seq, lane: &Lane, effect: &Effect) -> Result<Outcome, Failure> {
         match (lane, effect) {
-            (Lane::Channel(channel), Effect::SendNotification { .. }) => self.find_notification(channel, effect).await,
+            (Lane::Channel(channel), Effect::SendNotification { .. }) => {
+                self.find_notification(channel, effect).await
+            }
             (Lane::Session(id), Effect::TypeMessage { message }) => {
                 let work = self.work(id)?;
                 self.look_for_message(&work, *message).await
@@ -367,7 +428,11 @@ impl Shell {
             _ => {
                 for wait in [0, 1, 2, 4, 8, 15, 30] {
                     tokio::time::sleep(Duration::from_secs(wait)).await;
-                    let tried = tokio::time::timeout(self.limit(effect) + GRACE, self.effect(seq, lane, effect)).await;
+                    let tried = tokio::time::timeout(
+                        self.limit(effect) + GRACE,
+                        self.effect(seq, lane, effect),
+                    )
+                    .await;
                     match tried {
                         Ok(Err(failure)) if failure.kind == ErrorKind::InDoubt => {}
                         Ok(result) => return result,
@@ -382,11 +447,13 @@ impl Shell {
     /// A session with its project and plugins, as they are now.
     fn work(&self, id: &SessionId) -> Result<Work, Failure> {
         let state = self.state();
-        let session = state.sessions.get(id).ok_or_else(|| no_such("the session is unknown"))?.clone();
+        let session =
+            state.sessions.get(id).ok_or_else(|| no_such("the session is unknown"))?.clone();
         drop(state);
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
         let project = live.projects.get(&session.project);
-        let project = project.ok_or_else(|| no_such("its project is no longer configured"))?.clone();
+        let project =
+            project.ok_or_else(|| no_such("its project is no longer configured"))?.clone();
         let plugins = self.plugins();
         let mut plugins = plugins
             .projects
@@ -404,15 +471,28 @@ impl Shell {
     }
 
     /// The agent plugin by name: of a session's project, or built with its defaults.
-    pub(super) fn agent_named(&self, name: &str) -> Result<Arc<dyn ao_slots::agent::Agent>, PluginError> {
+    pub(super) fn agent_named(
+        &self,
+        name: &str,
+    ) -> Result<Arc<dyn ao_slots::agent::Agent>, PluginError> {
         self.registry.agent(name, &self.context)
     }
 
-    pub(super) async fn screen(&self, session: &SessionId, lines: u32) -> Result<Vec<String>, PluginError> {
+    pub(super) async fn screen(
+        &self,
+        session: &SessionId,
+        lines: u32,
+    ) -> Result<Vec<String>, PluginError> {
         let unknown = |failure: Failure| PluginError::new(failure.kind, failure.message, "");
         let work = self.work(session).map_err(unknown)?;
         let call = Call::new("screen", Duration::from_secs(5));
-        let none = || PluginError::new(ErrorKind::NotFound, format!("{session} has no screen"), "it does not run");
+        let none = || {
+            PluginError::new(
+                ErrorKind::NotFound,
+                format!("{session} has no screen"),
+                "it does not run",
+            )
+        };
         let handle = work.session.handle.as_ref().ok_or_else(none)?;
         Ok(work.plugins.runtime.capture(&call, handle, lines).await?.lines)
     }
@@ -488,7 +568,8 @@ impl Shell {
 
     /// Writes a private file whole or not at all, making its folder.
     pub(super) fn write_private(&self, path: &Path, content: &[u8]) -> Result<(), PluginError> {
-        let failed = |error| PluginError::transient(format!("could not write `{}`", path.display()), error);
+        let failed =
+            |error| PluginError::transient(format!("could not write `{}`", path.display()), error);
         if let Some(dir) = path.parent() {
             self.disk.create_dir(dir).map_err(failed)?;
         }
@@ -507,14 +588,22 @@ pub(super) struct Work {
 impl Work {
     fn handle(&self) -> Result<&RuntimeHandle, PluginError> {
         self.session.handle.as_ref().ok_or_else(|| {
-            PluginError::new(ErrorKind::NotFound, format!("{} does not run", self.session.id), "it has no runtime")
+            PluginError::new(
+                ErrorKind::NotFound,
+                format!("{} does not run", self.session.id),
+                "it has no runtime",
+            )
         })
     }
 
     /// Where the agent works: the workspace, or the configured part of it.
     fn cwd(&self) -> Result<PathBuf, PluginError> {
         let workspace = self.session.workspace.as_ref().ok_or_else(|| {
-            PluginError::new(ErrorKind::NotFound, format!("{} has no workspace", self.session.id), "")
+            PluginError::new(
+                ErrorKind::NotFound,
+                format!("{} has no workspace", self.session.id),
+                "",
+            )
         })?;
         Ok(match &self.project.subdir {
             Some(subdir) => workspace.path.join(subdir),

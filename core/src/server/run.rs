@@ -28,9 +28,11 @@ use crate::{
     blob::Blobs,
     config::{Live, policy::Policy},
     decide::{self, Answered, Input, Refusal, RefusalKind},
-    disk::{Disk, DirLock, LockError},
+    disk::{DirLock, Disk, LockError},
     event::{Event, Kind, Text},
-    journal::{Durability, Identity, Journal, JournalError, Limits, Line, Reader, Recovery, Snapshot},
+    journal::{
+        Durability, Identity, Journal, JournalError, Limits, Line, Reader, Recovery, Snapshot,
+    },
     registry::Registry,
     state::{Now, State},
 };
@@ -114,12 +116,24 @@ impl Server {
     /// Takes the data directory, recovers the state, builds the plugins and begins to serve. Agents that run
     /// are found again by the first sweep.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { disk, limits, durability, clock, boot, version, registry, mut context, policy, live } = options;
+        let Options {
+            disk,
+            limits,
+            durability,
+            clock,
+            boot,
+            version,
+            registry,
+            mut context,
+            policy,
+            live,
+        } = options;
         let root = context.data_dir.clone();
         let lock = DirLock::take(&context.run_dir)?;
         let (opening_disk, opening_root, opening_boot) = (disk.clone(), root.clone(), boot.clone());
-        let opened =
-            tokio::task::spawn_blocking(move || open(opening_disk, &opening_root, limits, &opening_boot));
+        let opened = tokio::task::spawn_blocking(move || {
+            open(opening_disk, &opening_root, limits, &opening_boot)
+        });
         let opened = opened.await.unwrap_or_else(|panic| Err(opening_failed(&root, &panic)))?;
         let Opened { journal, state, gaps, instance } = opened;
         context.instance = instance.clone();
@@ -131,7 +145,13 @@ impl Server {
         let (bus, _) = broadcast::channel(BUS);
         let (stop, stopped) = watch::channel(false);
         let reader = journal.reader();
-        let served = Arc::new(Served { state: RwLock::new(state.clone()), inputs, bus, data_dir: root.clone(), blobs });
+        let served = Arc::new(Served {
+            state: RwLock::new(state.clone()),
+            inputs,
+            bus,
+            data_dir: root.clone(),
+            blobs,
+        });
         let shell = Arc::new(Shell::new(
             served.clone(),
             registry,
@@ -178,8 +198,13 @@ impl Server {
             handle.submit(Input::Gap { from: gap.0, to: gap.1 }).await.map_err(refused)?;
         }
         shell.record_policy(&handle, policy).await.map_err(refused)?;
-        let doubted: Vec<Seq> =
-            handle.state().intents.iter().filter(|(_, i)| i.doubt.is_some()).map(|(seq, _)| *seq).collect();
+        let doubted: Vec<Seq> = handle
+            .state()
+            .intents
+            .iter()
+            .filter(|(_, i)| i.doubt.is_some())
+            .map(|(seq, _)| *seq)
+            .collect();
         for seq in doubted {
             shell.settle(&handle, seq);
         }
@@ -218,7 +243,12 @@ fn opening_failed(root: &std::path::Path, panic: &tokio::task::JoinError) -> Sta
     StartError::Folder { path: root.to_owned(), source: std::io::Error::other(panic.to_string()) }
 }
 
-fn open(disk: Arc<dyn Disk>, root: &std::path::Path, limits: Limits, boot: &str) -> Result<Opened, StartError> {
+fn open(
+    disk: Arc<dyn Disk>,
+    root: &std::path::Path,
+    limits: Limits,
+    boot: &str,
+) -> Result<Opened, StartError> {
     let mut recovery = Recovery::start(disk, root, limits)?;
     let mut state = State::default();
     if let Some(snapshot) = recovery.snapshot() {
@@ -241,16 +271,22 @@ fn open(disk: Arc<dyn Disk>, root: &std::path::Path, limits: Limits, boot: &str)
     state.reindex();
     let instance = match recovery.instance().or_else(|| state.instance.clone()) {
         Some(instance) => instance,
-        None => ulid::Ulid::generate().to_string().parse().map_err(|error: ao_slots::IdError| StartError::Folder {
-            path: root.to_owned(),
-            source: std::io::Error::other(error),
-        })?,
+        None => {
+            ulid::Ulid::generate().to_string().parse().map_err(|error: ao_slots::IdError| {
+                StartError::Folder { path: root.to_owned(), source: std::io::Error::other(error) }
+            })?
+        }
     };
     let identity = Identity { instance: instance.clone(), boot: boot.to_owned() };
     let (journal, report) = recovery.finish(identity)?;
     state.last_seq = state.last_seq.max(Seq(journal.last()));
     let known: Vec<_> = state.server.gaps.clone();
-    let gaps = report.gaps.iter().map(|gap| (gap.from, gap.to)).filter(|gap| !known.contains(gap)).collect();
+    let gaps = report
+        .gaps
+        .iter()
+        .map(|gap| (gap.from, gap.to))
+        .filter(|gap| !known.contains(gap))
+        .collect();
     Ok(Opened { journal, state, gaps, instance })
 }
 
@@ -345,9 +381,14 @@ impl Loop {
         let now = self.now();
         let (awake, wall) = self.working.next_due();
         let by_awake = awake.map(|at| Duration::from_millis(at.saturating_sub(now.awake)));
-        let by_wall = wall.map(|at| Duration::try_from(at.duration_since(now.wall)).unwrap_or(Duration::ZERO));
+        let by_wall = wall
+            .map(|at| Duration::try_from(at.duration_since(now.wall)).unwrap_or(Duration::ZERO));
         // A set wall clock moves deadlines by wall, so it is looked at now and then.
-        let wait = [by_awake, by_wall, Some(Duration::from_secs(60))].into_iter().flatten().min().unwrap_or_default();
+        let wait = [by_awake, by_wall, Some(Duration::from_secs(60))]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_default();
         let wait = if self.failing { wait.min(PROBE_EVERY) } else { wait };
         wait.max(LEAST_WAIT)
     }
@@ -410,10 +451,16 @@ impl Loop {
             tracing::error!(%error, "it could not be kept");
         }
         if !matches!(input, Input::Quarantined { .. } | Input::Tick) {
-            self.own.push_back(Input::Quarantined { file: name.clone(), message: Text::short(message) });
+            self.own.push_back(Input::Quarantined {
+                file: name.clone(),
+                message: Text::short(message),
+            });
         }
-        Refusal::new(RefusalKind::Invalid, format!("ao cannot take this and has put it aside as quarantine/{name}"))
-            .with_remedy("ao doctor --report")
+        Refusal::new(
+            RefusalKind::Invalid,
+            format!("ao cannot take this and has put it aside as quarantine/{name}"),
+        )
+        .with_remedy("ao doctor --report")
     }
 
     async fn append(&mut self, events: &[Event]) -> Result<(), JournalError> {
@@ -434,7 +481,11 @@ impl Loop {
         let written = tokio::task::spawn_blocking(move || {
             let result = journal.append(&lines, durability).or_else(|error| {
                 // The kept space is for what a full disk must not silence.
-                if error.is_disk_full() { journal.append_emergency(&lines).map(|()| None).map_err(|_| error) } else { Err(error) }
+                if error.is_disk_full() {
+                    journal.append_emergency(&lines).map(|()| None).map_err(|_| error)
+                } else {
+                    Err(error)
+                }
             });
             (journal, result)
         });
@@ -443,7 +494,11 @@ impl Loop {
                 self.journal = Some(journal);
                 if let Some(tampered) = result? {
                     let path = tampered.path.to_string_lossy().into_owned();
-                    tracing::error!(path, what = tampered.what, "the journal was changed by another");
+                    tracing::error!(
+                        path,
+                        what = tampered.what,
+                        "the journal was changed by another"
+                    );
                     self.own.push_back(Input::Tampered { path, kept: None });
                 }
                 Ok(())
@@ -456,7 +511,8 @@ impl Loop {
     /// Everything is durable: show it, answer, act. Waits for nobody.
     fn release(&mut self, events: Vec<Event>, waiters: Vec<Waiter>) {
         {
-            let mut shown = self.handle.served.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut shown =
+                self.handle.served.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             for event in &events {
                 shown.apply(event);
             }
@@ -510,7 +566,10 @@ impl Loop {
     /// Writes a snapshot when enough has happened since the last one, or at the end.
     async fn snapshot(&mut self, last: bool) {
         let seq = self.working.last_seq.0;
-        if seq == self.snapshot_at || (!last && seq - self.snapshot_at < SNAPSHOT_EVERY) || self.failing {
+        if seq == self.snapshot_at
+            || (!last && seq - self.snapshot_at < SNAPSHOT_EVERY)
+            || self.failing
+        {
             return;
         }
         if self.durability == Durability::Batch
@@ -523,8 +582,11 @@ impl Loop {
         let (state, reader) = (self.working.clone(), self.reader.clone());
         let retention = state.policy.retention;
         let written = tokio::task::spawn_blocking(move || {
-            let snapshot =
-                Snapshot { seq, state_hash: state.hash(), state: serde_json::to_vec(&state).unwrap_or_default() };
+            let snapshot = Snapshot {
+                seq,
+                state_hash: state.hash(),
+                state: serde_json::to_vec(&state).unwrap_or_default(),
+            };
             reader.write_snapshot(&snapshot)?;
             reader.compact()?;
             let retention = crate::journal::Retention {
@@ -536,7 +598,9 @@ impl Loop {
         if last {
             match written.await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::warn!(error = %chain(&error), "no snapshot: the next start reads more"),
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %chain(&error), "no snapshot: the next start reads more")
+                }
                 Err(error) => tracing::warn!(%error, "no snapshot: the next start reads more"),
             }
         }

@@ -27,8 +27,10 @@ pub(super) async fn drain(handle: &Handle) {
     let spool = handle.shell.context().run_dir.join("spool");
     let listed = tokio::task::spawn_blocking(move || {
         let entries = std::fs::read_dir(&spool).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> =
-            entries.map(|e| e.path()).filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+        let mut files: Vec<PathBuf> = entries
+            .map(|e| e.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "json"))
+            .collect();
         files.sort();
         files
     });

@@ -100,9 +100,11 @@ async fn sweep(handle: &Handle, count: u64) -> u32 {
 async fn probe(handle: &Handle, works: &[Work]) {
     let Some(first) = works.first() else { return };
     let runtime: &Arc<dyn Runtime> = &first.plugins.runtime;
-    let handles: Vec<RuntimeHandle> = works.iter().filter_map(|work| work.session.handle.clone()).collect();
+    let handles: Vec<RuntimeHandle> =
+        works.iter().filter_map(|work| work.session.handle.clone()).collect();
     let call = Call::new("probe", PROBE);
-    let asked = tokio::time::timeout(PROBE + Duration::from_secs(1), runtime.probe(&call, &handles)).await;
+    let asked =
+        tokio::time::timeout(PROBE + Duration::from_secs(1), runtime.probe(&call, &handles)).await;
     let probes = match asked {
         Ok(Ok(probes)) if probes.len() == handles.len() => probes,
         Ok(Ok(_)) => unknown(&handles, "the runtime answered for other sessions"),
@@ -139,14 +141,19 @@ async fn probe(handle: &Handle, works: &[Work]) {
 }
 
 fn unknown(handles: &[RuntimeHandle], why: &str) -> Vec<RuntimeProbe> {
-    let one = |_| RuntimeProbe { state: ProbeState::Unknown(why.to_owned()), last_output: None, process: None };
+    let one = |_| RuntimeProbe {
+        state: ProbeState::Unknown(why.to_owned()),
+        last_output: None,
+        process: None,
+    };
     handles.iter().map(one).collect()
 }
 
 async fn tail_of(work: &Work, handle: &RuntimeHandle) -> Option<Text> {
     let call = Call::new("tail", Duration::from_secs(2));
     let screen = work.plugins.runtime.capture(&call, handle, 20).await.ok()?;
-    let lines: Vec<_> = screen.lines.iter().filter(|line| !line.trim().is_empty()).map(String::as_str).collect();
+    let lines: Vec<_> =
+        screen.lines.iter().filter(|line| !line.trim().is_empty()).map(String::as_str).collect();
     let tail = lines[lines.len().saturating_sub(6)..].join("\n");
     (!tail.is_empty()).then(|| Text::short(&tail))
 }
@@ -167,13 +174,19 @@ async fn read_signs(handle: &Handle, work: &Work) {
 
 async fn read_transcript(handle: &Handle, work: &Work) -> Vec<Told> {
     let session = &work.session;
-    let (Some(path), Some(at)) = (session.transcript.as_ref(), session.handle.as_ref()) else { return vec![] };
+    let (Some(path), Some(at)) = (session.transcript.as_ref(), session.handle.as_ref()) else {
+        return vec![];
+    };
     let mut transcript = {
         let mut known = lock(&handle.shell.read);
         let entry = known.entry(session.id.clone()).or_default();
         if entry.path != PathBuf::from(path) {
             // An earlier server got that far; what came since is the past by now.
-            *entry = Transcript { path: path.into(), offset: session.transcript_offset, ..Transcript::default() };
+            *entry = Transcript {
+                path: path.into(),
+                offset: session.transcript_offset,
+                ..Transcript::default()
+            };
         }
         entry.clone()
     };
@@ -181,7 +194,9 @@ async fn read_transcript(handle: &Handle, work: &Work) -> Vec<Told> {
     let call = Call::new("transcript", Duration::from_secs(4));
     let first = !transcript.caught_up;
     loop {
-        let Ok(bytes) = work.plugins.runtime.read(&call, at, path, transcript.offset).await else { break };
+        let Ok(bytes) = work.plugins.runtime.read(&call, at, path, transcript.offset).await else {
+            break;
+        };
         let read = work.plugins.agent.introspect(&bytes);
         if read.consumed == 0 {
             break;
@@ -190,7 +205,9 @@ async fn read_transcript(handle: &Handle, work: &Work) -> Vec<Told> {
         found.extend(read.user_texts.iter().map(|text| Told::TextSeen { digest: digest(text) }));
         for signal in read.signals {
             match told(handle, signal) {
-                Told::Usage { usage, .. } => found.push(Told::Usage { usage, offset: transcript.offset }),
+                Told::Usage { usage, .. } => {
+                    found.push(Told::Usage { usage, offset: transcript.offset })
+                }
                 // The past of a conversation says nothing about what the agent does now.
                 other if !first => found.push(other),
                 _ => {}
@@ -216,7 +233,9 @@ async fn read_status(handle: &Handle, work: &Work) -> Vec<Told> {
     let Ok(request) = request_of(handle, work).await else { return vec![] };
     let Some(path) = work.plugins.agent.status_file(&request, process) else { return vec![] };
     let call = Call::new("status", Duration::from_secs(2));
-    let Ok(bytes) = work.plugins.runtime.read(&call, at, &path.to_string_lossy(), 0).await else { return vec![] };
+    let Ok(bytes) = work.plugins.runtime.read(&call, at, &path.to_string_lossy(), 0).await else {
+        return vec![];
+    };
     let Some(signal) = work.plugins.agent.read_status(&bytes) else { return vec![] };
     // Two equal looks one sweep apart: hooks race with the file, and it must not win by being early.
     let now = hash(&bytes);
@@ -237,7 +256,10 @@ async fn request_of(handle: &Handle, work: &Work) -> Result<LaunchRequest, ao_sl
 async fn look_at_silence(handle: &Handle, work: &Work) -> Vec<Told> {
     let session = &work.session;
     let waits = session.signals && !session.signalled && session.step == Step::Launching;
-    let (Some(launched), Some(at), true) = (session.launched, session.handle.as_ref(), waits) else { return vec![] };
+    let (Some(launched), Some(at), true) = (session.launched, session.handle.as_ref(), waits)
+    else {
+        return vec![];
+    };
     let silent = handle.now().awake.saturating_sub(launched.awake);
     if silent < QUIET_LAUNCH_MS || !work.plugins.runtime.capabilities().screen {
         return vec![];
@@ -246,14 +268,17 @@ async fn look_at_silence(handle: &Handle, work: &Work) -> Vec<Told> {
     let Ok(screen) = work.plugins.runtime.capture(&call, at, 60).await else { return vec![] };
     match work.plugins.agent.match_dialog(&screen) {
         Dialog::Setup { text } => vec![Told::Setup { text: handle.put_text(&text) }],
-        _ if silent >= NO_SIGNAL_MS && session.activity.value != Activity::NoSignal => vec![Told::NoSignal],
+        _ if silent >= NO_SIGNAL_MS && session.activity.value != Activity::NoSignal => {
+            vec![Told::NoSignal]
+        }
         _ => vec![],
     }
 }
 
 async fn measure_disk(handle: &Handle) {
     let shell = handle.shell.clone();
-    let measured = tokio::task::spawn_blocking(move || shell.disk().free(&shell.context().data_dir)).await;
+    let measured =
+        tokio::task::spawn_blocking(move || shell.disk().free(&shell.context().data_dir)).await;
     if let Ok(Ok(free)) = measured {
         let _ = handle.submit(Input::Disk { free, failing: false }).await;
     }
@@ -267,7 +292,10 @@ async fn guard_files(handle: &Handle) {
         if super::lane::content_hash(&content) == hash {
             continue;
         }
-        let Some(work) = handle.shell.work_of(&session).filter(|work| !work.session.is_over()) else { continue };
+        let Some(work) = handle.shell.work_of(&session).filter(|work| !work.session.is_over())
+        else {
+            continue;
+        };
         let Ok(request) = request_of(handle, &work).await else { continue };
         let Ok(plan) = work.plugins.agent.plan_launch(&request) else { continue };
         let Some(file) = plan.files.iter().find(|file| file.path == path) else { continue };
@@ -313,7 +341,9 @@ pub(super) async fn look_at_work(handle: Handle, mut stopped: watch::Receiver<bo
 }
 
 async fn look(handle: &Handle, id: &SessionId) {
-    let Some(work) = handle.shell.work_of(id).filter(|work| !work.session.is_over()) else { return };
+    let Some(work) = handle.shell.work_of(id).filter(|work| !work.session.is_over()) else {
+        return;
+    };
     let Ok(place) = work.workspace() else { return };
     let call = Call::new("look", Duration::from_secs(30));
     match work.plugins.workspace.probe(&call, &place).await {
@@ -321,7 +351,9 @@ async fn look(handle: &Handle, id: &SessionId) {
             let _ = handle.submit(Input::Work { session: id.clone(), work: facts }).await;
         }
         Ok(Answer::No) => tracing::warn!(session = %id, "its workspace is not there"),
-        Ok(Answer::Unknown(why)) => tracing::debug!(session = %id, why, "its workspace cannot be looked at"),
+        Ok(Answer::Unknown(why)) => {
+            tracing::debug!(session = %id, why, "its workspace cannot be looked at")
+        }
         Err(error) => tracing::debug!(session = %id, %error, "its workspace cannot be looked at"),
     }
     if let (Some(issue), Some(tracker)) = (&work.session.issue, &work.plugins.tracker)
@@ -338,7 +370,10 @@ fn overdue(handle: &Handle) -> Vec<SessionId> {
     let state = handle.state();
     let wants = |session: &&Session| {
         let rules = state.policy.rules(Some(&session.project));
-        let stuck = rules.reaction(crate::config::trigger::Trigger::AgentStuck).threshold_ms.unwrap_or(600_000);
+        let stuck = rules
+            .reaction(crate::config::trigger::Trigger::AgentStuck)
+            .threshold_ms
+            .unwrap_or(600_000);
         let pause = (stuck / 4).clamp(1_000, 120_000);
         let looked = session.work_looked.map_or(0, |when| when.awake);
         !session.is_over()

@@ -9,7 +9,10 @@ use std::{
 
 use ao_conformance::{notifier::fake::Channel, runtime::fake::FakeRuntime};
 use ao_core::{
-    config::{policy::{PluginChoice, Policy}, trigger::Trigger},
+    config::{
+        policy::{PluginChoice, Policy},
+        trigger::Trigger,
+    },
     decide::{Answered, Refusal},
     disk::{Disk, RealDisk},
     event::Actor,
@@ -21,8 +24,8 @@ use ao_core::{
 use ao_slots::{
     Call, PluginError, SessionId,
     agent::{
-        Agent, AgentCapabilities, AgentCheck, AgentConfig, AgentRequest, Ask, Decision, Dialog, HookReport, InputMode,
-        Introspection, LaunchPlan, LaunchRequest, PromptDelivery, Signal,
+        Agent, AgentCapabilities, AgentCheck, AgentConfig, AgentRequest, Ask, Decision, Dialog,
+        HookReport, InputMode, Introspection, LaunchPlan, LaunchRequest, PromptDelivery, Signal,
     },
     call::Answer,
     fact::WorkFacts,
@@ -32,8 +35,8 @@ use ao_slots::{
     runtime::{Key, Runtime, Screen},
     terminal::{OpenRequest, Opened, Terminal},
     workspace::{
-        CreateWorkspace, FoundWorkspace, PostCreate, PostCreateDone, Removal, Removed, RepoInfo, Workspace,
-        WorkspaceHandle, WorkspaceInfo,
+        CreateWorkspace, FoundWorkspace, PostCreate, PostCreateDone, Removal, Removed, RepoInfo,
+        Workspace, WorkspaceHandle, WorkspaceInfo,
     },
 };
 use serde_json::Value;
@@ -161,12 +164,17 @@ impl House {
     }
 
     /// The agent of a session tells something through its hook.
-    pub(crate) async fn tell(&self, session: &SessionId, signals: &[Signal]) -> Result<HookAnswer, Refusal> {
+    pub(crate) async fn tell(
+        &self,
+        session: &SessionId,
+        signals: &[Signal],
+    ) -> Result<HookAnswer, Refusal> {
         self.handle().hook(self.call(session, signals)).await
     }
 
     pub(crate) fn call(&self, session: &SessionId, signals: &[Signal]) -> HookCall {
-        let token = std::fs::read_to_string(self.root.path().join("secrets/token").join(session.as_str()));
+        let token =
+            std::fs::read_to_string(self.root.path().join("secrets/token").join(session.as_str()));
         HookCall {
             agent: "claude-code".into(),
             event: "Tell".into(),
@@ -181,10 +189,12 @@ impl House {
     pub(crate) async fn working(&self, prompt: &str) -> SessionId {
         let session = self.spawn(prompt).await.unwrap();
         self.until("the agent runs", |state| state.sessions[&session].handle.is_some()).await;
-        let started = Signal::Started { native_id: Some("n-1".into()), transcript: None, version: None };
+        let started =
+            Signal::Started { native_id: Some("n-1".into()), transcript: None, version: None };
         let turn = Signal::TurnStarted { turn: Some("t1".into()), prompt: Some(prompt.into()) };
         self.tell(&session, &[started, turn]).await.unwrap();
-        self.until("set up", |state| state.sessions[&session].step == ao_core::state::Step::Ready).await;
+        self.until("set up", |state| state.sessions[&session].step == ao_core::state::Step::Ready)
+            .await;
         session
     }
 
@@ -206,7 +216,11 @@ impl House {
     }
 
     /// The messages as the human sees them.
-    pub(crate) async fn until_pushed(&self, what: &str, holds: impl Fn(&[Message]) -> bool) -> Vec<Message> {
+    pub(crate) async fn until_pushed(
+        &self,
+        what: &str,
+        holds: impl Fn(&[Message]) -> bool,
+    ) -> Vec<Message> {
         for _ in 0..500 {
             let messages = self.fakes.channel.messages();
             if holds(&messages) {
@@ -215,7 +229,11 @@ impl House {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let lines: Vec<String> = self.log().await;
-        panic!("never pushed: {what}; pushed: {:#?}; journal:\n{}", self.fakes.channel.messages(), lines.join("\n"));
+        panic!(
+            "never pushed: {what}; pushed: {:#?}; journal:\n{}",
+            self.fakes.channel.messages(),
+            lines.join("\n")
+        );
     }
 }
 
@@ -228,7 +246,11 @@ pub(crate) fn question(text: &str) -> Signal {
         key: format!("q-{text}"),
         turn: Some("t1".into()),
         tool: "Ask".into(),
-        ask: Ask::Question { text: text.into(), options: vec!["yes".into(), "no".into()], many: false },
+        ask: Ask::Question {
+            text: text.into(),
+            options: vec!["yes".into(), "no".into()],
+            many: false,
+        },
         answerable: true,
     })
 }
@@ -265,7 +287,8 @@ impl Agent for Teller {
         })
     }
     fn reduce_hook(&self, _: &str, payload: &[u8]) -> Result<HookReport, PluginError> {
-        let signals = serde_json::from_slice(payload).map_err(|e| PluginError::permanent("bad payload", e))?;
+        let signals = serde_json::from_slice(payload)
+            .map_err(|e| PluginError::permanent("bad payload", e))?;
         Ok(HookReport { signals })
     }
     fn hook_reply(&self, _: &str, _: &[u8], decision: &Decision) -> Result<String, PluginError> {
@@ -289,7 +312,12 @@ impl Agent for Teller {
     fn answer_keys(&self, _: &AgentRequest, _: &Decision, _: &Screen) -> Option<Vec<Key>> {
         None
     }
-    async fn check(&self, _: &Call, _: &BTreeMap<String, String>, _: Option<&Path>) -> Result<AgentCheck, PluginError> {
+    async fn check(
+        &self,
+        _: &Call,
+        _: &BTreeMap<String, String>,
+        _: Option<&Path>,
+    ) -> Result<AgentCheck, PluginError> {
         Err(PluginError::unsupported("check"))
     }
 }
@@ -318,7 +346,11 @@ impl Workspace for Desk {
     async fn inspect(&self, _: &Call, _: &Path) -> Result<RepoInfo, PluginError> {
         Err(PluginError::unsupported("inspect"))
     }
-    async fn create(&self, _: &Call, request: &CreateWorkspace) -> Result<WorkspaceInfo, PluginError> {
+    async fn create(
+        &self,
+        _: &Call,
+        request: &CreateWorkspace,
+    ) -> Result<WorkspaceInfo, PluginError> {
         self.made.lock().unwrap().entry(request.path.clone()).or_default();
         Ok(WorkspaceInfo {
             path: request.path.clone(),
@@ -328,10 +360,18 @@ impl Workspace for Desk {
             notes: vec![],
         })
     }
-    async fn find(&self, _: &Call, _: &WorkspaceHandle) -> Result<Answer<WorkspaceInfo>, PluginError> {
+    async fn find(
+        &self,
+        _: &Call,
+        _: &WorkspaceHandle,
+    ) -> Result<Answer<WorkspaceInfo>, PluginError> {
         Ok(Answer::Unknown("not looked".into()))
     }
-    async fn restore(&self, _: &Call, handle: &WorkspaceHandle) -> Result<WorkspaceInfo, PluginError> {
+    async fn restore(
+        &self,
+        _: &Call,
+        handle: &WorkspaceHandle,
+    ) -> Result<WorkspaceInfo, PluginError> {
         self.made.lock().unwrap().entry(handle.path.clone()).or_default();
         Ok(WorkspaceInfo {
             path: handle.path.clone(),
@@ -341,13 +381,31 @@ impl Workspace for Desk {
             notes: vec![],
         })
     }
-    async fn probe(&self, _: &Call, handle: &WorkspaceHandle) -> Result<Answer<WorkFacts>, PluginError> {
-        Ok(self.made.lock().unwrap().get(&handle.path).map_or(Answer::No, |facts| Answer::Yes(facts.clone())))
+    async fn probe(
+        &self,
+        _: &Call,
+        handle: &WorkspaceHandle,
+    ) -> Result<Answer<WorkFacts>, PluginError> {
+        Ok(self
+            .made
+            .lock()
+            .unwrap()
+            .get(&handle.path)
+            .map_or(Answer::No, |facts| Answer::Yes(facts.clone())))
     }
-    async fn destroy(&self, _: &Call, handle: &WorkspaceHandle, removal: Removal) -> Result<Removed, PluginError> {
+    async fn destroy(
+        &self,
+        _: &Call,
+        handle: &WorkspaceHandle,
+        removal: Removal,
+    ) -> Result<Removed, PluginError> {
         let mut made = self.made.lock().unwrap();
         if made.get(&handle.path).is_some_and(|f| !f.is_clean() && removal == Removal::IfSafe) {
-            return Err(PluginError::new(ao_slots::ErrorKind::Refused, "2 changed files would be lost", ""));
+            return Err(PluginError::new(
+                ao_slots::ErrorKind::Refused,
+                "2 changed files would be lost",
+                "",
+            ));
         }
         made.remove(&handle.path);
         Ok(Removed::default())
@@ -368,7 +426,11 @@ impl Terminal for Blind {
     async fn open(&self, _: &Call, _: &OpenRequest) -> Result<Opened, PluginError> {
         Ok(Opened::Hint("nothing to see".into()))
     }
-    async fn open_all(&self, _: &Call, requests: &[OpenRequest]) -> Result<Vec<Opened>, PluginError> {
+    async fn open_all(
+        &self,
+        _: &Call,
+        requests: &[OpenRequest],
+    ) -> Result<Vec<Opened>, PluginError> {
         Ok(requests.iter().map(|_| Opened::Hint(String::new())).collect())
     }
     async fn is_open(&self, _: &Call, _: &SessionId) -> Result<Answer<()>, PluginError> {

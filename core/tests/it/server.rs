@@ -1,7 +1,15 @@
 //! The life of a session, from being asked for to being over, as a human and an agent see it.
 
-use ao_core::{decide::Input, event::{Event, Over}, state::{State, Status}};
-use ao_slots::{Seq, agent::{Decision, Signal}, fact::WorkFacts};
+use ao_core::{
+    decide::Input,
+    event::{Event, Over},
+    state::{State, Status},
+};
+use ao_slots::{
+    Seq,
+    agent::{Decision, Signal},
+    fact::WorkFacts,
+};
 
 use crate::harness::{House, ana, question};
 
@@ -27,16 +35,23 @@ async fn a_question_is_pushed_once_answered_by_a_human_and_settled() {
     let printed = waiting.await.unwrap().unwrap().expect("the decision is handed over");
     assert!(printed.contains("yes"), "{printed}");
 
-    let ended = Signal::ToolEnded { id: None, tool: "Ask".into(), request: Some("q-Also shipping?".into()) };
+    let ended = Signal::ToolEnded {
+        id: None,
+        tool: "Ask".into(),
+        request: Some("q-Also shipping?".into()),
+    };
     house.tell(&session, &[ended]).await.unwrap();
     house.until("settled", |s| s.notifications.values().all(|n| n.settled)).await;
-    house.until("shown as settled", |s| {
-        s.notifications.values().all(|n| n.deliveries.values().all(|d| d.shown == n.revision))
-    }).await;
+    house
+        .until("shown as settled", |s| {
+            s.notifications.values().all(|n| n.deliveries.values().all(|d| d.shown == n.revision))
+        })
+        .await;
     assert_eq!(house.fakes.channel.messages().len(), 1, "one need, one message");
 
     // A second answer is too late, and says so.
-    let late = house.handle().decide(session, None, Decision::Answer { text: "no".into() }, ana()).await;
+    let late =
+        house.handle().decide(session, None, Decision::Answer { text: "no".into() }, ana()).await;
     assert!(late.unwrap_err().message.contains("asks nothing now"));
     house.stop().await;
 }
@@ -46,15 +61,41 @@ async fn done_needs_evidence_and_ends_the_round() {
     let mut house = House::open().await;
     let session = house.working("Do it").await;
     house.tell(&session, &[Signal::Completed { text: Some("done!".into()) }]).await.unwrap();
-    house.tell(&session, &[Signal::TurnEnded { turn: Some("t1".into()), last_words: None, background: false }]).await.unwrap();
+    house
+        .tell(
+            &session,
+            &[Signal::TurnEnded { turn: Some("t1".into()), last_words: None, background: false }],
+        )
+        .await
+        .unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert!(!house.handle().state().sessions[&session].is_over(), "a claim without a commit changes nothing");
+    assert!(
+        !house.handle().state().sessions[&session].is_over(),
+        "a claim without a commit changes nothing"
+    );
 
-    let facts = WorkFacts { head: "c1".into(), commits: 1, pushed: true, fingerprint: "f1".into(), ..WorkFacts::default() };
+    let facts = WorkFacts {
+        head: "c1".into(),
+        commits: 1,
+        pushed: true,
+        fingerprint: "f1".into(),
+        ..WorkFacts::default()
+    };
     house.fakes.workspace.set(&session, facts);
-    house.tell(&session, &[Signal::TurnStarted { turn: Some("t2".into()), prompt: None }]).await.unwrap();
-    house.tell(&session, &[Signal::TurnEnded { turn: Some("t2".into()), last_words: None, background: false }]).await.unwrap();
-    house.until("done", |s| s.sessions[&session].over.is_some_and(|(how, _)| how == Over::Done)).await;
+    house
+        .tell(&session, &[Signal::TurnStarted { turn: Some("t2".into()), prompt: None }])
+        .await
+        .unwrap();
+    house
+        .tell(
+            &session,
+            &[Signal::TurnEnded { turn: Some("t2".into()), last_words: None, background: false }],
+        )
+        .await
+        .unwrap();
+    house
+        .until("done", |s| s.sessions[&session].over.is_some_and(|(how, _)| how == Over::Done))
+        .await;
     house.until_pushed("the summary", |m| m.iter().any(|m| m.title.starts_with("All done"))).await;
     house.until("cleaned up", |s| s.sessions[&session].status == Status::Done).await;
     assert!(!house.fakes.workspace.has(&session));
@@ -67,12 +108,19 @@ async fn r4_the_same_events_give_the_same_state_after_every_restart() {
     let session = house.working("Do it").await;
     house.fakes.runtime.end(&session, Some(1));
     house.until_pushed("the exit", |m| m.len() == 1).await;
-    house.handle().submit(Input::Kill { session: session.clone(), force: false, by: ana() }).await.unwrap();
+    house
+        .handle()
+        .submit(Input::Kill { session: session.clone(), force: false, by: ana() })
+        .await
+        .unwrap();
     house.until("killed", |s| s.sessions[&session].status == Status::Killed).await;
     house.stop().await;
     house.start().await.unwrap();
     let handle = house.handle();
-    let (hash, last) = { let s = handle.state(); (s.hash(), s.last_seq) };
+    let (hash, last) = {
+        let s = handle.state();
+        (s.hash(), s.last_seq)
+    };
     let mut replayed = State::default();
     let mut after = Seq(0);
     while after < last {

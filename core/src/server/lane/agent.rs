@@ -1,9 +1,6 @@
 //! Effects on a running agent: starting, ending, handing over text and decisions.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use ao_slots::{
     Call, ErrorKind, Launch, MessageId, PluginError, RequestId,
@@ -87,7 +84,8 @@ impl Shell {
         let session = &work.session;
         let can = work.plugins.agent.capabilities(&work.project.agent_config);
         let goes_on = resume && can.resume && session.native_id.is_some();
-        let prompt = (!session.prompt.is_empty()).then(|| self.whole(&session.prompt)).filter(|_| !goes_on);
+        let prompt =
+            (!session.prompt.is_empty()).then(|| self.whole(&session.prompt)).filter(|_| !goes_on);
         // Starting anew in a workspace that holds earlier work: say so.
         let prompt = match prompt {
             Some(prompt) if launch.0 > 1 => Some(format!(
@@ -98,7 +96,9 @@ impl Shell {
         let mut rules = work.project.agent_rules.clone().unwrap_or_default();
         if let Some(file) = &work.project.agent_rules_file {
             let read = tokio::fs::read_to_string(file).await;
-            let failed = |error| PluginError::permanent(format!("could not read `{}`", file.display()), error);
+            let failed = |error| {
+                PluginError::permanent(format!("could not read `{}`", file.display()), error)
+            };
             rules = format!("{rules}\n{}", read.map_err(failed)?).trim().to_owned();
         }
         let context = self.context();
@@ -212,11 +212,17 @@ impl Shell {
     pub(in crate::server) fn is_token(&self, session: &ao_slots::SessionId, token: &str) -> bool {
         // Equal lengths, every byte looked at: the time tells nothing.
         self.known_token(session).is_some_and(|known| {
-            known.len() == token.len() && known.bytes().zip(token.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+            known.len() == token.len()
+                && known.bytes().zip(token.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
         })
     }
 
-    pub(super) async fn destroy_runtime(&self, work: &Work, call: &Call, launch: Launch) -> Result<Outcome, Failure> {
+    pub(super) async fn destroy_runtime(
+        &self,
+        work: &Work,
+        call: &Call,
+        launch: Launch,
+    ) -> Result<Outcome, Failure> {
         let runtime = &work.plugins.runtime;
         let handle = match &work.session.handle {
             Some(handle) => handle.clone(),
@@ -225,7 +231,11 @@ impl Shell {
                 Answer::Yes(handle) => handle,
                 Answer::No => return Ok(Outcome::Done),
                 Answer::Unknown(why) => {
-                    return Err(PluginError::transient(format!("whether {} runs is unknown", work.session.id), why).into());
+                    return Err(PluginError::transient(
+                        format!("whether {} runs is unknown", work.session.id),
+                        why,
+                    )
+                    .into());
                 }
             },
         };
@@ -235,15 +245,22 @@ impl Shell {
 
     /// Hands a message over and sees it confirmed. Nothing is typed unless the screen shows an empty prompt
     /// and no dialog; each Enter follows a look that shows our draft.
-    pub(super) async fn type_message(&self, work: &Work, call: &Call, id: MessageId) -> Result<Outcome, Failure> {
+    pub(super) async fn type_message(
+        &self,
+        work: &Work,
+        call: &Call,
+        id: MessageId,
+    ) -> Result<Outcome, Failure> {
         let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
         let text = work.plugins.agent.as_message(&self.whole(&message.text));
         let handle = work.handle()?;
         let can = work.plugins.agent.capabilities(&work.project.agent_config);
         match can.input {
-            InputMode::None => {
-                Err(PluginError::transient("the agent takes no messages while it runs", "agentConfig.input is none").into())
-            }
+            InputMode::None => Err(PluginError::transient(
+                "the agent takes no messages while it runs",
+                "agentConfig.input is none",
+            )
+            .into()),
             InputMode::Stdin => {
                 work.plugins.runtime.type_text(call, handle, &text).await?;
                 if !work.plugins.runtime.capabilities().screen {
@@ -312,7 +329,9 @@ impl Shell {
             }
             match self.dialog(work, call, handle).await? {
                 Dialog::Prompt { draft, .. }
-                    if work.plugins.agent.is_draft_of(&draft, text) && self.may_type(work) && pressed < 3 =>
+                    if work.plugins.agent.is_draft_of(&draft, text)
+                        && self.may_type(work)
+                        && pressed < 3 =>
                 {
                     work.plugins.runtime.press(call, handle, &[Key::Enter]).await?;
                     pressed += 1;
@@ -322,12 +341,18 @@ impl Shell {
                 _ => next_press = tokio::time::Instant::now() + Duration::from_millis(500),
             }
         }
-        let what = format!("the text was pasted, Enter pressed {pressed} times, the agent never confirmed");
+        let what = format!(
+            "the text was pasted, Enter pressed {pressed} times, the agent never confirmed"
+        );
         Err(PluginError::in_doubt(what, "").into())
     }
 
     /// Typing may have happened: waits for evidence, and looks whether the draft stands there.
-    pub(super) async fn look_for_message(&self, work: &Work, id: MessageId) -> Result<Outcome, Failure> {
+    pub(super) async fn look_for_message(
+        &self,
+        work: &Work,
+        id: MessageId,
+    ) -> Result<Outcome, Failure> {
         let call = Call::new(format!("look-{id}"), Duration::from_secs(20));
         for _ in 0..20 {
             if self.waiting(work, id).is_none() {
@@ -339,7 +364,9 @@ impl Shell {
         let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
         let text = work.plugins.agent.as_message(&self.whole(&message.text));
         match self.dialog(work, &call, handle).await? {
-            Dialog::Prompt { draft, busy: false } if work.plugins.agent.is_draft_of(&draft, &text) => {
+            Dialog::Prompt { draft, busy: false }
+                if work.plugins.agent.is_draft_of(&draft, &text) =>
+            {
                 self.submit_draft(work, &call, handle, id, &text).await
             }
             // An empty prompt, no trace in the transcript: it never arrived.
@@ -348,7 +375,9 @@ impl Shell {
             {
                 Err(not_now("it was not there after all"))
             }
-            _ => Err(PluginError::in_doubt("whether the message arrived cannot be told", "").into()),
+            _ => {
+                Err(PluginError::in_doubt("whether the message arrived cannot be told", "").into())
+            }
         }
     }
 
@@ -364,21 +393,32 @@ impl Shell {
         present(&state, work).is_some_and(|session| session.open_requests().next().is_none())
     }
 
-    async fn dialog(&self, work: &Work, call: &Call, handle: &RuntimeHandle) -> Result<Dialog, PluginError> {
+    async fn dialog(
+        &self,
+        work: &Work,
+        call: &Call,
+        handle: &RuntimeHandle,
+    ) -> Result<Dialog, PluginError> {
         let screen = work.plugins.runtime.capture(call, handle, SCREEN).await?;
         Ok(work.plugins.agent.match_dialog(&screen))
     }
 
     /// Hands a human's decision to the agent: through the waiting hook, else by one key where the screen
     /// proves that exactly this request is shown.
-    pub(super) async fn decide_request(&self, work: &Work, call: &Call, id: RequestId) -> Result<Outcome, Failure> {
+    pub(super) async fn decide_request(
+        &self,
+        work: &Work,
+        call: &Call,
+        id: RequestId,
+    ) -> Result<Outcome, Failure> {
         let Some((request, decision)) = self.decision(work, id) else { return Ok(Outcome::Done) };
         let began = tokio::time::Instant::now();
         let patience = Duration::from_secs(if request.answerable { 10 } else { 0 });
         loop {
             if let Some(waiter) = self.waiter(id) {
                 let (taken, confirmed) = tokio::sync::oneshot::channel();
-                let sent = waiter.send(HandOver { decision: decision.clone(), taken }).await.is_ok();
+                let sent =
+                    waiter.send(HandOver { decision: decision.clone(), taken }).await.is_ok();
                 if sent && confirmed.await.is_ok() {
                     return Ok(Outcome::Done);
                 }
@@ -403,7 +443,11 @@ impl Shell {
                         return Ok(Outcome::Done);
                     }
                 }
-                return Err(PluginError::in_doubt("the key was pressed; the agent has not confirmed it", "").into());
+                return Err(PluginError::in_doubt(
+                    "the key was pressed; the agent has not confirmed it",
+                    "",
+                )
+                .into());
             }
         } else if let Decision::Answer { text } = &decision
             && can.input != InputMode::None
@@ -417,15 +461,19 @@ impl Shell {
         }
         let what = format!("the answer to {id} could not be delivered");
         let remedy = format!("ao session attach {}", work.session.id);
-        Err(PluginError::permanent(what, "no hook waits for it, and its screen shows something else")
-            .with_remedy(remedy)
-            .into())
+        Err(PluginError::permanent(
+            what,
+            "no hook waits for it, and its screen shows something else",
+        )
+        .with_remedy(remedy)
+        .into())
     }
 
     /// The open request and what a human decided on it; none when it has ended.
     fn decision(&self, work: &Work, id: RequestId) -> Option<(AgentRequest, Decision)> {
         let state = self.state();
-        let request = present(&state, work)?.requests.get(&id).filter(|request| request.ended.is_none())?;
+        let request =
+            present(&state, work)?.requests.get(&id).filter(|request| request.ended.is_none())?;
         let decided = request.decided.as_ref()?;
         let decision = match &decided.decision {
             Decision::Answer { text } => {

@@ -20,14 +20,17 @@ use crate::{
 };
 
 impl Shell {
-    pub(super) async fn notify(&self, channel: &ChannelName, effect: &Effect) -> Result<Outcome, Failure> {
+    pub(super) async fn notify(
+        &self,
+        channel: &ChannelName,
+        effect: &Effect,
+    ) -> Result<Outcome, Failure> {
         let plugins = self.plugins();
         let notifier = plugins.channels.get(channel).ok_or_else(|| no_channel(channel))?;
         let (id, again) = match effect {
             Effect::SendNotification { notification, again, .. } => (*notification, *again),
-            Effect::UpdateNotification { notification, .. } | Effect::ResolveNotification { notification, .. } => {
-                (*notification, false)
-            }
+            Effect::UpdateNotification { notification, .. }
+            | Effect::ResolveNotification { notification, .. } => (*notification, false),
             _ => return Err(no_such("only messages go to a channel")),
         };
         let (message, handle, key) = self.message(id, channel, again)?;
@@ -46,7 +49,11 @@ impl Shell {
     }
 
     /// Looks on the channel for what a send in doubt may have made.
-    pub(super) async fn find_notification(&self, channel: &ChannelName, effect: &Effect) -> Result<Outcome, Failure> {
+    pub(super) async fn find_notification(
+        &self,
+        channel: &ChannelName,
+        effect: &Effect,
+    ) -> Result<Outcome, Failure> {
         let plugins = self.plugins();
         let notifier = plugins.channels.get(channel).ok_or_else(|| no_channel(channel))?;
         let Effect::SendNotification { notification, .. } = effect else {
@@ -64,7 +71,9 @@ impl Shell {
             Answer::No => Err(PluginError::transient("it was not sent", "").into()),
             // The receiver knows the key: sending again shows it once.
             Answer::Unknown(_) if can.idempotent => self.notify(channel, effect).await,
-            Answer::Unknown(why) => Err(PluginError::in_doubt("whether it was sent is unknown", why).into()),
+            Answer::Unknown(why) => {
+                Err(PluginError::in_doubt("whether it was sent is unknown", why).into())
+            }
         }
     }
 
@@ -77,16 +86,22 @@ impl Shell {
     ) -> Result<(Message, Option<ao_slots::notifier::ChannelHandle>, String), Failure> {
         let now = self.now();
         let state = self.state();
-        let notification = state.notifications.get(&id).ok_or_else(|| no_such("the message is no longer kept"))?;
+        let notification =
+            state.notifications.get(&id).ok_or_else(|| no_such("the message is no longer kept"))?;
         let text = |blob: &crate::blob::BlobRef| self.served.blobs.read(&blob.sha256).ok();
         let mut message = words::message(&state, notification, now, &text);
         message.may_repeat = again;
-        let handle = notification.deliveries.get(channel).and_then(|delivery| delivery.handle.clone());
+        let handle =
+            notification.deliveries.get(channel).and_then(|delivery| delivery.handle.clone());
         // One message on one channel has one key, however often sending it is tried.
         Ok((message, handle, format!("{}-{id}-{channel}", self.context().instance)))
     }
 
-    pub(in crate::server) async fn test_channel(&self, channel: &ChannelName, text: &str) -> Result<Receipt, PluginError> {
+    pub(in crate::server) async fn test_channel(
+        &self,
+        channel: &ChannelName,
+        text: &str,
+    ) -> Result<Receipt, PluginError> {
         let plugins = self.plugins();
         let notifier = plugins.channels.get(channel).ok_or_else(|| no_channel(channel))?;
         let now = self.now();
@@ -122,7 +137,9 @@ impl Shell {
 
     /// Where desktop messages go: the last client that had a session bus tells (architecture, decision on desktops).
     pub(super) fn keep_desktop_address(&self, client: &BTreeMap<String, String>) {
-        if let Some(address) = client.get("DBUS_SESSION_BUS_ADDRESS").filter(|address| !address.is_empty()) {
+        if let Some(address) =
+            client.get("DBUS_SESSION_BUS_ADDRESS").filter(|address| !address.is_empty())
+        {
             let path = self.context().run_dir.join("dbus-address");
             if let Err(error) = self.write_private(&path, address.as_bytes()) {
                 tracing::warn!(%error, "desktop messages go where they went before");
@@ -179,7 +196,11 @@ pub(in crate::server) async fn receive(handle: Handle, mut stopped: watch::Recei
     }
 }
 
-async fn listen(handle: Handle, notifier: std::sync::Arc<dyn ao_slots::notifier::Notifier>, channel: ChannelName) {
+async fn listen(
+    handle: Handle,
+    notifier: std::sync::Arc<dyn ao_slots::notifier::Notifier>,
+    channel: ChannelName,
+) {
     loop {
         match notifier.receive().await {
             Ok(action) => {
@@ -196,12 +217,22 @@ async fn listen(handle: Handle, notifier: std::sync::Arc<dyn ao_slots::notifier:
 }
 
 /// Does what a button says: the same inputs that the CLI sends, bound to the message's incident and request.
-async fn act(handle: &Handle, channel: &ChannelName, action: &IncomingAction) -> Result<(), String> {
+async fn act(
+    handle: &Handle,
+    channel: &ChannelName,
+    action: &IncomingAction,
+) -> Result<(), String> {
     let by = Actor { name: action.who.clone(), via: channel.to_string() };
     let (incident, session, request) = {
         let state = handle.state();
-        let notification = state.notifications.get(&action.notification).ok_or("that message is no longer kept")?;
-        let incident = notification.incident.and_then(|id| state.incidents.get(&id)).ok_or("it is about no incident")?;
+        let notification = state
+            .notifications
+            .get(&action.notification)
+            .ok_or("that message is no longer kept")?;
+        let incident = notification
+            .incident
+            .and_then(|id| state.incidents.get(&id))
+            .ok_or("it is about no incident")?;
         let session = match &incident.subject {
             crate::event::Subject::Session(id) => Some(id.clone()),
             _ => None,
@@ -220,15 +251,22 @@ async fn act(handle: &Handle, channel: &ChannelName, action: &IncomingAction) ->
     match verb {
         "ack" => submit(handle, Input::Acknowledge { incident, by }).await,
         "snooze" | "snooze-30m" | "snooze-1h" => {
-            let hours = if verb == "snooze-30m" { jiff::SignedDuration::from_mins(30) } else { jiff::SignedDuration::from_hours(1) };
+            let hours = if verb == "snooze-30m" {
+                jiff::SignedDuration::from_mins(30)
+            } else {
+                jiff::SignedDuration::from_hours(1)
+            };
             let until = handle.now().wall.saturating_add(hours).unwrap_or(handle.now().wall);
             submit(handle, Input::Snooze { incident, until, by }).await
         }
         "approve" => decide(Decision::Approve).await,
-        "deny" | "deny-reason" => decide(Decision::Deny { reason: (!text.is_empty()).then_some(text) }).await,
+        "deny" | "deny-reason" => {
+            decide(Decision::Deny { reason: (!text.is_empty()).then_some(text) }).await
+        }
         "answer" => {
             let answer = match argument.parse::<usize>() {
-                Ok(number) => option_text(handle, &whose()?, request, number).ok_or("that choice is no longer open")?,
+                Ok(number) => option_text(handle, &whose()?, request, number)
+                    .ok_or("that choice is no longer open")?,
                 Err(_) if text.is_empty() => return Err("an answer needs text".into()),
                 Err(_) => text,
             };
@@ -238,7 +276,12 @@ async fn act(handle: &Handle, channel: &ChannelName, action: &IncomingAction) ->
         "restore" => {
             let sessions = match &session {
                 Some(id) => vec![id.clone()],
-                None => handle.state().incidents.get(&incident).map(|i| i.sessions.clone()).unwrap_or_default(),
+                None => handle
+                    .state()
+                    .incidents
+                    .get(&incident)
+                    .map(|i| i.sessions.clone())
+                    .unwrap_or_default(),
             };
             for session in sessions {
                 submit(handle, Input::Restore { session, fresh: false, by: by.clone() }).await?;
@@ -265,7 +308,9 @@ fn option_text(
     let state = handle.state();
     let request = state.sessions.get(session)?.requests.get(&request?)?;
     match &request.ask {
-        ao_slots::agent::Ask::Question { options, .. } => options.get(number.checked_sub(1)?).cloned(),
+        ao_slots::agent::Ask::Question { options, .. } => {
+            options.get(number.checked_sub(1)?).cloned()
+        }
         ao_slots::agent::Ask::Permission { .. } => None,
     }
 }
