@@ -471,6 +471,13 @@ pub trait Agent: fmt::Debug + Send + Sync {
         draft.split_whitespace().flat_map(str::chars).eq(text.split_whitespace().flat_map(str::chars))
     }
 
+    /// The line of the screen that looks like a question by the project's own expressions
+    /// ([`AgentConfig::suspect`]). It raises [`Signal::Suspected`] and nothing else.
+    fn suspect(&self, config: &AgentConfig, screen: &Screen) -> Option<String> {
+        let (_, _) = (config, screen);
+        None
+    }
+
     /// The keys that give `decision`, when the screen *proves* that the dialog of exactly this request is
     /// shown; none otherwise.
     fn answer_keys(
