@@ -9,12 +9,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use axum::{Router, extract::State, http::HeaderMap, routing::post};
+use receiver::{Push, Receiver};
 use serde_json::Value;
+
+mod receiver;
 
 /// Nothing here should take longer; most takes a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,34 +40,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// One request that arrived at the receiver.
-#[derive(Debug, Clone)]
-struct Push {
-    id: String,
-    body: Value,
-}
-
-impl Push {
-    fn message(&self, key: &str) -> &str {
-        self.body["message"][key].as_str().unwrap_or_default()
-    }
-
-    fn buzzes(&self) -> bool {
-        self.body["type"] == "notification.sent" && self.body["message"]["quiet"] != true
-    }
-}
-
-type Pushes = Arc<Mutex<Vec<Push>>>;
-
 struct Demo {
     root: PathBuf,
     repo: PathBuf,
     data: PathBuf,
     ao: PathBuf,
-    pushes: Pushes,
+    receiver: Receiver,
     shown: usize,
-    _receiver: tokio::runtime::Runtime,
-    port: u16,
     /// Pushes that a person is expected to get: kind and session.
     expected: Vec<(&'static str, &'static str)>,
 }
@@ -75,8 +55,6 @@ impl Demo {
     fn begin() -> Self {
         let root = std::env::temp_dir().join(format!("ao-demo-{}", std::process::id()));
         fs::create_dir_all(&root).expect("a temporary folder");
-        let pushes = Pushes::default();
-        let (receiver, port) = receive(pushes.clone());
         let ao = std::env::current_exe().expect("this program's path");
         // Examples are built into `examples/` beside the program.
         let ao = ao.parent().and_then(Path::parent).expect("a target folder").join("ao");
@@ -85,10 +63,8 @@ impl Demo {
             data: root.join("data"),
             root,
             ao,
-            pushes,
+            receiver: Receiver::start(),
             shown: 0,
-            _receiver: receiver,
-            port,
             expected: vec![],
         }
     }
@@ -205,7 +181,7 @@ projects:
       resume: ["bash", "{agent}"]
       input: none
 "#,
-            port = self.port,
+            port = self.receiver.port,
             agent = agent.display(),
         );
         fs::write(self.repo.join("agent-orchestrator.yaml"), config).map_err(text)
@@ -274,7 +250,7 @@ projects:
     }
 
     fn pushes(&self) -> Vec<Push> {
-        self.pushes.lock().unwrap().clone()
+        self.receiver.pushes()
     }
 
     fn buzzing(&self) -> Vec<Push> {
@@ -349,21 +325,6 @@ impl Drop for Demo {
         let _ = Command::new("tmux").arg("-S").arg(socket).arg("kill-server").stderr(Stdio::null()).status();
         let _ = fs::remove_dir_all(&self.root);
     }
-}
-
-/// A receiver on the loopback address that keeps what arrives.
-fn receive(pushes: Pushes) -> (tokio::runtime::Runtime, u16) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
-    let port = listener.local_addr().expect("its address").port();
-    let router = Router::new().route("/", post(take)).with_state(pushes);
-    runtime.spawn(async move { axum::serve(listener, router).await });
-    (runtime, port)
-}
-
-async fn take(State(pushes): State<Pushes>, headers: HeaderMap, body: axum::Json<Value>) {
-    let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    pushes.lock().unwrap().push(Push { id, body: body.0 });
 }
 
 fn say(words: &str) {
