@@ -135,9 +135,14 @@ impl Draft {
         let mut foci = vec![];
         if let Some(id) = &self.session {
             foci.push(Focus::Session(id.clone()));
-            if let Some(session) = state.sessions.get(id) {
-                foci.push(Focus::Runtime(session.runtime.clone()));
-            }
+            // Only a loss looks at all sessions of a runtime.
+            foci.extend(
+                state
+                    .sessions
+                    .get(id)
+                    .filter(|s| s.server_lost || lost::open_incident(state, &s.runtime).is_some())
+                    .map(|s| Focus::Runtime(s.runtime.clone())),
+            );
         }
         let subject = |subject: &Subject| match subject {
             Subject::Session(id) => Some(Focus::Session(id.clone())),
@@ -220,34 +225,55 @@ pub fn conclude(state: &State, focus: &Focus, now: Now) -> Vec<Draft> {
     decider.drafts
 }
 
-/// Rounds of conclusions after one input. Each rule is quiet once its conclusion stands, so a chain is short;
-/// the bound keeps a wrong rule from hanging the loop.
-const MOST_ROUNDS: usize = 4_096;
-
 /// Applies an input and everything that follows from it. The events are numbered on from `state.last_seq`.
 pub fn step(state: &mut State, input: &Input, now: Now) -> Result<(Vec<Event>, Answered), Refusal> {
-    let (drafts, answered) = decide(state, input, now)?;
+    // Awake time never goes back, whatever a clock says.
+    let now = Now { awake: now.awake.max(state.awake), ..now };
     let mut events = vec![];
     let mut foci: BTreeSet<Focus> = match input {
         Input::Tick => state.due(now).into_iter().collect(),
         _ => BTreeSet::new(),
     };
-    let cause = add(state, drafts, now, &mut events, &mut foci);
-    for _ in 0..MOST_ROUNDS {
-        let Some(focus) = foci.pop_first() else { break };
-        let drafts = conclude(state, &focus, now);
-        if !drafts.is_empty() {
-            // What an input led to rests on it, where the rule names nothing nearer.
-            let drafts = drafts.into_iter().map(|mut draft| {
-                if draft.because.is_empty() {
-                    draft.because.extend(cause);
-                }
-                draft
-            });
-            add(state, drafts.collect(), now, &mut events, &mut foci);
-        }
+    let mut heard = Answered::default();
+    let mut cause = None;
+    for part in parts(input) {
+        let (drafts, answered) = decide(state, &part, now)?;
+        let request = answered.request.or(heard.request);
+        heard = Answered { request, ..answered };
+        let first = add(state, drafts, now, &mut events, &mut foci);
+        cause = cause.or(first);
     }
-    Ok((events, answered))
+    // Each rule is quiet once its conclusion stands, so a chain is short. The bound, far above any real one,
+    // keeps a wrong rule from hanging the loop; what it leaves is looked at with the next event about it.
+    let subjects = state.sessions.len() + state.incidents.len() + state.channels.len();
+    let most = events.len() + 4_096 + 64 * subjects;
+    while let Some(focus) = foci.pop_first() {
+        if events.len() > most {
+            debug_assert!(false, "the rules do not come to an end at {focus:?}");
+            break;
+        }
+        let mut drafts = conclude(state, &focus, now);
+        // What an input led to rests on it, where the rule names nothing nearer.
+        for draft in drafts.iter_mut().filter(|draft| draft.because.is_empty()) {
+            draft.because.extend(cause);
+        }
+        add(state, drafts, now, &mut events, &mut foci);
+    }
+    Ok((events, heard))
+}
+
+/// Several signals that came at once are decided one after the other, each on what the one before it left.
+fn parts(input: &Input) -> Vec<Cow<'_, Input>> {
+    match input {
+        Input::Signals { session, launch, source, told } if told.len() > 1 => {
+            let alone = |told: &Told| {
+                let (session, launch, source) = (session.clone(), *launch, *source);
+                Input::Signals { session, launch, source, told: vec![told.clone()] }
+            };
+            told.iter().map(|told| Cow::Owned(alone(told))).collect()
+        }
+        _ => vec![Cow::Borrowed(input)],
+    }
 }
 
 /// Numbers and applies drafts; returns the place of the first.

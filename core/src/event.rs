@@ -155,6 +155,14 @@ pub struct Failure {
     pub retry_after_ms: Option<u64>,
 }
 
+impl Failure {
+    /// It did not happen, and will not by repeating.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        let kind = ErrorKind::Permanent;
+        Self { kind, message: message.into(), remedy: None, retry_after_ms: None }
+    }
+}
+
 impl From<ao_slots::PluginError> for Failure {
     fn from(error: ao_slots::PluginError) -> Self {
         let clean = ao_slots::text::redact(&ao_slots::text::plain(&error.to_string()));

@@ -208,6 +208,8 @@ pub struct Session {
     pub resumable: bool,
     /// When it last came back.
     pub restored: Option<Moment>,
+    /// Who brought it back; none when `ao` did.
+    pub restored_by: Option<Actor>,
     /// The last sign that something moves.
     pub progress: Moment,
     /// The tool that runs.
@@ -372,10 +374,20 @@ pub struct QueuedMessage {
     pub queued: Moment,
     /// When handing it over was first tried in this launch.
     pub tried: Option<Moment>,
-    /// How often it was tried.
+    /// When the last try failed in this launch; the next waits from here.
+    pub failed: Option<Moment>,
+    /// How often it was tried, in all launches.
     pub tries: u32,
     /// What became of it.
     pub fate: Fate,
+}
+
+impl QueuedMessage {
+    /// It went in with the launch, and nobody knows yet whether the agent has it. (A message that is being
+    /// typed is told from it by the session's lane.)
+    pub fn is_in_launch(&self) -> bool {
+        self.fate == Fate::Waiting && self.first && self.tried.is_some() && self.failed.is_none()
+    }
 }
 
 /// What became of a message.
@@ -433,8 +445,10 @@ pub struct Incident {
     pub request: Option<RequestId>,
     /// Sessions it names.
     pub sessions: Vec<SessionId>,
-    /// Since when; the settle window counts from here.
+    /// Since when.
     pub opened: Moment,
+    /// Since when its cause stands without a break; the settle window counts from here.
+    pub stands: Moment,
     /// The cause is gone since, and how; it is resolved when that holds for the settle time.
     pub cleared: Option<(Settled, Moment)>,
     /// Over, and how.
@@ -592,6 +606,10 @@ pub struct ServerFacts {
     pub gaps: Vec<(u64, u64)>,
     /// Inputs put aside, the last 8.
     pub quarantined: Vec<String>,
+    /// So many of the last gaps no human has been told of.
+    pub gaps_new: u32,
+    /// So many of the last inputs put aside no human has been told of.
+    pub quarantined_new: u32,
 }
 
 impl Default for State {
@@ -680,6 +698,19 @@ impl Incident {
     }
 }
 
+impl ServerFacts {
+    /// Unreadable stretches that no human has been told of.
+    pub fn untold_gaps(&self) -> &[(u64, u64)] {
+        &self.gaps[self.gaps.len().saturating_sub(self.gaps_new as usize)..]
+    }
+
+    /// Inputs put aside that no human has been told of.
+    pub fn untold_quarantined(&self) -> &[String] {
+        let told = self.quarantined.len().saturating_sub(self.quarantined_new as usize);
+        &self.quarantined[told..]
+    }
+}
+
 impl Session {
     /// Over: nothing more happens but cleaning up.
     pub fn is_over(&self) -> bool {
@@ -694,6 +725,11 @@ impl Session {
     /// The first message that waits.
     pub fn next_message(&self) -> Option<&QueuedMessage> {
         self.messages.values().find(|message| message.fate == Fate::Waiting)
+    }
+
+    /// Its process ended: it is known to have exited, or surely runs no more.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing)
     }
 
     /// How it can be said that what was made so far is safe.

@@ -1,7 +1,8 @@
 //! Who is told, and the order in which a channel's messages go out.
 
+use std::collections::BTreeSet;
+
 use ao_slots::{ChannelName, ErrorKind, ProjectId, fact::Priority, notifier::ChannelKind};
-use jiff::SignedDuration;
 
 use super::Decider;
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// A message that could not be sent for that long is given up.
-const TTL: SignedDuration = SignedDuration::from_hours(24);
+const TTL_MS: u64 = 24 * 3_600_000;
 
 impl Decider<'_> {
     /// The channels for a class: those that the configuration names, else by the kind of channel; a class
@@ -29,9 +30,6 @@ impl Decider<'_> {
         let known = |name: &&ChannelName| {
             self.state.channels.get(*name).is_some_and(|c| c.capabilities.is_some())
         };
-        if let Some(named) = rules.named(class) {
-            return named.iter().filter(known).cloned().collect();
-        }
         let kind = |name: &ChannelName| {
             self.state.channels.get(name).and_then(|c| c.capabilities.as_ref()).map(|can| can.kind)
         };
@@ -44,19 +42,24 @@ impl Decider<'_> {
             (Priority::Warning, ChannelKind::Chat) => true,
             _ => false,
         };
-        let mut channels: Vec<ChannelName> =
-            rules.channels.iter().filter(|name| kind(name).is_some_and(wanted)).cloned().collect();
-        let reaches_a_human = channels.iter().any(|name| kind(name) != Some(ChannelKind::Webhook));
-        if !reaches_a_human {
-            let more = rules
-                .fallback
-                .iter()
-                .filter(known)
-                .filter(|name| !channels.contains(name))
-                .cloned();
-            let more: Vec<_> = more.collect();
-            channels.extend(more);
+        let named = rules.named(class);
+        let mut channels: Vec<ChannelName> = match named {
+            Some(named) => named.iter().filter(known).cloned().collect(),
+            None => {
+                let by_kind = rules.channels.iter().filter(|name| kind(name).is_some_and(wanted));
+                by_kind.cloned().collect()
+            }
+        };
+        // What a configuration names is its own choice, as long as it names somebody.
+        let reaches = match named {
+            Some(_) => !channels.is_empty(),
+            None => channels.iter().any(|name| kind(name) != Some(ChannelKind::Webhook)),
+        };
+        if !reaches {
+            channels.extend(rules.fallback.iter().filter(known).cloned());
         }
+        let mut once = BTreeSet::new();
+        channels.retain(|name| once.insert(name.clone()));
         channels
     }
 
@@ -69,7 +72,8 @@ impl Decider<'_> {
         }
         let mut waiting: Vec<&Notification> =
             channel.waiting.iter().filter_map(|id| self.state.notifications.get(id)).collect();
-        waiting.sort_by_key(|n| (std::cmp::Reverse(n.priority), n.id));
+        let tries = |n: &Notification| n.deliveries.get(name).map_or(0, |delivery| delivery.tries);
+        waiting.sort_by_key(|n| (std::cmp::Reverse(n.priority), tries(n), n.id));
         for notification in waiting {
             let Some(delivery) = notification.deliveries.get(name) else { continue };
             if delivery.not_before.is_some_and(|until| until > self.now.wall) {
@@ -106,7 +110,8 @@ impl Decider<'_> {
         delivery: &Delivery,
     ) -> Next {
         let (id, revision) = (notification.id, notification.revision);
-        let age = self.now.wall.duration_since(notification.opened.at);
+        // By awake time: a machine that slept has not tried.
+        let age = self.now.awake.saturating_sub(notification.opened.awake);
         let never = delivery.error.as_ref().is_some_and(|error| {
             matches!(
                 error.kind,
@@ -122,7 +127,7 @@ impl Decider<'_> {
                 Next::Drop("it was settled before it was sent")
             }
             Progress::Queued | Progress::Again if never => Next::Drop("the channel refused it"),
-            Progress::Queued | Progress::Again if age > TTL => {
+            Progress::Queued | Progress::Again if age > TTL_MS => {
                 Next::Drop("it could not be sent for 24 h")
             }
             Progress::Again if notification.priority < Priority::Action => {

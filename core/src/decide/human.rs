@@ -3,16 +3,16 @@
 use ao_slots::{
     SessionId,
     agent::{Ask, Decision},
-    fact::RuntimeState,
+    fact::{Activity, RuntimeState},
 };
 
-use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn};
+use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set_up};
 use crate::{
     event::{
         CleanupRequested, DoneMarked, IncidentAcknowledged, IncidentSnoozed, KillRequested,
-        MessageRequested, RequestDecided, RestoreRequested, SessionRequested,
+        MessageRequested, Over, RequestDecided, RestoreRequested, SessionRequested,
     },
-    state::{Request, Session, Step, Want},
+    state::{Request, Session, State, Want},
 };
 
 impl Decider<'_> {
@@ -41,9 +41,13 @@ impl Decider<'_> {
                 if text.is_empty() {
                     return Err(Refusal::new(RefusalKind::Invalid, "the message is empty"));
                 }
-                let note = known.is_asking().then(|| {
-                    format!("{session} waits for an answer; the message is handed over after that")
-                });
+                let note = if known.has_ended() {
+                    Some(format!("{session} does not run; the message waits until it is restored"))
+                } else if known.open_requests().next().is_some() {
+                    Some(format!("{session} waits for an answer; the message comes after that"))
+                } else {
+                    None
+                };
                 let message = self.next_message();
                 let event = MessageRequested {
                     message,
@@ -62,7 +66,8 @@ impl Decider<'_> {
             Input::Kill { session, force, by } => {
                 let known = self.known(session)?;
                 // Killing what is over is a success: the wish holds.
-                if !known.is_over() && !matches!(known.intent, Want::Kill(_)) {
+                let dying = matches!(known.intent, Want::Kill(_));
+                if !known.is_over() && (!dying || *force && !known.forced) {
                     self.about(session, KillRequested { by: by.clone(), force: *force });
                 }
                 Ok(self.meant(session))
@@ -80,12 +85,14 @@ impl Decider<'_> {
                         "ao send {session} \"Commit your work.\"   or: ao session kill {session}"
                     )));
                 }
-                self.about(session, DoneMarked { by: by.clone() });
+                if known.intent == Want::Run {
+                    self.about(session, DoneMarked { by: by.clone() });
+                }
                 Ok(self.meant(session))
             }
             Input::Restore { session, fresh, by } => {
                 let known = self.known(session)?;
-                restorable(known)?;
+                restorable(self.state, known)?;
                 self.about(session, RestoreRequested { by: by.clone(), fresh: *fresh });
                 Ok(self.meant(session))
             }
@@ -215,12 +222,6 @@ impl Decider<'_> {
     }
 }
 
-impl Session {
-    fn is_asking(&self) -> bool {
-        self.open_requests().next().is_some()
-    }
-}
-
 fn no_incident(id: ao_slots::IncidentId) -> Refusal {
     Refusal::new(RefusalKind::NotFound, format!("there is no incident {id}"))
         .with_remedy("ao notify log")
@@ -290,45 +291,55 @@ fn open_request<'s>(
             .with_remedy(verb));
     }
     match &request.decided {
+        // One that could not be handed over may be decided anew.
         Some(decided) if !matches!(decided.handed, Some(Err(_))) => {
-            let when = decided.when.at;
-            Err(Refusal::new(
-                RefusalKind::Conflict,
-                format!(
-                    "{} is already answered, by {} at {}",
-                    request.id,
-                    decided.by,
-                    when.strftime("%H:%M")
-                ),
-            ))
+            let message =
+                format!("{id} is already answered, by {}; nothing was done twice", decided.by);
+            Err(Refusal::new(RefusalKind::Conflict, message).with_remedy(format!("ao why {id}")))
         }
         _ => Ok(request),
     }
 }
 
-fn restorable(session: &Session) -> Result<(), Refusal> {
+/// Whether a session can be started again: it has ended, it is over, or it runs and cannot go on.
+fn restorable(state: &State, session: &Session) -> Result<(), Refusal> {
     let id = &session.id;
+    let conflict = |message: String| Refusal::new(RefusalKind::Conflict, message);
     if session.restore.is_some() {
-        return Err(Refusal::new(RefusalKind::Conflict, format!("{id} is being restored")));
+        return Err(conflict(format!("{id} is being restored")));
     }
-    if session.launch.0 == 0 {
-        return Err(Refusal::new(RefusalKind::Conflict, format!("{id} was never started"))
-            .with_remedy(format!("ao spawn {} …", session.project)));
+    let anew = match &session.issue {
+        Some(issue) => format!("ao spawn {} {issue}", session.project),
+        None => format!("ao spawn {} --prompt \"…\"", session.project),
+    };
+    match session.over {
+        Some((Over::Merged, _)) => {
+            return Err(conflict(format!("{id} is merged")).with_remedy(anew));
+        }
+        Some((Over::Failed, _)) => {
+            return Err(conflict(format!("{id} was never started")).with_remedy(anew));
+        }
+        _ if session.launch.0 == 0 => {
+            return Err(conflict(format!("{id} was never started")).with_remedy(anew));
+        }
+        _ => {}
     }
-    let ended =
-        matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
-    if !ended && session.step != Step::Over {
-        return Err(Refusal::new(
-            RefusalKind::Conflict,
-            format!("{id} runs; restoring would end what it does"),
-        )
-        .with_remedy(format!("ao session attach {id}   or: ao session kill {id}")));
+    if session.over.is_none() && session.intent != Want::Run {
+        return Err(conflict(format!("{id} is still being ended; try again in a moment")));
+    }
+    let hangs = set_up(session)
+        && (state.is_stuck(session)
+            || session.runtime_state.value == RuntimeState::Unknown
+            || matches!(
+                session.activity.value,
+                Activity::Errored { .. } | Activity::Exited | Activity::NoSignal
+            ));
+    if !session.has_ended() && session.over.is_none() && !hangs {
+        return Err(conflict(format!("{id} runs; restoring would end what it does"))
+            .with_remedy(format!("ao session attach {id}   or: ao session kill {id}")));
     }
     if session.busy.is_some() || session.cleanup.is_some() {
-        return Err(Refusal::new(
-            RefusalKind::Conflict,
-            format!("{id} is still being ended; try again in a moment"),
-        ));
+        return Err(conflict(format!("{id} is still at work on its end; try again in a moment")));
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use ao_slots::{
 };
 
 use super::{
-    Decider,
-    schedule::{limits, resolves_at, settles_at},
+    Decider, PUT_ASIDE,
+    schedule::{NO_SIGNAL, limits, resolves_at, set_up, settles_at},
 };
 use crate::{
     config::trigger::Trigger,
@@ -16,7 +16,7 @@ use crate::{
         IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened, IncidentResolved,
         NotificationChanged, NotificationOpened, Settled, Subject,
     },
-    state::{Incident, Session, Step, Want},
+    state::{Fate, Incident, QueuedMessage, Session, Want},
     words,
 };
 
@@ -38,26 +38,35 @@ pub(crate) fn wants_human(incident: &Incident) -> bool {
 
 impl Decider<'_> {
     pub(super) fn session_incidents(&mut self, session: &Session) {
-        let mut causes =
-            if session.is_over() || session.intent != Want::Run { vec![] } else { causes(session) };
         let subject = Subject::Session(session.id.clone());
-        if !session.is_over() && session.intent == Want::Run {
-            for limit in limits(self.state, session) {
-                // While nothing may be judged by time, what is open stays open.
-                let open = self
-                    .state
-                    .open_incident(&subject, limit.trigger, None)
-                    .is_some_and(Incident::is_open);
-                if if self.judges() { limit.at <= self.now.awake } else { open } {
-                    causes.push(Cause {
-                        trigger: limit.trigger,
-                        request: None,
-                        detail: None,
-                        sessions: vec![session.id.clone()],
-                        because: limit.because,
-                        rule: "limit-passed",
-                    });
-                }
+        let lives = !session.is_over() && session.intent == Want::Run;
+        let mut causes = if lives { causes(session) } else { vec![] };
+        let cause = |trigger, detail, because, rule| Cause {
+            trigger,
+            request: None,
+            detail,
+            sessions: vec![session.id.clone()],
+            because,
+            rule,
+        };
+        for limit in limits(self.state, session) {
+            // While nothing may be judged by time, what is open stays open.
+            let open = self.state.open_incident(&subject, limit.trigger, None);
+            let stands = match self.judges() {
+                true => limit.at <= self.now.awake,
+                false => open.is_some_and(Incident::is_open),
+            };
+            if stands {
+                causes.push(cause(limit.trigger, limit.detail, limit.because, "limit-passed"));
+            }
+        }
+        // What a restore is to end stands until it has succeeded.
+        if let Some(restore) = session.restore.as_ref().filter(|_| lives) {
+            let repairs = [Trigger::AgentExited, Trigger::AgentErrored, Trigger::AgentStuck];
+            let open = self.state.incidents_of(&subject).filter(|open| open.is_open());
+            for open in open.filter(|open| repairs.contains(&open.trigger)) {
+                let detail = open.detail.as_ref().map(|_| NO_SIGNAL);
+                causes.push(cause(open.trigger, detail, vec![restore.since.seq], "restoring"));
             }
         }
         let how = |incident: &Incident| settled_how(session, incident);
@@ -81,7 +90,13 @@ impl Decider<'_> {
             draft.session.clone_from(&session);
             draft.project = project.cloned();
         };
+        // One incident a key: of two causes for it, the nearer is named first.
+        let mut named: Vec<&Cause> = vec![];
         for cause in &causes {
+            if named.iter().any(|n| n.trigger == cause.trigger && n.request == cause.request) {
+                continue;
+            }
+            named.push(cause);
             match self.state.open_incident(subject, cause.trigger, cause.request) {
                 None => {
                     let incident = self.next_incident();
@@ -136,7 +151,8 @@ impl Decider<'_> {
         let configured = self.state.policy.reaction(project, cause.trigger).priority;
         match cause.trigger {
             Trigger::DiskLow if self.state.server.disk_failing => Priority::Urgent,
-            Trigger::ServerWasAway if !self.state.server.gaps.is_empty() => Priority::Urgent,
+            Trigger::ServerWasAway if self.state.server.gaps_new > 0 => Priority::Urgent,
+            Trigger::ServerWasAway if cause.detail.is_some() => configured.max(Priority::Action),
             _ => configured,
         }
     }
@@ -158,26 +174,28 @@ impl Decider<'_> {
             }
             return;
         }
-        match incident.notification {
-            None => self.push_when_settled(incident),
-            Some(notification) => {
-                let shown = self.state.notifications.get(&notification).map(|n| n.revised.seq);
-                if incident
-                    .changed
-                    .is_some_and(|changed| shown.is_some_and(|shown| changed.seq > shown))
-                {
-                    self.revise(incident, false);
-                }
-            }
+        let shown = incident.notification.and_then(|id| self.state.notifications.get(&id));
+        let snoozed = incident.snoozed.map(|until| until > self.now.wall);
+        let due = match (incident.notification, snoozed) {
+            (_, Some(true)) => false,
+            // A human wanted to hear of it later.
+            (_, Some(false)) => true,
+            (None, None) => self.now.awake >= settles_at(self.state, incident),
+            // It has become more urgent than what was sent.
+            (Some(_), None) => shown.is_some_and(|shown| incident.priority > shown.priority),
+        };
+        if due && self.judges() && wants_human(incident) {
+            self.tell(incident);
+        } else if let Some(shown) = shown
+            && incident.changed.is_some_and(|changed| changed.seq > shown.revised.seq)
+        {
+            self.revise(incident, false);
         }
     }
 
-    fn push_when_settled(&mut self, incident: &Incident) {
-        let snoozed = incident.snoozed.is_some_and(|until| until > self.now.wall);
-        let settled = self.now.awake >= settles_at(self.state, incident);
-        if !self.judges() || snoozed || !settled || !wants_human(incident) {
-            return;
-        }
+    /// Calls a human. An earlier message about it is closed, so that one is on each screen.
+    fn tell(&mut self, incident: &Incident) {
+        self.revise(incident, true);
         let channels = self.route(incident.project.as_ref(), incident.priority, incident.trigger);
         let notification = self.next_notification();
         let event = NotificationOpened {
@@ -188,7 +206,7 @@ impl Decider<'_> {
             title: words::title(self.state, incident),
             summary: None,
         };
-        let because = [incident.opened.seq];
+        let because = [incident.stands.seq];
         let rule = match incident.priority {
             Priority::Urgent => "route-urgent",
             Priority::Action => "route-action",
@@ -200,10 +218,8 @@ impl Decider<'_> {
 
     /// Changes in place what a human sees of an incident.
     fn revise(&mut self, incident: &Incident, settled: bool) {
-        let Some(shown) = incident.notification.and_then(|id| self.state.notifications.get(&id))
-        else {
-            return;
-        };
+        let shown = incident.notification.and_then(|id| self.state.notifications.get(&id));
+        let Some(shown) = shown.filter(|shown| !shown.settled) else { return };
         let event =
             NotificationChanged { notification: shown.id, revision: shown.revision + 1, settled };
         let because: Vec<_> = incident.changed.iter().map(|when| when.seq).collect();
@@ -230,51 +246,51 @@ impl Decider<'_> {
     pub(super) fn server(&mut self) {
         let server = &self.state.server;
         let mut causes = vec![];
-        let mut cause = |trigger, because: Vec<Seq>, rule| {
-            causes.push(Cause {
-                trigger,
-                request: None,
-                detail: None,
-                sessions: vec![],
-                because,
-                rule,
-            });
+        let mut cause = |trigger, detail, because: Vec<Seq>, rule| {
+            causes.push(Cause { trigger, request: None, detail, sessions: vec![], because, rule });
         };
         if let Some(since) = server.disk_low {
-            cause(Trigger::DiskLow, vec![since.seq], "disk-low");
+            cause(Trigger::DiskLow, None, vec![since.seq], "disk-low");
         }
         if !server.refused.is_empty() {
             let because = server.refused.values().map(|(_, when)| when.seq).collect();
-            cause(Trigger::ConfigRefused, because, "config-refused");
+            cause(Trigger::ConfigRefused, None, because, "config-refused");
         }
         if let Some((_, _, when)) = &server.tampered {
-            cause(Trigger::Tampered, vec![when.seq], "tampered");
+            cause(Trigger::Tampered, None, vec![when.seq], "tampered");
         }
-        let threshold =
-            self.state.policy.reaction(None, Trigger::ServerWasAway).threshold_ms.unwrap_or(60_000);
-        if server.away_ms.is_some_and(|away| away > threshold) && !self.state.sessions.is_empty() {
-            cause(
-                Trigger::ServerWasAway,
-                server.started.iter().map(|when| when.seq).collect(),
-                "server-was-away",
-            );
+        let reaction = self.state.policy.reaction(None, Trigger::ServerWasAway);
+        let threshold = reaction.threshold_ms.unwrap_or(60_000);
+        let missed = server.away_ms.is_some_and(|away| away > threshold);
+        let because = || server.started.iter().map(|when| when.seq).collect();
+        if server.quarantined_new > 0 {
+            let last = Seq(self.state.last_seq.0);
+            cause(Trigger::ServerWasAway, Some(PUT_ASIDE), vec![last], "input-put-aside");
+        } else if server.gaps_new > 0 || missed && !self.state.sessions.is_empty() {
+            cause(Trigger::ServerWasAway, None, because(), "server-was-away");
         }
         self.compare(&Subject::Server, None, causes, |_| Settled::ByItself);
+        if !self.drafts.is_empty() {
+            return;
+        }
         // Told is enough: these have no state that could end.
-        let told: Vec<_> = self
+        let by = |incident: &Incident| match incident.trigger {
+            Trigger::ServerWasAway => incident.notification.map(|_| Settled::ByItself),
+            Trigger::Tampered => incident.acknowledged.clone().map(|(by, _)| Settled::By(by)),
+            _ => None,
+        };
+        let told: Vec<(Incident, Settled)> = self
             .state
             .incidents_of(&Subject::Server)
-            .filter(|i| match i.trigger {
-                Trigger::ServerWasAway => i.notification.is_some(),
-                Trigger::Tampered => i.acknowledged.is_some(),
-                _ => false,
-            })
-            .map(|i| (i.id, i.opened.seq))
+            .filter_map(|incident| Some((incident.clone(), by(incident)?)))
             .collect();
-        for (incident, opened) in told {
-            self.push(IncidentResolved { incident, how: Settled::ByItself })
-                .rule("told")
-                .because(&[opened]);
+        for (incident, how) in told {
+            let because = [incident.opened.seq];
+            let event = IncidentResolved { incident: incident.id, how };
+            self.push(event).rule("told").because(&because);
+            if incident.trigger == Trigger::Tampered {
+                self.revise(&incident, true);
+            }
         }
     }
 }
@@ -286,25 +302,15 @@ fn causes(session: &Session) -> Vec<Cause> {
     let mut cause = |trigger, request, detail, because: Vec<Seq>, rule| {
         causes.push(Cause { trigger, request, detail, sessions: me(), because, rule });
     };
-    let ended =
-        matches!(session.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
-    let set_up =
-        session.step == Step::Ready || matches!(session.step, Step::Launching | Step::Prompting);
-    if ended
-        && set_up
-        && session.restore.is_none()
-        && session.handle.is_some()
-        && !session.server_lost
-    {
-        cause(
-            Trigger::AgentExited,
-            None,
-            None,
-            vec![session.runtime_state.since.seq],
-            "runtime-ended",
-        );
-    }
-    if ended || session.restore.is_some() {
+    if session.has_ended() {
+        // One that ended in good order is first looked at: its work may be done (see `limits`).
+        let in_order = session.runtime_state.value == RuntimeState::Exited { code: Some(0) };
+        let lost = session.failure.as_ref().is_some_and(|(step, _)| step == "restore");
+        let ended = session.handle.is_some() && !in_order || lost;
+        if ended && set_up(session) && session.restore.is_none() && !session.server_lost {
+            let because = vec![session.runtime_state.since.seq];
+            cause(Trigger::AgentExited, None, None, because, "runtime-ended");
+        }
         return causes;
     }
     for request in session.open_requests() {
@@ -333,9 +339,7 @@ fn causes(session: &Session) -> Vec<Cause> {
         Activity::Errored { .. } => {
             cause(Trigger::AgentErrored, None, None, since, "agent-errored")
         }
-        Activity::NoSignal => {
-            cause(Trigger::AgentStuck, None, Some("no-signal"), since, "no-signal")
-        }
+        Activity::NoSignal => cause(Trigger::AgentStuck, None, Some(NO_SIGNAL), since, "no-signal"),
         _ => {
             if let Some((_, when)) = &session.suspected {
                 let because = vec![when.seq];
@@ -348,6 +352,11 @@ fn causes(session: &Session) -> Vec<Cause> {
                 );
             }
         }
+    }
+    let undelivered = |m: &&QueuedMessage| matches!(m.fate, Fate::Undelivered { .. });
+    if let Some(message) = session.messages.values().find(undelivered) {
+        let because = message.failed.iter().map(|when| when.seq).collect();
+        cause(Trigger::PromptUndelivered, None, None, because, "not-delivered");
     }
     causes
 }
@@ -366,10 +375,12 @@ fn settled_how(session: &Session, incident: &Incident) -> Settled {
             None => Settled::ByItself,
         };
     }
-    match (&session.restore, incident.trigger) {
-        (Some(restore), Trigger::AgentExited | Trigger::AgentErrored | Trigger::AgentStuck) => {
-            restore.by.clone().map_or(Settled::Handled, Settled::By)
-        }
-        _ => Settled::ByItself,
+    let repaired = matches!(
+        incident.trigger,
+        Trigger::AgentExited | Trigger::AgentErrored | Trigger::AgentStuck
+    );
+    match session.restored.filter(|when| repaired && when.seq > incident.opened.seq) {
+        Some(_) => session.restored_by.clone().map_or(Settled::Handled, Settled::By),
+        None => Settled::ByItself,
     }
 }

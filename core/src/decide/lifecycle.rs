@@ -1,19 +1,22 @@
 //! A session from being asked for to being cleaned up: one effect a step, the next chosen from what stands.
 
 use ao_slots::{
-    ErrorKind, Launch, SessionId,
-    fact::{Activity, PrState, RuntimeState},
+    ErrorKind, Launch, Seq, SessionId,
+    fact::{Activity, PrState, RuntimeState, Source},
     text::slug,
     workspace::Removal,
 };
 
+use jiff::Timestamp;
+
 use super::Decider;
 use crate::{
+    config::{policy::ReactionAction, trigger::Trigger},
     event::{
-        Effect, MessageQueued, Over, RestoreSettled, SessionEnded, SessionReady, SpawnFailed,
-        StatusChanged, Text,
+        ActivityObserved, Effect, Failure, MessageQueued, MessageWithdrawn, Over, RestoreSettled,
+        SessionEnded, SessionReady, SpawnFailed, StatusChanged, Text,
     },
-    state::{Fate, Session, State, Step, Want},
+    state::{Fate, Moment, QueuedMessage, Session, State, Step, Want},
 };
 
 impl Decider<'_> {
@@ -28,16 +31,43 @@ impl Decider<'_> {
                 .because(&because);
             return;
         }
-        if session.is_over() {
-            self.clean_up(session);
-        } else {
-            self.advance(session);
+        // One conclusion at a time: what follows from it is looked at once it stands.
+        let rules: [fn(&mut Self, &Session); 4] =
+            [Self::give_up_messages, Self::advance, Self::session_incidents, Self::round];
+        for rule in rules {
+            rule(self, session);
+            if !self.drafts.is_empty() {
+                return;
+            }
         }
-        self.session_incidents(session);
-        self.round(session);
+    }
+
+    /// A message that could not be handed over waits for a human. It has nothing to wait for any more once
+    /// the agent has begun a turn without it, or was started anew.
+    fn give_up_messages(&mut self, session: &Session) {
+        let turn = match session.activity.value {
+            Activity::Active => Some(session.activity.since),
+            _ => session.turn_ended,
+        };
+        let later = |when: Option<Moment>, failed: Moment| when.is_some_and(|w| w.seq > failed.seq);
+        for message in session.messages.values() {
+            let (Fate::Undelivered { .. }, Some(failed)) = (&message.fate, message.failed) else {
+                continue;
+            };
+            let reason = match (later(session.launched, failed), later(turn, failed)) {
+                (true, _) => "the agent was started anew",
+                (false, true) => "the agent went on without it",
+                (false, false) => continue,
+            };
+            let event = MessageWithdrawn { message: message.id, reason: reason.into() };
+            self.about(&session.id, event).rule("message-overtaken").because(&[failed.seq]);
+        }
     }
 
     fn advance(&mut self, session: &Session) {
+        if session.is_over() {
+            return self.clean_up(session);
+        }
         // A kill pre-empts whatever runs, except what is itself part of ending the session.
         if let Want::Kill(by) = &session.intent {
             return self.end(session, by.clone());
@@ -48,7 +78,7 @@ impl Decider<'_> {
         if let Want::Done(by) = &session.intent {
             return self.done(session, Some(by.clone()));
         }
-        if self.evidence_of_done(session) {
+        if evidence_of_done(session) || was_ended_by_us(session) {
             return self.done(session, None);
         }
         match session.step {
@@ -89,8 +119,16 @@ impl Decider<'_> {
         if self.failed_step(session) {
             return;
         }
-        let Some(effect) = workspace_effect(self.state, session) else { return };
-        self.intend(&session.id, effect, "spawn-step", &[session.step_since.seq]);
+        let because = [session.step_since.seq];
+        match workspace_effect(self.state, session) {
+            Some(effect) => self.intend(&session.id, effect, "spawn-step", &because),
+            None => {
+                let message = format!("the project {} is no longer configured", session.project);
+                let event =
+                    SpawnFailed { step: "workspace".into(), failure: Failure::permanent(message) };
+                self.about(&session.id, event).rule("spawn-failed").because(&because);
+            }
+        }
     }
 
     fn post_create(&mut self, session: &Session) {
@@ -112,8 +150,14 @@ impl Decider<'_> {
                 &[session.step_since.seq],
             );
         }
-        let fresh = session.restore.as_ref().is_some_and(|restore| restore.fresh);
-        let resume = session.restore.is_some() && !fresh;
+        // What still runs, stuck or unable to go on, is ended before it is started again.
+        let runs = session.handle.is_some() && !session.has_ended();
+        if runs {
+            let effect = Effect::DestroyRuntime { launch: session.launch };
+            return self.intend(&session.id, effect, "restore-step", &[session.step_since.seq]);
+        }
+        let fresh = session.restore.as_ref().is_none_or(|restore| restore.fresh);
+        let resume = !fresh && session.resumable && session.native_id.is_some();
         // The first prompt is a message like any other: it is confirmed, or a human hears that it was not.
         let prompted = session.messages.values().any(|m| m.first && m.fate == Fate::Waiting);
         if !resume && !prompted && !session.prompt.is_empty() {
@@ -133,137 +177,115 @@ impl Decider<'_> {
     }
 
     fn launch_and_prompt(&mut self, session: &Session) {
-        if session.signals && !session.signalled {
+        if session.has_ended() {
+            return self
+                .restore_failed(session, "the agent ended again while it was being restored");
+        }
+        if session.activity.value == Activity::NoSignal {
+            return self.restore_failed(session, "the agent runs again, but gives no sign");
+        }
+        if self.hand_over_decision(session) || session.signals && !session.signalled {
             return;
         }
-        if matches!(
-            session.runtime_state.value,
-            RuntimeState::Exited { .. } | RuntimeState::Missing
-        ) {
-            if session.restore.is_some() {
-                let failure = crate::event::Failure {
-                    kind: ErrorKind::Permanent,
-                    message: "the agent ended again while it was being restored".into(),
-                    remedy: None,
-                    retry_after_ms: None,
-                };
-                let because = [session.runtime_state.since.seq];
-                self.about(&session.id, RestoreSettled { ok: false, failure: Some(failure) })
-                    .rule("restore-failed")
-                    .because(&because);
-            }
-            return;
-        }
-        if let Some(message) =
-            session.messages.values().find(|m| m.first && m.fate == Fate::Waiting)
-        {
-            // Part of the launch: its confirmation is awaited, not repeated.
-            let in_launch = message.tried.is_some() && message.tries > 0 && session.signals;
-            if !in_launch
-                || session.activity.value == Activity::Idle && session.turn_ended.is_some()
-            {
-                self.type_message(session);
-            }
-            return;
+        if session.messages.values().any(|m| m.first && m.fate == Fate::Waiting) {
+            return self.type_message(session);
         }
         let because = [session.activity.since.seq];
-        if session.restore.is_some() {
+        if let Some(restore) = &session.restore {
             self.about(&session.id, RestoreSettled { ok: true, failure: None })
                 .rule("restored")
                 .because(&because);
-            let went_on = session.restore.as_ref().is_some_and(|r| r.was_active && !r.fresh);
-            if went_on && session.next_message().is_none() {
+            let has_task = |m: &QueuedMessage| {
+                m.first
+                    && matches!(m.fate, Fate::Confirmed { when, .. } if when.seq > restore.since.seq)
+            };
+            let anew = session.messages.values().any(has_task);
+            if restore.was_active && !anew && session.next_message().is_none() {
                 let text = "You were interrupted. Go on where you stopped.";
-                let message = self.next_message();
-                let event = MessageQueued {
-                    message,
-                    text: Text::short(text),
-                    digest: crate::event::digest(text),
-                    first: false,
-                    incident: None,
-                };
-                self.about(&session.id, event).rule("go-on-after-restore").because(&because);
+                self.queue(session, text, "go-on-after-restore");
             }
         }
         self.about(&session.id, SessionReady {}).rule("set-up-finished").because(&because);
     }
 
+    /// Ends a restore that did not come to its end; nothing where none is under way.
+    fn restore_failed(&mut self, session: &Session, message: &str) {
+        if session.restore.is_some() {
+            let because = [session.runtime_state.since.seq, session.activity.since.seq];
+            let event = RestoreSettled { ok: false, failure: Some(Failure::permanent(message)) };
+            self.about(&session.id, event).rule("restore-failed").because(&because);
+        }
+    }
+
     /// A session that is set up: decisions and messages that wait are handed over.
     fn serve(&mut self, session: &Session) {
-        let gone = matches!(
-            session.runtime_state.value,
-            RuntimeState::Exited { .. } | RuntimeState::Missing
-        );
-        if gone || session.handle.is_none() {
-            return;
+        if let Some(at) = quota_back_at(self.state, session)
+            && at <= self.now.wall
+        {
+            return self.resume_after_quota(session);
         }
+        if !self.hand_over_decision(session) {
+            self.type_message(session);
+        }
+    }
+
+    /// The time that the provider named has come: the agent, which stands at its prompt, is told to go on. An
+    /// agent that goes on by itself has begun a turn by then, or shows no empty prompt.
+    fn resume_after_quota(&mut self, session: &Session) {
+        let because = [session.activity.since.seq];
+        let event = ActivityObserved {
+            launch: session.launch,
+            activity: Activity::Idle,
+            source: Source::Server,
+            text: None,
+        };
+        self.about(&session.id, event).rule("quota-back").because(&because);
+        if session.next_message().is_none() {
+            self.queue(session, "Your quota is back. Go on where you stopped.", "quota-back");
+        }
+    }
+
+    /// A message of `ao`'s own.
+    fn queue(&mut self, session: &Session, text: &str, rule: &'static str) {
+        let event = MessageQueued {
+            message: self.next_message(),
+            text: Text::short(text),
+            digest: crate::event::digest(text),
+            first: false,
+            incident: None,
+        };
+        self.about(&session.id, event).rule(rule).because(&[session.activity.since.seq]);
+    }
+
+    /// Each decision is handed over once; what comes of it is told, not tried again.
+    fn hand_over_decision(&mut self, session: &Session) -> bool {
         let decided = session
             .open_requests()
-            .find(|r| r.decided.as_ref().is_some_and(|d| d.handed.is_none()));
-        if let Some(request) = decided {
-            let because: Vec<_> = request.decided.iter().map(|d| d.when.seq).collect();
-            self.intend(
-                &session.id,
-                Effect::DecideRequest { request: request.id },
-                "hand-over-decision",
-                &because,
-            );
-            return;
-        }
-        self.type_message(session);
+            .filter_map(|r| r.decided.as_ref().map(|decided| (r.id, decided)))
+            .find(|(_, decided)| decided.handed.is_none());
+        let Some((request, decided)) = decided.filter(|_| can_be_reached(session)) else {
+            return false;
+        };
+        let effect = Effect::DecideRequest { request };
+        self.intend(&session.id, effect, "hand-over-decision", &[decided.when.seq]);
+        true
     }
 
     /// Text is handed over only when the turn has ended and nothing is asked (the executor proves the rest on
     /// the screen). A failed try waits before the next.
     fn type_message(&mut self, session: &Session) {
-        let Some(message) = session.next_message() else { return };
-        let quiet =
-            session.activity.value == Activity::Idle && session.open_requests().next().is_none();
-        let waits_for_start =
-            !session.signals && session.activity.value == Activity::Active && message.first;
-        if !(quiet || waits_for_start) || session.suspected.is_some() {
-            return;
-        }
-        if let Some(tried) = message.tried
-            && message.tries > 0
-            && self.now.awake < retry_at(tried.awake, message.tries)
-        {
+        let Some(message) = next_to_type(session) else { return };
+        if retry_at(message).is_some_and(|at| self.now.awake < at) {
             return;
         }
         let because = [message.queued.seq, session.activity.since.seq];
-        self.intend(
-            &session.id,
-            Effect::TypeMessage { message: message.id },
-            "hand-over-message",
-            &because,
-        );
-    }
-
-    fn evidence_of_done(&self, session: &Session) -> bool {
-        if session.step != Step::Ready || session.restore.is_some() {
-            return false;
-        }
-        if session.pr().is_some_and(|pr| pr.state == PrState::Merged) {
-            return true;
-        }
-        let ended = session.activity.value == Activity::Idle
-            || session.runtime_state.value == (RuntimeState::Exited { code: Some(0) });
-        let claim = session.claimed.is_some() || session.issue_closed;
-        ended
-            && claim
-            && session.work().is_some_and(|work| work.is_clean() && work.commits > 0)
-            && work_is_fresh(session)
+        let effect = Effect::TypeMessage { message: message.id };
+        self.intend(&session.id, effect, "hand-over-message", &because);
     }
 
     fn done(&mut self, session: &Session, by: Option<crate::event::Actor>) {
-        let running = session.handle.is_some()
-            && !matches!(
-                session.runtime_state.value,
-                RuntimeState::Exited { .. } | RuntimeState::Missing
-            );
-        if running {
-            let effect = Effect::DestroyRuntime { launch: session.launch };
-            return self.intend(&session.id, effect, "done-by-evidence", &evidence(session));
+        if session.launch.0 > 0 && !session.has_ended() {
+            return self.end_runtime(session, "done-by-evidence", &evidence(session));
         }
         let merged = session.pr().is_some_and(|pr| pr.state == PrState::Merged);
         let how = if merged { Over::Merged } else { Over::Done };
@@ -280,28 +302,32 @@ impl Decider<'_> {
             // Interrupted: whatever was being made is looked for by what follows.
             Some(_) | None => {}
         }
-        let gone = matches!(
-            session.runtime_state.value,
-            RuntimeState::Exited { .. } | RuntimeState::Missing
-        );
-        let may_run = session.launch.0 > 0 && !gone;
-        let failed_kill = session.failure.as_ref().is_some_and(|(step, _)| step == "kill");
-        if may_run {
-            // A failed kill is tried again at the next sweep, never believed.
-            if !failed_kill || self.now.awake >= session.step_since.awake + 5_000 {
-                let effect = Effect::DestroyRuntime { launch: session.launch };
-                self.intend(&session.id, effect, "kill", &[session.status_since.seq]);
-            }
-            return;
+        if session.launch.0 > 0 && !session.has_ended() {
+            return self.end_runtime(session, "kill", &[session.status_since.seq]);
         }
         self.about(&session.id, SessionEnded { how: Over::Killed, by: Some(by) })
             .rule("killed")
             .because(&[session.runtime_state.since.seq]);
     }
 
-    /// Before the first launch the workspace is ours and is removed; after it, it is a human's.
+    /// A failed kill is tried again, never believed.
+    fn end_runtime(&mut self, session: &Session, rule: &'static str, because: &[Seq]) {
+        if end_again_at(session).is_none_or(|at| self.now.awake >= at) {
+            let effect = Effect::DestroyRuntime { launch: session.launch };
+            self.intend(&session.id, effect, rule, because);
+        }
+    }
+
+    /// Before the first launch the workspace is ours and is removed; after it, it is a human's. A first launch
+    /// that surely did not happen was none.
     fn undo(&mut self, session: &Session) {
-        let ours = session.workspace.is_some() && !session.workspace_gone && session.launch.0 == 0;
+        let surely = |(_, failure): &(String, Failure)| failure.kind != ErrorKind::InDoubt;
+        let never_ran = session.launch.0 == 1
+            && session.handle.is_none()
+            && session.failure.as_ref().is_some_and(surely);
+        let ours = session.workspace.is_some()
+            && !session.workspace_gone
+            && (session.launch.0 == 0 || never_ran);
         if ours && session.workspace_kept.is_none() {
             let effect = Effect::DestroyWorkspace { removal: Removal::Undo };
             return self.intend(&session.id, effect, "undo-spawn", &[session.step_since.seq]);
@@ -313,7 +339,9 @@ impl Decider<'_> {
 
     fn clean_up(&mut self, session: &Session) {
         let Some(force) = session.cleanup else { return };
-        if session.busy.is_some() {
+        let running = session.busy.and_then(|seq| self.state.intents.get(&seq));
+        // Set-up commands may take long; the workspace that they run in is not wanted any more.
+        if session.busy.is_some() && !running.is_some_and(|i| i.effect == Effect::PostCreate) {
             return;
         }
         let removal = match (force, session.launch.0) {
@@ -363,20 +391,99 @@ fn workspace_effect(state: &State, session: &Session) -> Option<Effect> {
     })
 }
 
-/// The look at the workspace that evidence rests on must be later than the end of the turn.
-fn work_is_fresh(session: &Session) -> bool {
-    let ended = session.turn_ended.map_or(session.runtime_state.since.seq, |when| when.seq);
-    session.work_looked.is_some_and(|when| when.seq > ended)
+/// Done: the work is there, the agent has come to an end, and somebody but us says so.
+fn evidence_of_done(session: &Session) -> bool {
+    if session.step != Step::Ready || session.restore.is_some() {
+        return false;
+    }
+    if session.pr().is_some_and(|pr| pr.state == PrState::Merged) {
+        return true;
+    }
+    let exited = session.runtime_state.value == (RuntimeState::Exited { code: Some(0) });
+    let ended = match (exited, session.turn_ended) {
+        (true, _) => session.runtime_state.since.seq,
+        (false, Some(turn)) if session.activity.value == Activity::Idle => turn.seq,
+        (false, _) => return false,
+    };
+    // The look at the workspace that evidence rests on must be later than the end.
+    let looked = session.work_looked.is_some_and(|when| when.seq > ended);
+    let claimed = session.claimed.is_some() || session.issue_closed;
+    let waits = session.next_message().is_some();
+    looked
+        && claimed
+        && !waits
+        && session.work().is_some_and(|work| work.is_clean() && work.commits > 0)
 }
 
-fn evidence(session: &Session) -> Vec<ao_slots::Seq> {
+/// Its agent was ended because the work is done: that stands, whatever was told of it meanwhile.
+fn was_ended_by_us(session: &Session) -> bool {
+    session.step == Step::Ready
+        && session.restore.is_none()
+        && session.failure.as_ref().is_none_or(|(step, _)| step != "restore")
+        && session.handle.is_none()
+        && session.runtime_state.value == RuntimeState::Missing
+        && session.runtime_state.source == Source::Server
+}
+
+fn evidence(session: &Session) -> Vec<Seq> {
     let work = session.work.as_ref().map(|fact| fact.since.seq);
     let claim = session.claimed.map(|when| when.seq);
     let turn = session.turn_ended.map(|when| when.seq);
     [work, claim, turn].into_iter().flatten().collect()
 }
 
-/// When a message that could not be handed over is tried again: 2, 4, 8 … at most 60 s after the first try.
-pub(super) fn retry_at(first: u64, tries: u32) -> u64 {
-    first + 1_000 * (1_u64 << tries.min(6)).min(60)
+/// Its lane is free and its agent runs.
+fn can_be_reached(session: &Session) -> bool {
+    session.busy.is_none()
+        && session.intent == Want::Run
+        && session.handle.is_some()
+        && !session.has_ended()
+}
+
+/// The message that may be handed over now, but for the wait after a failed try. The first prompt that went in
+/// with the launch is confirmed by the first turn, and never given twice.
+pub(super) fn next_to_type(session: &Session) -> Option<&QueuedMessage> {
+    let message = match session.step {
+        Step::Ready => session.next_message(),
+        Step::Launching | Step::Prompting => {
+            session.messages.values().find(|m| m.first && m.fate == Fate::Waiting)
+        }
+        _ => None,
+    }?;
+    let heard = session.signalled || !session.signals;
+    let idle = session.activity.value == Activity::Idle;
+    let starts = !session.signals && session.activity.value == Activity::Active && message.first;
+    let asks = session.suspected.is_some() || session.open_requests().next().is_some();
+    let in_launch = message.is_in_launch();
+    let may = can_be_reached(session) && heard && (idle || starts) && !asks && !in_launch;
+    may.then_some(message)
+}
+
+/// When a message that could not be handed over is tried again, in awake milliseconds: 2, 4, 8 … at most 60 s
+/// after the last try.
+pub(super) fn retry_at(message: &QueuedMessage) -> Option<u64> {
+    let failed = message.failed?;
+    Some(failed.awake.saturating_add(1_000 * (1_u64 << message.tries.min(6)).min(60)))
+}
+
+/// When an agent that waits for quota is told to go on, by wall: the provider's own promise.
+pub(super) fn quota_back_at(state: &State, session: &Session) -> Option<Timestamp> {
+    let reaction = state.policy.reaction(Some(&session.project), Trigger::RateLimited);
+    let resumes = reaction.auto && reaction.action == ReactionAction::Pause;
+    let stands = session.step == Step::Ready && can_be_reached(session);
+    match session.activity.value {
+        Activity::RateLimited { until } => until.filter(|_| resumes && stands),
+        _ => None,
+    }
+}
+
+/// When an agent that could not be ended is tried again, in awake milliseconds: after 5 s, and ever more seldom
+/// the longer that goes on, at most 5 min.
+pub(super) fn end_again_at(session: &Session) -> Option<u64> {
+    let failed = session.failure.as_ref().is_some_and(|(step, _)| step == "kill");
+    let ends = session.intent != Want::Run || evidence_of_done(session);
+    let tries = failed && ends && session.busy.is_none() && !session.is_over();
+    let began = session.status_since.awake;
+    let wait = (session.step_since.awake.saturating_sub(began) / 2).clamp(5_000, 300_000);
+    tries.then(|| session.step_since.awake.saturating_add(wait))
 }

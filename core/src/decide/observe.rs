@@ -1,7 +1,7 @@
 //! What came in, as observations: only what is news.
 
 use ao_slots::{
-    ErrorKind,
+    ErrorKind, MessageId,
     fact::{Activity, RuntimeState, Source},
 };
 
@@ -9,13 +9,13 @@ use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told};
 use crate::{
     event::{
         ActivityObserved, AgentStarted, ClockJumped, CompletionClaimed, ConfigAccepted,
-        ConfigApplied, ConfigRefused, DiskObserved, EffectDoubted, EffectFailed, EffectSucceeded,
-        FileTampered, InputQuarantined, IssueObserved, JournalGap, MessageConfirmed, PrObserved,
-        ProgressObserved, QuestionSuspected, RequestEnded, RequestOpened, RuntimeObserved,
-        ServerStarted, ServerStopped, SweepCompleted, ToolEnded, ToolStarted, TurnEnded,
-        TurnStarted, UsageObserved, WorkObserved,
+        ConfigApplied, ConfigRefused, DiskObserved, Effect, EffectDoubted, EffectFailed,
+        EffectSucceeded, FileTampered, InputQuarantined, IssueObserved, JournalGap,
+        MessageConfirmed, PrObserved, ProgressObserved, QuestionSuspected, RequestEnded,
+        RequestOpened, RuntimeObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded,
+        ToolStarted, TurnEnded, TurnStarted, UsageObserved, WorkObserved,
     },
-    state::{Fate, Session},
+    state::{Fate, QueuedMessage, Session},
 };
 
 /// Movement is journalled at most that often a session, in milliseconds: enough for limits of minutes.
@@ -196,7 +196,11 @@ impl Decider<'_> {
             .threshold_bytes
             .unwrap_or(1 << 30);
         // A tenth more before it counts as free again, so that it does not flap at the limit.
-        let low = if server.disk_low.is_some() { free < limit + limit / 10 } else { free < limit };
+        let low = if server.disk_low.is_some() {
+            free < limit.saturating_add(limit / 10)
+        } else {
+            free < limit
+        };
         let changed = low != server.disk_low.is_some() || failing != server.disk_failing;
         if changed || server.disk_free.is_none() {
             self.push(DiskObserved { free, low, failing });
@@ -210,7 +214,9 @@ impl Decider<'_> {
         }
         let process = session.handle.as_ref().and_then(|handle| handle.process);
         let learned = seen.process.is_some() && seen.process != process;
-        if session.runtime_state.value != seen.state || learned {
+        let ended = matches!(seen.state, RuntimeState::Exited { .. } | RuntimeState::Missing);
+        let lost = ended && seen.server_lost && !session.server_lost;
+        if session.runtime_state.value != seen.state || learned || lost {
             self.about(
                 &seen.session,
                 RuntimeObserved {
@@ -226,36 +232,29 @@ impl Decider<'_> {
 
     fn signals(&mut self, session: &Session, source: Source, told: &[Told]) -> Answered {
         let mut answered = Answered { session: Some(session.id.clone()), ..Answered::default() };
-        let ended = matches!(
-            session.runtime_state.value,
-            RuntimeState::Exited { .. } | RuntimeState::Missing
-        );
-        // Several signals come at once: what the earlier ones will have changed is kept here.
-        let mut activity = session.activity.value.clone();
-        let mut opened: Vec<String> = vec![];
         for told in told {
-            if ended
-                && !matches!(
-                    told,
-                    Told::Usage { .. } | Told::Completed { .. } | Told::TurnEnded { .. }
-                )
-            {
-                continue;
+            let after_the_end = matches!(
+                told,
+                Told::Usage { .. } | Told::Completed { .. } | Told::TurnEnded { .. }
+            );
+            if after_the_end || !session.has_ended() {
+                self.signal(session, source, told, &mut answered);
             }
-            self.signal(session, source, told, &mut activity, &mut opened, &mut answered);
         }
         answered
     }
 
-    fn signal(
-        &mut self,
-        session: &Session,
-        source: Source,
-        told: &Told,
-        activity: &mut Activity,
-        opened: &mut Vec<String>,
-        answered: &mut Answered,
-    ) {
+    /// The first prompt, where it went in with the launch and is not confirmed: whatever turn is told of in
+    /// this launch began with it.
+    fn in_launch(&self, session: &Session) -> Option<MessageId> {
+        let doing = session.busy.and_then(|seq| self.state.intents.get(&seq));
+        let typing = doing.is_some_and(|i| matches!(i.effect, Effect::TypeMessage { .. }));
+        let fresh = session.turn.is_none() && session.turn_ended.is_none();
+        let mut waiting = session.messages.values().filter(|m| m.is_in_launch());
+        waiting.next().filter(|_| !typing && fresh).map(|m| m.id)
+    }
+
+    fn signal(&mut self, session: &Session, source: Source, told: &Told, answered: &mut Answered) {
         let id = &session.id;
         let launch = session.launch;
         match told {
@@ -276,11 +275,11 @@ impl Decider<'_> {
                 }
             }
             Told::TurnStarted { turn, digest } => {
-                let confirms = digest.as_deref().and_then(|digest| waiting_with(session, digest));
+                let told = digest.as_deref().and_then(|digest| waiting_with(session, digest));
+                let confirms = told.or_else(|| self.in_launch(session));
                 let known = turn.is_some() && *turn == session.turn && session.turn_ended.is_none();
                 if !known || confirms.is_some() {
                     self.about(id, TurnStarted { launch, turn: turn.clone(), confirms });
-                    *activity = Activity::Active;
                 }
             }
             Told::TextSeen { digest } => {
@@ -313,8 +312,7 @@ impl Decider<'_> {
                 // Told twice is asked once; an equal one after the first has ended is another.
                 if let Some(known) = open_with(session, key) {
                     answered.request = Some(known.id);
-                } else if !opened.contains(key) {
-                    opened.push(key.clone());
+                } else {
                     let request = self.next_request();
                     answered.request = Some(request);
                     self.about(
@@ -340,9 +338,12 @@ impl Decider<'_> {
             Told::TurnEnded { turn, last_words, background } => {
                 // A late one of an earlier turn says nothing about the present one.
                 let late = turn.is_some() && session.turn.is_some() && *turn != session.turn;
-                let known =
-                    session.turn_ended.is_some() && !background && *activity == Activity::Idle;
+                let idle = session.activity.value == Activity::Idle;
+                let known = session.turn_ended.is_some() && !background && idle;
                 if !late && !known {
+                    if let Some(message) = self.in_launch(session) {
+                        self.about(id, MessageConfirmed { message, evidence: "turn".into() });
+                    }
                     let turn = turn.clone();
                     self.about(
                         id,
@@ -353,34 +354,25 @@ impl Decider<'_> {
                             background: *background,
                         },
                     );
-                    *activity = if *background { Activity::Active } else { Activity::Idle };
                 }
             }
             Told::RateLimited { until } => {
-                self.activity(
-                    session,
-                    Activity::RateLimited { until: *until },
-                    source,
-                    None,
-                    activity,
-                );
+                self.activity(session, Activity::RateLimited { until: *until }, source, None);
             }
             Told::Failed { kind, text } => {
-                self.activity(
-                    session,
-                    Activity::Errored { kind: *kind },
-                    source,
-                    Some(text.clone()),
-                    activity,
-                );
+                let failed = Activity::Errored { kind: *kind };
+                self.activity(session, failed, source, Some(text.clone()));
             }
             Told::Setup { text } => {
-                if *activity != Activity::Blocked {
-                    self.activity(session, Activity::Blocked, source, Some(text.clone()), activity);
+                self.activity(session, Activity::Blocked, source, Some(text.clone()));
+            }
+            Told::Exited => self.activity(session, Activity::Exited, source, None),
+            Told::NoSignal => {
+                // Who waits for a human is silent.
+                if session.open_requests().next().is_none() {
+                    self.activity(session, Activity::NoSignal, source, None);
                 }
             }
-            Told::Exited => self.activity(session, Activity::Exited, source, None, activity),
-            Told::NoSignal => self.activity(session, Activity::NoSignal, source, None, activity),
             Told::Alive => self.alive(session),
             Told::Suspected { text } => {
                 if session.suspected.is_none() && session.open_requests().next().is_none() {
@@ -390,7 +382,7 @@ impl Decider<'_> {
             Told::Completed { text } => {
                 self.about(id, CompletionClaimed { launch, text: text.clone() });
             }
-            Told::Observed { activity: seen } => self.observed(session, source, seen, activity),
+            Told::Observed { activity: seen } => self.observed(session, source, seen),
             Told::Usage { usage, offset } => {
                 if *offset > session.transcript_offset {
                     self.about(id, UsageObserved { usage: usage.clone(), offset: *offset });
@@ -405,25 +397,22 @@ impl Decider<'_> {
         value: Activity,
         source: Source,
         text: Option<crate::event::Text>,
-        activity: &mut Activity,
     ) {
-        if *activity != value {
-            *activity = value.clone();
+        if session.activity.value != value {
             let launch = session.launch;
             self.about(&session.id, ActivityObserved { launch, activity: value, source, text });
         }
     }
 
     /// What a status file or the screen says counts only where no hook knows better: an open request is ended
-    /// by its own signal, never by a file.
-    fn observed(
-        &mut self,
-        session: &Session,
-        source: Source,
-        seen: &Activity,
-        activity: &mut Activity,
-    ) {
-        if *activity == *seen {
+    /// by its own signal, never by a file; an error or an empty quota by the next turn, never by an empty
+    /// prompt.
+    fn observed(&mut self, session: &Session, source: Source, seen: &Activity) {
+        let refused = matches!(
+            session.activity.value,
+            Activity::Errored { .. } | Activity::RateLimited { .. }
+        );
+        if session.activity.value == *seen || refused && *seen == Activity::Idle {
             return;
         }
         let asks = session.open_requests().next().is_some();
@@ -443,7 +432,7 @@ impl Decider<'_> {
         if source == Source::Screen && !matches!(seen, Activity::Idle) {
             return;
         }
-        self.activity(session, seen.clone(), source, None, activity);
+        self.activity(session, seen.clone(), source, None);
     }
 
     fn alive(&mut self, session: &Session) {
@@ -454,8 +443,9 @@ impl Decider<'_> {
     }
 }
 
-fn waiting_with(session: &Session, digest: &str) -> Option<ao_slots::MessageId> {
-    session.messages.values().find(|m| m.fate == Fate::Waiting && m.digest == digest).map(|m| m.id)
+fn waiting_with(session: &Session, digest: &str) -> Option<MessageId> {
+    let waits = |m: &&QueuedMessage| matches!(m.fate, Fate::Waiting | Fate::Undelivered { .. });
+    session.messages.values().filter(waits).find(|m| m.digest == digest).map(|m| m.id)
 }
 
 fn open_with<'s>(session: &'s Session, key: &str) -> Option<&'s crate::state::Request> {

@@ -6,99 +6,145 @@ use ao_slots::{
 };
 use jiff::SignedDuration;
 
-use super::lifecycle::retry_at;
+use super::lifecycle::{end_again_at, next_to_type, quota_back_at, retry_at};
 use crate::{
     config::trigger::Trigger,
     event::{Settled, Subject},
-    state::{ChannelState, Due, Fate, Focus, Incident, Progress, Session, State, Step, Want},
+    state::{
+        ChannelState, Due, Fate, Focus, Incident, Moment, QueuedMessage, Session, State, Step, Want,
+    },
 };
+
+/// Detail of the incident that tells of an agent that cannot be observed.
+pub(super) const NO_SIGNAL: &str = "no-signal";
+
+const DAY_MS: u64 = 86_400_000;
+
+/// How long an agent that ended in good order, or said good-bye, is waited for: a look at its workspace may
+/// find that the work is done, and the process may end as it said.
+const GOOD_BYE_MS: u64 = 15_000;
 
 /// A limit on a session: from `at` on (awake milliseconds) it is an incident.
 pub(crate) struct Limit {
     pub(crate) trigger: Trigger,
+    pub(crate) detail: Option<&'static str>,
     pub(crate) at: u64,
     pub(crate) because: Vec<Seq>,
 }
 
 /// The limits that the session's present facts put it under.
 pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
-    let rules = state.policy.rules(Some(&session.project));
-    let threshold = |trigger: Trigger| rules.reaction(trigger).threshold_ms.unwrap_or(0);
-    let mut limits = vec![];
-    let mut limit = |trigger, at, because: Vec<Seq>| limits.push(Limit { trigger, at, because });
-    if session.is_over() || session.intent != Want::Run || session.restore.is_some() {
-        return limits;
+    if session.is_over() || session.intent != Want::Run {
+        return vec![];
     }
-    let alive = session.runtime_state.value == RuntimeState::Alive;
+    let rules = state.policy.rules(Some(&session.project));
+    let (runtime, activity) = (&session.runtime_state, &session.activity);
+    let ready = session.step == Step::Ready;
+    let alive = runtime.value == RuntimeState::Alive;
+    let active = ready && alive && activity.value == Activity::Active;
     let asks = session.open_requests().next().is_some();
     let pr_open = session.pr().is_some_and(|pr| matches!(pr.state, PrState::Open | PrState::Draft));
-    let ready = session.step == Step::Ready;
+    let stuck = rules.reaction(Trigger::AgentStuck);
+    let stuck_after = stuck.threshold_ms.unwrap_or(600_000);
 
-    if ready && alive && session.activity.value == Activity::Active && !asks {
-        let reaction = rules.reaction(Trigger::AgentStuck);
-        let wait = match &session.tool {
-            Some(_) => reaction.command_threshold_ms.or(reaction.threshold_ms),
-            None => reaction.threshold_ms,
-        };
-        let since = session.progress;
-        limit(
-            Trigger::AgentStuck,
-            since.awake + wait.unwrap_or(600_000),
-            vec![since.seq, session.activity.since.seq],
-        );
+    let mut limits = vec![];
+    let mut limit = |trigger: Trigger, since: Moment, wait: u64, because: Vec<Seq>| {
+        let at = since.awake.saturating_add(wait);
+        limits.push(Limit { trigger, detail: None, at, because });
+    };
+    let threshold = |trigger: Trigger| rules.reaction(trigger).threshold_ms.unwrap_or(0);
+
+    if active && !asks {
+        let of_a_command = stuck.command_threshold_ms.filter(|_| session.tool.is_some());
+        let because = vec![session.progress.seq, activity.since.seq];
+        limit(Trigger::AgentStuck, session.progress, of_a_command.unwrap_or(stuck_after), because);
     }
-    if let (true, true, false, Some(busy)) = (ready, alive, pr_open, session.busy_since) {
-        let has_scm = state
-            .policy
-            .projects
-            .get(&session.project)
-            .is_some_and(|project| project.scm.is_some());
+    if let Some(busy) = session.busy_since.filter(|_| active && !pr_open) {
+        let project = state.policy.projects.get(&session.project);
+        let has_scm = project.is_some_and(|project| project.scm.is_some());
         let shows = session.work().is_some_and(|work| work.commits > 0);
-        if session.activity.value == Activity::Active && (has_scm || !shows) {
-            let at = busy.awake + threshold(Trigger::AgentIdleNoPr);
-            limit(Trigger::AgentIdleNoPr, at, vec![busy.seq]);
+        if has_scm || !shows {
+            let wait = threshold(Trigger::AgentIdleNoPr);
+            limit(Trigger::AgentIdleNoPr, busy, wait, vec![busy.seq]);
         }
     }
-    let ended = match (&session.runtime_state.value, session.turn_ended) {
-        (RuntimeState::Exited { code: Some(0) }, _) => Some(session.runtime_state.since),
-        (RuntimeState::Alive, Some(when)) if session.activity.value == Activity::Idle => Some(when),
-        _ => None,
-    };
-    if let Some(ended) = ended.filter(|_| ready && !pr_open && session.next_message().is_none()) {
+    // An end in good order: of the turn, or of the process.
+    let exited = (runtime.value == RuntimeState::Exited { code: Some(0) }
+        && session.restore.is_none())
+    .then_some(runtime.since);
+    let turned = session.turn_ended.filter(|_| alive && activity.value == Activity::Idle);
+    if let Some(ended) = exited.or(turned) {
         let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
-        let finished =
-            looked && session.work().is_some_and(|work| work.is_clean() && work.commits > 0);
+        let finished = ready
+            && looked
+            && session.work().is_some_and(|work| work.is_clean() && work.commits > 0);
         let mut because = vec![ended.seq];
         because.extend(session.work_looked.map(|when| when.seq));
-        if finished {
-            limit(Trigger::AgentFinished, ended.awake + threshold(Trigger::AgentFinished), because);
-        } else if alive {
-            limit(Trigger::AgentIdle, ended.awake + threshold(Trigger::AgentIdle), because);
+        let quiet = ready && !pr_open && session.next_message().is_none();
+        match (finished, exited.is_some()) {
+            (true, _) if quiet => {
+                limit(Trigger::AgentFinished, ended, threshold(Trigger::AgentFinished), because);
+            }
+            (false, true) if set_up(session) => {
+                let wait = if looked { 0 } else { GOOD_BYE_MS };
+                limit(Trigger::AgentExited, ended, wait, because);
+            }
+            (false, false) if quiet => {
+                limit(Trigger::AgentIdle, ended, threshold(Trigger::AgentIdle), because);
+            }
+            _ => {}
         }
     }
-    if let Activity::RateLimited { until } = session.activity.value {
-        let since = session.activity.since;
+    if activity.value == Activity::Exited && alive && set_up(session) {
+        limit(Trigger::AgentExited, activity.since, GOOD_BYE_MS, vec![activity.since.seq]);
+    }
+    if let Activity::RateLimited { until } = activity.value {
+        let since = activity.since;
         let wait = threshold(Trigger::RateLimited);
         // Known to last longer than is put up with: no use in waiting to say so.
         let long = until
             .is_some_and(|until| until.duration_since(since.at).as_millis() > i128::from(wait));
-        limit(
-            Trigger::RateLimited,
-            if long { since.awake } else { since.awake + wait },
-            vec![since.seq],
-        );
+        limit(Trigger::RateLimited, since, if long { 0 } else { wait }, vec![since.seq]);
     }
-    let waits = session
-        .messages
-        .values()
-        .find(|m| m.fate == Fate::Waiting && (m.first || m.tried.is_some()));
-    let dialog = matches!(session.activity.value, Activity::Blocked | Activity::WaitingInput);
-    if let (Some(message), Some(launched), false, true) = (waits, session.launched, dialog, alive) {
-        let since = message.tried.unwrap_or(launched).awake.max(launched.awake);
+    if let (Some(message), Some(launched), true) =
+        (expected(session), session.launched, alive && session.suspected.is_none())
+    {
+        let tried = message.tried.unwrap_or(launched);
+        let moments = [Some(tried), Some(launched), session.turn_ended];
+        let since = moments.into_iter().flatten().max_by_key(|when| when.awake).unwrap_or(tried);
         let wait = rules.reaction(Trigger::PromptUndelivered).escalate_after_ms.unwrap_or(60_000);
-        limit(Trigger::PromptUndelivered, since + wait, vec![message.queued.seq, launched.seq]);
+        let because = vec![message.queued.seq, launched.seq];
+        limit(Trigger::PromptUndelivered, since, wait, because);
+    }
+    if ready && runtime.value == RuntimeState::Unknown && activity.value != Activity::NoSignal {
+        let at = runtime.since.awake.saturating_add(stuck_after);
+        let because = vec![runtime.since.seq];
+        limits.push(Limit { trigger: Trigger::AgentStuck, detail: Some(NO_SIGNAL), at, because });
     }
     limits
+}
+
+/// The agent was started: from here on its end concerns a human.
+pub(super) fn set_up(session: &Session) -> bool {
+    matches!(session.step, Step::Launching | Step::Prompting | Step::Ready)
+}
+
+/// The message that the agent should have confirmed by now: its task, or one that was tried. One that waits
+/// for the end of a turn, a dialog or a quota is not late.
+fn expected(session: &Session) -> Option<&QueuedMessage> {
+    session.messages.values().find(|message| {
+        let due = match session.activity.value {
+            Activity::Starting | Activity::Idle => message.first || message.tried.is_some(),
+            Activity::Active => message.first,
+            Activity::WaitingInput
+            | Activity::Blocked
+            | Activity::RateLimited { .. }
+            | Activity::Errored { .. }
+            | Activity::Exited
+            | Activity::NoSignal => false,
+        };
+        message.fate == Fate::Waiting && due
+    })
 }
 
 /// How long the absence of a cause must last before an incident is over, in awake milliseconds. What a human
@@ -108,23 +154,25 @@ pub(crate) fn resolves_at(state: &State, incident: &Incident) -> Option<u64> {
     Some(match how {
         Settled::By(_) | Settled::Over => when.awake,
         Settled::ByItself | Settled::Handled => {
-            when.awake + state.policy.lifecycle.settle.of(incident.priority).min(15_000)
+            let settle = state.policy.lifecycle.settle.of(incident.priority).min(15_000);
+            when.awake.saturating_add(settle)
         }
     })
 }
 
-/// When an incident has lasted long enough to be pushed, in awake milliseconds.
+/// When an incident has lasted long enough to be pushed, in awake milliseconds. A cause that comes and goes
+/// within the settle time is never pushed.
 pub(crate) fn settles_at(state: &State, incident: &Incident) -> u64 {
-    incident.opened.awake + state.policy.lifecycle.settle.of(incident.priority)
+    incident.stands.awake.saturating_add(state.policy.lifecycle.settle.of(incident.priority))
 }
 
-/// Back-off after a failed send: 1 s doubling to 5 min, or what the provider asked for if that is longer. The
-/// tenth by which it differs from case to case is taken from `salt`, so that a replay gives the same.
+/// Back-off after a failed send: 1 s doubling to 5 min, or what the provider asked for if that is longer, at
+/// most a day. The tenth by which it differs from case to case is taken from `salt`, so that a replay gives the same.
 pub(crate) fn retry_wait(tries: u32, asked_ms: Option<u64>, salt: u64) -> SignedDuration {
     let base = 1_000_u64.saturating_mul(1 << tries.saturating_sub(1).min(9)).min(300_000);
     let jitter = base / 100 * (salt.wrapping_mul(2_654_435_761) % 10);
     SignedDuration::from_millis(
-        i64::try_from((base + jitter).max(asked_ms.unwrap_or(0))).unwrap_or(i64::MAX),
+        i64::try_from((base + jitter).max(asked_ms.unwrap_or(0).min(DAY_MS))).unwrap_or(i64::MAX),
     )
 }
 
@@ -156,19 +204,12 @@ fn session_dues(state: &State, session: &Session) -> Vec<Due> {
         let subject = Subject::Session(session.id.clone());
         let open =
             |trigger| state.open_incident(&subject, trigger, None).is_some_and(Incident::is_open);
-        dues.extend(
-            limits(state, session).iter().filter(|l| !open(l.trigger)).map(|l| Due::Awake(l.at)),
-        );
+        let limits = limits(state, session);
+        dues.extend(limits.iter().filter(|l| !open(l.trigger)).map(|l| Due::Awake(l.at)));
     }
-    if session.busy.is_none() {
-        let retry = session
-            .next_message()
-            .and_then(|m| m.tried.map(|tried| retry_at(tried.awake, m.tries)));
-        dues.extend(retry.filter(|_| session.activity.value == Activity::Idle).map(Due::Awake));
-        if matches!(session.intent, Want::Kill(_)) {
-            dues.push(Due::Awake(session.step_since.awake + 5_000));
-        }
-    }
+    dues.extend(next_to_type(session).and_then(retry_at).map(Due::Awake));
+    dues.extend(end_again_at(session).map(Due::Awake));
+    dues.extend(quota_back_at(state, session).map(Due::Wall));
     dues
 }
 
@@ -179,29 +220,23 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
     if let Some(at) = resolves_at(state, incident) {
         return vec![Due::Awake(at)];
     }
-    if incident.notification.is_some()
-        || state.unswept_since.is_some()
-        || !super::incident::wants_human(incident)
-    {
+    if state.unswept_since.is_some() || !super::incident::wants_human(incident) {
         return vec![];
     }
-    match incident.snoozed {
-        Some(until) => vec![Due::Wall(until), Due::Awake(settles_at(state, incident))],
-        None => vec![Due::Awake(settles_at(state, incident))],
+    match (incident.snoozed, incident.notification) {
+        (Some(until), _) => vec![Due::Wall(until)],
+        (None, None) => vec![Due::Awake(settles_at(state, incident))],
+        (None, Some(_)) => vec![],
     }
 }
 
+/// The first moment at which a waiting delivery may go on. One that may now does so at once and needs none.
 fn channel_dues(state: &State, name: &ao_slots::ChannelName, channel: &ChannelState) -> Vec<Due> {
-    if channel.intent.is_some() || channel.waiting.is_empty() {
+    if channel.intent.is_some() {
         return vec![];
-    }
-    if let Some(until) = channel.not_before {
-        return vec![Due::Wall(until)];
     }
     let deliveries =
         channel.waiting.iter().filter_map(|id| state.notifications.get(id)?.deliveries.get(name));
-    deliveries
-        .filter(|delivery| delivery.progress != Progress::Dropped)
-        .filter_map(|delivery| delivery.not_before.map(Due::Wall))
-        .collect()
+    let first = deliveries.filter_map(|d| d.not_before.max(channel.not_before)).min();
+    first.map(Due::Wall).into_iter().collect()
 }

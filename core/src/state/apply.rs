@@ -13,7 +13,10 @@ use super::{
     State, Status, Step, Want,
 };
 use crate::config::trigger::Trigger;
-use crate::event::{Effect, EffectIntended, Event, Kind, Outcome, Over, SessionRequested, Subject};
+use crate::decide::schedule::retry_wait;
+use crate::event::{
+    Effect, EffectIntended, Event, Failure, Kind, Outcome, Over, SessionRequested, Subject,
+};
 
 /// Ended requests and messages that a session keeps, for `ao why` and clean refusals.
 const KEEP_ENDED: usize = 8;
@@ -62,8 +65,11 @@ impl State {
                 self.stopped_clean = true;
                 vec![]
             }
-            Kind::ClockJumped(_) => {
+            Kind::ClockJumped(e) => {
                 self.unswept_since = Some(when);
+                if e.ahead_ms < 0 {
+                    self.forget_wall_waits();
+                }
                 self.all_foci()
             }
             Kind::SweepCompleted(_) => {
@@ -104,6 +110,7 @@ impl State {
             Kind::JournalGap(e) => {
                 self.server.gaps.push((e.from, e.to));
                 trim_front(&mut self.server.gaps, 8);
+                self.server.gaps_new = self.server.gaps_new.saturating_add(1);
                 for intent in self.intents.values_mut() {
                     intent
                         .doubt
@@ -115,6 +122,7 @@ impl State {
             Kind::InputQuarantined(e) => {
                 self.server.quarantined.push(e.file.clone());
                 trim_front(&mut self.server.quarantined, 8);
+                self.server.quarantined_new = self.server.quarantined_new.saturating_add(1);
                 vec![Focus::Server]
             }
             Kind::SessionRequested(e) => self.fold_requested(event, e, when),
@@ -199,15 +207,7 @@ impl State {
                 if let Kind::RequestDecided(e) = &event.kind {
                     foci.extend(self.touch_request(id, e.request, when));
                 }
-                let Some(session) = self.sessions.get(id) else { return foci };
-                if matches!(
-                    event.kind,
-                    Kind::RuntimeObserved(_)
-                        | Kind::RestoreSettled(_)
-                        | Kind::RestoreDecided(_)
-                        | Kind::SessionEnded(_)
-                        | Kind::StatusChanged(_)
-                ) {
+                if let Some(session) = self.sessions.get(id) {
                     foci.push(Focus::Runtime(session.runtime.clone()));
                 }
                 foci
@@ -264,6 +264,7 @@ impl State {
             usage: Default::default(),
             resumable: false,
             restored: None,
+            restored_by: None,
             progress: when,
             tool: None,
             turn: None,
@@ -378,7 +379,9 @@ impl State {
                     delivery.not_before = None;
                     delivery.error = None;
                     if let Outcome::Sent { handle, reached } = outcome {
-                        delivery.handle.clone_from(handle);
+                        if handle.is_some() {
+                            delivery.handle.clone_from(handle);
+                        }
                         delivery.reached = Some(*reached);
                         delivery.sent.get_or_insert(when);
                         delivery.progress = Progress::Sent;
@@ -390,12 +393,7 @@ impl State {
         }
     }
 
-    fn fold_failure(
-        &mut self,
-        intent: &Intent,
-        failure: &crate::event::Failure,
-        when: Moment,
-    ) -> Vec<Focus> {
+    fn fold_failure(&mut self, intent: &Intent, failure: &Failure, when: Moment) -> Vec<Focus> {
         match &intent.lane {
             Lane::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
@@ -422,7 +420,7 @@ impl State {
                     .and_then(|n| n.deliveries.get_mut(name))
                 {
                     Some(delivery) => {
-                        delivery.tries += 1;
+                        delivery.tries = delivery.tries.saturating_add(1);
                         delivery.error = Some(failure.clone());
                         if again {
                             delivery.progress = Progress::Again;
@@ -431,19 +429,24 @@ impl State {
                     }
                     None => 1,
                 };
-                let wait = crate::decide::schedule::retry_wait(tries, failure.retry_after_ms, id.0);
-                let until = when.at.saturating_add(wait).unwrap_or(when.at);
+                let later = |tries| {
+                    let wait = retry_wait(tries, failure.retry_after_ms, id.0);
+                    Some(when.at.saturating_add(wait).unwrap_or(when.at))
+                };
                 let channel = self.channels.entry(name.clone()).or_default();
-                channel.failures += 1;
+                channel.failures = channel.failures.saturating_add(1);
                 channel.error = Some(failure.clone());
+                // A channel that is down rests as a whole, but never so long that an urgent message would
+                // have to wait for minutes; a message that alone is refused does not hold up the others.
                 if failure.kind == ao_slots::ErrorKind::Transient
                     || failure.retry_after_ms.is_some()
                 {
-                    channel.not_before = Some(until);
-                } else if let Some(delivery) =
+                    channel.not_before = later(channel.failures.min(5));
+                }
+                if let Some(delivery) =
                     self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name))
                 {
-                    delivery.not_before = Some(until);
+                    delivery.not_before = later(tries);
                 }
                 vec![Focus::Channel(name.clone())]
             }
@@ -464,6 +467,7 @@ impl State {
                     request: e.request,
                     sessions: e.sessions.clone(),
                     opened: when,
+                    stands: when,
                     cleared: None,
                     changed: None,
                     resolved: None,
@@ -505,6 +509,7 @@ impl State {
                 for id in &e.covers {
                     if let Some(incident) = self.incidents.get_mut(id) {
                         incident.notification = Some(e.notification);
+                        incident.snoozed = None;
                     }
                 }
                 for session in event.session.iter() {
@@ -535,7 +540,11 @@ impl State {
                     return vec![];
                 };
                 if let Some(delivery) = notification.deliveries.get_mut(&e.channel) {
-                    delivery.progress = Progress::Dropped;
+                    // What was sent stays sent; it is not changed any more.
+                    match delivery.progress {
+                        Progress::Sent => delivery.handle = None,
+                        _ => delivery.progress = Progress::Dropped,
+                    }
                 }
                 self.update_waiting(e.notification);
                 vec![Focus::Channel(e.channel.clone())]
@@ -551,6 +560,7 @@ impl State {
             }),
             Kind::IncidentReopened(e) => self.change_incident(e.incident, |incident| {
                 incident.cleared = None;
+                incident.stands = when;
                 incident.changed = Some(when);
             }),
             Kind::IncidentResolved(e) => {
@@ -562,11 +572,16 @@ impl State {
                     if incident.subject == Subject::Server {
                         match incident.trigger {
                             Trigger::Tampered => self.server.tampered = None,
-                            Trigger::ServerWasAway => self.server.away_ms = None,
+                            Trigger::ServerWasAway => {
+                                self.server.away_ms = None;
+                                self.server.gaps_new = 0;
+                                self.server.quarantined_new = 0;
+                            }
                             _ => {}
                         }
                     }
                 }
+                self.prune();
                 foci
             }
             Kind::IncidentAcknowledged(e) => self.change_incident(e.incident, |incident| {
@@ -613,11 +628,7 @@ impl State {
         let Some(notification) = self.notifications.get(&id) else { return };
         for (name, delivery) in &notification.deliveries {
             let channel: &mut ChannelState = self.channels.entry(name.clone()).or_default();
-            let waits = match delivery.progress {
-                Progress::Queued | Progress::Again => true,
-                Progress::Sent => delivery.shown < notification.revision,
-                Progress::Dropped => false,
-            };
+            let waits = delivery.waits(notification.revision);
             if waits {
                 channel.waiting.insert(id);
             } else {
@@ -628,23 +639,48 @@ impl State {
 
     /// Forgets the oldest settled messages and resolved incidents beyond what late clicks may need.
     fn prune(&mut self) {
-        if self.notifications.len() > KEEP_RESOLVED {
-            let idle = |n: &Notification| {
+        while self.notifications.len() > KEEP_RESOLVED {
+            let over = |n: &Notification| {
                 n.settled
-                    && n.deliveries
-                        .values()
-                        .all(|d| d.progress == Progress::Dropped || d.shown >= n.revision)
+                    || n.incident
+                        .and_then(|id| self.incidents.get(&id))
+                        .is_none_or(|incident| incident.resolved.is_some())
             };
-            let old = self.notifications.values().find(|n| idle(n)).map(|n| n.id);
-            if let Some(id) = old {
-                self.notifications.remove(&id);
+            let idle =
+                |n: &Notification| over(n) && n.deliveries.values().all(|d| !d.waits(n.revision));
+            let Some(id) = self.notifications.values().find(|n| idle(n)).map(|n| n.id) else {
+                break;
+            };
+            self.notifications.remove(&id);
+        }
+        while self.incidents.len() > KEEP_RESOLVED {
+            let old = self.incidents.values().find(|i| i.resolved.is_some()).map(|i| i.id);
+            let Some(id) = old else { break };
+            self.incidents.remove(&id);
+        }
+    }
+
+    /// A wall clock that was set back makes every wait that was measured by it void: one from a clock that
+    /// stood years ahead would silence a channel for years.
+    fn forget_wall_waits(&mut self) {
+        for channel in self.channels.values_mut() {
+            channel.not_before = None;
+        }
+        for notification in self.notifications.values_mut() {
+            for delivery in notification.deliveries.values_mut() {
+                delivery.not_before = None;
             }
         }
-        if self.incidents.len() > KEEP_RESOLVED {
-            let old = self.incidents.values().find(|i| i.resolved.is_some()).map(|i| i.id);
-            if let Some(id) = old {
-                self.incidents.remove(&id);
-            }
+    }
+}
+
+impl Delivery {
+    /// There is something to send, or to change in what was sent.
+    fn waits(&self, revision: u32) -> bool {
+        match self.progress {
+            Progress::Queued | Progress::Again => true,
+            Progress::Sent => self.handle.is_some() && self.shown < revision,
+            Progress::Dropped => false,
         }
     }
 }
@@ -681,6 +717,14 @@ fn focus_of_subject(subject: &Subject) -> Option<Focus> {
     }
 }
 
+/// What an agent does that has asked this.
+fn waits_for(ask: &ao_slots::agent::Ask) -> Activity {
+    match ask {
+        ao_slots::agent::Ask::Question { .. } => Activity::WaitingInput,
+        ao_slots::agent::Ask::Permission { .. } => Activity::Blocked,
+    }
+}
+
 fn trim_front<T>(list: &mut Vec<T>, most: usize) {
     let excess = list.len().saturating_sub(most);
     list.drain(..excess);
@@ -696,11 +740,13 @@ impl Session {
     }
 
     fn set_activity(&mut self, value: Activity, source: Source, when: Moment) {
-        if self.activity.value != value {
-            self.activity = Fact { value, source, since: when };
-        } else {
-            self.activity.source = source;
-        }
+        // A provider that names another time to wait for still refuses since the first time.
+        let since = match (&self.activity.value, &value) {
+            (Activity::RateLimited { .. }, Activity::RateLimited { .. }) => self.activity.since,
+            (before, now) if before == now => self.activity.since,
+            _ => when,
+        };
+        self.activity = Fact { value, source, since };
     }
 
     fn moved(&mut self, when: Moment) {
@@ -722,13 +768,18 @@ impl Session {
         }
     }
 
-    /// Nothing is asked any more: what the agent does follows from whether a turn runs.
+    /// A request has ended: what the agent does follows from what is still asked, or a turn runs.
     fn after_requests(&mut self, source: Source, when: Moment) {
-        let waits = matches!(self.activity.value, Activity::WaitingInput | Activity::Blocked);
-        if waits && self.open_requests().next().is_none() {
-            self.set_activity(Activity::Active, source, when);
-            self.activity_text = None;
-            self.moved(when);
+        if !matches!(self.activity.value, Activity::WaitingInput | Activity::Blocked) {
+            return;
+        }
+        match self.open_requests().last().map(|request| waits_for(&request.ask)) {
+            Some(value) => self.set_activity(value, source, when),
+            None => {
+                self.set_activity(Activity::Active, source, when);
+                self.activity_text = None;
+                self.moved(when);
+            }
         }
     }
 
@@ -765,8 +816,16 @@ impl Session {
                 if e.version.is_some() {
                     self.agent_version.clone_from(&e.version);
                 }
-                if matches!(self.activity.value, Activity::Starting | Activity::NoSignal) {
+                // It can be talked to: a dialog that no request tells of has been answered.
+                let dialog = self.activity.value == Activity::Blocked
+                    && self.open_requests().next().is_none();
+                if dialog || matches!(self.activity.value, Activity::Starting | Activity::NoSignal)
+                {
                     self.set_activity(Activity::Idle, Source::Hook, when);
+                    self.activity_text = None;
+                }
+                if self.step == Step::Launching {
+                    self.go(Step::Prompting, when);
                 }
                 self.moved(when);
             }
@@ -777,6 +836,8 @@ impl Session {
                 self.turn_ended = None;
                 self.suspected = None;
                 self.tool = None;
+                // A claim speaks for the turn in which it was made.
+                self.claimed = None;
                 self.activity_text = None;
                 self.busy_since.get_or_insert(when);
                 self.set_activity(Activity::Active, Source::Hook, when);
@@ -819,6 +880,8 @@ impl Session {
             }
             Kind::ProgressObserved(_) => {
                 self.moved(when);
+                // What looked like a question is behind it, unless both were seen in one look.
+                self.suspected.take_if(|(_, seen)| seen.awake < when.awake);
                 if matches!(self.activity.value, Activity::NoSignal) {
                     self.set_activity(Activity::Active, Source::Transcript, when);
                 }
@@ -870,7 +933,7 @@ impl Session {
             Kind::RequestOpened(e) => {
                 self.signalled = true;
                 self.suspected = None;
-                let question = matches!(e.ask, ao_slots::agent::Ask::Question { .. });
+                let waits = waits_for(&e.ask);
                 self.requests.insert(
                     e.request,
                     Request {
@@ -887,11 +950,7 @@ impl Session {
                         ended: None,
                     },
                 );
-                self.set_activity(
-                    if question { Activity::WaitingInput } else { Activity::Blocked },
-                    Source::Hook,
-                    when,
-                );
+                self.set_activity(waits, Source::Hook, when);
             }
             Kind::RequestEnded(e) => {
                 self.end_requests(&e.how, when, |r| r.id == e.request);
@@ -938,9 +997,11 @@ impl Session {
                 self.begin_restore(None, false, when);
             }
             Kind::RestoreSettled(e) => {
-                self.restore = None;
+                let by = self.restore.take().and_then(|restore| restore.by);
                 if e.ok {
                     self.restored = Some(when);
+                    self.restored_by = by;
+                    self.server_lost = false;
                 } else if self.runtime_state.value == RuntimeState::Starting {
                     self.runtime_state =
                         Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
@@ -989,7 +1050,8 @@ impl Session {
         if self.runtime_state.value != e.state {
             self.runtime_state = Fact { value: e.state, source: Source::Runtime, since: when };
         }
-        self.server_lost = e.server_lost;
+        // What its runtime's death ended stays lost until a restore has succeeded, however the restore fails.
+        self.server_lost = e.server_lost || self.restore.is_some() && self.server_lost;
         if let (Some(process), Some(handle)) = (e.process, self.handle.as_mut()) {
             handle.process = Some(process);
         }
@@ -1009,6 +1071,7 @@ impl Session {
         self.restore = Some(Restore { by, fresh, was_active, since: when });
         self.failure = None;
         self.intent = Want::Run;
+        self.forced = false;
         if self.over.take().is_some() {
             self.cleanup = None;
             self.workspace_kept = None;
@@ -1034,6 +1097,7 @@ impl Session {
             first,
             queued: when,
             tried: None,
+            failed: None,
             tries: 0,
             fate: Fate::Waiting,
         };
@@ -1041,11 +1105,10 @@ impl Session {
     }
 
     fn trim_messages(&mut self) {
-        while self.messages.values().filter(|m| m.fate != Fate::Waiting).count() > KEEP_ENDED {
-            let Some(id) = self.messages.values().find(|m| m.fate != Fate::Waiting).map(|m| m.id)
-            else {
-                return;
-            };
+        let settled =
+            |m: &&QueuedMessage| matches!(m.fate, Fate::Confirmed { .. } | Fate::Withdrawn { .. });
+        while self.messages.values().filter(settled).count() > KEEP_ENDED {
+            let Some(id) = self.messages.values().find(settled).map(|m| m.id) else { return };
             self.messages.remove(&id);
         }
     }
@@ -1063,7 +1126,10 @@ impl Session {
                 self.turn = None;
                 self.turn_ended = None;
                 self.busy_since = None;
-                self.server_lost = false;
+                for message in self.messages.values_mut().filter(|m| m.fate == Fate::Waiting) {
+                    message.tried = None;
+                    message.failed = None;
+                }
                 self.runtime_state =
                     Fact { value: RuntimeState::Starting, source: Source::Server, since: when };
                 self.activity =
@@ -1084,7 +1150,7 @@ impl Session {
 
     fn fold_outcome(&mut self, effect: &Effect, outcome: &Outcome, when: Moment) {
         match (effect, outcome) {
-            (_, Outcome::Issue { title, prompt, digest, branch }) => {
+            (Effect::FetchIssue, Outcome::Issue { title, prompt, digest, branch }) => {
                 self.prompt_digest.clone_from(digest);
                 self.title = title.clone();
                 self.prompt = prompt.clone();
@@ -1093,7 +1159,10 @@ impl Session {
                 }
                 self.go(Step::MakingWorkspace, when);
             }
-            (_, Outcome::Workspace(info)) => {
+            (
+                Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace,
+                Outcome::Workspace(info),
+            ) => {
                 self.workspace = Some(info.clone());
                 self.workspace_gone = false;
                 if self.over.is_some() {
@@ -1104,12 +1173,20 @@ impl Session {
                     when,
                 );
             }
-            (_, Outcome::PostCreate { failed: None, .. }) => {
+            (Effect::PostCreate, Outcome::PostCreate { failed: None, .. }) => {
                 self.post_created = true;
                 self.go(Step::CreatingRuntime, when);
             }
+            (Effect::PostCreate, Outcome::PostCreate { failed: Some((command, code)), .. }) => {
+                let how = match code {
+                    Some(code) => format!("exited with {code}"),
+                    None => "was ended by a signal".into(),
+                };
+                let message = format!("postCreate `{command}` {how}");
+                self.fold_failure(effect, &Failure::permanent(message), when);
+            }
             (
-                _,
+                Effect::CreateRuntime { .. },
                 Outcome::Runtime {
                     handle,
                     native_id,
@@ -1132,20 +1209,25 @@ impl Session {
                 self.runtime_state =
                     Fact { value: RuntimeState::Alive, source: Source::Runtime, since: when };
                 if *prompted && !*resumed {
-                    // In the launch: confirmed by the first turn, or by the launch where nothing signals.
-                    for message in self.messages.values_mut().filter(|m| m.first) {
-                        message.tried.get_or_insert(when);
-                        message.tries = message.tries.max(1);
-                        if !*signals {
+                    // In the launch: confirmed by the first turn (which may have been told of before the
+                    // launch had its outcome), or by the launch where nothing signals.
+                    let turned = self.busy_since.is_some() || self.turn_ended.is_some();
+                    let firsts = self.messages.values_mut();
+                    for message in firsts.filter(|m| m.first && m.fate == Fate::Waiting) {
+                        message.tried = Some(when);
+                        message.tries += 1;
+                        if turned || !*signals {
                             message.fate = Fate::Confirmed { evidence: "launch".into(), when };
                         }
                     }
+                    self.trim_messages();
                 }
                 if !*signals {
                     self.set_activity(Activity::Active, Source::Server, when);
                     self.busy_since.get_or_insert(when);
                 }
-                self.go(Step::Launching, when);
+                let heard = self.signalled || !*signals;
+                self.go(if heard { Step::Prompting } else { Step::Launching }, when);
                 self.moved(when);
             }
             (Effect::DecideRequest { request }, _) => {
@@ -1173,11 +1255,15 @@ impl Session {
                 self.workspace_kept = None;
                 self.cleanup = None;
             }
-            _ => {}
+            // An outcome of another effect ends nothing: the step has failed, and is not begun for ever.
+            (effect, _) => {
+                let message = format!("{} brought something else", step_name(effect));
+                self.fold_failure(effect, &Failure::permanent(message), when);
+            }
         }
     }
 
-    fn fold_failure(&mut self, effect: &Effect, failure: &crate::event::Failure, when: Moment) {
+    fn fold_failure(&mut self, effect: &Effect, failure: &Failure, when: Moment) {
         match effect {
             Effect::DecideRequest { request } => {
                 if let Some(decided) =
@@ -1189,9 +1275,11 @@ impl Session {
             Effect::TypeMessage { message } => {
                 if let Some(message) = self.messages.get_mut(message)
                     && message.fate == Fate::Waiting
-                    && !matches!(failure.kind, ao_slots::ErrorKind::Transient)
                 {
-                    message.fate = Fate::Undelivered { failure: failure.clone() };
+                    message.failed = Some(when);
+                    if !matches!(failure.kind, ao_slots::ErrorKind::Transient) {
+                        message.fate = Fate::Undelivered { failure: failure.clone() };
+                    }
                 }
             }
             Effect::DestroyWorkspace { .. } => {

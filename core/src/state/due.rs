@@ -34,7 +34,7 @@ pub enum Due {
 }
 
 /// The ordered index.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Dues {
     awake: BTreeSet<(u64, Focus)>,
     wall: BTreeSet<(Timestamp, Focus)>,
@@ -84,8 +84,11 @@ impl State {
 
     /// Every focus there is.
     pub(crate) fn all_foci(&self) -> Vec<Focus> {
-        let sessions =
-            self.sessions.values().filter(|s| !s.is_over()).map(|s| Focus::Session(s.id.clone()));
+        let sessions = self
+            .sessions
+            .values()
+            .filter(|s| !s.is_over() || s.cleanup.is_some())
+            .map(|s| Focus::Session(s.id.clone()));
         let incidents =
             self.incidents.values().filter(|i| i.resolved.is_none()).map(|i| Focus::Incident(i.id));
         let channels = self.channels.keys().map(|name| Focus::Channel(name.clone()));

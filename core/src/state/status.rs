@@ -203,8 +203,7 @@ impl Session {
             return Status::Cleanup;
         }
         // 3 before 2: an agent that ended while it was being set up has ended.
-        let ended =
-            matches!(self.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing);
+        let ended = self.has_ended();
         if ended
             && self.restore.is_none()
             && self.step >= Step::Launching

@@ -773,7 +773,7 @@ impl Words<'_> {
     fn was_away(&self, incident: &Incident) -> Card {
         let server = &self.state.server;
         if incident.detail.as_deref() == Some(crate::decide::PUT_ASIDE) {
-            let n = server.quarantined.len().max(1) as u64;
+            let n = server.untold_quarantined().len().max(1) as u64;
             let what = match n {
                 1 => "an input that it could not take".to_owned(),
                 n => format!("{} that it could not take", count(n, "input", "inputs")),
@@ -781,7 +781,7 @@ impl Words<'_> {
             let mut body =
                 vec![text("What came in is kept in the folder quarantine; agents go on.")];
             body.push(Block::List(
-                server.quarantined.iter().map(|file| clean_line(file)).collect(),
+                server.untold_quarantined().iter().map(|file| clean_line(file)).collect(),
             ));
             return Card {
                 title: format!("ao put aside {what}"),
@@ -791,8 +791,11 @@ impl Words<'_> {
             };
         }
         let away = server.away_ms.unwrap_or(0);
-        let lost: u64 =
-            server.gaps.iter().map(|(from, to)| to.saturating_sub(*from).saturating_add(1)).sum();
+        let lost: u64 = server
+            .untold_gaps()
+            .iter()
+            .map(|(from, to)| to.saturating_sub(*from).saturating_add(1))
+            .sum();
         let harm = match lost {
             0 => "nothing was lost".to_owned(),
             n => format!("{} could not be read", count(n, "event", "events")),
@@ -808,7 +811,7 @@ impl Words<'_> {
         let mut body = vec![text(span), text("Agents went on.")];
         if lost > 0 {
             let parts: Vec<String> =
-                server.gaps.iter().map(|(from, to)| format!("e{from} to e{to}")).collect();
+                server.untold_gaps().iter().map(|(from, to)| format!("e{from} to e{to}")).collect();
             body.push(text(format!(
                 "Unreadable: {}. A copy is kept in the folder quarantine.",
                 parts.join(", ")
