@@ -60,8 +60,11 @@ impl Shell {
             ],
             cwd: request.cwd.clone(),
             env: BTreeMap::from([("TERM".into(), "xterm-256color".into())]),
-            stdin: (plan.prompt == PromptDelivery::Stdin).then(|| request.prompt.clone()).flatten(),
+            // An open input only for an agent that reads it: others would wait for its end.
+            stdin: (!request.screen && (plan.prompt == PromptDelivery::Stdin || can.input == InputMode::Stdin))
+                .then(|| request.prompt.clone().filter(|_| plan.prompt == PromptDelivery::Stdin).unwrap_or_default()),
         };
+        self.clear_before(work, call, launch).await?;
         let handle = work.plugins.runtime.create(call, &created).await?;
         Ok(Outcome::Runtime {
             handle,
@@ -72,6 +75,18 @@ impl Shell {
             resumed: resume && plan.resumes,
             resumable: can.resume,
         })
+    }
+
+    /// Ends what is left of the launch before: its process is surely gone before another takes its place.
+    async fn clear_before(&self, work: &Work, call: &Call, launch: Launch) -> Result<(), PluginError> {
+        let Some(before) = launch.0.checked_sub(1).filter(|n| *n > 0).map(Launch) else { return Ok(()) };
+        match work.plugins.runtime.adopt(call, &work.session.id, before).await? {
+            Answer::Yes(old) => work.plugins.runtime.destroy(call, &old).await,
+            Answer::No => Ok(()),
+            Answer::Unknown(why) => {
+                Err(PluginError::transient(format!("whether launch {before} still runs is unknown"), why))
+            }
+        }
     }
 
     /// What a launch is planned from; also what tells where a running agent keeps its files.

@@ -76,6 +76,10 @@ impl Shell {
         call: &Call,
         removal: Removal,
     ) -> Result<Outcome, Failure> {
+        // An ended agent's screen was kept for whoever wanted to look; now it goes.
+        if let Some(handle) = &work.session.handle {
+            work.plugins.runtime.destroy(call, handle).await?;
+        }
         let removed = work.plugins.workspace.destroy(call, &work.workspace()?, removal).await?;
         for secret in [self.secret("env", &work.session.id), self.secret("token", &work.session.id)]
         {
