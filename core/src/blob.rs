@@ -64,10 +64,14 @@ impl Blobs {
     /// `NotFound`; so is what is no hash.
     pub fn read(&self, sha256: &str) -> io::Result<String> {
         if !is_hash(sha256) {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "a blob is named by 64 hex digits"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "a blob is named by 64 hex digits",
+            ));
         }
         let packed = disk::read(&*self.disk, &self.dir.join(sha256))?;
-        let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("blob {sha256} is damaged"));
+        let damaged =
+            || io::Error::new(io::ErrorKind::InvalidData, format!("blob {sha256} is damaged"));
         let mut plain = Vec::new();
         let unpack = zstd::stream::read::Decoder::new(&packed[..])?;
         unpack.take(LONGEST as u64 + 1).read_to_end(&mut plain).map_err(|_| damaged())?;

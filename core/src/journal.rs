@@ -142,7 +142,9 @@ pub enum JournalError {
         source: io::Error,
     },
     /// The emergency segment has no room for this batch.
-    #[error("events from {from} on were not recorded: the emergency segment is full (free space on the disk)")]
+    #[error(
+        "events from {from} on were not recorded: the emergency segment is full (free space on the disk)"
+    )]
     EmergencySpent {
         /// The first event that was refused.
         from: u64,
@@ -165,7 +167,9 @@ pub enum JournalError {
         source: io::Error,
     },
     /// Written by a newer version, in a layout that this one does not know.
-    #[error("`{path}` has journal format {found}, and this version reads up to {FORMAT} (install a newer ao)")]
+    #[error(
+        "`{path}` has journal format {found}, and this version reads up to {FORMAT} (install a newer ao)"
+    )]
     TooNew {
         /// The segment.
         path: PathBuf,
@@ -178,7 +182,9 @@ impl JournalError {
     /// Whether the disk, or the user's share of it, is used up.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Refused { source, .. } | Self::File { source, .. } => crate::disk::is_full(source),
+            Self::Refused { source, .. } | Self::File { source, .. } => {
+                crate::disk::is_full(source)
+            }
             Self::EmergencySpent { .. } => true,
             Self::Malformed { .. } | Self::TooNew { .. } => false,
         }

@@ -56,8 +56,12 @@ impl Emergency {
         let path = dir.join(NAME);
         let (held, stale) = match disk::read(&*disk, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
-            // That it is empty may be known to the system's cache only.
-            bytes => parse(bytes?).map_or((None, Some(0)), |held| (Some(held), None)),
+            bytes => {
+                let held = parse(bytes?);
+                // That nothing follows may be known to the system's cache only.
+                let end = held.as_ref().map_or(0, |held| held.used);
+                (held, Some(end))
+            }
         };
         Ok(Self { disk, path, size, file: None, held, stale, wiped: false })
     }
@@ -149,6 +153,7 @@ impl Emergency {
     pub(super) fn clear(&mut self) -> io::Result<()> {
         let Some(at) = self.stale else { return Ok(()) };
         let cleared = match &self.file {
+            Some(file) if file.stat()?.len == at => Ok(()),
             Some(file) => file.write_at(at, &[0]).and_then(|()| file.sync()),
             None => Err(io::ErrorKind::NotFound.into()),
         };

@@ -3,10 +3,10 @@
 use std::io::{self, Read as _, Write};
 use std::time::{Duration, SystemTime};
 
+use super::JournalError;
 use super::reader::Reader;
 use super::segment::Segment;
 use super::writer::Shared;
-use super::JournalError;
 use crate::disk::{self, DiskFile, Open};
 
 /// How long events are kept. What the snapshot does not hold is always kept.
@@ -31,7 +31,10 @@ impl Reader {
         let closed: Vec<(Segment, Segment)> = {
             let segments = &self.shared.index().segments;
             let pairs = segments.iter().zip(segments.iter().skip(1));
-            pairs.filter(|(segment, _)| !segment.packed).map(|(s, n)| (s.clone(), n.clone())).collect()
+            pairs
+                .filter(|(segment, _)| !segment.packed)
+                .map(|(s, n)| (s.clone(), n.clone()))
+                .collect()
         };
         for (segment, next) in &closed {
             let path = segment.path(&self.shared.dir);

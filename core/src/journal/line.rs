@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_refused() {
-        for text in ["", "{}", ",\"crc\":\"00000000\"}", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] {
+        for text in ["", "{}", ",\"crc\":\"00000000\"}", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"]
+        {
             assert_eq!(open(&mut text.as_bytes().to_vec()), None, "{text:?}");
         }
         for json in ["{\"seq\":}", "{\"seq\":x}", "{\"seq\":99999999999999999999}", "{\"seq\":1"] {

@@ -29,11 +29,7 @@ pub struct Recovery {
 
 impl Recovery {
     /// Looks at the journal in the data directory `root`, making it if there is none.
-    pub fn start(
-        disk: Arc<dyn Disk>,
-        root: &Path,
-        limits: Limits,
-    ) -> Result<Self, JournalError> {
+    pub fn start(disk: Arc<dyn Disk>, root: &Path, limits: Limits) -> Result<Self, JournalError> {
         let dir = root.join("journal");
         let made = disk.create_dir(&dir).and_then(|()| disk.sync_dir(root));
         made.map_err(JournalError::file(dir.clone()))?;

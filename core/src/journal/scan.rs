@@ -271,7 +271,8 @@ impl Scan {
 
     /// Bad bytes, or a line where it does not belong: damage, or the torn end of the last segment.
     fn bad(&mut self, piece: &Piece) -> Result<(), JournalError> {
-        if !self.live && self.is_last() && self.proven()?.is_none_or(|proven| piece.start >= proven) {
+        if !self.live && self.is_last() && self.proven()?.is_none_or(|proven| piece.start >= proven)
+        {
             return self.torn(piece.start);
         }
         self.note_bad(piece);

@@ -49,7 +49,10 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let Snapshot { seq, state_hash, state } = snapshot;
     if !state_hash.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a state hash is letters and digits"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a state hash is letters and digits",
+        ));
     }
     let head = serde_json::to_vec(&Head { seq: *seq, state_hash: state_hash.clone(), place })?;
     let mut json = Vec::with_capacity(head.len() + state.len() + 32);
@@ -117,7 +120,8 @@ mod tests {
     #[test]
     fn a_hash_that_could_hide_the_state_is_refused() {
         let disk = CrashDisk::new(1);
-        let snapshot = Snapshot { seq: 1, state_hash: "\",\"state\":".into(), state: b"{}".to_vec() };
+        let snapshot =
+            Snapshot { seq: 1, state_hash: "\",\"state\":".into(), state: b"{}".to_vec() };
         write(&disk, Path::new("/data"), &snapshot, None).unwrap_err();
     }
 }

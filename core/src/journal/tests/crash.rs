@@ -83,8 +83,15 @@ fn live(disk: &CrashDisk, journal: &mut Journal, oracle: &mut Oracle, dice: &mut
                 oracle.faulty = true;
             }
             _ => {
-                let ops =
-                    [Op::Write, Op::Grow, Op::Sync, Op::Create, Op::Rename, Op::SyncDir, Op::SetLen];
+                let ops = [
+                    Op::Write,
+                    Op::Grow,
+                    Op::Sync,
+                    Op::Create,
+                    Op::Rename,
+                    Op::SyncDir,
+                    Op::SetLen,
+                ];
                 for _ in 0..=dice.below(3) {
                     let op = ops[dice.below(ops.len() as u64) as usize];
                     disk.faults.fail(op, 1 + dice.below(4), Errno::EIO);
@@ -228,14 +235,18 @@ fn r8_a_crash_at_any_step_of_rotation_compaction_snapshot_and_retention_changes_
     let before = CrashDisk::new(8);
     drop(journal_of(&before, 50));
     let upkeep = |disk: &CrashDisk| -> Result<(), JournalError> {
-        let (journal, _) = Recovery::start(Arc::new(disk.clone()), Path::new(ROOT), LIMITS)?
-            .finish(identity())?;
+        let (journal, _) =
+            Recovery::start(Arc::new(disk.clone()), Path::new(ROOT), LIMITS)?.finish(identity())?;
         let mut journal = journal;
         let reader = journal.reader();
         reader.compact()?;
         let texts = &numbered(1..=50);
         let state = serde_json::to_vec(texts).unwrap();
-        reader.write_snapshot(&Snapshot { seq: 50, state_hash: "a".into(), state: state.clone() })?;
+        reader.write_snapshot(&Snapshot {
+            seq: 50,
+            state_hash: "a".into(),
+            state: state.clone(),
+        })?;
         reader.write_snapshot(&Snapshot { seq: 50, state_hash: "b".into(), state })?;
         let retention = Retention { age: Duration::MAX, bytes: 1024 };
         reader.retain(retention, SystemTime::UNIX_EPOCH)?;
@@ -253,7 +264,8 @@ fn r8_a_crash_at_any_step_of_rotation_compaction_snapshot_and_retention_changes_
     assert!(steps > 60, "{steps}");
     assert!(names(&calm, "journal").iter().any(|name| name.ends_with(".zst")));
 
-    let live_bytes: u64 = before.list(&Path::new(ROOT).join("journal")).unwrap().iter().map(|e| e.bytes).sum();
+    let live_bytes: u64 =
+        before.list(&Path::new(ROOT).join("journal")).unwrap().iter().map(|e| e.bytes).sum();
     for kill in 0..200 {
         let disk = before.kill();
         let step = 1 + kill % steps;

@@ -59,7 +59,8 @@ fn r4_garbage_behind_the_last_record_is_cut() {
         check_torn(&disk, &[&bytes[..], &tail].concat(), 5, what);
         assert!(
             what == "NULs"
-                || names(&disk, "quarantine").contains(&"journal-00000000000000000001.jsonl.bad".into()),
+                || names(&disk, "quarantine")
+                    .contains(&"journal-00000000000000000001.jsonl.bad".into()),
             "{what}"
         );
     }

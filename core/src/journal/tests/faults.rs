@@ -3,8 +3,8 @@
 use nix::errno::Errno;
 
 use super::*;
-use crate::disk::testing::{FailingDisk, Op};
 use crate::disk::RealDisk;
+use crate::disk::testing::{FailingDisk, Op};
 
 fn append(journal: &mut Journal, text: &str) -> Result<Option<Tampered>, JournalError> {
     let lines = events(journal.last(), &[text]);
@@ -51,7 +51,9 @@ fn r6_on_the_real_file_system_a_failed_write_leaves_nothing() {
     let start = || Recovery::start(Arc::new(disk.clone()), dir.path(), LIMITS).unwrap();
     let (mut journal, _, _) = finish(start());
     append(&mut journal, "event 1").unwrap();
-    for (op, errno) in [(Op::Write, Errno::ENOSPC), (Op::Grow, Errno::EDQUOT), (Op::Sync, Errno::EIO)] {
+    for (op, errno) in
+        [(Op::Write, Errno::ENOSPC), (Op::Grow, Errno::EDQUOT), (Op::Sync, Errno::EIO)]
+    {
         disk.faults.fail(op, 1, errno);
         append(&mut journal, "refused").unwrap_err();
     }

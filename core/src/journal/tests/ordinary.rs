@@ -110,7 +110,10 @@ fn a_snapshot_spares_reading_what_it_holds() {
     assert_eq!((report.events, report.segments), (2, 1), "only the tail was read");
     commit(&mut journal, &["event 43"]);
     // Also what was not read at the start can be read.
-    assert_eq!(seqs(&collect(journal.reader().read(1..=43).unwrap())), (1..=43).collect::<Vec<_>>());
+    assert_eq!(
+        seqs(&collect(journal.reader().read(1..=43).unwrap())),
+        (1..=43).collect::<Vec<_>>()
+    );
     assert_eq!(journal.reader().snapshot(), Some(snapshot));
     drop(journal);
     let (_, lines, _) = finish(start(&disk).without_snapshot().unwrap());
