@@ -86,6 +86,8 @@ async fn done_needs_evidence_and_ends_the_round() {
         .tell(&session, &[Signal::TurnStarted { turn: Some("t2".into()), prompt: None }])
         .await
         .unwrap();
+    // The claim of an earlier turn is void: it is made again.
+    house.tell(&session, &[Signal::Completed { text: None }]).await.unwrap();
     house
         .tell(
             &session,
