@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use ao_slots::{PluginError, fact::WorkFacts};
@@ -42,27 +42,6 @@ pub(crate) struct Look {
     pub(crate) nested: Vec<String>,
     /// Files that the index hides from status: assume-unchanged, or skip-worktree and yet there.
     pub(crate) hidden: Vec<Vec<u8>>,
-}
-
-/// Where the path of a workspace really leads: its parent's links are resolved, its own is not.
-/// `None`: its parent does not exist.
-pub(crate) fn settle(path: &Path) -> Result<Option<PathBuf>, PluginError> {
-    let plain = path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
-    let (true, true, Some(parent), Some(name)) =
-        (path.is_absolute(), plain, path.parent(), path.file_name())
-    else {
-        return Err(PluginError::permanent(
-            format!("{} is no place for a workspace", path.display()),
-            "the path is not absolute and plain",
-        ));
-    };
-    match parent.canonicalize() {
-        Ok(parent) => Ok(Some(parent.join(name))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(PluginError::transient(format!("cannot look at {}", path.display()), error))
-        }
-    }
 }
 
 impl Checkout {
@@ -374,17 +353,5 @@ mod tests {
         );
         let hidden = vec![(b'h', b"assumed".to_vec()), (b'S', b"skipped".to_vec())];
         assert_eq!(listed, Listed { links: vec!["sub dir".into()], hidden });
-    }
-
-    #[test]
-    fn a_workspace_has_an_absolute_plain_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let real = folder.path().canonicalize().unwrap();
-        std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
-        assert_eq!(settle(&real.join("link/app-1")).unwrap(), Some(real.join("app-1")));
-        assert_eq!(settle(&real.join("none/app-1")).unwrap(), None);
-        for bad in ["app-1", "/tmp/../app-1", "/"] {
-            assert!(settle(Path::new(bad)).is_err(), "{bad}");
-        }
     }
 }

@@ -14,10 +14,14 @@ use tokio::{
 
 use crate::lock::Held;
 
-/// How long a process may take to remove its lock files after SIGTERM.
+/// How long a call that changes a repository may go on to end by itself. A signal that comes while git makes a lock
+/// file ends it before it knows of the file, and the file then stops every later command, the human's too.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a process may take after SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(5);
 
-/// A running process group. Dropped, it gets SIGTERM, and SIGKILL after a grace.
+/// A running process group. Dropped, it is ended.
 #[derive(Debug)]
 pub(crate) struct Group {
     child: Option<Child>,
@@ -48,10 +52,10 @@ impl Group {
         Ok(status)
     }
 
-    /// Ends the group and waits for its leader.
+    /// Ends the group and waits until it is gone.
     pub(crate) async fn stop(mut self) {
         if let Some(child) = self.child.take() {
-            end(child, self.id).await;
+            end(child, self.id, self.lock.take()).await;
         }
     }
 }
@@ -60,26 +64,32 @@ impl Drop for Group {
     fn drop(&mut self) {
         let Some(child) = self.child.take() else { return };
         match Handle::try_current() {
-            // Killed at once, git would leave its lock files to stop the human's next command.
             Ok(runtime) => {
-                send(self.id, Signal::SIGTERM);
-                let (id, lock) = (self.id, self.lock.take());
-                runtime.spawn(async move {
-                    end(child, id).await;
-                    drop(lock);
-                });
+                runtime.spawn(end(child, self.id, self.lock.take()));
             }
             Err(_) => send(self.id, Signal::SIGKILL),
         }
     }
 }
 
-async fn end(mut child: Child, id: Pid) {
+async fn end(mut child: Child, id: Pid, lock: Option<Arc<Held>>) {
+    if lock.is_some() && timeout(PATIENCE, child.wait()).await.is_ok() {
+        return kill(id).await;
+    }
     send(id, Signal::SIGTERM);
-    let _ended = timeout(GRACE, child.wait()).await;
-    send(id, Signal::SIGKILL);
-    let _reaped = child.wait().await;
-    kill(id).await;
+    // Also what the leader started gets the time: a git within git has lock files of its own.
+    let gone = async {
+        let _reaped = child.wait().await;
+        while killpg(id, None).is_ok() {
+            sleep(POLL).await;
+        }
+    };
+    if timeout(GRACE, gone).await.is_err() {
+        send(id, Signal::SIGKILL);
+        let _reaped = child.wait().await;
+        kill(id).await;
+    }
+    drop(lock);
 }
 
 /// Kills what is left of a group and sees it go. Bounded, since nobody may be there to reap.
@@ -88,7 +98,7 @@ async fn kill(group: Pid) {
         if killpg(group, Signal::SIGKILL).is_err() {
             return;
         }
-        sleep(Duration::from_millis(5)).await;
+        sleep(POLL).await;
     }
 }
 

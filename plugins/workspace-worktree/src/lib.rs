@@ -9,9 +9,11 @@ mod checkout;
 mod child;
 mod config;
 mod git;
+mod inspect;
 mod link;
 mod lock;
 mod make;
+mod place;
 mod remove;
 mod repo;
 mod setup;
@@ -40,10 +42,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    checkout::{Checkout, settle},
+    checkout::Checkout,
     git::Git,
     lock::Locks,
     make::{Mark, READY},
+    place::settle,
     repo::Repo,
 };
 
@@ -151,7 +154,7 @@ fn looking(mut error: PluginError) -> PluginError {
 #[async_trait]
 impl Workspace for Worktrees {
     async fn inspect(&self, call: &Call, repo: &Path) -> Result<RepoInfo, PluginError> {
-        repo::inspect(&self.git(call), repo).await.map_err(looking)
+        inspect::inspect(&self.git(call), repo).await.map_err(looking)
     }
 
     async fn create(
@@ -219,7 +222,12 @@ impl Workspace for Worktrees {
         handle: &WorkspaceHandle,
         removal: Removal,
     ) -> Result<Removed, PluginError> {
-        remove::destroy(self, &self.git(call), handle, removal).await
+        let removed = remove::destroy(self, &self.git(call), handle, removal).await;
+        // What is gone is a success; "not found" is then about the repository, and must not read as gone.
+        removed.map_err(|error| match error.kind {
+            ErrorKind::NotFound => PluginError { kind: ErrorKind::Refused, ..error },
+            _ => error,
+        })
     }
 
     async fn list(

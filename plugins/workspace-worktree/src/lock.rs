@@ -136,6 +136,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn r19_a_process_that_outlives_us_keeps_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = Locks::default();
+        let held = locks.hold(folder.path(), soon()).await.unwrap();
+        let mut command = std::process::Command::new("sleep");
+        let mut sleeper = command.arg("86464.25").stdin(held.stdin()).spawn().unwrap();
+        drop(command);
+        drop(held); // as when this process is killed
+        let while_it_runs = Locks::default().hold(folder.path(), soon()).await.map(|_| ());
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        assert!(while_it_runs.unwrap_err().is_transient());
+        Locks::default().hold(folder.path(), soon()).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn s28_a_planted_lock_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("target");

@@ -5,7 +5,7 @@
 //! the file [`READY`] beside the worktree's index; until then nobody has worked in it.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,10 +19,11 @@ use tokio::time::Instant;
 use crate::{
     Worktrees,
     branch::{self, Ref},
-    checkout::{Checkout, settle},
+    checkout::Checkout,
     git::Git,
     link,
     lock::Held,
+    place::{Place, look_at, make_folder, make_place, occupied, settle, size},
     repo::{Base, Repo},
 };
 
@@ -205,70 +206,6 @@ impl Mark {
     }
 }
 
-/// What is at the path of a workspace.
-#[derive(Debug)]
-enum Place {
-    Nothing,
-    Folder { empty: bool },
-}
-
-fn look_at(path: &Path) -> Result<Place, PluginError> {
-    let failed = |cause: io::Error| {
-        PluginError::transient(format!("cannot look at {}", path.display()), cause)
-    };
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => {
-            let empty = fs::read_dir(path).map_err(failed)?.next().is_none();
-            Ok(Place::Folder { empty })
-        }
-        Ok(_) => Err(occupied(path, "it is no folder")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Nothing),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn occupied(path: &Path, cause: &str) -> PluginError {
-    let what = format!("{} is taken by something else", path.display());
-    PluginError::new(ErrorKind::Refused, what, cause).with_remedy("move it away")
-}
-
-/// Makes `<worktreeDir>/<project>` and returns where the workspace goes. The worktree folder may be a link that its
-/// owner made; below it nothing may lead out.
-fn make_place(request: &CreateWorkspace) -> Result<PathBuf, PluginError> {
-    let path = &request.path;
-    let named = |at: Option<&Path>, name: &str| {
-        at.and_then(Path::file_name).is_some_and(|last| last == name)
-    };
-    let project = path.parent();
-    let root = project.and_then(Path::parent);
-    let (Some(project), Some(root), true) = (
-        project,
-        root,
-        named(Some(path), request.session.as_str()) && named(project, request.project.as_str()),
-    ) else {
-        let what = format!("{} is no place for {}", path.display(), request.session);
-        return Err(PluginError::permanent(what, "it does not end in <project>/<session>"));
-    };
-    settle(path)?;
-    make_folder(project)?;
-    let real = |path: &Path| {
-        path.canonicalize().map_err(|cause| {
-            PluginError::transient(format!("cannot look at {}", path.display()), cause)
-        })
-    };
-    let (root, project) = (real(root)?, real(project)?);
-    if project == root || !project.starts_with(&root) {
-        let what = format!("{} leads out of {}", path.display(), root.display());
-        return Err(PluginError::new(ErrorKind::Refused, what, "a folder on the way is a link"));
-    }
-    Ok(project.join(request.session.as_str()))
-}
-
-fn make_folder(path: &Path) -> Result<(), PluginError> {
-    fs::create_dir_all(path)
-        .map_err(|cause| PluginError::permanent(format!("cannot make {}", path.display()), cause))
-}
-
 /// What a human should know of where the repository lies.
 fn peculiarities(repo: &Repo) -> Vec<String> {
     let mut notes = Vec::new();
@@ -425,7 +362,9 @@ pub(crate) async fn forget(repo: &Repo, path: &Path, locked: bool) -> Result<(),
 /// Checks the files out. Only for a worktree that nobody has worked in.
 async fn fill(checkout: &Checkout, sparse: &[String], submodules: bool) -> Result<(), PluginError> {
     // What a checkout that was cut off left behind.
-    let _none = fs::remove_file(checkout.admin.join("index.lock"));
+    for lock in ["index.lock", "HEAD.lock"] {
+        let _none = fs::remove_file(checkout.admin.join(lock));
+    }
     if !sparse.is_empty() {
         if sparse.iter().any(|folder| folder.contains(char::is_control)) {
             return Err(PluginError::permanent("a folder of `sparse` is not a path", ""));
@@ -452,23 +391,6 @@ async fn finish(checkout: &Checkout, held: &Held) -> Result<(), PluginError> {
     Ok(())
 }
 
-/// What a folder takes on disk, in bytes; links are not followed.
-fn size(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut bytes = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            bytes += meta.blocks() * 512;
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    bytes
-}
-
 /// What is told of a workspace. `ours` tells whether its branch was made for it, and where it began.
 pub(crate) async fn info(
     repo: &Repo,
@@ -490,42 +412,4 @@ pub(crate) async fn info(
         }
     };
     Ok(WorkspaceInfo { path, branch, base_commit, branch_created: ours.is_some(), notes })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(path: PathBuf) -> CreateWorkspace {
-        CreateWorkspace {
-            session: "app-3".parse().unwrap(),
-            project: "app".parse().unwrap(),
-            repo: "/r".into(),
-            path,
-            branch: "x".into(),
-            base: "main".into(),
-            fetch: false,
-            symlinks: Vec::new(),
-            submodules: false,
-            sparse: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn s28_a_workspace_goes_nowhere_but_below_the_worktree_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        let place = |path: PathBuf| make_place(&request(path));
-        assert_eq!(place(root.join("wt/app/app-3")).unwrap(), root.join("wt/app/app-3"));
-        for bad in ["wt/app/app-4", "wt/other/app-3", "wt/app/../app/app-3"] {
-            assert!(place(root.join(bad)).is_err(), "{bad}");
-        }
-        assert!(place("app/app-3".into()).is_err());
-        fs::create_dir_all(root.join("out/app")).unwrap();
-        fs::create_dir_all(root.join("trap")).unwrap();
-        std::os::unix::fs::symlink(root.join("out/app"), root.join("trap/app")).unwrap();
-        assert_eq!(place(root.join("trap/app/app-3")).unwrap_err().kind, ErrorKind::Refused);
-        std::os::unix::fs::symlink(root.join("out"), root.join("link")).unwrap();
-        assert_eq!(place(root.join("link/app/app-3")).unwrap(), root.join("out/app/app-3"));
-    }
 }

@@ -16,9 +16,10 @@ use ao_slots::{
 
 use crate::{
     Worktrees, branch,
-    checkout::{Checkout, Look, settle},
+    checkout::{Checkout, Look},
     git::Git,
     make::{Mark, READY, forget, lock_reason, transact},
+    place::settle,
     repo::{Entry, Repo},
 };
 

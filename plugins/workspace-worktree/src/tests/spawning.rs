@@ -39,6 +39,55 @@ async fn r19_twenty_at_once_in_one_repository_all_succeed() {
     assert_eq!(listed.len(), 20);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r19_fifty_cuts_anywhere_leave_nothing_behind() {
+    let house = House::new();
+    let fresh = || Worktrees { reserve: 0, ..Worktrees::new(&super::context(&house.root)) };
+    for round in 0..25_u32 {
+        let number = round + 1;
+        let (call, request, handle) = (call(), house.request(number), house.handle(number));
+        let wait = Duration::from_millis(u64::from(round * 7 % 90));
+        let (first, second, third) = (fresh(), fresh(), fresh());
+        let _cut = tokio::time::timeout(wait, first.create(&call, &request)).await;
+        // Every second one is given up there, the others are finished by a server that knows nothing.
+        if round % 2 == 0 {
+            let info = second.create(&call, &request).await.unwrap();
+            assert_eq!((info.branch.as_str(), info.branch_created), (handle.branch.as_str(), true));
+            assert!(house.facts(number).await.is_clean());
+        }
+        let _cut = tokio::time::timeout(wait, second.destroy(&call, &handle, Removal::Undo)).await;
+        third.destroy(&call, &handle, Removal::Undo).await.unwrap();
+    }
+    let refs =
+        house.git(&house.repo(), &["for-each-ref", "--format=%(refname)", "refs/heads", "refs/ao"]);
+    assert_eq!(refs, "refs/heads/main");
+    assert_eq!(house.git(&house.repo(), &["worktree", "list"]).lines().count(), 1);
+    assert_eq!(fs::read_dir(house.root.join("wt/app")).unwrap().count(), 0);
+    let mut folders = vec![house.repo().join(".git")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            assert!(!name.ends_with(".lock") || name == "ao-worktree.lock", "{name} was left");
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn r19_a_repository_that_is_gone_is_not_a_workspace_that_is_gone() {
+    let house = House::new();
+    let path = house.made(1).await;
+    fs::rename(house.repo(), house.root.join("elsewhere")).unwrap();
+    for removal in [Removal::IfSafe, Removal::Undo, Removal::Forced] {
+        assert_eq!(house.destroy(1, removal).await.unwrap_err().kind, ErrorKind::Refused);
+    }
+    assert!(path.join("README.md").exists());
+    let answer = house.plugin.probe(&call(), &house.handle(1)).await.unwrap();
+    assert!(matches!(answer, Answer::Unknown(_)), "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_workspace_starts_from_the_newest_known_state() {
     let house = House::new();
