@@ -112,8 +112,7 @@ impl Recovery {
         if let Some(place) = place {
             use_place(&*disk, &dir, &mut segments, place);
         }
-        let emergency = Emergency::read(disk.clone(), &dir, limits.emergency_bytes)
-            .map_err(JournalError::file(dir.join(super::emergency::NAME)))?;
+        let emergency = emergency(&disk, &dir, &segments, limits.emergency_bytes)?;
         let covered = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
         let keep = emergency.held.as_ref().map_or(u64::MAX, |held| held.after);
         let mut scan = Scan::new(disk.clone(), dir, segments, covered + 1..=keep, false)?
@@ -138,9 +137,7 @@ pub fn verify(disk: Arc<dyn Disk>, root: &Path) -> Result<Report, JournalError> 
     let first = segments.first().map_or(covered + 1, |segment| segment.first);
     // What the snapshot holds may have been dropped.
     let from = if first <= covered + 1 { first } else { covered + 1 };
-    let held = Emergency::read(disk.clone(), &dir, 0)
-        .map_err(JournalError::file(dir.join(super::emergency::NAME)))?
-        .held;
+    let held = emergency(&disk, &dir, &segments, 0)?.held;
     let keep = held.as_ref().map_or(u64::MAX, |held| held.after);
     let mut scan = Scan::new(disk, dir, segments, from..=keep, false)?;
     if let Some(held) = &held {
@@ -177,6 +174,23 @@ fn segments(disk: &dyn Disk, dir: &Path) -> std::io::Result<Vec<Segment>> {
         segments[at - 1].last = segments[at].first - 1;
     }
     Ok(segments)
+}
+
+/// Reads the emergency segment. While it holds something no segment is begun behind the next event: one that
+/// was says that the file is an old copy, from a backup perhaps, and it must not end the journal there.
+fn emergency(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    segments: &[Segment],
+    size: u64,
+) -> Result<Emergency, JournalError> {
+    let mut emergency = Emergency::read(disk.clone(), dir, size)
+        .map_err(JournalError::file(dir.join(super::emergency::NAME)))?;
+    let newest = segments.last().map_or(0, |segment| segment.first);
+    if emergency.held.as_ref().is_some_and(|held| newest > held.after + 1) {
+        emergency.moved();
+    }
+    Ok(emergency)
 }
 
 /// Notes the snapshot's place, if it is one: a line with that number begins there, or nothing.

@@ -230,6 +230,26 @@ fn finish_full(disk: &CrashDisk) -> (Journal, Vec<String>, Report) {
 }
 
 #[test]
+fn r8_a_new_segments_name_is_durable_before_anything_is_acknowledged_in_it() {
+    for seed in 0..100 {
+        let disk = CrashDisk::new(seed);
+        let (mut journal, _, _) = open(&disk);
+        commit(&mut journal, &[&"x".repeat(1900)]);
+        // The next append begins a segment; the process dies at one of the steps of that.
+        disk.stop_at(1 + seed % 6);
+        let lines = events(1, &["event 2"]);
+        let died = journal.append(&lines, Durability::Commit).is_err();
+        let disk = disk.kill();
+        let (mut journal, found, _) = open(&disk);
+        assert!(found.len() == 2 || died, "seed {seed}");
+        commit(&mut journal, &["last"]);
+        let (_, lines, report) = open(&disk.lose_power());
+        assert_eq!(lines.len(), found.len() + 1, "seed {seed}");
+        assert!(!report.is_damaged(), "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
 fn r8_a_crash_at_any_step_of_rotation_compaction_snapshot_and_retention_changes_nothing() {
     // A machine at rest, on which each step is then a crash.
     let before = CrashDisk::new(8);

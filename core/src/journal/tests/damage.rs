@@ -123,6 +123,45 @@ fn r5_a_flipped_bit_in_the_middle_is_damage_of_one_event() {
 }
 
 #[test]
+fn r5_damage_in_the_middle_and_a_torn_end_are_told_apart() {
+    let disk = CrashDisk::new(1);
+    let (bytes, last) = whole(&disk, 9);
+    let mut bad = bytes[..bytes.len() - 10].to_vec();
+    let third = memchr::memchr_iter(b'\n', &bytes).nth(2).unwrap() + 1;
+    bad[third + 10] ^= 1;
+    rewrite(&disk, &segment_path(1), &bad);
+    let (mut journal, lines, report) = open(&disk);
+    assert_eq!(seqs(&lines), [1, 2, 4, 5, 6, 7, 8]);
+    assert_eq!(report.gaps, [Gap { from: 3, to: 3 }]);
+    assert_eq!(report.bad.len(), 1, "{report:?}");
+    assert_eq!(report.torn.unwrap().offset, last as u64);
+    commit(&mut journal, &["event 9"]);
+    drop(journal);
+    let (_, lines, report) = open(&disk);
+    assert_eq!((lines.len(), report.gaps.len(), report.torn), (8, 1, None));
+}
+
+#[test]
+fn an_old_copy_of_the_emergency_segment_does_not_end_the_journal() {
+    let disk = CrashDisk::new(1);
+    let mut journal = journal_of(&disk, 5);
+    let path = Path::new(ROOT).join("journal").join(super::super::emergency::NAME);
+    journal.append_emergency(&events(5, &["event 6"])).unwrap();
+    let old = content(&disk, &path);
+    for text in numbered(7..=60) {
+        commit(&mut journal, &[&text]);
+    }
+    drop(journal);
+    rewrite(&disk, &path, &old);
+    assert_eq!(verify(Arc::new(disk.clone()), Path::new(ROOT)).unwrap().events, 60);
+    let (mut journal, lines, report) = open(&disk);
+    assert_eq!((lines.len(), report.is_damaged()), (60, false));
+    commit(&mut journal, &["event 61"]);
+    drop(journal);
+    assert_eq!(open(&disk.lose_power()).1.len(), 61);
+}
+
+#[test]
 fn r5_a_deleted_line_is_a_gap() {
     let disk = CrashDisk::new(1);
     let (bytes, _) = whole(&disk, 9);
