@@ -106,6 +106,16 @@ impl Registry {
         build("agent", &self.agents, &PluginChoice::of(name), context)
     }
 
+    /// Builds one runtime by name with its default settings, e.g. for a session that was started in another than
+    /// its project has by now.
+    pub fn runtime(
+        &self,
+        name: &str,
+        context: &BuildContext,
+    ) -> Result<Arc<dyn Runtime>, PluginError> {
+        build("runtime", &self.runtimes, &PluginChoice::of(name), context)
+    }
+
     /// All agents with their default settings, for `ao init` and `ao doctor`.
     pub fn agents(&self, context: &BuildContext) -> Vec<(&'static str, Arc<dyn Agent>)> {
         self.agents

@@ -4,10 +4,14 @@ mod clock;
 mod handle;
 mod hooks;
 mod lane;
+mod projection;
 mod run;
 mod spool;
+mod start;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use clock::{Clock, SystemClock};
 pub use handle::{Handle, HookAnswer, HookCall, ReportCall, Served, SpawnCall};
-pub use run::{Options, Server, StartError};
+pub use start::{Options, Server, StartError};

@@ -133,9 +133,11 @@ async fn handed_over(
             // Cancel safe: a hand-over that is not received stays with its sender.
             over = decisions.recv() => return Ok(over),
             // Cancel safe. Whatever happened, the request is looked at anew.
-            event = events.recv() => if let Err(tokio::sync::broadcast::error::RecvError::Closed) = event {
+            _ = events.recv() => {}
+            // Cancel safe: only looks.
+            () = handle.shell.stopping() => {
                 return Err(Refusal::new(RefusalKind::Unavailable, "the server is stopping"));
-            },
+            }
             // Also without an event: an overrun of the channel must not hide an end.
             () = tokio::time::sleep(Duration::from_secs(30)) => {}
         }

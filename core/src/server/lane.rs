@@ -4,13 +4,16 @@
 //! input. One that nobody knows the end of is settled by looking (decision record 003).
 
 mod agent;
+mod effect;
 mod notify;
 mod place;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    task::Poll,
     time::Duration,
 };
 
@@ -18,10 +21,7 @@ use ao_slots::{
     Call, ChannelName, ErrorKind, PluginError, ProjectId, RequestId, Seq, SessionId,
     plugin::BuildContext, runtime::RuntimeHandle,
 };
-use tokio::{
-    sync::{mpsc, watch},
-    task::AbortHandle,
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     clock::Clock,
@@ -34,7 +34,7 @@ use crate::{
     },
     decide::{Input, Refusal, RefusalKind},
     disk::Disk,
-    event::{Effect, Event, Failure, Kind, Outcome},
+    event::{Event, Failure, Kind},
     journal::Reader,
     registry::{Plugins, ProjectPlugins, Registry},
     state::{Lane, Now, Session, State},
@@ -88,7 +88,7 @@ pub(super) struct Shell {
     reader: Reader,
     disk: Arc<dyn Disk>,
     stop: watch::Sender<bool>,
-    running: Mutex<HashMap<Lane, (Seq, AbortHandle)>>,
+    lanes: Mutex<HashMap<Lane, effect::Running>>,
     waiters: Mutex<HashMap<RequestId, mpsc::Sender<HandOver>>>,
     tokens: Mutex<HashMap<SessionId, String>>,
     /// `ao`'s own files of each session: path → content's hash.
@@ -98,7 +98,7 @@ pub(super) struct Shell {
     pub(super) looks_wanted: Mutex<Option<mpsc::UnboundedReceiver<SessionId>>>,
     /// How far each transcript was read.
     pub(super) read: Mutex<HashMap<SessionId, super::sweep::Transcript>>,
-    /// One resume or spawn of a repository at a time is the workspace plugin's matter; this bounds all.
+    /// Workspaces made at one time; one at a time a repository is the workspace plugin's matter.
     spawns: tokio::sync::Semaphore,
 }
 
@@ -126,6 +126,7 @@ impl Shell {
         stop: watch::Sender<bool>,
     ) -> Self {
         let (looks, looks_wanted) = mpsc::unbounded_channel();
+        let spawns = live.lifecycle.spawns_at_once.max(1) as usize;
         Self {
             served,
             registry,
@@ -136,14 +137,14 @@ impl Shell {
             reader,
             disk,
             stop,
-            running: Mutex::default(),
+            lanes: Mutex::default(),
             waiters: Mutex::default(),
             tokens: Mutex::default(),
             guarded: Mutex::default(),
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
             read: Mutex::default(),
-            spawns: tokio::sync::Semaphore::new(4),
+            spawns: tokio::sync::Semaphore::new(spawns),
         }
     }
 
@@ -199,12 +200,13 @@ impl Shell {
         live: Live,
     ) -> Result<(), PluginError> {
         let plugins = self.registry.build(&live, &self.context)?;
-        *self.plugins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plugins);
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
-        let refused = |refusal: Refusal| {
+        // In place before it is recorded: what follows from it may be performed at once.
+        let before = (swap(&self.plugins, Arc::new(plugins)), swap(&self.live, Arc::new(live)));
+        self.record_policy(handle, policy).await.map_err(|refusal| {
+            swap(&self.plugins, before.0);
+            swap(&self.live, before.1);
             PluginError::transient("the configuration could not be recorded", refusal)
-        };
-        self.record_policy(handle, policy).await.map_err(refused)
+        })
     }
 
     pub(super) async fn record_policy(
@@ -216,6 +218,12 @@ impl Shell {
         let channels = self.plugins().channel_capabilities();
         handle.submit(Input::Config { hash, policy: Box::new(policy), channels }).await?;
         Ok(())
+    }
+
+    /// Resolves when the server is about to end.
+    pub(super) async fn stopping(&self) {
+        // An error means that it has ended: the same.
+        let _ = self.stop.subscribe().wait_for(|stopped| *stopped).await;
     }
 
     pub(super) async fn stop(&self, reason: &str) {
@@ -259,191 +267,6 @@ impl Shell {
         }
     }
 
-    /// Ends what a session's lane is doing: a kill must not wait for it.
-    fn interrupt(&self, session: &SessionId) {
-        if let Some((_, running)) = lock(&self.running).get(&Lane::Session(session.clone())) {
-            running.abort();
-        }
-    }
-
-    fn lane_of(&self, seq: Seq) -> Option<Lane> {
-        self.state().intents.get(&seq).map(|intent| intent.lane.clone())
-    }
-
-    fn perform(self: &Arc<Self>, handle: &Handle, seq: Seq, effect: &Effect) {
-        let Some(lane) = self.lane_of(seq) else { return };
-        let (shell, effect, owner) = (self.clone(), effect.clone(), lane.clone());
-        self.start(handle, seq, lane, async move {
-            match tokio::time::timeout(
-                shell.limit(&effect) + GRACE,
-                shell.effect(seq, &owner, &effect),
-            )
-            .await
-            {
-                Ok(result) => result,
-                Err(_) => Err(PluginError::in_doubt("no answer in time", "").into()),
-            }
-        });
-    }
-
-    /// Finds out what became of an effect in doubt.
-    pub(super) fn settle(self: &Arc<Self>, handle: &Handle, seq: Seq) {
-        let Some((lane, effect)) =
-            self.state().intents.get(&seq).map(|i| (i.lane.clone(), i.effect.clone()))
-        else {
-            return;
-        };
-        let (shell, owner) = (self.clone(), lane.clone());
-        self.start(handle, seq, lane, async move { shell.look(seq, &owner, &effect).await });
-    }
-
-    /// Runs an effect's future on its lane, and tells the loop what became of it, whatever that is.
-    fn start(
-        self: &Arc<Self>,
-        handle: &Handle,
-        seq: Seq,
-        lane: Lane,
-        work: impl Future<Output = Result<Outcome, Failure>> + Send + 'static,
-    ) {
-        let (shell, handle, key) = (self.clone(), handle.clone(), lane.clone());
-        let task = tokio::spawn(work);
-        lock(&self.running).insert(lane, (seq, task.abort_handle()));
-        tokio::spawn(async move {
-            let result = match task.await {
-                Ok(result) => result,
-                Err(error) if error.is_cancelled() => {
-                    Err(PluginError::in_doubt("interrupted", "").into())
-                }
-                Err(error) => Err(PluginError::in_doubt("the plugin panicked", error).into()),
-            };
-            {
-                let mut running = lock(&shell.running);
-                if running.get(&key).is_some_and(|(mine, _)| *mine == seq) {
-                    running.remove(&key);
-                }
-            }
-            shell.report(&handle, seq, result).await;
-        });
-    }
-
-    /// An outcome is told until it is recorded: nothing may be done twice because a disk was full.
-    async fn report(&self, handle: &Handle, seq: Seq, result: Result<Outcome, Failure>) {
-        loop {
-            let input = Input::Effect { intent: seq, result: result.clone() };
-            match handle.submit(input).await {
-                Err(refusal)
-                    if refusal.kind == RefusalKind::Unavailable && !*self.stop.borrow() =>
-                {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                _ => return,
-            }
-        }
-    }
-
-    fn limit(&self, effect: &Effect) -> Duration {
-        let limits = self.state().policy.lifecycle.limits;
-        let ms = match effect {
-            Effect::FetchIssue => limits.scm_ms,
-            Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace => {
-                limits.worktree_ms + limits.fetch_ms
-            }
-            Effect::DestroyWorkspace { .. } => limits.worktree_ms,
-            Effect::PostCreate => limits.post_create_ms,
-            Effect::CreateRuntime { .. } | Effect::DestroyRuntime { .. } => {
-                limits.runtime_create_ms
-            }
-            Effect::TypeMessage { .. } | Effect::DecideRequest { .. } => limits.prompt_confirm_ms,
-            Effect::SendNotification { .. }
-            | Effect::UpdateNotification { .. }
-            | Effect::ResolveNotification { .. } => limits.notify_ms,
-        };
-        Duration::from_millis(ms)
-    }
-
-    fn call(&self, key: String, effect: &Effect) -> Call {
-        Call::new(key, self.limit(effect))
-    }
-
-    fn key(&self, seq: Seq) -> String {
-        format!("{}-{}", self.context.instance, seq.0)
-    }
-
-    async fn effect(&self, seq: Seq, lane: &Lane, effect: &Effect) -> Result<Outcome, Failure> {
-        match lane {
-            Lane::Channel(channel) => self.notify(channel, effect).await,
-            Lane::Session(id) => {
-                let work = self.work(id)?;
-                let call = self.call(self.key(seq), effect);
-                match effect {
-                    Effect::FetchIssue => self.fetch_issue(&work, &call).await,
-                    Effect::CreateWorkspace { branch, path, base } => {
-                        let _permit = self.spawns.acquire().await;
-                        self.create_workspace(&work, &call, branch, path, base).await
-                    }
-                    Effect::RestoreWorkspace => self.restore_workspace(&work, &call).await,
-                    Effect::PostCreate => self.post_create(&work, &call).await,
-                    Effect::DestroyWorkspace { removal } => {
-                        self.destroy_workspace(&work, &call, *removal).await
-                    }
-                    Effect::CreateRuntime { launch, resume } => {
-                        self.create_runtime(&work, &call, *launch, *resume).await
-                    }
-                    Effect::DestroyRuntime { launch } => {
-                        self.destroy_runtime(&work, &call, *launch).await
-                    }
-                    Effect::TypeMessage { message } => {
-                        self.type_message(&work, &call, *message).await
-                    }
-                    Effect::DecideRequest { request } => {
-                        self.decide_request(&work, &call, *request).await
-                    }
-                    Effect::SendNotification { .. }
-                    | Effect::UpdateNotification { .. }
-                    | Effect::ResolveNotification { .. } => {
-                        Err(no_such("channel effects have a channel's lane"))
-                    }
-                }
-            }
-        }
-    }
-
-    /// The table of effects in doubt: what is looked for, and what follows. Effects whose plugin call adopts
-    /// what an earlier one made are simply called again.
-    async fn look(&self, seq: Seq, lane: &Lane, effect: &Effect) -> Result<Outcome, Failure> {
-        match (lane, effect) {
-            (Lane::Channel(channel), Effect::SendNotification { .. }) => {
-                self.find_notification(channel, effect).await
-            }
-            (Lane::Session(id), Effect::TypeMessage { message }) => {
-                let work = self.work(id)?;
-                self.look_for_message(&work, *message).await
-            }
-            (Lane::Session(id), Effect::PostCreate) => {
-                // Half-run set-up commands leave a workspace that nobody knows: it is made anew.
-                let work = self.work(id)?;
-                self.remake_workspace(&work, &self.call(self.key(seq), effect)).await?;
-                self.effect(seq, lane, effect).await
-            }
-            _ => {
-                for wait in [0, 1, 2, 4, 8, 15, 30] {
-                    tokio::time::sleep(Duration::from_secs(wait)).await;
-                    let tried = tokio::time::timeout(
-                        self.limit(effect) + GRACE,
-                        self.effect(seq, lane, effect),
-                    )
-                    .await;
-                    match tried {
-                        Ok(Err(failure)) if failure.kind == ErrorKind::InDoubt => {}
-                        Ok(result) => return result,
-                        Err(_) => {}
-                    }
-                }
-                Err(PluginError::in_doubt("it cannot be told what became of it", "").into())
-            }
-        }
-    }
-
     /// A session with its project and plugins, as they are now.
     fn work(&self, id: &SessionId) -> Result<Work, Failure> {
         let state = self.state();
@@ -462,6 +285,10 @@ impl Shell {
             .clone();
         if session.agent != project.agent.plugin {
             plugins.agent = self.registry.agent(&session.agent, &self.context)?;
+        }
+        // A session stays where it was started, whatever the configuration says by now.
+        if session.runtime != project.runtime.plugin {
+            plugins.runtime = self.registry.runtime(&session.runtime, &self.context)?;
         }
         Ok(Work { session, project, plugins })
     }
@@ -494,7 +321,8 @@ impl Shell {
             )
         };
         let handle = work.session.handle.as_ref().ok_or_else(none)?;
-        Ok(work.plugins.runtime.capture(&call, handle, lines).await?.lines)
+        let capture = work.plugins.runtime.capture(&call, handle, lines);
+        Ok(within(call.limit(), capture).await?.lines)
     }
 
     pub(super) async fn open(
@@ -513,7 +341,8 @@ impl Shell {
             env,
             foreground,
         };
-        work.plugins.terminal.open(&Call::new("open", Duration::from_secs(5)), &request).await
+        let call = Call::new("open", Duration::from_secs(5));
+        within(call.limit(), work.plugins.terminal.open(&call, &request)).await
     }
 
     pub(super) fn allowed_env(
@@ -610,6 +439,32 @@ impl Work {
             None => workspace.path.clone(),
         })
     }
+}
+
+fn swap<T>(place: &RwLock<Arc<T>>, new: Arc<T>) -> Arc<T> {
+    std::mem::replace(&mut *place.write().unwrap_or_else(PoisonError::into_inner), new)
+}
+
+/// What a plugin answers within its limit and a second more. One that panics, or never answers, is in doubt:
+/// it must not hold up what called it.
+pub(super) async fn within<T, E: From<PluginError>>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let mut call = std::pin::pin!(call);
+    let caught = std::future::poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(answer)) => Poll::Ready(answer),
+            Err(panic) => {
+                let words = super::run::words_of(&*panic);
+                Poll::Ready(Err(PluginError::in_doubt("the plugin panicked", words).into()))
+            }
+        }
+    });
+    let late = |_| Err(PluginError::in_doubt("no answer in time", "").into());
+    tokio::time::timeout(limit + GRACE, caught).await.unwrap_or_else(late)
 }
 
 fn no_such(why: &str) -> Failure {

@@ -1,48 +1,41 @@
-//! Starting, the loop, and ending.
+//! The loop.
 //!
-//! The loop commits in batches: what waits is decided and applied in order to a working copy, written at
-//! once, synced once, and only then shown and performed. A slow disk makes batches larger, not the loop slower.
+//! It commits in batches: what waits is decided and applied in order to a working copy, written at once,
+//! synced once, and only then shown and performed. A slow disk makes batches larger, not the loop slower.
+//!
+//! When an append is refused nothing of its batch has happened. Senders are told to repeat; what `ao` itself
+//! must not keep from a human goes into the space that the journal keeps for it, until a probe succeeds.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use ao_slots::{PluginError, Seq, plugin::BuildContext};
+use ao_slots::Seq;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 use super::{
     clock::Clock,
-    handle::{Handle, Served, Submission},
-    lane::Shell,
-    sweep,
+    handle::{Handle, Submission},
 };
 use crate::{
-    blob::Blobs,
-    config::{Live, policy::Policy},
     decide::{self, Answered, Input, Refusal, RefusalKind},
-    disk::{DirLock, Disk, LockError},
+    disk::{DirLock, Disk},
     event::{Event, Kind, Text},
-    journal::{
-        Durability, Identity, Journal, JournalError, Limits, Line, Reader, Recovery, Snapshot,
-    },
-    registry::Registry,
-    state::{Now, State},
+    journal::{Durability, Journal, JournalError, Line, Reader, Retention, Snapshot, Tampered},
+    state::{Lane, Now, State},
 };
 
 /// Inputs that one batch takes.
 const MOST_INPUTS: usize = 256;
-/// Inputs that may wait before senders do.
-const QUEUE: usize = 4_096;
-/// Events that a slow reader may lag behind before it is told to look anew.
-const BUS: usize = 8_192;
 /// A snapshot is written after that many events.
 const SNAPSHOT_EVERY: u64 = 20_000;
 /// The clocks may drift apart by that much between two looks before it counts as a jump.
@@ -50,295 +43,116 @@ const JUMP: SignedDuration = SignedDuration::from_secs(5);
 /// A due rule is looked at again no sooner than that: a rule that stays due must not spin.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// How often a journal that refused an append is tried again.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How long a batch without an effect may stay unsynced with [`Durability::Batch`].
+const SYNC_WITHIN: Duration = Duration::from_millis(50);
+/// The journal takes no longer events.
+const LONGEST: usize = (1 << 20) - 64;
+/// The same failure of a rule is put aside no more often than that.
+const ASIDE_EVERY: Duration = Duration::from_secs(60);
 
-/// What a server is made of.
-pub struct Options {
-    /// The file system.
-    pub disk: Arc<dyn Disk>,
-    /// Sizes of the journal.
-    pub limits: Limits,
-    /// When appends are durable.
-    pub durability: Durability,
-    /// The clocks.
-    pub clock: Arc<dyn Clock>,
-    /// The kernel's boot id, e.g. `/proc/sys/kernel/random/boot_id`.
-    pub boot: String,
-    /// The program's version.
-    pub version: String,
-    /// The plugins that can be chosen.
-    pub registry: Registry,
-    /// What plugins may know. Its `data_dir` and `run_dir` are the server's; its `instance` is replaced by the
-    /// data directory's own.
-    pub context: BuildContext,
-    /// The policy to begin with, as it is recorded.
-    pub policy: Policy,
-    /// The same with the values of all variables: from it plugins are built and agents started.
-    pub live: Live,
-}
-
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Another server has the data directory.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The journal cannot be used.
-    #[error("the journal cannot be used")]
-    Journal(#[from] JournalError),
-    /// The data directory cannot be used.
-    #[error("could not use `{path}`")]
-    Folder {
-        /// Which folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A plugin that the policy chose cannot be built.
-    #[error("the configuration cannot be used: {0}")]
-    Plugin(PluginError),
-    /// The first events could not be recorded.
-    #[error("the start could not be recorded: {0}")]
-    Refused(Refusal),
-}
-
-/// A running server.
-#[derive(Debug)]
-pub struct Server {
-    handle: Handle,
-    stopped: watch::Receiver<bool>,
-    tasks: Vec<JoinHandle<()>>,
-    main: JoinHandle<()>,
-}
-
-impl Server {
-    /// Takes the data directory, recovers the state, builds the plugins and begins to serve. Agents that run
-    /// are found again by the first sweep.
-    pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options {
-            disk,
-            limits,
-            durability,
-            clock,
-            boot,
-            version,
-            registry,
-            mut context,
-            policy,
-            live,
-        } = options;
-        let root = context.data_dir.clone();
-        let lock = DirLock::take(&context.run_dir)?;
-        let (opening_disk, opening_root, opening_boot) = (disk.clone(), root.clone(), boot.clone());
-        let opened = tokio::task::spawn_blocking(move || {
-            open(opening_disk, &opening_root, limits, &opening_boot)
-        });
-        let opened = opened.await.unwrap_or_else(|panic| Err(opening_failed(&root, &panic)))?;
-        let Opened { journal, state, gaps, instance } = opened;
-        context.instance = instance.clone();
-
-        let blobs = Blobs::open(disk.clone(), &root)
-            .map_err(|source| StartError::Folder { path: root.join("blobs"), source })?;
-        let plugins = registry.build(&live, &context).map_err(StartError::Plugin)?;
-        let (inputs, waiting) = mpsc::channel(QUEUE);
-        let (bus, _) = broadcast::channel(BUS);
-        let (stop, stopped) = watch::channel(false);
-        let reader = journal.reader();
-        let served = Arc::new(Served {
-            state: RwLock::new(state.clone()),
-            inputs,
-            bus,
-            data_dir: root.clone(),
-            blobs,
-        });
-        let shell = Arc::new(Shell::new(
-            served.clone(),
-            registry,
-            context,
-            plugins,
-            live,
-            clock.clone(),
-            reader.clone(),
-            disk.clone(),
-            stop,
-        ));
-        let handle = Handle { served: served.clone(), shell: shell.clone() };
-
-        let main = Loop {
-            journal: Some(journal),
-            durability,
-            working: state,
-            waiting,
-            own: VecDeque::new(),
-            handle: handle.clone(),
-            clock: clock.clone(),
-            reader,
-            disk,
-            failing: false,
-            probed: None,
-            last_look: None,
-            snapshot_at: 0,
-            boot: boot.clone(),
-            stopped: stopped.clone(),
-            _lock: lock,
-        };
-        let main = tokio::spawn(main.run());
-
-        let refused = StartError::Refused;
-        let started = Input::Started {
-            instance,
-            boot,
-            monotonic_ms: clock.monotonic_ms(),
-            version,
-            pid: std::process::id().cast_signed(),
-        };
-        handle.submit(started).await.map_err(refused)?;
-        for gap in gaps {
-            handle.submit(Input::Gap { from: gap.0, to: gap.1 }).await.map_err(refused)?;
-        }
-        shell.record_policy(&handle, policy).await.map_err(refused)?;
-        let doubted: Vec<Seq> = handle
-            .state()
-            .intents
-            .iter()
-            .filter(|(_, i)| i.doubt.is_some())
-            .map(|(seq, _)| *seq)
-            .collect();
-        for seq in doubted {
-            shell.settle(&handle, seq);
-        }
-        let tasks = vec![
-            tokio::spawn(sweep::run(handle.clone(), stopped.clone())),
-            tokio::spawn(sweep::look_at_work(handle.clone(), stopped.clone())),
-            tokio::spawn(super::lane::receive(handle.clone(), stopped.clone())),
-        ];
-        Ok(Self { handle, stopped, tasks, main })
-    }
-
-    /// How clients talk to it.
-    pub fn handle(&self) -> Handle {
-        self.handle.clone()
-    }
-
-    /// Waits until it has ended, in good order.
-    pub async fn wait(mut self) {
-        // An error means that the loop is gone: the same.
-        let _ = self.stopped.wait_for(|stopped| *stopped).await;
-        for task in &self.tasks {
-            task.abort();
-        }
-        let _ = self.main.await;
-    }
-}
-
-struct Opened {
-    journal: Journal,
-    state: State,
-    gaps: Vec<(u64, u64)>,
-    instance: ao_slots::InstanceId,
-}
-
-fn opening_failed(root: &std::path::Path, panic: &tokio::task::JoinError) -> StartError {
-    StartError::Folder { path: root.to_owned(), source: std::io::Error::other(panic.to_string()) }
-}
-
-fn open(
-    disk: Arc<dyn Disk>,
-    root: &std::path::Path,
-    limits: Limits,
-    boot: &str,
-) -> Result<Opened, StartError> {
-    let mut recovery = Recovery::start(disk, root, limits)?;
-    let mut state = State::default();
-    if let Some(snapshot) = recovery.snapshot() {
-        match serde_json::from_slice::<State>(&snapshot.state) {
-            Ok(read) if read.hash() == snapshot.state_hash => state = read,
-            // Written by another version: everything is read from the events instead.
-            _ => recovery = recovery.without_snapshot()?,
-        }
-    }
-    state.reindex();
-    while let Some((seq, json)) = recovery.next()? {
-        match Event::decode(json) {
-            Ok(event) => state.replay(&event),
-            Err(error) => {
-                tracing::error!(%error, seq, "an event cannot be understood; it is kept and passed over");
-                state.last_seq = Seq(seq);
-            }
-        }
-    }
-    state.reindex();
-    let instance = match recovery.instance().or_else(|| state.instance.clone()) {
-        Some(instance) => instance,
-        None => {
-            ulid::Ulid::generate().to_string().parse().map_err(|error: ao_slots::IdError| {
-                StartError::Folder { path: root.to_owned(), source: std::io::Error::other(error) }
-            })?
-        }
-    };
-    let identity = Identity { instance: instance.clone(), boot: boot.to_owned() };
-    let (journal, report) = recovery.finish(identity)?;
-    state.last_seq = state.last_seq.max(Seq(journal.last()));
-    let known: Vec<_> = state.server.gaps.clone();
-    let gaps = report
-        .gaps
-        .iter()
-        .map(|gap| (gap.from, gap.to))
-        .filter(|gap| !known.contains(gap))
-        .collect();
-    Ok(Opened { journal, state, gaps, instance })
-}
-
-struct Loop {
-    /// Away only while an append runs on its own thread.
+/// Takes inputs one batch after another until the server ends.
+pub(super) struct Loop {
+    /// Away only while a thread of its own writes.
     journal: Option<Journal>,
     durability: Durability,
     /// What will be shown once it is durable.
     working: State,
     waiting: mpsc::Receiver<Submission>,
-    /// What the loop has to tell itself: jumps of the clock, inputs that were put aside.
+    /// What the loop has to tell itself: jumps of the clock, a failing disk, inputs that were put aside.
     own: VecDeque<Input>,
     handle: Handle,
     clock: Arc<dyn Clock>,
     reader: Reader,
     disk: Arc<dyn Disk>,
-    /// The last append was refused.
-    failing: bool,
-    /// When it was last looked whether it would be again.
-    probed: Option<tokio::time::Instant>,
+    failing: Option<Failing>,
     last_look: Option<(Timestamp, u64)>,
+    /// Since when something is written and not synced.
+    unsynced: Option<Instant>,
     snapshot_at: u64,
+    snapshot: Option<JoinHandle<()>>,
+    /// The rule that broke last, by its words, and when.
+    broken: Option<(String, Instant)>,
     boot: String,
     stopped: watch::Receiver<bool>,
     // Given back when the loop ends.
     _lock: DirLock,
 }
 
-type Waiter = (oneshot::Sender<Result<Answered, Refusal>>, Result<Answered, Refusal>);
+/// The last append was refused.
+#[derive(Debug)]
+struct Failing {
+    probed: Instant,
+    /// The kept space took no more either.
+    silent: bool,
+}
+
+/// What a batch came to, before it is durable.
+#[derive(Default)]
+struct Stepped {
+    events: Vec<Event>,
+    lines: Vec<Line>,
+    /// One for each input.
+    answers: Vec<Result<Answered, Refusal>>,
+}
 
 impl Loop {
-    async fn run(mut self) {
-        self.snapshot_at = self.working.last_seq.0;
+    #[expect(clippy::too_many_arguments, reason = "called once, by the start")]
+    pub(super) fn new(
+        journal: Journal,
+        durability: Durability,
+        state: State,
+        waiting: mpsc::Receiver<Submission>,
+        handle: Handle,
+        clock: Arc<dyn Clock>,
+        reader: Reader,
+        disk: Arc<dyn Disk>,
+        boot: String,
+        stopped: watch::Receiver<bool>,
+        lock: DirLock,
+    ) -> Self {
+        Self {
+            journal: Some(journal),
+            durability,
+            snapshot_at: state.last_seq.0,
+            working: state,
+            waiting,
+            own: VecDeque::new(),
+            handle,
+            clock,
+            reader,
+            disk,
+            failing: None,
+            last_look: None,
+            unsynced: None,
+            snapshot: None,
+            broken: None,
+            boot,
+            stopped,
+            _lock: lock,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
         loop {
             let batch = self.next_batch().await;
-            if self.failing && !self.probe().await {
-                refuse(batch);
-                if *self.stopped.borrow() {
-                    return;
-                }
-                continue;
-            }
-            let (events, waiters) = self.step(batch);
-            match self.append(&events).await {
-                Ok(()) => self.release(events, waiters),
-                Err(error) => self.fall_back(&error, waiters).await,
+            if self.failing.is_none() || self.probe().await {
+                self.commit(batch).await;
+            } else {
+                self.commit_vital(batch).await;
             }
             if *self.stopped.borrow() && self.waiting.is_empty() {
-                self.snapshot(true).await;
-                return;
+                return self.close().await;
             }
-            self.snapshot(false).await;
+            self.write_snapshot();
+        }
+    }
+
+    async fn commit(&mut self, batch: Vec<Submission>) {
+        let mut stepped = self.step(&batch);
+        match self.append(&mut stepped).await {
+            Ok(()) => self.release(batch, stepped),
+            Err(error) => self.fall_back(batch, &error).await,
         }
     }
 
@@ -354,18 +168,17 @@ impl Loop {
 
     /// Waits for something to do: an input, a deadline, or the end.
     async fn next_batch(&mut self) -> Vec<Submission> {
-        let mut batch: Vec<Submission> =
-            self.own.drain(..).map(|input| Submission { input, reply: None }).collect();
-        if batch.is_empty() {
-            let wait = self.until_due();
-            tokio::select! {
-                // Cancel safe: a receive that is dropped has taken nothing.
-                first = self.waiting.recv() => batch.extend(first),
-                () = tokio::time::sleep(wait) => {}
-                // Cancel safe: only looks.
-                _ = self.stopped.changed() => {}
-            }
-        }
+        let wait = self.wait();
+        let first = tokio::select! {
+            // Cancel safe: a receive that is dropped has taken nothing.
+            first = self.waiting.recv() => first,
+            () = tokio::time::sleep(wait) => None,
+            // Cancel safe: only looks.
+            _ = self.stopped.changed() => None,
+        };
+        self.sync_if_due().await;
+        let own = self.own.drain(..).map(|input| Submission { input, reply: None });
+        let mut batch: Vec<_> = own.chain(first).collect();
         while batch.len() < MOST_INPUTS {
             match self.waiting.try_recv() {
                 Ok(more) => batch.push(more),
@@ -377,30 +190,36 @@ impl Loop {
         batch
     }
 
-    fn until_due(&self) -> Duration {
+    fn wait(&self) -> Duration {
+        let probe = self
+            .failing
+            .as_ref()
+            .map(|failing| (PROBE_EVERY.saturating_sub(failing.probed.elapsed())).max(LEAST_WAIT));
+        if let (Some(probe), true) = (probe, self.is_silent()) {
+            return probe;
+        }
+        if !self.own.is_empty() {
+            return Duration::ZERO;
+        }
         let now = self.now();
         let (awake, wall) = self.working.next_due();
         let by_awake = awake.map(|at| Duration::from_millis(at.saturating_sub(now.awake)));
         let by_wall = wall
             .map(|at| Duration::try_from(at.duration_since(now.wall)).unwrap_or(Duration::ZERO));
+        let sync = self.unsynced.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()));
         // A set wall clock moves deadlines by wall, so it is looked at now and then.
-        let wait = [by_awake, by_wall, Some(Duration::from_secs(60))]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or_default();
-        let wait = if self.failing { wait.min(PROBE_EVERY) } else { wait };
-        wait.max(LEAST_WAIT)
+        let longest = Some(Duration::from_secs(60));
+        let waits = [by_awake, by_wall, sync, probe, longest];
+        waits.into_iter().flatten().min().unwrap_or_default().max(LEAST_WAIT)
     }
 
     /// After a sleep or a set clock everything is looked at before any limit is judged.
     fn notice_jump(&mut self, batch: &mut Vec<Submission>) {
         let (wall, monotonic) = (self.clock.wall(), self.clock.monotonic_ms());
         if let Some((wall_before, monotonic_before)) = self.last_look.replace((wall, monotonic)) {
-            let passed = SignedDuration::from_millis(
-                i64::try_from(monotonic.saturating_sub(monotonic_before)).unwrap_or(i64::MAX),
-            );
-            let ahead = wall.duration_since(wall_before) - passed;
+            let passed = monotonic.saturating_sub(monotonic_before);
+            let passed = SignedDuration::from_millis(i64::try_from(passed).unwrap_or(i64::MAX));
+            let ahead = wall.duration_since(wall_before).saturating_sub(passed);
             if ahead.abs() > JUMP {
                 let ahead_ms = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX);
                 batch.insert(0, Submission { input: Input::ClockJumped { ahead_ms }, reply: None });
@@ -409,119 +228,130 @@ impl Loop {
     }
 
     /// Decides and applies a batch, in order, to the working copy.
-    fn step(&mut self, batch: Vec<Submission>) -> (Vec<Event>, Vec<Waiter>) {
-        let mut events = vec![];
-        let mut waiters = vec![];
-        for Submission { input, reply } in batch {
+    fn step(&mut self, batch: &[Submission]) -> Stepped {
+        let mut stepped = Stepped::default();
+        for Submission { input, .. } in batch {
             let now = self.now();
             let working = &mut self.working;
-            let stepped = catch_unwind(AssertUnwindSafe(|| decide::step(working, &input, now)));
-            let answer = match stepped {
-                Ok(Ok((new, answered))) => {
-                    events.extend(new);
-                    Ok(answered)
+            let taken = catch_unwind(AssertUnwindSafe(|| {
+                let (events, answered) = take(working, input, now)?;
+                Ok((lines(&events), events, answered))
+            }));
+            let broke = match taken {
+                Ok(Ok((Ok(lines), events, answered))) => {
+                    stepped.lines.extend(lines);
+                    stepped.events.extend(events);
+                    stepped.answers.push(Ok(answered));
+                    continue;
                 }
-                Ok(Err(refusal)) => Err(refusal),
-                Err(panic) => {
-                    self.working = self.handle.state().clone();
-                    for event in &events {
-                        self.working.apply(event);
-                    }
-                    Err(self.quarantine(&input, &panic))
+                Ok(Err(refusal)) => {
+                    stepped.answers.push(Err(refusal));
+                    continue;
                 }
+                Ok(Ok((Err(why), ..))) => why,
+                Err(panic) => words_of(&*panic),
             };
-            waiters.extend(reply.map(|reply| (reply, answer)));
+            self.working = self.handle.state().clone();
+            for event in &stepped.events {
+                self.working.apply(event);
+            }
+            stepped.answers.push(Err(self.put_aside(input, broke)));
         }
-        (events, waiters)
+        stepped
     }
 
     /// Puts an input aside that no rule can take; it is never tried again by this version.
-    fn quarantine(&mut self, input: &Input, panic: &(dyn std::any::Any + Send)) -> Refusal {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        tracing::error!(message, "an input broke a rule and was put aside");
+    fn put_aside(&mut self, input: &Input, why: String) -> Refusal {
+        tracing::error!(why, "an input broke a rule and was put aside");
+        let again = |(known, at): &(String, Instant)| *known == why && at.elapsed() < ASIDE_EVERY;
+        let refusal = |file: &str| {
+            let what = format!("ao cannot take this and has put it aside{file}");
+            Refusal::new(RefusalKind::Invalid, what).with_remedy("ao doctor --report")
+        };
+        if self.broken.as_ref().is_some_and(again) {
+            return refusal("");
+        }
+        let folder = self.handle.data_dir().join("quarantine");
         let name = format!("{}.json", ulid::Ulid::generate());
-        let path = self.handle.data_dir().join("quarantine").join(&name);
         let json = serde_json::to_vec(input).unwrap_or_default();
-        let made = self.disk.create_dir(&self.handle.data_dir().join("quarantine"));
-        if let Err(error) = made.and_then(|()| crate::disk::replace(&*self.disk, &path, &json)) {
+        let made = self.disk.create_dir(&folder);
+        let kept =
+            made.and_then(|()| crate::disk::replace(&*self.disk, &folder.join(&name), &json));
+        if let Err(error) = kept {
             tracing::error!(%error, "it could not be kept");
         }
-        if !matches!(input, Input::Quarantined { .. } | Input::Tick) {
-            self.own.push_back(Input::Quarantined {
-                file: name.clone(),
-                message: Text::short(message),
-            });
+        if !matches!(input, Input::Quarantined { .. }) {
+            let message = Text::short(&why);
+            self.own.push_back(Input::Quarantined { file: name.clone(), message });
         }
-        Refusal::new(
-            RefusalKind::Invalid,
-            format!("ao cannot take this and has put it aside as quarantine/{name}"),
-        )
-        .with_remedy("ao doctor --report")
+        self.broken = Some((why, Instant::now()));
+        refusal(&format!(" as quarantine/{name}"))
     }
 
-    async fn append(&mut self, events: &[Event]) -> Result<(), JournalError> {
-        if events.is_empty() {
+    async fn append(&mut self, stepped: &mut Stepped) -> Result<(), JournalError> {
+        let lines = std::mem::take(&mut stepped.lines);
+        if lines.is_empty() {
             return Ok(());
         }
-        let Some(mut journal) = self.journal.take() else {
-            return Err(JournalError::EmergencySpent { from: self.working.last_seq.0 });
-        };
-        let mut lines = Vec::with_capacity(events.len());
-        for event in events {
-            let json = event.encode().unwrap_or_default();
-            lines.push(Line { seq: event.seq.0, json });
-        }
         // A batch that holds an intent must be durable before the effect.
-        let acts = events.iter().any(|event| matches!(event.kind, Kind::EffectIntended(_)));
+        let acts = stepped.events.iter().any(|e| matches!(e.kind, Kind::EffectIntended(_)));
         let durability = if acts { Durability::Commit } else { self.durability };
+        let tampered = self.write(move |journal| journal.append(&lines, durability)).await?;
+        if let Some(Tampered { path, what }) = tampered {
+            let path = path.to_string_lossy().into_owned();
+            tracing::error!(path, what, "the journal was changed by another");
+            self.own.push_back(Input::Tampered { path, kept: None });
+        }
+        match durability {
+            Durability::Commit => self.unsynced = None,
+            Durability::Batch => _ = self.unsynced.get_or_insert_with(Instant::now),
+        }
+        Ok(())
+    }
+
+    /// Lets a thread that may block work with the journal.
+    async fn write<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Journal) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let gone = JournalError::EmergencySpent { from: self.working.last_seq.0 };
+        let Some(mut journal) = self.journal.take() else { return Err(gone) };
         let written = tokio::task::spawn_blocking(move || {
-            let result = journal.append(&lines, durability).or_else(|error| {
-                // The kept space is for what a full disk must not silence.
-                if error.is_disk_full() {
-                    journal.append_emergency(&lines).map(|()| None).map_err(|_| error)
-                } else {
-                    Err(error)
-                }
-            });
+            let result = work(&mut journal);
             (journal, result)
         });
-        match written.await {
-            Ok((journal, result)) => {
-                self.journal = Some(journal);
-                if let Some(tampered) = result? {
-                    let path = tampered.path.to_string_lossy().into_owned();
-                    tracing::error!(
-                        path,
-                        what = tampered.what,
-                        "the journal was changed by another"
-                    );
-                    self.own.push_back(Input::Tampered { path, kept: None });
-                }
-                Ok(())
-            }
-            // The thread panicked and took the journal with it: nothing can be recorded any more.
-            Err(_) => Err(JournalError::EmergencySpent { from: self.working.last_seq.0 }),
+        let Ok((journal, result)) = written.await else {
+            // It panicked and took the journal with it: nothing can be recorded any more.
+            tracing::error!("the journal is lost to this process; start ao anew");
+            return Err(gone);
+        };
+        self.journal = Some(journal);
+        result
+    }
+
+    async fn sync_if_due(&mut self) {
+        if self.unsynced.is_none_or(|since| since.elapsed() < SYNC_WITHIN) {
+            return;
+        }
+        self.unsynced = None;
+        if let Err(error) = self.write(Journal::sync).await {
+            self.fall_back(vec![], &error).await;
         }
     }
 
     /// Everything is durable: show it, answer, act. Waits for nobody.
-    fn release(&mut self, events: Vec<Event>, waiters: Vec<Waiter>) {
+    fn release(&mut self, batch: Vec<Submission>, stepped: Stepped) {
         {
-            let mut shown =
-                self.handle.served.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for event in &events {
+            let served = &self.handle.served;
+            let mut shown = served.state.write().unwrap_or_else(PoisonError::into_inner);
+            for event in &stepped.events {
                 shown.apply(event);
             }
         }
-        for (reply, answer) in waiters {
-            // Who no longer waits needs no answer.
-            let _ = reply.send(answer);
+        for (submission, answer) in batch.into_iter().zip(stepped.answers) {
+            reply(submission.reply, answer);
         }
-        for event in events {
+        for event in stepped.events {
             let event = Arc::new(event);
             self.handle.shell.released(&self.handle, &event);
             // No reader is no error.
@@ -530,87 +360,238 @@ impl Loop {
     }
 
     /// The append left nothing: neither does the working copy.
-    async fn fall_back(&mut self, error: &JournalError, waiters: Vec<Waiter>) {
-        if !self.failing {
-            tracing::error!(error = %chain(error), "events could not be recorded; agents go on, ao waits for the disk");
+    async fn fall_back(&mut self, batch: Vec<Submission>, error: &JournalError) {
+        tracing::error!(error = %chain(error), "events could not be recorded; agents go on, ao waits for the disk");
+        self.failing = Some(Failing { probed: Instant::now(), silent: false });
+        self.forget().await;
+        // A single failed sync is over with the next segment: then nobody need hear of it.
+        if !error.is_disk_full() && self.write(Journal::probe).await.is_ok() {
+            self.failing = None;
+            return self.refuse(batch);
         }
-        self.failing = true;
-        self.probed = Some(tokio::time::Instant::now());
-        self.working = self.handle.state().clone();
-        for (reply, _) in waiters {
-            let _ = reply.send(Err(unavailable()));
-        }
-        tokio::time::sleep(LEAST_WAIT).await;
+        let failing = Input::Disk { free: self.free().await, failing: true };
+        let own = self.own.drain(..).chain([failing]);
+        let own = own.map(|input| Submission { input, reply: None });
+        let batch = batch.into_iter().chain(own).collect();
+        self.commit_vital(batch).await;
     }
 
-    /// Whether the journal takes appends again: looked at no more often than every 5 s.
-    async fn probe(&mut self) -> bool {
-        if self.probed.is_some_and(|at| at.elapsed() < PROBE_EVERY) {
-            return false;
-        }
-        self.probed = Some(tokio::time::Instant::now());
-        let Some(mut journal) = self.journal.take() else { return false };
-        let probed = tokio::task::spawn_blocking(move || {
-            let result = journal.probe();
-            (journal, result)
-        });
-        let Ok((journal, result)) = probed.await else { return false };
-        self.journal = Some(journal);
-        self.failing = result.is_err();
-        if !self.failing {
-            tracing::info!("events can be recorded again");
-        }
-        !self.failing
-    }
-
-    /// Writes a snapshot when enough has happened since the last one, or at the end.
-    async fn snapshot(&mut self, last: bool) {
-        let seq = self.working.last_seq.0;
-        if seq == self.snapshot_at
-            || (!last && seq - self.snapshot_at < SNAPSHOT_EVERY)
-            || self.failing
-        {
+    /// Makes the working copy what is durable.
+    async fn forget(&mut self) {
+        let durable = self.journal.as_ref().map(Journal::last);
+        let shown = self.handle.state().clone();
+        self.working = shown;
+        self.unsynced = None;
+        if durable.is_none_or(|last| last >= self.working.last_seq.0) {
             return;
         }
-        if self.durability == Durability::Batch
-            && let Some(journal) = &mut self.journal
-            && journal.sync().is_err()
-        {
+        // What was shown before it was durable is lost too.
+        let reader = self.reader.clone();
+        let read = tokio::task::spawn_blocking(move || rebuild(&reader)).await;
+        match read {
+            Ok(Ok(state)) => {
+                let served = &self.handle.served;
+                self.working = state.clone();
+                *served.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+            }
+            Ok(Err(error)) => {
+                tracing::error!(error = %chain(&error), "the journal cannot be read back");
+            }
+            Err(error) => tracing::error!(%error, "the journal cannot be read back"),
+        }
+    }
+
+    /// Records, in the space that is kept for it, what a failing disk must not silence.
+    async fn commit_vital(&mut self, batch: Vec<Submission>) {
+        let (vital, other) = batch.into_iter().partition(|submission| self.is_vital(submission));
+        self.refuse(other);
+        if self.is_silent() {
+            return self.refuse(vital);
+        }
+        let mut stepped = self.step(&vital);
+        let lines = std::mem::take(&mut stepped.lines);
+        if lines.is_empty() {
+            return self.release(vital, stepped);
+        }
+        match self.write(move |journal| journal.append_emergency(&lines)).await {
+            Ok(()) => self.release(vital, stepped),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "nothing can be recorded");
+                if let Some(failing) = &mut self.failing {
+                    failing.silent = true;
+                }
+                self.forget().await;
+                self.refuse(vital);
+            }
+        }
+    }
+
+    /// What the loop tells itself, what a start and an end need, and what became of messages to humans.
+    fn is_vital(&self, submission: &Submission) -> bool {
+        match &submission.input {
+            _ if submission.reply.is_none() => true,
+            Input::Started { .. }
+            | Input::Stopping { .. }
+            | Input::Config { .. }
+            | Input::Gap { .. } => true,
+            Input::Effect { intent, .. } => {
+                let lane = self.working.intents.get(intent).map(|intent| &intent.lane);
+                matches!(lane, Some(Lane::Channel(_)))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.failing.as_ref().is_some_and(|failing| failing.silent)
+    }
+
+    /// Nothing was recorded: who asked is told so at once, and repeats it.
+    fn refuse(&mut self, batch: Vec<Submission>) {
+        for Submission { input, reply: sender } in batch {
+            match sender {
+                Some(_) => reply(sender, Err(unavailable())),
+                None if matches!(input, Input::Tick) => {}
+                None => self.own.push_back(input),
+            }
+        }
+    }
+
+    /// Whether the journal takes appends again: looked at now and then.
+    async fn probe(&mut self) -> bool {
+        match &mut self.failing {
+            Some(failing) if failing.probed.elapsed() < PROBE_EVERY => return false,
+            Some(failing) => failing.probed = Instant::now(),
+            None => return true,
+        }
+        if self.write(Journal::probe).await.is_err() {
+            return false;
+        }
+        tracing::info!("events can be recorded again");
+        self.failing = None;
+        self.forget().await;
+        let free = self.free().await;
+        self.own.push_back(Input::Disk { free, failing: false });
+        true
+    }
+
+    async fn free(&self) -> u64 {
+        let (disk, root) = (self.disk.clone(), self.handle.data_dir().to_owned());
+        let free = tokio::task::spawn_blocking(move || disk.free(&root)).await;
+        free.ok().and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// Writes a snapshot beside the loop when enough has happened since the last one, and tidies the journal.
+    fn write_snapshot(&mut self) {
+        let seq = self.working.last_seq.0;
+        let busy = self.snapshot.as_ref().is_some_and(|task| !task.is_finished());
+        let wanted = seq.saturating_sub(self.snapshot_at) >= SNAPSHOT_EVERY;
+        if !wanted || busy || self.failing.is_some() || self.unsynced.is_some() {
             return;
         }
         self.snapshot_at = seq;
         let (state, reader) = (self.working.clone(), self.reader.clone());
-        let retention = state.policy.retention;
-        let written = tokio::task::spawn_blocking(move || {
-            let snapshot = Snapshot {
-                seq,
-                state_hash: state.hash(),
-                state: serde_json::to_vec(&state).unwrap_or_default(),
+        self.snapshot = Some(tokio::task::spawn_blocking(move || {
+            let retention = Retention {
+                age: Duration::from_millis(state.policy.retention.age_ms),
+                bytes: state.policy.retention.size_bytes,
             };
-            reader.write_snapshot(&snapshot)?;
-            reader.compact()?;
-            let retention = crate::journal::Retention {
-                age: Duration::from_millis(retention.age_ms),
-                bytes: retention.size_bytes,
-            };
-            reader.retain(retention, std::time::SystemTime::now())
-        });
-        if last {
-            match written.await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(error = %chain(&error), "no snapshot: the next start reads more")
-                }
-                Err(error) => tracing::warn!(%error, "no snapshot: the next start reads more"),
+            let written = reader.write_snapshot(&pack(&state)).and_then(|()| {
+                reader.compact()?;
+                reader.retain(retention, std::time::SystemTime::now())
+            });
+            if let Err(error) = written {
+                tracing::warn!(error = %chain(&error), "no snapshot: the next start reads more");
             }
+        }));
+    }
+
+    /// The last snapshot.
+    async fn close(mut self) {
+        if let Some(task) = self.snapshot.take() {
+            // Two at once would write the same file; how the first ended is in the log.
+            let _ = task.await;
+        }
+        let unsynced = self.unsynced.is_some() && self.write(Journal::sync).await.is_err();
+        if unsynced || self.failing.is_some() || self.working.last_seq.0 == self.snapshot_at {
+            return;
+        }
+        let (state, reader) = (self.working, self.reader);
+        let written = tokio::task::spawn_blocking(move || reader.write_snapshot(&pack(&state)));
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %chain(&error), "no snapshot: the next start reads more");
+            }
+            Err(error) => tracing::warn!(%error, "no snapshot: the next start reads more"),
         }
     }
 }
 
-/// Nothing can be recorded: who asked is told so at once, and repeats it.
-fn refuse(batch: Vec<Submission>) {
-    for reply in batch.into_iter().filter_map(|submission| submission.reply) {
-        let _ = reply.send(Err(unavailable()));
+fn take(state: &mut State, input: &Input, now: Now) -> Result<(Vec<Event>, Answered), Refusal> {
+    #[cfg(test)]
+    super::tests::break_on(input);
+    decide::step(state, input, now)
+}
+
+/// Events as the journal takes them, or why it cannot.
+fn lines(events: &[Event]) -> Result<Vec<Line>, String> {
+    let line = |event: &Event| match event.encode() {
+        Ok(json) if json.len() <= LONGEST => Ok(Line { seq: event.seq.0, json }),
+        Ok(json) => Err(format!("{} has {} bytes", event.kind.name(), json.len())),
+        Err(error) => Err(format!("{} cannot be written: {error}", event.kind.name())),
+    };
+    events.iter().map(line).collect()
+}
+
+pub(super) fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref().copied()).unwrap_or("no message").to_owned()
+}
+
+/// Applies one stored event. One that cannot be understood keeps its place.
+pub(super) fn fold(state: &mut State, seq: u64, json: &[u8]) {
+    match Event::decode(json) {
+        Ok(event) => state.replay(&event),
+        Err(error) => {
+            tracing::error!(%error, seq, "an event cannot be understood; it is kept and passed over");
+            state.last_seq = Seq(seq);
+        }
+    }
+}
+
+fn pack(state: &State) -> Snapshot {
+    Snapshot {
+        seq: state.last_seq.0,
+        state_hash: state.hash(),
+        state: serde_json::to_vec(state).unwrap_or_default(),
+    }
+}
+
+/// The state in a snapshot; none when another version wrote it.
+pub(super) fn unpack(snapshot: &Snapshot) -> Option<State> {
+    let mut state: State = serde_json::from_slice(&snapshot.state).ok()?;
+    state.reindex();
+    (state.hash() == snapshot.state_hash).then_some(state)
+}
+
+/// The state as the journal has it.
+fn rebuild(reader: &Reader) -> Result<State, JournalError> {
+    let mut state = reader.snapshot().as_ref().and_then(unpack).unwrap_or_default();
+    let mut events = reader.read(state.last_seq.0 + 1..=u64::MAX)?;
+    while let Some((seq, json)) = events.next()? {
+        fold(&mut state, seq, json);
+    }
+    state.reindex();
+    Ok(state)
+}
+
+type Reply = oneshot::Sender<Result<Answered, Refusal>>;
+
+fn reply(sender: Option<Reply>, answer: Result<Answered, Refusal>) {
+    if let Some(sender) = sender {
+        // Who no longer waits needs no answer.
+        let _ = sender.send(answer);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What hooks told while nobody listened: `<run>/spool/<milliseconds>-<pid>.json`, taken in order.
+//! What hooks told while nobody listened: `<dataDir>/run/spool/<milliseconds>-<pid>.json`, taken in order.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ struct Spooled {
 /// Takes what lies in the spool, oldest first. What the journal cannot take yet stays; what cannot be read or
 /// is refused is dropped, as if it had come by the socket.
 pub(super) async fn drain(handle: &Handle) {
-    let spool = handle.shell.context().run_dir.join("spool");
+    let spool = handle.data_dir().join("run").join("spool");
     let listed = tokio::task::spawn_blocking(move || {
         let entries = std::fs::read_dir(&spool).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> = entries
@@ -40,10 +40,13 @@ pub(super) async fn drain(handle: &Handle) {
             remove(&path).await;
             continue;
         };
-        match handle.hook(call).await {
-            Err(refusal) if refusal.kind == RefusalKind::Unavailable => return,
-            Err(refusal) => tracing::info!(%refusal, "a spooled hook was refused"),
-            Ok(_) => {}
+        let hooking = handle.clone();
+        // On its own, since a plugin may break over what it is told.
+        match tokio::spawn(async move { hooking.hook(call).await }).await {
+            Ok(Err(refusal)) if refusal.kind == RefusalKind::Unavailable => return,
+            Ok(Err(refusal)) => tracing::info!(%refusal, "a spooled hook was refused"),
+            Ok(Ok(_)) => {}
+            Err(error) => tracing::error!(%error, "a spooled hook broke its plugin; it is dropped"),
         }
         remove(&path).await;
     }

@@ -17,7 +17,7 @@ use super::{
     handle::{Handle, Served},
     lane::{self, Shell},
     projection,
-    run::{Loop, fold},
+    run::{Loop, fold, unpack},
     sweep,
 };
 use crate::{
@@ -114,7 +114,7 @@ impl Server {
             live,
         } = options;
         let root = context.data_dir.clone();
-        let lock = DirLock::take(&context.run_dir)?;
+        let lock = DirLock::take(&context.data_dir.join("run"))?;
         let (opening_disk, opening_root, opening_boot) = (disk.clone(), root.clone(), boot.clone());
         let opened = tokio::task::spawn_blocking(move || {
             open(opening_disk, &opening_root, limits, &opening_boot)
@@ -162,8 +162,7 @@ impl Server {
             stopped.clone(),
             lock,
         );
-        let mut server =
-            Self { handle, stopped, tasks: vec![], main: tokio::spawn(main.run()) };
+        let mut server = Self { handle, stopped, tasks: vec![], main: tokio::spawn(main.run()) };
         let started = Input::Started {
             instance,
             boot,
@@ -265,7 +264,7 @@ fn open(
     let mut recovery = Recovery::start(disk, root, limits)?;
     let mut state = State::default();
     if let Some(snapshot) = recovery.snapshot() {
-        match snapshot.read() {
+        match unpack(snapshot) {
             Some(read) => state = read,
             // Written by another version: everything is read from the events instead.
             None => recovery = recovery.without_snapshot()?,

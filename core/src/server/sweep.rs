@@ -15,17 +15,18 @@ use ao_slots::{
     agent::{Dialog, LaunchRequest},
     call::Answer,
     fact::{Activity, RuntimeState, Source},
+    process::ProcessId,
     runtime::{ProbeState, Runtime, RuntimeHandle, RuntimeProbe},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     handle::Handle,
     hooks::told,
-    lane::{Work, lock},
+    lane::{Work, lock, within},
 };
 use crate::{
-    decide::{Input, RuntimeSeen, Told},
+    decide::{Input, RefusalKind, RuntimeSeen, Told},
     event::{Text, digest},
     state::{Session, Step},
 };
@@ -38,6 +39,8 @@ const STRETCH: usize = 1 << 20;
 const QUIET_LAUNCH_MS: u64 = 15_000;
 /// … and for that long, cannot be observed.
 const NO_SIGNAL_MS: u64 = 60_000;
+/// Sessions of one runtime whose files are read at one time.
+const READS_AT_ONCE: usize = 8;
 /// How often free space is measured.
 const DISK_EVERY: u64 = 6;
 
@@ -50,16 +53,23 @@ pub(super) struct Transcript {
     pub(super) caught_up: bool,
     /// What the status file said last.
     status: Option<u64>,
+    /// Where a process's status file lies, if it has one.
+    status_file: Option<(ProcessId, Option<PathBuf>)>,
 }
 
 /// Sweeps until the server ends.
 pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
     let mut count = 0_u64;
     loop {
+        let before = handle.state().unswept_since;
         let sessions = sweep(&handle, count).await;
-        // Refused only when the journal is: the next sweep tells it again.
-        let _ = handle.submit(Input::Swept { sessions }).await;
         count += 1;
+        // Lets the loop look at the clocks: what was seen before a sleep says nothing about now.
+        let _ = handle.submit(Input::Tick).await;
+        if handle.state().unswept_since == before {
+            // Refused only when the journal is: the next sweep tells it again.
+            let _ = handle.submit(Input::Swept { sessions }).await;
+        }
         let every = handle.state().policy.lifecycle.sweep_interval_ms.max(100);
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(every)) => {}
@@ -72,47 +82,77 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
 async fn sweep(handle: &Handle, count: u64) -> u32 {
     // What agents told while nobody listened comes before what is seen now.
     super::spool::drain(handle).await;
-    let live: Vec<(SessionId, String)> = {
+    let live: Vec<SessionId> = {
         let state = handle.state();
         let live = state.sessions.values().filter(|s| !s.is_over() && s.handle.is_some());
-        live.map(|s| (s.id.clone(), s.runtime.clone())).collect()
+        live.map(|s| s.id.clone()).collect()
     };
-    let mut by_runtime: BTreeMap<String, Vec<Work>> = BTreeMap::new();
-    for (id, runtime) in &live {
-        if let Some(work) = handle.shell.work_of(id) {
-            by_runtime.entry(runtime.clone()).or_default().push(work);
-        }
+    let mut by_runtime: BTreeMap<String, Vec<(Work, RuntimeHandle)>> = BTreeMap::new();
+    for work in live.iter().filter_map(|id| handle.shell.work_of(id)) {
+        let Some(at) = work.session.handle.clone() else { continue };
+        let chosen = &work.project.runtime;
+        let runtime = if chosen.plugin == work.session.runtime {
+            format!("{} {}", chosen.plugin, chosen.settings)
+        } else {
+            work.session.runtime.clone()
+        };
+        by_runtime.entry(runtime).or_default().push((work, at));
     }
-    for works in by_runtime.values() {
-        probe(handle, works).await;
+    let mut parts = JoinSet::new();
+    for works in by_runtime.into_values() {
+        parts.spawn(look_at_runtime(handle.clone(), works));
     }
-    for work in by_runtime.values().flatten() {
-        read_signs(handle, work).await;
-    }
-    guard_files(handle).await;
+    let guarding = handle.clone();
+    parts.spawn(async move { guard_files(&guarding).await });
     if count.is_multiple_of(DISK_EVERY) {
-        measure_disk(handle).await;
+        let measuring = handle.clone();
+        parts.spawn(async move { measure_disk(&measuring).await });
     }
+    finish(parts).await;
     u32::try_from(live.len()).unwrap_or(u32::MAX)
 }
 
-/// One answer for all sessions of a runtime. No answer is unknown for each, never missing.
-async fn probe(handle: &Handle, works: &[Work]) {
-    let Some(first) = works.first() else { return };
+/// Waits for all parts; one that a plugin breaks ends alone.
+async fn finish(mut parts: JoinSet<()>) {
+    while let Some(ended) = parts.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a plugin broke a part of the sweep");
+        }
+    }
+}
+
+async fn look_at_runtime(handle: Handle, works: Vec<(Work, RuntimeHandle)>) {
+    // Files are read through the runtime: one that does not answer is not asked once more for each session.
+    if !probe(&handle, &works).await {
+        return;
+    }
+    let mut reading = JoinSet::new();
+    for (work, _) in works {
+        if reading.len() >= READS_AT_ONCE {
+            let _ = reading.join_next().await;
+        }
+        let handle = handle.clone();
+        reading.spawn(async move { read_signs(&handle, &work).await });
+    }
+    finish(reading).await;
+}
+
+/// One answer for all sessions of a runtime; says whether there was one. No answer is unknown for each, never
+/// missing.
+async fn probe(handle: &Handle, works: &[(Work, RuntimeHandle)]) -> bool {
+    let Some((first, _)) = works.first() else { return true };
     let runtime: &Arc<dyn Runtime> = &first.plugins.runtime;
-    let handles: Vec<RuntimeHandle> =
-        works.iter().filter_map(|work| work.session.handle.clone()).collect();
+    let handles: Vec<RuntimeHandle> = works.iter().map(|(_, at)| at.clone()).collect();
     let call = Call::new("probe", PROBE);
-    let asked =
-        tokio::time::timeout(PROBE + Duration::from_secs(1), runtime.probe(&call, &handles)).await;
+    let asked = within(PROBE, runtime.probe(&call, &handles)).await;
+    let answered = asked.is_ok();
     let probes = match asked {
-        Ok(Ok(probes)) if probes.len() == handles.len() => probes,
-        Ok(Ok(_)) => unknown(&handles, "the runtime answered for other sessions"),
-        Ok(Err(error)) => unknown(&handles, &error.to_string()),
-        Err(_) => unknown(&handles, "the runtime did not answer in time"),
+        Ok(probes) if probes.len() == handles.len() => probes,
+        Ok(_) => unknown(&handles, "the runtime answered for other sessions"),
+        Err(error) => unknown(&handles, &error.to_string()),
     };
     let mut seen = vec![];
-    for (work, (probe, at)) in works.iter().zip(probes.into_iter().zip(&handles)) {
+    for ((work, at), probe) in works.iter().zip(probes) {
         let state = match &probe.state {
             ProbeState::Alive => RuntimeState::Alive,
             ProbeState::Exited(code) => RuntimeState::Exited { code: *code },
@@ -138,6 +178,7 @@ async fn probe(handle: &Handle, works: &[Work]) {
     }
     // Refused only when the journal is: the next sweep sees it again.
     let _ = handle.submit(Input::Runtime { seen }).await;
+    answered
 }
 
 fn unknown(handles: &[RuntimeHandle], why: &str) -> Vec<RuntimeProbe> {
@@ -151,7 +192,8 @@ fn unknown(handles: &[RuntimeHandle], why: &str) -> Vec<RuntimeProbe> {
 
 async fn tail_of(work: &Work, handle: &RuntimeHandle) -> Option<Text> {
     let call = Call::new("tail", Duration::from_secs(2));
-    let screen = work.plugins.runtime.capture(&call, handle, 20).await.ok()?;
+    let screen =
+        within(call.limit(), work.plugins.runtime.capture(&call, handle, 20)).await.ok()?;
     let lines: Vec<_> =
         screen.lines.iter().filter(|line| !line.trim().is_empty()).map(String::as_str).collect();
     let tail = lines[lines.len().saturating_sub(6)..].join("\n");
@@ -161,52 +203,53 @@ async fn tail_of(work: &Work, handle: &RuntimeHandle) -> Option<Text> {
 /// The transcript's new lines, the status file, and the screen where nothing else speaks.
 async fn read_signs(handle: &Handle, work: &Work) {
     let session = &work.session;
-    let mut signs = read_transcript(handle, work).await;
-    signs.extend(read_status(handle, work).await);
+    let mut known = lock(&handle.shell.read).get(&session.id).cloned().unwrap_or_default();
+    let mut signs = read_transcript(handle, work, &mut known).await;
+    signs.extend(read_status(handle, work, &mut known).await);
     signs.extend(look_at_silence(handle, work).await);
     if !signs.is_empty() {
         let (id, launch) = (session.id.clone(), session.launch);
         let input = Input::Signals { session: id, launch, source: Source::Transcript, told: signs };
-        // Refused only when the journal is; texts seen again are confirmed again.
-        let _ = handle.submit(input).await;
+        // What the journal could not take is read again.
+        if handle.submit(input).await.is_err_and(|refusal| refusal.kind == RefusalKind::Unavailable)
+        {
+            return;
+        }
+    }
+    if !handle.state().sessions.get(&session.id).is_none_or(Session::is_over) {
+        lock(&handle.shell.read).insert(session.id.clone(), known);
     }
 }
 
-async fn read_transcript(handle: &Handle, work: &Work) -> Vec<Told> {
+async fn read_transcript(handle: &Handle, work: &Work, known: &mut Transcript) -> Vec<Told> {
     let session = &work.session;
     let (Some(path), Some(at)) = (session.transcript.as_ref(), session.handle.as_ref()) else {
         return vec![];
     };
-    let mut transcript = {
-        let mut known = lock(&handle.shell.read);
-        let entry = known.entry(session.id.clone()).or_default();
-        if entry.path != PathBuf::from(path) {
-            // An earlier server got that far; what came since is the past by now.
-            *entry = Transcript {
-                path: path.into(),
-                offset: session.transcript_offset,
-                ..Transcript::default()
-            };
-        }
-        entry.clone()
-    };
+    if known.path != PathBuf::from(path) {
+        // An earlier server got that far; what came since is the past by now.
+        *known = Transcript {
+            path: path.into(),
+            offset: session.transcript_offset,
+            ..Transcript::default()
+        };
+    }
     let mut found = vec![];
     let call = Call::new("transcript", Duration::from_secs(4));
-    let first = !transcript.caught_up;
+    let first = !known.caught_up;
     loop {
-        let Ok(bytes) = work.plugins.runtime.read(&call, at, path, transcript.offset).await else {
-            break;
-        };
+        let reading = work.plugins.runtime.read(&call, at, path, known.offset);
+        let Ok(bytes) = within(call.limit(), reading).await else { break };
         let read = work.plugins.agent.introspect(&bytes);
         if read.consumed == 0 {
             break;
         }
-        transcript.offset += read.consumed;
+        known.offset += read.consumed;
         found.extend(read.user_texts.iter().map(|text| Told::TextSeen { digest: digest(text) }));
         for signal in read.signals {
             match told(handle, signal) {
                 Told::Usage { usage, .. } => {
-                    found.push(Told::Usage { usage, offset: transcript.offset })
+                    found.push(Told::Usage { usage, offset: known.offset })
                 }
                 // The past of a conversation says nothing about what the agent does now.
                 other if !first => found.push(other),
@@ -218,30 +261,35 @@ async fn read_transcript(handle: &Handle, work: &Work) -> Vec<Told> {
             break;
         }
     }
-    transcript.caught_up = true;
-    lock(&handle.shell.read).insert(session.id.clone(), transcript);
+    known.caught_up = true;
     found
 }
 
-async fn read_status(handle: &Handle, work: &Work) -> Vec<Told> {
+async fn read_status(handle: &Handle, work: &Work, known: &mut Transcript) -> Vec<Told> {
     let session = &work.session;
     let process = session.handle.as_ref().and_then(|at| at.process);
     let (Some(process), Some(at)) = (process, session.handle.as_ref()) else { return vec![] };
     if session.runtime_state.value != RuntimeState::Alive {
         return vec![];
     }
-    let Ok(request) = request_of(handle, work).await else { return vec![] };
-    let Some(path) = work.plugins.agent.status_file(&request, process) else { return vec![] };
-    let call = Call::new("status", Duration::from_secs(2));
-    let Ok(bytes) = work.plugins.runtime.read(&call, at, &path.to_string_lossy(), 0).await else {
-        return vec![];
+    let path = match &known.status_file {
+        Some((asked, path)) if *asked == process => path.clone(),
+        _ => {
+            let Ok(request) = request_of(handle, work).await else { return vec![] };
+            let path = work.plugins.agent.status_file(&request, process);
+            known.status_file = Some((process, path.clone()));
+            path
+        }
     };
+    let Some(path) = path else { return vec![] };
+    let call = Call::new("status", Duration::from_secs(2));
+    let path = path.to_string_lossy();
+    let reading = work.plugins.runtime.read(&call, at, &path, 0);
+    let Ok(bytes) = within(call.limit(), reading).await else { return vec![] };
     let Some(signal) = work.plugins.agent.read_status(&bytes) else { return vec![] };
     // Two equal looks one sweep apart: hooks race with the file, and it must not win by being early.
     let now = hash(&bytes);
-    let mut known = lock(&handle.shell.read);
-    let entry = known.entry(session.id.clone()).or_default();
-    if entry.status.replace(now) == Some(now) { vec![told(handle, signal)] } else { vec![] }
+    if known.status.replace(now) == Some(now) { vec![told(handle, signal)] } else { vec![] }
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -265,7 +313,8 @@ async fn look_at_silence(handle: &Handle, work: &Work) -> Vec<Told> {
         return vec![];
     }
     let call = Call::new("silence", Duration::from_secs(2));
-    let Ok(screen) = work.plugins.runtime.capture(&call, at, 60).await else { return vec![] };
+    let capture = work.plugins.runtime.capture(&call, at, 60);
+    let Ok(screen) = within(call.limit(), capture).await else { return vec![] };
     match work.plugins.agent.match_dialog(&screen) {
         Dialog::Setup { text } => vec![Told::Setup { text: handle.put_text(&text) }],
         _ if silent >= NO_SIGNAL_MS && session.activity.value != Activity::NoSignal => {
@@ -346,7 +395,7 @@ async fn look(handle: &Handle, id: &SessionId) {
     };
     let Ok(place) = work.workspace() else { return };
     let call = Call::new("look", Duration::from_secs(30));
-    match work.plugins.workspace.probe(&call, &place).await {
+    match within(call.limit(), work.plugins.workspace.probe(&call, &place)).await {
         Ok(Answer::Yes(facts)) => {
             let _ = handle.submit(Input::Work { session: id.clone(), work: facts }).await;
         }
@@ -357,7 +406,7 @@ async fn look(handle: &Handle, id: &SessionId) {
         Err(error) => tracing::debug!(session = %id, %error, "its workspace cannot be looked at"),
     }
     if let (Some(issue), Some(tracker)) = (&work.session.issue, &work.plugins.tracker)
-        && let Ok(completed) = tracker.is_completed(&call, issue).await
+        && let Ok(completed) = within(call.limit(), tracker.is_completed(&call, issue)).await
     {
         let _ = handle.submit(Input::Issue { session: id.clone(), completed }).await;
     }

@@ -20,6 +20,8 @@ use crate::{
 const SCREEN: u32 = 60;
 /// Between two looks at a screen that should show what was typed.
 const GLANCE: Duration = Duration::from_millis(120);
+/// How long evidence for a message that may have been typed is waited and looked for.
+pub(super) const EVIDENCE: Duration = Duration::from_secs(30);
 
 impl Shell {
     pub(super) async fn create_runtime(
@@ -61,8 +63,15 @@ impl Shell {
             cwd: request.cwd.clone(),
             env: BTreeMap::from([("TERM".into(), "xterm-256color".into())]),
             // An open input only for an agent that reads it: others would wait for its end.
-            stdin: (!request.screen && (plan.prompt == PromptDelivery::Stdin || can.input == InputMode::Stdin))
-                .then(|| request.prompt.clone().filter(|_| plan.prompt == PromptDelivery::Stdin).unwrap_or_default()),
+            stdin: (!request.screen
+                && (plan.prompt == PromptDelivery::Stdin || input_of(work) == InputMode::Stdin))
+                .then(|| {
+                    request
+                        .prompt
+                        .clone()
+                        .filter(|_| plan.prompt == PromptDelivery::Stdin)
+                        .unwrap_or_default()
+                }),
         };
         self.clear_before(work, call, launch).await?;
         let handle = work.plugins.runtime.create(call, &created).await?;
@@ -78,14 +87,22 @@ impl Shell {
     }
 
     /// Ends what is left of the launch before: its process is surely gone before another takes its place.
-    async fn clear_before(&self, work: &Work, call: &Call, launch: Launch) -> Result<(), PluginError> {
-        let Some(before) = launch.0.checked_sub(1).filter(|n| *n > 0).map(Launch) else { return Ok(()) };
+    async fn clear_before(
+        &self,
+        work: &Work,
+        call: &Call,
+        launch: Launch,
+    ) -> Result<(), PluginError> {
+        let Some(before) = launch.0.checked_sub(1).filter(|n| *n > 0).map(Launch) else {
+            return Ok(());
+        };
         match work.plugins.runtime.adopt(call, &work.session.id, before).await? {
             Answer::Yes(old) => work.plugins.runtime.destroy(call, &old).await,
             Answer::No => Ok(()),
-            Answer::Unknown(why) => {
-                Err(PluginError::transient(format!("whether launch {before} still runs is unknown"), why))
-            }
+            Answer::Unknown(why) => Err(PluginError::transient(
+                format!("whether launch {before} still runs is unknown"),
+                why,
+            )),
         }
     }
 
@@ -270,7 +287,7 @@ impl Shell {
         let text = work.plugins.agent.as_message(&self.whole(&message.text));
         let handle = work.handle()?;
         let can = work.plugins.agent.capabilities(&work.project.agent_config);
-        match can.input {
+        match input_of(work) {
             InputMode::None => Err(PluginError::transient(
                 "the agent takes no messages while it runs",
                 "agentConfig.input is none",
@@ -465,7 +482,7 @@ impl Shell {
                 .into());
             }
         } else if let Decision::Answer { text } = &decision
-            && can.input != InputMode::None
+            && input_of(work) != InputMode::None
         {
             // A question that the agent reported itself: the answer is what it reads next.
             work.plugins.runtime.type_text(call, handle, text).await?;
@@ -515,6 +532,15 @@ impl Shell {
 /// The session as it is now, in the same launch.
 fn present<'s>(state: &'s State, work: &Work) -> Option<&'s Session> {
     state.sessions.get(&work.session.id).filter(|session| session.launch == work.session.launch)
+}
+
+/// How text reaches the agent in its runtime: where there is no screen to paste into, by its standard input.
+fn input_of(work: &Work) -> InputMode {
+    let can = work.plugins.agent.capabilities(&work.project.agent_config);
+    match can.input {
+        InputMode::Paste if !work.plugins.runtime.capabilities().screen => InputMode::Stdin,
+        other => other,
+    }
 }
 
 fn not_now(why: &str) -> Failure {

@@ -19,6 +19,9 @@ use crate::{
     words,
 };
 
+/// How often it is looked whether all channels are listened to.
+const LISTEN_AGAIN: Duration = Duration::from_secs(30);
+
 impl Shell {
     pub(super) async fn notify(
         &self,
@@ -34,6 +37,11 @@ impl Shell {
             _ => return Err(no_such("only messages go to a channel")),
         };
         let (message, handle, key) = self.message(id, channel, again)?;
+        // Each edit is an act of its own: a receiver that drops what it has seen must not drop it.
+        let key = match effect {
+            Effect::SendNotification { .. } => key,
+            _ => format!("{key}-r{}", message.revision),
+        };
         let call = self.call(key, effect);
         match (effect, handle) {
             (Effect::SendNotification { .. }, _) => Ok(sent(notifier.send(&call, &message).await?)),
@@ -128,11 +136,7 @@ impl Shell {
             may_repeat: false,
         };
         let call = Call::new(key, limit);
-        let send = notifier.send(&call, &message);
-        match tokio::time::timeout(limit + super::GRACE, send).await {
-            Ok(result) => result,
-            Err(_) => Err(PluginError::in_doubt(format!("`{channel}` did not answer in time"), "")),
-        }
+        super::within(limit, notifier.send(&call, &message)).await
     }
 
     /// Where desktop messages go: the last client that had a session bus tells (architecture, decision on desktops).
@@ -171,7 +175,8 @@ pub(in crate::server) async fn receive(handle: Handle, mut stopped: watch::Recei
                 listeners.insert(name.clone(), tokio::spawn(listen(handle, notifier, name)));
             }
         }
-        // Another policy brings other channels.
+        // Another policy brings other channels; a listener that a plugin broke is begun anew.
+        let again = tokio::time::Instant::now() + LISTEN_AGAIN;
         loop {
             tokio::select! {
                 // Cancel safe, both.
@@ -185,6 +190,7 @@ pub(in crate::server) async fn receive(handle: Handle, mut stopped: watch::Recei
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                     _ => {}
                 },
+                () = tokio::time::sleep_until(again) => break,
                 _ = stopped.changed() => {
                     for (_, task) in listeners {
                         task.abort();
