@@ -1,1 +1,19 @@
-//! The /api router of ao over the server's handle.
+//! The `/api` router over the server's handle: the one door for the CLI, hooks, agents and pages.
+//!
+//! It decides nothing: it reads the state, hands inputs to the loop and words the answers. Who may do what is
+//! decided here and nowhere else ([`caller`]).
+
+pub mod caller;
+pub mod configs;
+mod error;
+mod events;
+pub mod hooks;
+mod routes;
+mod serve;
+pub mod summary;
+pub mod view;
+
+pub use configs::Configs;
+pub use error::{Code, Problem};
+pub use routes::{Api, OpenBody, api_router};
+pub use serve::{serve_tcp_health, serve_unix};

@@ -1,0 +1,341 @@
+//! The server as a command sees it: one request a call over the private socket; started when it is away.
+
+use std::{
+    fs,
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use ao_web::{Problem, configs::ConfigReport, view};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use crate::{
+    cx::Cx,
+    fail::{Exit, Fail},
+};
+
+/// How long a server may take to come up.
+const START: Duration = Duration::from_secs(15);
+/// How long an answer may take; long waits have requests of their own.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+/// Talks to the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client<'a> {
+    cx: &'a Cx,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(cx: &'a Cx) -> Self {
+        Self { cx }
+    }
+
+    /// Reads a document.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fail> {
+        read(self.exchange("GET", path, Vec::new(), &[]).await?).await
+    }
+
+    /// Asks for an act.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Fail> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Fail::new(Exit::Failed, "the request cannot be written").because(error)
+        })?;
+        read(self.exchange("POST", path, body, &[]).await?).await
+    }
+
+    /// Speaks for a session, with its own token.
+    pub(crate) async fn post_as<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        headers: &[(&str, String)],
+    ) -> Result<T, Fail> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Fail::new(Exit::Failed, "the request cannot be written").because(error)
+        })?;
+        let mut stream = self.connect().await?;
+        read(send(&mut stream, "POST", path, body, headers).await?).await
+    }
+
+    /// Follows the events.
+    pub(crate) async fn follow(&self, query: &str) -> Result<Follow, Fail> {
+        let response =
+            self.exchange("GET", &format!("/api/events?follow=1&{query}"), Vec::new(), &[]).await?;
+        let response = refused(response).await?;
+        Ok(Follow { body: response.into_body(), buffer: Vec::new() })
+    }
+
+    /// Tells the server of the file that this folder belongs to, so that its projects can be used.
+    pub(crate) async fn register_here(&self) -> Result<Option<ConfigReport>, Fail> {
+        let file = self.cx.global.config.clone().or_else(|| self.cx.file_here());
+        let Some(file) = file else { return Ok(None) };
+        let report: ConfigReport =
+            self.post("/api/config/register", &serde_json::json!({ "file": file })).await?;
+        Ok(Some(report))
+    }
+
+    /// Whether a server serves, without starting one.
+    pub(crate) async fn is_up(&self) -> bool {
+        UnixStream::connect(self.cx.socket()).await.is_ok()
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, String)],
+    ) -> Result<hyper::Response<Incoming>, Fail> {
+        let mut stream = self.connect().await?;
+        let sent =
+            tokio::time::timeout(PATIENCE, send(&mut stream, method, path, body, headers)).await;
+        sent.map_err(|_| {
+            Fail::new(Exit::Server, "the server did not answer within 70 s").remedy("ao doctor")
+        })?
+    }
+
+    /// A connection; the server is started when there is none.
+    async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, Fail> {
+        let stream = match UnixStream::connect(self.cx.socket()).await {
+            Ok(stream) => stream,
+            Err(_) if self.cx.env.contains_key("AO_SESSION") => {
+                return Err(Fail::new(Exit::Server, "the server is away")
+                    .remedy("start it outside the session: ao start"));
+            }
+            Err(_) => {
+                start(self.cx).await?;
+                UnixStream::connect(self.cx.socket())
+                    .await
+                    .map_err(|error| away(self.cx, &error))?
+            }
+        };
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| away(self.cx, &error))?;
+        // The connection lives as long as the answer is read; its error comes out there too.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+fn away(cx: &Cx, error: &dyn std::error::Error) -> Fail {
+    Fail::new(Exit::Server, format!("the server at {} cannot be reached", cx.socket().display()))
+        .because(crate::fail::chain(error))
+        .remedy("ao restart   or, to see why: ao doctor")
+}
+
+async fn send(
+    sender: &mut http1::SendRequest<Full<Bytes>>,
+    method: &str,
+    path: &str,
+    body: Vec<u8>,
+    headers: &[(&str, String)],
+) -> Result<hyper::Response<Incoming>, Fail> {
+    let mut request = Request::builder().method(method).uri(path).header("host", "ao");
+    if !body.is_empty() {
+        request = request.header("content-type", "application/json");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let request = request.body(Full::new(Bytes::from(body)));
+    let request = request
+        .map_err(|error| Fail::new(Exit::Usage, "that cannot be asked for").because(error))?;
+    let lost = |error: hyper::Error| {
+        Fail::new(Exit::Server, "the server went away before it answered")
+            .because(crate::fail::chain(&error))
+            .remedy("ao status")
+    };
+    sender.send_request(request).await.map_err(lost)
+}
+
+/// The response, or the problem that it carries.
+async fn refused(response: hyper::Response<Incoming>) -> Result<hyper::Response<Incoming>, Fail> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    Err(match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => problem.into(),
+        Err(_) => unexpected(status),
+    })
+}
+
+fn unexpected(status: StatusCode) -> Fail {
+    Fail::new(Exit::Server, format!("the server answered {status}"))
+        .remedy("it may be older than this program: ao restart")
+}
+
+async fn read<T: DeserializeOwned>(response: hyper::Response<Incoming>) -> Result<T, Fail> {
+    let response = refused(response).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await;
+    let body = body
+        .map_err(|error| Fail::new(Exit::Server, "the answer broke off").because(error))?
+        .to_bytes();
+    serde_json::from_slice(&body).map_err(|error| unexpected(status).because(error))
+}
+
+/// A stream of events.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Follow {
+    /// The next event; none when the stream ended. Cancel safe: what was read stays in the buffer.
+    pub(crate) async fn next(&mut self) -> Option<view::EventView> {
+        loop {
+            while let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
+                let message: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                if let Some(event) = read_event(&message) {
+                    return Some(event);
+                }
+            }
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(data) = frame.into_data() {
+                self.buffer.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+/// One message of the stream; none for a comment or another kind.
+fn read_event(message: &[u8]) -> Option<view::EventView> {
+    let text = std::str::from_utf8(message).ok()?;
+    let data: String =
+        text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start).collect();
+    serde_json::from_str(&data).ok()
+}
+
+/// Makes the folders that a server needs, private.
+pub(crate) fn make_folders(cx: &Cx) -> Result<(), Fail> {
+    for dir in [&cx.data_dir, &cx.data_dir.join("run"), &cx.data_dir.join("logs"), &cx.run_dir] {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| {
+            Fail::new(Exit::Server, format!("{} cannot be made", dir.display()))
+                .because(error)
+                .remedy("choose another with --data-dir or AO_DATA_DIR")
+        })?;
+    }
+    Ok(())
+}
+
+/// Starts the server as a process of its own and waits until it serves.
+pub(crate) async fn start(cx: &Cx) -> Result<(), Fail> {
+    make_folders(cx)?;
+    let log = cx.data_dir.join("logs/start.log");
+    let mut child = spawn_server(cx, &log)?;
+    let until = Instant::now() + START;
+    let mut pause = Duration::from_millis(2);
+    loop {
+        if UnixStream::connect(cx.socket()).await.is_ok() {
+            return Ok(());
+        }
+        let ended = child.try_wait().ok().flatten();
+        // The one that lost a race against another start ends; the other serves soon.
+        let lost_race =
+            ended.is_some_and(|status| status.code() == Some(i32::from(Exit::Refused as u8)));
+        if (ended.is_some() && !lost_race) || Instant::now() >= until {
+            let last = last_lines(&log, 5);
+            let fail = Fail::new(Exit::Server, "the server could not be started");
+            let fail = if last.is_empty() { fail } else { fail.because(last.join("\n  ")) };
+            return Err(fail.remedy("ao start --foreground shows all of it"));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn spawn_server(cx: &Cx, log: &Path) -> Result<Child, Fail> {
+    let failed = |error: std::io::Error| {
+        Fail::new(Exit::Server, "the server could not be started").because(error)
+    };
+    let program = std::env::current_exe().map_err(failed)?;
+    let out = fs::File::create(log).map_err(failed)?;
+    let err = out.try_clone().map_err(failed)?;
+    // In a scope of its own the server outlives the log-in session that it was started from.
+    let mut command = match scope(cx) {
+        true => {
+            let mut command = Command::new("systemd-run");
+            command.args(["--user", "--scope", "--quiet", "--collect", "--"]).arg(program);
+            command
+        }
+        false => Command::new(program),
+    };
+    command.args(["start", "--foreground", "--detached", "--data-dir"]).arg(&cx.data_dir);
+    if let Some(config) = &cx.global.config {
+        command.arg("--config").arg(config);
+    }
+    for name in [
+        "AO_SESSION",
+        "AO_LAUNCH",
+        "AO_TOKEN",
+        "AO_SOCKET",
+        "AO_PROJECT",
+        "AO_ISSUE",
+        "AO_ASK_FOR",
+        "TMUX",
+        "TMUX_PANE",
+    ] {
+        command.env_remove(name);
+    }
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .process_group(0)
+        .spawn()
+        .map_err(failed)
+}
+
+/// Whether a user's systemd runs here and can be asked for a scope.
+fn scope(cx: &Cx) -> bool {
+    let socket = cx.env.get("XDG_RUNTIME_DIR").map(|dir| Path::new(dir).join("systemd/private"));
+    let program = |dir: &Path| dir.join("systemd-run").is_file();
+    socket.is_some_and(|socket| socket.exists())
+        && cx
+            .env
+            .get("PATH")
+            .is_some_and(|path| std::env::split_paths(path).any(|dir| program(&dir)))
+}
+
+/// The last lines of a log that say something.
+pub(crate) fn last_lines(file: &Path, count: usize) -> Vec<String> {
+    let text = fs::read(file).unwrap_or_default();
+    let text = ao_core::slots::text::plain(&String::from_utf8_lossy(&text));
+    let lines: Vec<_> =
+        text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    let from = lines.len().saturating_sub(count);
+    lines.into_iter().skip(from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_the_stream_is_read_and_comments_are_not() {
+        let json = r#"{"schema":"ao.event/1","seq":"e7","at":"2026-11-21T14:28:03Z","class":"dec","kind":"session.ready","session":"app-3","project":null,"because":[],"rule":null,"told":{"mark":null,"label":"set up","text":""},"data":{}}"#;
+        let event = read_event(format!("id: e7\ndata: {json}\n\n").as_bytes()).unwrap();
+        assert_eq!((event.seq.0, event.kind.as_str()), (7, "session.ready"));
+        assert_eq!(read_event(b":\n\n"), None);
+        assert_eq!(read_event(b"event: resync\ndata: e9\n\n"), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! One file a command: its flags, whose doc is its help, and what it does.
+
+pub(crate) mod ack;
+pub(crate) mod answer;
+pub(crate) mod approve;
+pub(crate) mod batch_spawn;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod deny;
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod help;
+pub(crate) mod hook;
+pub(crate) mod init;
+pub(crate) mod launch;
+pub(crate) mod logs;
+pub(crate) mod man;
+pub(crate) mod notify;
+pub(crate) mod open;
+pub(crate) mod plugin;
+pub(crate) mod report;
+pub(crate) mod restart;
+pub(crate) mod send;
+pub(crate) mod session;
+pub(crate) mod snooze;
+pub(crate) mod spawn;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod why;
+
+use std::time::Duration;
+
+use ao_core::slots::{Seq, SessionId};
+use ao_web::{configs::ConfigReport, view::EventView};
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    args::{Cli, Command},
+    client::Client,
+    cx::Cx,
+    fail::{Exit, Fail},
+    out::{self, Style, Surroundings, Tone},
+};
+
+/// Parses the command line, runs the command and returns its exit code.
+pub(crate) fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            // Help goes to standard output, errors to standard error; a closed pipe is no failure.
+            let _ = error.print();
+            return code;
+        }
+    };
+    let json = cli.global.json;
+    let style = Style::of(
+        std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        &Surroundings::look(),
+        cli.global.color,
+        cli.global.ascii,
+    );
+    match run(cli) {
+        Ok(code) => code,
+        Err(fail) => {
+            show(&fail, &style, json);
+            fail.exit as u8
+        }
+    }
+}
+
+/// Words a failure in its three parts.
+fn show(fail: &Fail, style: &Style, json: bool) {
+    if json {
+        let document = serde_json::json!({
+            "schema": "ao.error/1", "exit": fail.exit as u8, "title": fail.what, "detail": fail.cause, "remedy": fail.remedy,
+        });
+        return out::note(&document.to_string());
+    }
+    let cause = fail.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    out::note(&format!(
+        "{} {}",
+        style.paint(Tone::Need, "error:"),
+        style.text(&format!("{}{cause}", fail.what))
+    ));
+    if let Some(remedy) = &fail.remedy {
+        out::note(&format!("  {} {}", style.paint(Tone::Muted, "try:"), style.text(remedy)));
+    }
+}
+
+fn run(cli: Cli) -> Result<u8, Fail> {
+    let Cli { global, command } = cli;
+    // These need no place and no server.
+    match command {
+        Command::Completions(cmd) => cmd.run(),
+        Command::Man(cmd) => cmd.run(),
+        Command::Help(cmd) => cmd.run(),
+        Command::Hook(cmd) => cmd.run(),
+        Command::Launch(cmd) => cmd.run(),
+        command => {
+            let cx = Cx::new(global)?;
+            if let Command::Start(cmd) = &command
+                && cmd.foreground
+            {
+                return cmd.serve(&cx);
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(dispatch(command, &cx))
+        }
+    }
+}
+
+async fn dispatch(command: Command, cx: &Cx) -> Result<u8, Fail> {
+    match command {
+        Command::Init(cmd) => cmd.run(cx).await,
+        Command::Start(cmd) => cmd.run(cx).await,
+        Command::Stop(cmd) => cmd.run(cx).await,
+        Command::Restart(cmd) => cmd.run(cx).await,
+        Command::Spawn(cmd) => cmd.run(cx).await,
+        Command::BatchSpawn(cmd) => cmd.run(cx).await,
+        Command::Send(cmd) => cmd.run(cx).await,
+        Command::Session(cmd) => cmd.run(cx).await,
+        Command::Open(cmd) => cmd.run(cx).await,
+        Command::Status(cmd) => cmd.run(cx).await,
+        Command::Why(cmd) => cmd.run(cx).await,
+        Command::Logs(cmd) => cmd.run(cx).await,
+        Command::Events(cmd) => cmd.run(cx).await,
+        Command::Doctor(cmd) => cmd.run(cx).await,
+        Command::Notify(cmd) => cmd.run(cx).await,
+        Command::Ack(cmd) => cmd.run(cx).await,
+        Command::Snooze(cmd) => cmd.run(cx).await,
+        Command::Answer(cmd) => cmd.run(cx).await,
+        Command::Approve(cmd) => cmd.run(cx).await,
+        Command::Deny(cmd) => cmd.run(cx).await,
+        Command::Config(cmd) => cmd.run(cx).await,
+        Command::Plugin(cmd) => cmd.run(cx).await,
+        Command::Report(cmd) => cmd.run(cx).await,
+        Command::Completions(_)
+        | Command::Man(_)
+        | Command::Help(_)
+        | Command::Hook(_)
+        | Command::Launch(_) => Ok(0),
+    }
+}
+
+/// The whole command line, for help, completions and man pages.
+pub(crate) fn command_line() -> clap::Command {
+    Cli::command()
+}
+
+/// Follows a session's events after `after` until `done` says what came of it; none when `limit` passed first.
+pub(crate) async fn wait_for<T>(
+    client: Client<'_>,
+    session: &SessionId,
+    after: Seq,
+    limit: Duration,
+    mut done: impl FnMut(&EventView) -> Option<T>,
+) -> Result<Option<T>, Fail> {
+    let mut events = client.follow(&format!("session={session}&after={after}")).await?;
+    let search = async {
+        while let Some(event) = events.next().await {
+            if let Some(found) = done(&event) {
+                return Some(found);
+            }
+        }
+        None
+    };
+    Ok(tokio::time::timeout(limit, search).await.ok().flatten())
+}
+
+/// An event's own data, as its type.
+pub(crate) fn data<T: serde::de::DeserializeOwned>(event: &EventView) -> Option<T> {
+    serde_json::from_value(event.data.clone()).ok()
+}
+
+/// Registers the file of this folder and says what a person should know of it. A file that is not valid
+/// stops the command when `must` is set.
+pub(crate) async fn register(cx: &Cx, client: Client<'_>, must: bool) -> Result<(), Fail> {
+    let Some(report) = client.register_here().await? else { return Ok(()) };
+    tell_report(cx, &report);
+    if must && !report.errors.is_empty() {
+        return Err(crate::render::config::failure(&cx.err, &report.errors));
+    }
+    if must {
+        trust_in_place(cx, client, &report).await?;
+    }
+    Ok(())
+}
+
+/// Warnings, and one line for errors that do not stop the command.
+fn tell_report(cx: &Cx, report: &ConfigReport) {
+    for warning in &report.warnings {
+        cx.warn(&warning.to_string());
+    }
+    if let Some(error) = report.errors.first() {
+        cx.warn(&format!("{error}; the settings before it stay in use (ao config check)"));
+    }
+}
+
+/// Keys that wait for a human's word: asked in place on a terminal, else one line says so.
+async fn trust_in_place(cx: &Cx, client: Client<'_>, report: &ConfigReport) -> Result<(), Fail> {
+    for untrusted in &report.untrusted {
+        let keys = untrusted.keys.join(", ");
+        let file = untrusted.path.display();
+        if cx.global.no_input || cx.global.yes || !out::can_ask() {
+            cx.warn(&format!("{file}: not in use until you trust it: {keys} (ao config trust)"));
+            continue;
+        }
+        out::note(&format!("{file} sets what runs programs or sends text elsewhere: {keys}"));
+        if cx.ask("Trust this file as it is now?", false, "ao config trust")? {
+            let body = serde_json::json!({ "file": untrusted.path, "hash": untrusted.hash });
+            let report: ConfigReport = client.post("/api/config/trust", &body).await?;
+            tell_report(cx, &report);
+        }
+    }
+    Ok(())
+}
+
+/// A session named on the command line; what is none is a usage error with the rule.
+pub(crate) fn parse_session(text: &str) -> Result<SessionId, String> {
+    text.parse::<SessionId>().map_err(|error| error.to_string())
+}
+
+/// Waits for Ctrl-C while `work` runs; interrupted, it says what goes on and ends with 130.
+pub(crate) async fn until_interrupted<T>(
+    work: impl Future<Output = Result<T, Fail>>,
+    goes_on: impl FnOnce() -> String,
+) -> Result<T, Fail> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => {
+            out::note(&format!("\n{}", goes_on()));
+            std::process::exit(130)
+        }
+    }
+}
+
+/// The environment of this client, for a session that it spawns; the server keeps what its allow-list names.
+pub(crate) fn client_env(cx: &Cx) -> std::collections::BTreeMap<String, String> {
+    cx.env
+        .iter()
+        .filter(|(name, _)| !name.starts_with("AO_"))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect()
+}
+
+/// A usage error.
+pub(crate) fn usage(what: impl Into<String>) -> Fail {
+    Fail::new(Exit::Usage, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_explains_itself() {
+        let mut command = command_line();
+        command.clone().debug_assert();
+        command.build();
+        for sub in command.get_subcommands() {
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty(), "{} has no help", sub.get_name());
+            assert!(!about.ends_with('.'), "{}: {about}", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn the_front_page_names_every_command_within_forty_lines() {
+        assert!(crate::help::FRONT.lines().count() <= 40);
+        for sub in command_line().get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let name = sub.get_name();
+            assert!(crate::help::FRONT.contains(name), "`{name}` is not on the front page");
+        }
+    }
+}

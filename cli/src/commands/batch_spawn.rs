@@ -1,0 +1,280 @@
+//! `ao batch-spawn`.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use ao_core::{
+    server::SpawnCall,
+    slots::{ProjectId, Seq, SessionId, notifier::Mark},
+};
+use ao_web::view::{EventView, Taken};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{
+    client_env, register,
+    spawn::{End, Step, Story},
+    until_interrupted,
+};
+use crate::{
+    client::Client,
+    cx::Cx,
+    fail::{Exit, Fail},
+    out,
+};
+
+/// Start an agent on each of several issues
+///
+/// Example: ao batch-spawn my-app 42 43 44 45 46
+///
+/// An issue that a session works on already is skipped. Exit code 9: some were skipped or failed; each item's
+/// result is printed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cmd {
+    /// The project
+    project: ProjectId,
+    /// The issues
+    #[arg(required = true)]
+    issues: Vec<String>,
+    /// Another agent than the project's
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Also for issues that a session works on
+    #[arg(long, help_heading = "Safety")]
+    force: bool,
+}
+
+/// One issue on its way.
+struct Item {
+    issue: String,
+    session: Option<SessionId>,
+    story: Story,
+    state: State,
+    bar: Option<ProgressBar>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Starting,
+    Started(String),
+    Skipped(String),
+    Failed(String),
+}
+
+impl Cmd {
+    pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        let client = cx.client();
+        register(cx, client, true).await?;
+        let begun = Instant::now();
+        let mut issues: Vec<String> =
+            self.issues.iter().map(|issue| issue.trim_start_matches('#').to_owned()).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        issues.retain(|issue| seen.insert(issue.clone()));
+        let mut first: Option<Seq> = None;
+        let mut items = vec![];
+        for issue in issues {
+            let mut item = Item {
+                issue,
+                session: None,
+                story: Story::default(),
+                state: State::Starting,
+                bar: None,
+            };
+            match self.spawn(cx, client, &item.issue).await {
+                Ok(taken) => {
+                    first = Some(first.map_or(taken.after, |first| first.min(taken.after)));
+                    item.session = taken.session;
+                }
+                Err(fail) if fail.exit == Exit::Refused => item.state = State::Skipped(fail.what),
+                // The whole batch rests on these.
+                Err(fail) if matches!(fail.exit, Exit::Server | Exit::NotFound) => {
+                    return Err(fail);
+                }
+                Err(fail) => item.state = State::Failed(fail.what),
+            }
+            items.push(item);
+        }
+        if let Some(after) = first {
+            let goes_on = || "The sessions go on starting; `ao status` shows them.".to_owned();
+            until_interrupted(follow(cx, client, &self.project, after, &mut items, begun), goes_on)
+                .await?;
+        }
+        Ok(self.sum_up(cx, &items, begun.elapsed()))
+    }
+
+    async fn spawn(&self, cx: &Cx, client: Client<'_>, issue: &str) -> Result<Taken, Fail> {
+        let call = SpawnCall {
+            project: self.project.clone(),
+            issue: Some(issue.to_owned()),
+            prompt: None,
+            agent: self.agent.clone(),
+            branch: None,
+            force: self.force,
+            env: client_env(cx),
+        };
+        client.post("/api/sessions", &call).await
+    }
+
+    fn sum_up(&self, cx: &Cx, items: &[Item], took: Duration) -> u8 {
+        let number = |wanted: fn(&State) -> bool| {
+            items.iter().filter(|item| wanted(&item.state)).count() as u64
+        };
+        let started = number(|state| matches!(state, State::Started(_) | State::Starting));
+        let skipped = number(|state| matches!(state, State::Skipped(_)));
+        let failed = number(|state| matches!(state, State::Failed(_)));
+        if cx.global.json {
+            let items: Vec<_> = items.iter().map(Item::json).collect();
+            out::json(
+                &serde_json::json!({ "schema": "ao.batch/1", "items": items, "tookMs": took.as_millis() as u64 }),
+            );
+        } else {
+            for item in items {
+                out::say(&item.line(cx));
+            }
+            let mut parts = vec![format!("{started} started")];
+            parts.extend((skipped > 0).then(|| format!("{skipped} skipped")));
+            parts.extend((failed > 0).then(|| format!("{failed} failed")));
+            out::say(&format!(
+                "{} in {}",
+                parts.join(", "),
+                ao_core::slots::text::duration(took.as_secs())
+            ));
+        }
+        if skipped + failed > 0 { Exit::Partly as u8 } else { 0 }
+    }
+}
+
+impl Item {
+    fn id(&self) -> String {
+        self.session.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string)
+    }
+
+    fn task(&self) -> String {
+        self.story.title.clone().unwrap_or_else(|| format!("#{}", self.issue))
+    }
+
+    fn words(&self, cx: &Cx) -> String {
+        match &self.state {
+            State::Starting => "is being set up".to_owned(),
+            State::Started(words) => words.clone(),
+            State::Skipped(why) => format!("skipped: {why} (--force)"),
+            State::Failed(why) => {
+                let log =
+                    self.session.as_ref().map(|id| format!(": ao why {id}")).unwrap_or_default();
+                format!("{} {why}{log}", cx.style.painted_mark(Mark::Failed))
+            }
+        }
+    }
+
+    fn line(&self, cx: &Cx) -> String {
+        let style = &cx.style;
+        let task = 30.min(style.width / 3);
+        let id = style.text(&self.id());
+        let words = style.cut(&self.words(cx), style.width.saturating_sub(task + 12));
+        format!("  {} {} {words}", out::pad(&id, 8), out::pad(&style.cut(&self.task(), task), task))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let (state, why) = match &self.state {
+            State::Starting => ("starting", None),
+            State::Started(_) => ("started", None),
+            State::Skipped(why) => ("skipped", Some(why)),
+            State::Failed(why) => ("failed", Some(why)),
+        };
+        serde_json::json!({ "issue": self.issue, "session": self.session, "state": state, "why": why })
+    }
+
+    /// Reads an event; true when the item came to its end.
+    fn read(&mut self, event: &EventView) -> Option<f64> {
+        let step = self.story.read(event)?;
+        let share = match &step {
+            Step::Begins(words) if words.contains("task") => 0.1,
+            Step::Begins(words) if words.contains("workspace") => 0.25,
+            Step::Begins(words) if words.contains("set-up") => 0.5,
+            Step::Begins(_) => 0.75,
+            Step::Ended { name: "prompt", .. } => 0.95,
+            Step::Ended { .. } => return None,
+            Step::Over(_) => 1.0,
+        };
+        if let Some(bar) = &self.bar {
+            bar.set_message(match &step {
+                Step::Begins(words) => words.clone(),
+                _ => String::new(),
+            });
+        }
+        if let Step::Over(end) = step {
+            self.state = match end {
+                End::Ready => State::Started("working".into()),
+                End::Asks => State::Started("asks you something".into()),
+                End::Undelivered => State::Failed("it has not got its task".into()),
+                End::Failed { step, failure } => State::Failed(format!(
+                    "{step} failed: {}",
+                    ao_core::slots::text::one_line(&failure.message)
+                )),
+                End::Ended => State::Failed("the agent ended".into()),
+                End::Killed => State::Failed("it was ended".into()),
+            };
+        }
+        Some(share)
+    }
+}
+
+/// Shows all of them until each is settled.
+async fn follow(
+    cx: &Cx,
+    client: Client<'_>,
+    project: &ProjectId,
+    after: Seq,
+    items: &mut [Item],
+    begun: Instant,
+) -> Result<(), Fail> {
+    let bars = MultiProgress::with_draw_target(match cx.err.terminal && !cx.global.json {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    });
+    let style = ProgressStyle::with_template("  {prefix} {bar:12} {wide_msg} {elapsed:>4}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        if cx.err.ascii { style.progress_chars("##-") } else { style.progress_chars("██ ") };
+    for item in items.iter_mut().filter(|item| item.session.is_some()) {
+        let bar = bars.add(ProgressBar::new(100)).with_style(style.clone());
+        bar.set_prefix(out::pad(&item.id(), 8));
+        item.bar = Some(bar);
+    }
+    let mut of: BTreeMap<SessionId, usize> = BTreeMap::new();
+    for (at, item) in items.iter().enumerate() {
+        of.extend(item.session.clone().map(|id| (id, at)));
+    }
+    let mut events = client.follow(&format!("project={project}&after={after}")).await?;
+    while items.iter().any(|item| item.state == State::Starting) {
+        let Some(event) = events.next().await else {
+            return Err(Fail::new(
+                Exit::Server,
+                "the server went away; the sessions go on starting",
+            )
+            .remedy("ao status"));
+        };
+        let Some(at) = event.session.as_ref().and_then(|id| of.get(id)).copied() else { continue };
+        let item = &mut items[at];
+        if item.state != State::Starting {
+            continue;
+        }
+        if let Some(share) = item.read(&event) {
+            if let Some(bar) = &item.bar {
+                bar.set_position((share * 100.0) as u64);
+            }
+            if item.state != State::Starting && !cx.err.terminal && !cx.global.json {
+                let time = ao_core::slots::text::duration_short(begun.elapsed().as_secs());
+                out::note(&format!("{} {} ({time})", item.id(), item.words(cx)));
+            }
+        }
+    }
+    for item in items.iter() {
+        if let Some(bar) = &item.bar {
+            bar.finish_and_clear();
+        }
+    }
+    let _ = bars.clear();
+    Ok(())
+}

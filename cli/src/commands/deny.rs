@@ -1,0 +1,26 @@
+//! `ao deny`.
+
+use ao_core::slots::SessionId;
+
+use super::parse_session;
+use crate::{cx::Cx, fail::Fail};
+
+/// Deny what an agent asked for
+///
+/// Example: ao deny app-3 --reason "Use the staging registry"
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cmd {
+    /// The session
+    #[arg(value_parser = parse_session)]
+    session: SessionId,
+    /// Told to the agent
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Cmd {
+    pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        let body = serde_json::json!({ "reason": self.reason });
+        super::answer::decide(cx, &self.session, "deny", body, |id| format!("{id}: denied")).await
+    }
+}

@@ -1,0 +1,165 @@
+//! `ao notify`.
+
+use ao_core::slots::{
+    ChannelName,
+    notifier::{Mark, Reached},
+};
+use ao_web::view::{ChannelList, NotificationList, TestDoc};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+use super::usage;
+use crate::{
+    cx::Cx,
+    fail::{Exit, Fail},
+    out, render,
+};
+
+/// Look at channels and messages, and test them
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cmd {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Send a test by one channel, or by all
+    Test {
+        /// The channel
+        channel: Option<ChannelName>,
+    },
+    /// What was sent, and what became of it
+    Log {
+        /// Only the last, e.g. 1h, 7d
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
+    /// The channels and whether they work
+    Channels,
+}
+
+impl Cmd {
+    pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        let client = cx.client();
+        super::register(cx, client, false).await?;
+        match &self.what {
+            What::Test { channel } => {
+                let channels = match channel {
+                    Some(channel) => vec![channel.clone()],
+                    None => {
+                        let list: ChannelList = client.get("/api/channels").await?;
+                        list.channels.into_iter().map(|channel| channel.name).collect()
+                    }
+                };
+                test(cx, &channels).await
+            }
+            What::Log { since } => {
+                let query = match since {
+                    None => String::new(),
+                    Some(text) => {
+                        let bad = || usage(format!("`{text}` is no time, e.g. 1h, 7d"));
+                        let span = span(text).ok_or_else(bad)?;
+                        let since = Timestamp::now().checked_sub(span).map_err(|_| bad())?;
+                        format!("?since={since}")
+                    }
+                };
+                let list: NotificationList =
+                    client.get(&format!("/api/notifications{query}")).await?;
+                if cx.global.json {
+                    out::json(&list);
+                } else {
+                    out::say(&render::notifications::log(
+                        &list,
+                        &cx.style,
+                        &TimeZone::system(),
+                        Timestamp::now(),
+                    ));
+                }
+                Ok(0)
+            }
+            What::Channels => {
+                let list: ChannelList = client.get("/api/channels").await?;
+                if cx.global.json {
+                    out::json(&list);
+                } else {
+                    out::say(&render::notifications::channels(&list, &cx.style));
+                }
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// `90m`, `2h`, `7d`.
+fn span(text: &str) -> Option<SignedDuration> {
+    match text.strip_suffix('d') {
+        Some(days) => days
+            .parse::<i64>()
+            .ok()
+            .and_then(|days| days.checked_mul(24))
+            .map(SignedDuration::from_hours),
+        None => text.parse().ok(),
+    }
+}
+
+/// Sends a test by each channel; one that fails does not keep the others from it.
+pub(crate) async fn test(cx: &Cx, channels: &[ChannelName]) -> Result<u8, Fail> {
+    if channels.is_empty() {
+        return Err(Fail::new(Exit::NotFound, "no channel is configured").remedy("ao help push"));
+    }
+    let mut failed = vec![];
+    for channel in channels {
+        match cx
+            .client()
+            .post::<TestDoc>("/api/notifications/test", &serde_json::json!({ "channel": channel }))
+            .await
+        {
+            Ok(doc) => {
+                let how = match doc.reached {
+                    Reached::Accepted => "took it",
+                    Reached::Delivered => "showed it",
+                    Reached::Seen => "showed it, and it was read",
+                };
+                if cx.global.json {
+                    out::json(&doc);
+                } else {
+                    out::say(&format!(
+                        "{} {channel} {how} in {} ms",
+                        cx.style.painted_mark(Mark::Settled),
+                        doc.took_ms
+                    ));
+                }
+            }
+            Err(fail) => {
+                let cause =
+                    fail.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+                out::note(&format!(
+                    "{} {channel}: {}{cause}",
+                    cx.err.painted_mark(Mark::Failed),
+                    fail.what
+                ));
+                if let Some(remedy) = &fail.remedy {
+                    out::note(&format!("  try: {remedy}"));
+                }
+                failed.push(fail.exit);
+            }
+        }
+    }
+    match failed.first() {
+        None => Ok(0),
+        Some(exit) if failed.len() == channels.len() => Ok(*exit as u8),
+        Some(_) => Ok(Exit::Partly as u8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_may_be_days() {
+        assert_eq!(span("7d"), Some(SignedDuration::from_hours(168)));
+        assert_eq!(span("90m"), Some(SignedDuration::from_mins(90)));
+        assert_eq!(span("soon"), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! `ao send`.
+
+use std::{io::Read, time::Duration};
+
+use ao_core::{
+    event::{MessageConfirmed, MessageWithdrawn},
+    slots::{SessionId, notifier::Mark},
+};
+use ao_web::view::Taken;
+
+use super::{data, parse_session, usage, wait_for};
+use crate::{
+    cx::Cx,
+    fail::{Exit, Fail},
+    out,
+};
+
+/// Send text to an agent; it is handed over when the agent can take it
+///
+/// Examples:
+///   ao send app-3 "Use the helper in src/theme.ts"
+///   git diff | ao send app-3 -
+///
+/// Exit code 10: queued, and not yet confirmed by the agent.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Cmd {
+    /// The session
+    #[arg(value_parser = parse_session)]
+    session: SessionId,
+    /// The text; `-` reads it from standard input
+    #[arg(required = true, trailing_var_arg = true)]
+    text: Vec<String>,
+    /// Seconds to wait until the agent confirms it; 0 = do not wait
+    #[arg(long, default_value_t = 10)]
+    wait: u64,
+}
+
+impl Cmd {
+    pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        let text = match self.text.as_slice() {
+            [dash] if dash == "-" => {
+                let mut text = String::new();
+                std::io::stdin().lock().take(1 << 20).read_to_string(&mut text)?;
+                text
+            }
+            words => words.join(" "),
+        };
+        if text.trim().is_empty() {
+            return Err(usage("the message is empty"));
+        }
+        let session = &self.session;
+        let client = cx.client();
+        let taken: Taken = client
+            .post(&format!("/api/sessions/{session}/send"), &serde_json::json!({ "text": text }))
+            .await?;
+        let begun = std::time::Instant::now();
+        let confirmed = match taken.message {
+            Some(message) if self.wait > 0 => {
+                wait_for(client, session, taken.after, Duration::from_secs(self.wait), |event| {
+                    match event.kind.as_str() {
+                        "message.confirmed" => data::<MessageConfirmed>(event)
+                            .filter(|e| e.message == message)
+                            .map(|_| Ok(())),
+                        "message.withdrawn" => data::<MessageWithdrawn>(event)
+                            .filter(|e| e.message == message)
+                            .map(|e| Err(e.reason)),
+                        _ => None,
+                    }
+                })
+                .await?
+            }
+            _ => None,
+        };
+        if cx.global.json {
+            out::json(&taken);
+        }
+        match confirmed {
+            Some(Ok(())) => {
+                if !cx.global.json {
+                    let took = format!("{:.1} s", begun.elapsed().as_secs_f64());
+                    out::say(&format!(
+                        "{} {session} got it (confirmed {took})",
+                        cx.style.painted_mark(Mark::Settled)
+                    ));
+                }
+                Ok(0)
+            }
+            Some(Err(reason)) => {
+                Err(Fail::new(Exit::Failed, format!("the message to {session} was withdrawn"))
+                    .because(reason))
+            }
+            None if self.wait == 0 => {
+                if !cx.global.json {
+                    out::say(&format!("queued for {session}"));
+                }
+                Ok(0)
+            }
+            None => {
+                let why =
+                    taken.note.unwrap_or_else(|| format!("{session} gets it when its turn ends"));
+                if !cx.global.json {
+                    out::say(&cx.style.text(&format!("queued: {why}")));
+                }
+                Ok(Exit::InDoubt as u8)
+            }
+        }
+    }
+}

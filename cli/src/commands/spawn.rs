@@ -1,0 +1,439 @@
+//! `ao spawn`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ao_core::{
+    event::{
+        Effect, EffectFailed, EffectIntended, EffectSucceeded, Failure, MessageConfirmed, Outcome,
+        SpawnFailed,
+    },
+    server::SpawnCall,
+    slots::{ProjectId, Seq, SessionId, notifier::Mark, text::one_line},
+};
+use ao_web::view::{EventView, SessionDoc, StatusDoc, Taken};
+
+use super::{client_env, data, register, until_interrupted, usage};
+use crate::{
+    client::Client,
+    cx::Cx,
+    fail::{Exit, Fail},
+    out::{self, Tone},
+    progress::Steps,
+};
+
+/// Start an agent on an issue or a prompt
+///
+/// Examples:
+///   ao spawn my-app 41
+///   ao spawn my-app --prompt "Fix the flaky login test"
+///   ao spawn my-app 41 --agent custom --force
+///
+/// Exit codes: 1 it was not started (what it made is removed), 5 a session works on that issue,
+/// 7 the agent or tmux is missing, 10 the agent has not confirmed its task.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Cmd {
+    /// The project
+    project: ProjectId,
+    /// The issue
+    issue: Option<String>,
+    /// What the agent is told, in place of an issue
+    #[arg(long, short, value_name = "TEXT", conflicts_with = "issue")]
+    prompt: Option<String>,
+    /// Another agent than the project's
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// A branch that already holds the work
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+    /// Also when a session works on that issue
+    #[arg(long, help_heading = "Safety")]
+    force: bool,
+    /// Do not wait until the agent works
+    #[arg(long, help_heading = "Output")]
+    no_wait: bool,
+}
+
+impl Cmd {
+    pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        if self.issue.is_none()
+            && self.prompt.as_ref().is_none_or(|prompt| prompt.trim().is_empty())
+        {
+            return Err(usage("neither an issue nor a prompt was given").remedy(format!(
+                "ao spawn {} 41   or: ao spawn {} --prompt \"…\"",
+                self.project, self.project
+            )));
+        }
+        let client = cx.client();
+        register(cx, client, true).await?;
+        let call = SpawnCall {
+            project: self.project.clone(),
+            issue: self.issue.clone().map(|issue| issue.trim_start_matches('#').to_owned()),
+            prompt: self.prompt.clone(),
+            agent: self.agent.clone(),
+            branch: self.branch.clone(),
+            force: self.force,
+            env: client_env(cx),
+        };
+        let taken: Taken = client.post("/api/sessions", &call).await?;
+        let id = taken
+            .session
+            .clone()
+            .ok_or_else(|| Fail::new(Exit::Failed, "the server named no session"))?;
+        if self.no_wait {
+            if cx.global.json {
+                out::json(&taken)
+            } else {
+                out::say(id.as_str())
+            }
+            return Ok(0);
+        }
+        let goes_on = || format!("{id} goes on starting; `ao session kill {id}` stops it.");
+        let end = until_interrupted(watch(cx, client, &id, taken.after), goes_on).await?;
+        finish(cx, client, &id, end).await
+    }
+}
+
+/// How a set-up came to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum End {
+    /// The agent works.
+    Ready,
+    /// It asks or shows a dialog before its first turn.
+    Asks,
+    /// It was undone.
+    Failed { step: String, failure: Failure },
+    /// The agent ended while it was set up.
+    Ended,
+    /// The agent never confirmed its task.
+    Undelivered,
+    /// A human ended it.
+    Killed,
+}
+
+/// Reads a set-up from its events.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    effects: BTreeMap<Seq, (Effect, jiff::Timestamp)>,
+    failed: Option<(String, Failure)>,
+    launched: Option<jiff::Timestamp>,
+    /// What the agent is to do, once it is known.
+    pub(crate) title: Option<String>,
+}
+
+/// What one event adds to the story.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    /// Something begins.
+    Begins(String),
+    /// Something ended.
+    Ended { mark: Mark, name: &'static str, words: String, took: Option<Duration> },
+    /// That was all.
+    Over(End),
+}
+
+impl Story {
+    pub(crate) fn read(&mut self, event: &EventView) -> Option<Step> {
+        match event.kind.as_str() {
+            "session.requested" => {
+                let requested = data::<ao_core::event::SessionRequested>(event)?;
+                let title = one_line(&requested.title.excerpt);
+                self.title = Some(match requested.issue {
+                    Some(issue) => format!("#{issue} {title}").trim_end().to_owned(),
+                    None => title,
+                });
+                None
+            }
+            "effect.intended" => {
+                let effect = data::<EffectIntended>(event)?.effect;
+                let words = begins(&effect)?;
+                self.effects.insert(event.seq, (effect, event.at));
+                Some(Step::Begins(words))
+            }
+            "effect.succeeded" => {
+                let EffectSucceeded { intent, outcome } = data(event)?;
+                let (effect, begun) = self.effects.remove(&intent)?;
+                if matches!(effect, Effect::CreateRuntime { .. }) {
+                    self.launched = Some(event.at);
+                }
+                if let (Outcome::Issue { title, .. }, Some(known)) = (&outcome, &mut self.title) {
+                    let issue = known.split(' ').next().unwrap_or_default().to_owned();
+                    *known = format!("{issue} {}", one_line(&title.excerpt));
+                }
+                ended(&effect, &outcome, span(begun, event.at))
+            }
+            "effect.failed" => {
+                let EffectFailed { intent, failure } = data(event)?;
+                let (effect, begun) = self.effects.remove(&intent)?;
+                let name = name(&effect)?;
+                let words = one_line(&failure.message);
+                Some(Step::Ended { mark: Mark::Failed, name, words, took: span(begun, event.at) })
+            }
+            "message.confirmed" => {
+                let _confirmed = data::<MessageConfirmed>(event)?;
+                let took = self.launched.take().and_then(|at| span(at, event.at));
+                let words = "delivered, confirmed by the agent".to_owned();
+                Some(Step::Ended { mark: Mark::Settled, name: "prompt", words, took })
+            }
+            "session.ready" => Some(Step::Over(End::Ready)),
+            "request.opened" => Some(Step::Over(End::Asks)),
+            "status.changed" => match data::<ao_core::event::StatusChanged>(event)?.to {
+                ao_core::state::Status::Blocked | ao_core::state::Status::NeedsInput => {
+                    Some(Step::Over(End::Asks))
+                }
+                ao_core::state::Status::Errored => Some(Step::Over(End::Ended)),
+                _ => None,
+            },
+            "incident.opened" => {
+                let opened = data::<ao_core::event::IncidentOpened>(event)?;
+                let undelivered =
+                    opened.trigger == ao_core::config::trigger::Trigger::PromptUndelivered;
+                undelivered.then_some(Step::Over(End::Undelivered))
+            }
+            "spawn.failed" => {
+                let SpawnFailed { step, failure } = data(event)?;
+                self.failed = Some((step, failure));
+                None
+            }
+            "session.ended" => Some(Step::Over(match self.failed.take() {
+                Some((step, failure)) => End::Failed { step, failure },
+                None => End::Killed,
+            })),
+            _ => None,
+        }
+    }
+}
+
+fn span(from: jiff::Timestamp, to: jiff::Timestamp) -> Option<Duration> {
+    Duration::try_from(to.duration_since(from)).ok()
+}
+
+/// What an effect of the set-up is called; none for others.
+fn name(effect: &Effect) -> Option<&'static str> {
+    Some(match effect {
+        Effect::FetchIssue => "task",
+        Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace => "workspace",
+        Effect::PostCreate => "postCreate",
+        Effect::CreateRuntime { .. } => "agent",
+        _ => return None,
+    })
+}
+
+fn begins(effect: &Effect) -> Option<String> {
+    Some(match effect {
+        Effect::FetchIssue => "reading the task".into(),
+        Effect::CreateWorkspace { branch, .. } => {
+            format!("making the workspace on branch {branch}")
+        }
+        Effect::RestoreWorkspace => "making the workspace again".into(),
+        Effect::PostCreate => "running the set-up commands".into(),
+        Effect::CreateRuntime { .. } => "starting the agent".into(),
+        _ => return None,
+    })
+}
+
+fn ended(effect: &Effect, outcome: &Outcome, took: Option<Duration>) -> Option<Step> {
+    let name = name(effect)?;
+    let (mark, words) = match outcome {
+        Outcome::Issue { title, .. } => (Mark::Settled, one_line(&title.excerpt)),
+        Outcome::Workspace(info) => {
+            (Mark::Settled, format!("{} on branch {}", short(&info.path), info.branch))
+        }
+        Outcome::PostCreate { failed: None, lines, .. } => (
+            Mark::Settled,
+            ao_core::slots::text::count(*lines, "line of output", "lines of output"),
+        ),
+        Outcome::PostCreate { failed: Some((command, _)), last_line, lines } => (
+            Mark::Failed,
+            format!("{command}: {} (last of {lines} lines)", one_line(&last_line.excerpt)),
+        ),
+        Outcome::Runtime { handle, resumed, .. } => {
+            let how = if *resumed { "goes on with its conversation" } else { "started" };
+            (Mark::Settled, format!("{how}, {}", handle.id))
+        }
+        Outcome::Done | Outcome::Removed(_) | Outcome::Sent { .. } => {
+            (Mark::Settled, String::new())
+        }
+    };
+    Some(Step::Ended { mark, name, words, took })
+}
+
+/// The last two parts of a path.
+fn short(path: &std::path::Path) -> String {
+    let parts: Vec<_> =
+        path.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy()).collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join("/")
+}
+
+/// Shows the steps until the set-up is over.
+async fn watch(cx: &Cx, client: Client<'_>, id: &SessionId, after: Seq) -> Result<End, Fail> {
+    let mut story = Story::default();
+    let mut steps = Steps::new(cx);
+    let mut events = client.follow(&format!("session={id}&after={after}")).await?;
+    let mut head_shown = false;
+    loop {
+        let Some(event) = events.next().await else {
+            return Err(Fail::new(
+                Exit::Server,
+                format!("the server went away; {id} goes on starting"),
+            )
+            .remedy("ao status"));
+        };
+        let step = story.read(&event);
+        if let (false, Some(title)) = (head_shown, &story.title) {
+            head_shown = true;
+            steps.line(&format!(
+                "{}  {}",
+                cx.err.paint(Tone::Accent, id.as_str()),
+                cx.err.text(title)
+            ));
+        }
+        match step {
+            Some(Step::Begins(words)) => steps.begin(&words),
+            Some(Step::Ended { mark, name, words, took }) => {
+                let took = took.unwrap_or_else(|| steps.running());
+                steps.end(mark, name, &words, Some(took));
+            }
+            Some(Step::Over(end)) => return Ok(end),
+            None => {}
+        }
+    }
+}
+
+/// The last words.
+async fn finish(cx: &Cx, client: Client<'_>, id: &SessionId, end: End) -> Result<u8, Fail> {
+    let doc: SessionDoc = client.get(&format!("/api/sessions/{id}")).await?;
+    if cx.global.json {
+        out::json(&doc);
+    }
+    match end {
+        End::Ready => {
+            if !cx.global.json {
+                out::say(&format!(
+                    "{id} works. You will be called when it needs you. Look in: ao session attach {id}"
+                ));
+                once_only_hints(cx, client).await;
+            }
+            Ok(0)
+        }
+        End::Asks => {
+            if !cx.global.json {
+                let next =
+                    doc.session.next.clone().unwrap_or_else(|| format!("ao session show {id}"));
+                out::say(&cx.style.text(&format!("{id} {}. Next: {next}", doc.session.words)));
+            }
+            Ok(0)
+        }
+        End::Failed { step, failure } => {
+            let mut fail = Fail::new(exit_of(&failure), format!("{id} was not started: {step}"))
+                .because(failure.message);
+            let undone = if doc.workspace_gone || doc.workspace.is_none() {
+                "what it made is removed"
+            } else {
+                "its workspace stays"
+            };
+            out::note(&format!("  undone: {undone}; the number {id} is not used again"));
+            fail.remedy = failure.remedy.or_else(|| Some(format!("ao why {id}")));
+            Err(fail)
+        }
+        End::Ended => Err(Fail::new(Exit::Failed, format!("{id}: {}", doc.session.words))
+            .remedy(format!("ao logs {id}"))),
+        End::Undelivered => Err(Fail::new(
+            Exit::InDoubt,
+            format!("{id} has not got its task: the agent did not confirm it"),
+        )
+        .remedy(format!("ao session attach {id}"))),
+        End::Killed => Err(Fail::new(Exit::Failed, format!("{id} was ended while it was set up"))
+            .remedy(format!("ao why {id}"))),
+    }
+}
+
+fn exit_of(failure: &Failure) -> Exit {
+    use ao_core::slots::ErrorKind;
+    match failure.kind {
+        ErrorKind::Missing => Exit::Missing,
+        ErrorKind::NotFound => Exit::NotFound,
+        ErrorKind::Refused => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+/// What is said once for each data directory, and what is said while nobody would be called.
+async fn once_only_hints(cx: &Cx, client: Client<'_>) {
+    let mark = cx.data_dir.join("hints");
+    let told = std::fs::read_to_string(&mark).unwrap_or_default();
+    if !told.contains("terminal") && cx.err.terminal && !cx.global.quiet {
+        cx.hint("You can close this terminal. ao and the agent go on.");
+        // A hint that comes twice does no harm.
+        let _ = std::fs::write(&mark, format!("{told}terminal\n"));
+    }
+    if let Ok(status) = client.get::<StatusDoc>("/api/status").await
+        && !status.reachable
+    {
+        cx.hint("No channel: run ao status to look.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(seq: u64, second: u64, kind: &str, data: serde_json::Value) -> EventView {
+        serde_json::from_value(serde_json::json!({
+            "schema": "ao.event/1", "seq": format!("e{seq}"), "at": format!("2026-11-21T14:28:{second:02}Z"), "class": "obs",
+            "kind": kind, "session": "app-3", "project": "my-app", "because": [], "rule": null,
+            "told": {"mark": null, "label": "", "text": ""}, "data": data,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_set_up_reads_as_steps_with_their_times() {
+        let mut story = Story::default();
+        let text = |text: &str| serde_json::json!({ "excerpt": text });
+        let requested = serde_json::json!({
+            "by": {"name": "ana", "via": "cli"}, "issue": "41", "title": text(""), "prompt": text(""), "digest": "",
+            "env_names": [], "agent": null, "branch": null,
+        });
+        assert_eq!(story.read(&event(1, 0, "session.requested", requested)), None);
+        assert_eq!(story.title.as_deref(), Some("#41"));
+        let intended = serde_json::json!({ "effect": { "do": "fetch-issue" } });
+        assert_eq!(
+            story.read(&event(2, 0, "effect.intended", intended)),
+            Some(Step::Begins("reading the task".into()))
+        );
+        let outcome = serde_json::json!({
+            "intent": "e2",
+            "outcome": { "got": "issue", "title": text("Coupon is applied twice"), "prompt": text("x"), "digest": "", "branch": null },
+        });
+        let step = story.read(&event(3, 2, "effect.succeeded", outcome));
+        assert_eq!(
+            step,
+            Some(Step::Ended {
+                mark: Mark::Settled,
+                name: "task",
+                words: "Coupon is applied twice".into(),
+                took: Some(Duration::from_secs(2))
+            })
+        );
+        assert_eq!(story.title.as_deref(), Some("#41 Coupon is applied twice"));
+        assert_eq!(
+            story.read(&event(4, 3, "session.ready", serde_json::json!({}))),
+            Some(Step::Over(End::Ready))
+        );
+    }
+
+    #[test]
+    fn a_set_up_that_was_undone_names_the_step_and_the_cause() {
+        let mut story = Story::default();
+        let failed = serde_json::json!({ "step": "postCreate", "failure": { "kind": "permanent", "message": "npm ci exited with 1" } });
+        assert_eq!(story.read(&event(1, 0, "spawn.failed", failed)), None);
+        let step = story.read(&event(
+            2,
+            1,
+            "session.ended",
+            serde_json::json!({ "how": "failed", "by": null }),
+        ));
+        assert!(matches!(step, Some(Step::Over(End::Failed { step, .. })) if step == "postCreate"));
+    }
+}

@@ -1,0 +1,288 @@
+//! `ao start`, and the composition root of the server.
+
+use std::{
+    fs, io,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use ao_core::{
+    config::Catalog,
+    disk::{LockError, RealDisk},
+    journal::{Durability, Limits},
+    registry::Registry,
+    server::{Options, Server, StartError, SystemClock},
+    slots::{InstanceId, plugin::BuildContext},
+};
+use ao_web::Api;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    client,
+    cx::Cx,
+    desk::Desk,
+    fail::{Exit, Fail, chain},
+    out,
+};
+
+/// Start the server; most commands do that by themselves
+///
+/// It outlives the terminal. Agents go on when it stops, and are found again when it starts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cmd {
+    /// Serve in this process until it is interrupted
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// With --foreground: leave the terminal's session first
+    #[arg(long, requires = "foreground", hide = true)]
+    detached: bool,
+}
+
+impl Cmd {
+    pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        let client = cx.client();
+        let ran = client.is_up().await;
+        // A server that was told to rest may be woken by hooks again.
+        let _ = fs::remove_file(cx.data_dir.join("run/stopped"));
+        if !ran {
+            client::start(cx).await?;
+        }
+        let health: ao_web::view::Health = client.get("/api/health").await?;
+        if cx.global.json {
+            out::json(&health);
+        } else if ran {
+            out::say(&format!("ao {} already serves (process {})", health.version, health.pid));
+        } else {
+            out::say(&format!("ao {} serves (process {})", health.version, health.pid));
+        }
+        super::register(cx, client, false).await?;
+        Ok(0)
+    }
+
+    /// Serves until a signal or `ao stop`.
+    pub(crate) fn serve(&self, cx: &Cx) -> Result<u8, Fail> {
+        if self.detached {
+            // Fails only for a leader of a session, which has no terminal to lose.
+            let _ = nix::unistd::setsid();
+        }
+        client::make_folders(cx)?;
+        log(&cx.data_dir, !self.detached)?;
+        // A few threads are enough: the loop is one task, plugins mostly wait.
+        let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .enable_all()
+            .build()?;
+        let served = runtime.block_on(serve(cx));
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
+    }
+}
+
+async fn serve(cx: &Cx) -> Result<u8, Fail> {
+    let plugins = ao_plugins_bundled::all();
+    let registry = Registry::new(plugins.clone());
+    let infos = registry.list();
+    let desk = Desk::open(cx, Catalog::new(plugins))?;
+    let (loaded, refused) = desk.load_what_can_be_used();
+    let port = loaded.policy.port;
+    link_program(&cx.data_dir.join("run/ao"));
+    let context = BuildContext {
+        data_dir: cx.data_dir.clone(),
+        run_dir: cx.run_dir.clone(),
+        instance: unknown_instance()?,
+        ao: cx.data_dir.join("run/ao"),
+        home: cx.home.clone(),
+        env: cx.env.clone(),
+    };
+    let options = Options {
+        disk: Arc::new(RealDisk),
+        limits: Limits::default(),
+        durability: Durability::Commit,
+        clock: Arc::new(SystemClock),
+        boot: boot_id(),
+        version: crate::VERSION.to_owned(),
+        registry,
+        context,
+        policy: loaded.policy.clone(),
+        live: loaded.live.clone(),
+    };
+    let server = Server::start(options).await.map_err(start_failed)?;
+    let handle = server.handle();
+    desk.serve(handle.clone(), &loaded, &refused).await;
+
+    let socket = cx.socket();
+    let listener = bind(&socket).map_err(|error| {
+        Fail::new(Exit::Server, format!("the socket {} cannot be made", socket.display()))
+            .because(error)
+    })?;
+    let _ = fs::remove_file(cx.data_dir.join("run/stopped"));
+    let (ending, ended) = watch::channel(false);
+    let api = Api::new(handle.clone(), desk.clone(), infos, crate::VERSION);
+    let serving = tokio::spawn(ao_web::serve_unix(listener, api, over(ended.clone())));
+    let health = tokio::spawn(serve_health(port, ended.clone()));
+    let watching = tokio::spawn(desk.clone().watch(ended.clone()));
+    let spool = cx.data_dir.join("run/spool");
+    let draining = tokio::spawn(ao_web::hooks::drain_spool(handle.clone(), spool, over(ended)));
+    tracing::info!(version = crate::VERSION, socket = %socket.display(), "serving");
+
+    let stopper = handle.clone();
+    let signals = tokio::spawn(async move {
+        if wait_for_signal().await.is_ok() {
+            stopper.stop("signal").await;
+        }
+    });
+    server.wait().await;
+    ending.send_replace(true);
+    // The socket goes first, so that a client that comes now starts a server of its own.
+    let _ = fs::remove_file(&socket);
+    let drained = tokio::time::timeout(Duration::from_secs(3), serving).await;
+    for task in [health, watching, draining, signals] {
+        task.abort();
+    }
+    if let Ok(Ok(Err(error))) = drained {
+        tracing::warn!(%error, "the socket did not end in good order");
+    }
+    tracing::info!("stopped; agents go on");
+    Ok(0)
+}
+
+async fn over(mut ended: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+async fn wait_for_signal() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // The terminal that a foreground server was started in went away: it goes on.
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// Says "alive" on the loopback port. One that is taken costs one warning, nothing else.
+async fn serve_health(port: u16, ended: watch::Receiver<bool>) {
+    match TcpListener::bind(("127.0.0.1", port)).await {
+        Ok(listener) => {
+            if let Err(error) =
+                ao_web::serve_tcp_health(listener, crate::VERSION, over(ended)).await
+            {
+                tracing::warn!(%error, port, "the loopback port is not served any more");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, port, "the loopback port is taken; ao serves its own socket only")
+        }
+    }
+}
+
+/// The socket, in place of one that a dead server left. The caller holds the data directory's lock.
+fn bind(socket: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// The link that hooks and panes run: never a path of a build, so that it outlives an update.
+fn link_program(link: &Path) {
+    let linked = std::env::current_exe().and_then(|program| {
+        if fs::read_link(link).is_ok_and(|target| target == program) {
+            return Ok(());
+        }
+        // Made beside and moved over: at no moment is there none.
+        let new = link.with_extension("new");
+        let _ = fs::remove_file(&new);
+        symlink(&program, &new)?;
+        fs::rename(&new, link)
+    });
+    if let Err(error) = linked {
+        tracing::error!(%error, link = %link.display(), "the link that hooks run could not be made");
+    }
+}
+
+fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Stands in until the journal tells the data directory's own.
+fn unknown_instance() -> Result<InstanceId, Fail> {
+    "00000000000000000000000000"
+        .parse()
+        .map_err(|error| Fail::new(Exit::Server, "no instance").because(error))
+}
+
+fn start_failed(error: StartError) -> Fail {
+    match error {
+        StartError::Lock(error @ LockError::Held { .. }) => Fail::new(Exit::Refused, chain(&error))
+            .remedy("ao status   or, to replace it: ao restart"),
+        StartError::Plugin(error) => {
+            let remedy = error.remedy.clone().unwrap_or_else(|| "ao config check".into());
+            Fail::new(Exit::Config, format!("the configuration cannot be used: {error}"))
+                .remedy(remedy)
+        }
+        error => Fail::new(Exit::Server, "the server could not be started")
+            .because(chain(&error))
+            .remedy("ao doctor"),
+    }
+}
+
+/// Logs to `<dataDir>/logs/server.log`; one that has grown large is put aside first.
+fn log(data_dir: &Path, stderr_too: bool) -> Result<(), Fail> {
+    use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+    let path = data_dir.join("logs/server.log");
+    if fs::metadata(&path).is_ok_and(|meta| meta.len() > 16 << 20) {
+        let _ = fs::rename(&path, path.with_extension("log.1"));
+    }
+    let file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    let filter = EnvFilter::try_from_env("AO_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,zbus=warn,hyper=warn"));
+    let to_file = fmt::layer().with_ansi(false).with_target(false).with_writer(Arc::new(file));
+    let to_stderr = stderr_too.then(|| fmt::layer().with_target(false).with_writer(io::stderr));
+    // A second subscriber in one process happens only in tests.
+    let _ = tracing_subscriber::registry().with(filter).with(to_file).with(to_stderr).try_init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn r20_a_socket_that_a_dead_server_left_is_replaced_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("ao.sock");
+        drop(bind(&socket).unwrap());
+        assert!(socket.exists());
+        let listener = bind(&socket).unwrap();
+        assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(tokio::net::UnixStream::connect(&socket).await.is_ok());
+        drop(listener);
+    }
+
+    #[test]
+    fn the_link_to_the_program_is_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("ao");
+        symlink("/no/such/build", &link).unwrap();
+        link_program(&link);
+        assert_eq!(fs::read_link(&link).unwrap(), std::env::current_exe().unwrap());
+    }
+}

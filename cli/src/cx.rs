@@ -1,0 +1,198 @@
+//! What every command works with: the flags, the places, the styles of its two streams.
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use ao_core::config::{self, Catalog, Role, SourceFile, World};
+
+use crate::{
+    args::Global,
+    client::Client,
+    fail::{Exit, Fail},
+    out::{self, Style, Surroundings, Tone},
+    paths,
+};
+
+/// The surroundings of one command.
+#[derive(Debug)]
+pub(crate) struct Cx {
+    pub(crate) global: Global,
+    /// How to print to standard output.
+    pub(crate) style: Style,
+    /// How to print to standard error.
+    pub(crate) err: Style,
+    pub(crate) home: PathBuf,
+    pub(crate) cwd: PathBuf,
+    /// The program's environment, read here and nowhere else.
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) worktree_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
+}
+
+impl Cx {
+    /// Looks around.
+    pub(crate) fn new(mut global: Global) -> Result<Self, Fail> {
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let around = Surroundings::look();
+        let (stdout, stderr) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+        let style = Style::of(stdout, &around, global.color, global.ascii);
+        let err = Style::of(stderr, &around, global.color, global.ascii);
+        let home = env.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        let home = home.ok_or_else(|| {
+            Fail::new(Exit::Missing, "the environment has no HOME").remedy("export HOME=…")
+        })?;
+        let cwd = std::env::current_dir().unwrap_or_else(|_| home.clone());
+        global.data_dir = global.data_dir.map(|dir| paths::absolute(&dir, &home));
+        global.config = global.config.map(|file| paths::absolute(&file, &home));
+        let mut cx = Self {
+            global,
+            style,
+            err,
+            home,
+            cwd,
+            env,
+            data_dir: PathBuf::new(),
+            worktree_dir: PathBuf::new(),
+            run_dir: PathBuf::new(),
+        };
+        let files = cx.own_files()?;
+        let world = cx.world(Catalog::anything());
+        let (data_dir, worktree_dir) = match files.is_empty() {
+            // The common case needs no reading of anything.
+            true => config::folders(&[], &world),
+            false => config::folders(&files, &world),
+        }
+        .map_err(|errors| crate::render::config::failure(&cx.err, &errors))?;
+        cx.run_dir = paths::run_dir(
+            &data_dir,
+            cx.env.get("XDG_RUNTIME_DIR").map(Path::new),
+            &std::env::temp_dir(),
+        );
+        cx.data_dir = data_dir;
+        cx.worktree_dir = worktree_dir;
+        Ok(cx)
+    }
+
+    /// What a configuration is read against.
+    pub(crate) fn world(&self, catalog: Catalog) -> World {
+        World {
+            home: self.home.clone(),
+            env: self.env.clone(),
+            data_dir: self.global.data_dir.clone(),
+            catalog,
+        }
+    }
+
+    /// The user's own file.
+    pub(crate) fn user_file(&self) -> PathBuf {
+        let base =
+            self.env.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+        base.unwrap_or_else(|| self.home.join(".config")).join("ao/config.yaml")
+    }
+
+    /// The files that count beside registered ones: `--config`, and the user's.
+    pub(crate) fn own_files(&self) -> Result<Vec<SourceFile>, Fail> {
+        let mut files = vec![];
+        let given = self.global.config.clone().map(|path| (path, Role::Given));
+        let user =
+            Some(self.user_file()).filter(|path| path.exists()).map(|path| (path, Role::User));
+        for (path, role) in given.into_iter().chain(user) {
+            files.push(
+                SourceFile::read(&path, role)
+                    .map_err(|e| crate::render::config::failure(&self.err, &e))?,
+            );
+        }
+        Ok(files)
+    }
+
+    /// The file that this folder belongs to; none where an agent asks.
+    pub(crate) fn file_here(&self) -> Option<PathBuf> {
+        if self.env.contains_key("AO_SESSION") {
+            return None;
+        }
+        config::find(&self.cwd, &self.worktree_dir)
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.run_dir.join("ao.sock")
+    }
+
+    /// The server, started if it does not run.
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client::new(self)
+    }
+
+    /// Prints a hint to standard error, where a person reads it.
+    pub(crate) fn hint(&self, text: &str) {
+        if self.err.terminal && !self.global.quiet && !self.global.json {
+            out::note(&self.err.paint(Tone::Muted, &self.err.text(text)));
+        }
+    }
+
+    /// Prints a warning to standard error.
+    pub(crate) fn warn(&self, text: &str) {
+        out::note(&format!("{} {}", self.err.paint(Tone::Slow, "warning:"), self.err.text(text)));
+    }
+
+    /// Asks a question that yes or no answers. With `--yes` or without a terminal the default is taken, with
+    /// `--no-input` the command fails and names the flag that would have said it.
+    pub(crate) fn ask(&self, question: &str, default: bool, flag: &str) -> Result<bool, Fail> {
+        let choice = if default { "[Y/n]" } else { "[y/N]" };
+        let answer =
+            self.ask_text(&format!("{question} {choice}"), if default { "y" } else { "n" }, flag)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Asks for a line; an empty one is the default.
+    pub(crate) fn ask_text(
+        &self,
+        question: &str,
+        default: &str,
+        flag: &str,
+    ) -> Result<String, Fail> {
+        if self.global.no_input {
+            return Err(Fail::new(
+                Exit::NotConfirmed,
+                format!("a question was not asked: {question}"),
+            )
+            .remedy(format!("say it with {flag}")));
+        }
+        if self.global.yes || !out::can_ask() {
+            return Ok(default.to_owned());
+        }
+        use std::io::Write;
+        let mut stderr = std::io::stderr().lock();
+        let _ = write!(stderr, "{} {question} ", self.err.paint(Tone::Accent, "?"));
+        let _ = stderr.flush();
+        let mut line = String::new();
+        if std::io::stdin().read_line(&mut line)? == 0 {
+            return Err(Fail::new(Exit::NotConfirmed, "the question was not answered")
+                .remedy(format!("say it with {flag}")));
+        }
+        let line = line.trim();
+        Ok(if line.is_empty() { default.to_owned() } else { line.to_owned() })
+    }
+
+    /// Destroying wants the name, not a yes.
+    pub(crate) fn confirm_by_name(&self, question: &str, name: &str) -> Result<(), Fail> {
+        let refused =
+            || Fail::new(Exit::NotConfirmed, format!("{name} was not confirmed; nothing was done"));
+        if self.global.no_input || !out::can_ask() {
+            return Err(refused().remedy("say it with --force"));
+        }
+        use std::io::Write;
+        let mut stderr = std::io::stderr().lock();
+        let _ =
+            write!(stderr, "{question}\nType {} to go on: ", self.err.paint(Tone::Accent, name));
+        let _ = stderr.flush();
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        if line.trim() == name { Ok(()) } else { Err(refused()) }
+    }
+}

@@ -1,0 +1,389 @@
+//! The configuration files that the server was told of: read, trusted, watched, applied.
+//!
+//! What is remembered of them lies in `<dataDir>/config.json`, private. A file that cannot be used leaves the
+//! settings before it in use; one incident says so until it can be used again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use ao_core::{
+    config::{self, Catalog, ConfigError, Loaded, Registered, Role, SourceFile, World},
+    decide::Input,
+    disk::RealDisk,
+    event::Text,
+    server::Handle,
+};
+use ao_web::{
+    Code, Configs, Problem,
+    configs::{ConfigFile, ConfigReport, Untrusted},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::{
+    cx::Cx,
+    fail::{Exit, Fail},
+};
+
+/// How often the files are looked at. A look is one `stat` a file.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// What is remembered of files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Memory {
+    registered: Registered,
+    /// The text that a human trusted last, by file.
+    trusted: BTreeMap<PathBuf, String>,
+}
+
+/// What is known of a file on the disk without reading it.
+type Stamp = Option<(SystemTime, u64)>;
+
+/// Holds the files.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    world: World,
+    own: Vec<(PathBuf, Role)>,
+    store: PathBuf,
+    memory: Mutex<Memory>,
+    /// Files as they were when they were read last.
+    seen: Mutex<BTreeMap<PathBuf, Stamp>>,
+    applied: Mutex<String>,
+    /// Files that are not used at present, with the reason that was told.
+    refused: Mutex<BTreeMap<PathBuf, String>>,
+    handle: Mutex<Option<Handle>>,
+    /// One change at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Desk {
+    /// Reads what is remembered.
+    pub(crate) fn open(cx: &Cx, catalog: Catalog) -> Result<Arc<Self>, Fail> {
+        let store = cx.data_dir.join("config.json");
+        let memory = match std::fs::read(&store) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                Fail::new(Exit::Server, format!("{} cannot be read", store.display()))
+                    .because(error)
+                    .remedy(format!(
+                        "rm {}   (files register again, trust is asked for again)",
+                        store.display()
+                    ))
+            })?,
+            Err(_) => Memory::default(),
+        };
+        let mut own: Vec<(PathBuf, Role)> =
+            cx.global.config.iter().map(|path| (path.clone(), Role::Given)).collect();
+        own.push((cx.user_file(), Role::User));
+        // Only the data directory decides where a server is; what it was found by holds for it from here on.
+        let world = World { data_dir: Some(cx.data_dir.clone()), ..cx.world(catalog) };
+        Ok(Arc::new(Self {
+            world,
+            own,
+            store,
+            memory: Mutex::new(memory),
+            seen: Mutex::default(),
+            applied: Mutex::default(),
+            refused: Mutex::default(),
+            handle: Mutex::default(),
+            turn: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    fn paths(&self) -> Vec<(PathBuf, Role)> {
+        let registered = lock(&self.memory).registered.paths().to_vec();
+        let mut paths = self.own.clone();
+        paths.extend(registered.into_iter().map(|path| (path, Role::Registered)));
+        paths
+    }
+
+    /// Reads all files that are there; a registered one that is gone is passed over, an unreadable one is an error.
+    fn read_all(&self, paths: &[(PathBuf, Role)]) -> Result<Vec<SourceFile>, Vec<ConfigError>> {
+        let mut files: Vec<SourceFile> = vec![];
+        let mut errors = vec![];
+        for (path, role) in paths {
+            lock(&self.seen).insert(path.clone(), stamp(path));
+            let known = files.iter().any(|file| file.path == *path);
+            if known || (*role != Role::Given && !path.exists()) {
+                continue;
+            }
+            match SourceFile::read(path, *role) {
+                Ok(mut file) => {
+                    file.trusted = lock(&self.memory).trusted.get(path).cloned();
+                    files.push(file);
+                }
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        if errors.is_empty() { Ok(files) } else { Err(errors) }
+    }
+
+    fn load(&self, paths: &[(PathBuf, Role)]) -> Result<Loaded, Vec<ConfigError>> {
+        config::load(&self.read_all(paths)?, &self.world)
+    }
+
+    /// For a start, where nothing is in use yet: files with errors are left out and named.
+    pub(crate) fn load_what_can_be_used(&self) -> (Loaded, Vec<ConfigError>) {
+        let mut paths = self.paths();
+        let mut refused: Vec<ConfigError> = vec![];
+        loop {
+            match self.load(&paths) {
+                Ok(loaded) => return (loaded, refused),
+                Err(errors) => {
+                    let bad: BTreeSet<&Path> =
+                        errors.iter().map(|error| error.file.as_path()).collect();
+                    let before = paths.len();
+                    paths.retain(|(path, _)| !bad.contains(path.as_path()));
+                    let stays = paths.len() == before;
+                    refused.extend(errors);
+                    if stays {
+                        paths.clear();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The server serves with `loaded`; what was refused at the start is told.
+    pub(crate) async fn serve(&self, handle: Handle, loaded: &Loaded, refused: &[ConfigError]) {
+        *lock(&self.handle) = Some(handle);
+        loaded.hash.clone_into(&mut lock(&self.applied));
+        self.tell(refused).await;
+    }
+
+    /// Applies the files again whenever one of them changed.
+    pub(crate) async fn watch(self: Arc<Self>, mut ended: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                _ = ended.wait_for(|ended| *ended) => return,
+            }
+            let changed =
+                |path: &PathBuf| lock(&self.seen).get(path).is_none_or(|seen| *seen != stamp(path));
+            if self.paths().iter().any(|(path, _)| changed(path)) {
+                let _turn = self.turn.lock().await;
+                match self.apply().await {
+                    Ok(report) if report.changed => {
+                        tracing::info!("the changed configuration is in use")
+                    }
+                    Ok(_) => {}
+                    Err(problem) => tracing::warn!(
+                        problem = problem.title,
+                        "the changed configuration could not be applied"
+                    ),
+                }
+            }
+        }
+    }
+
+    /// Loads all files and, where that works and something changed, lets the result rule.
+    async fn apply(&self) -> Result<ConfigReport, Problem> {
+        let loaded = match self.load(&self.paths()) {
+            Ok(loaded) => loaded,
+            Err(errors) => {
+                self.tell(&errors).await;
+                return Ok(ConfigReport { errors, ..ConfigReport::default() });
+            }
+        };
+        self.tell(&[]).await;
+        let changed = *lock(&self.applied) != loaded.hash;
+        let handle = lock(&self.handle).clone();
+        if let Some(handle) = handle.filter(|_| changed) {
+            handle.apply_policy(loaded.policy.clone(), loaded.live.clone()).await?;
+            loaded.hash.clone_into(&mut lock(&self.applied));
+        }
+        Ok(report(loaded, changed))
+    }
+
+    /// Tells the server which files are not used, and which are again.
+    async fn tell(&self, errors: &[ConfigError]) {
+        let Some(handle) = lock(&self.handle).clone() else { return };
+        let mut now: BTreeMap<PathBuf, String> = BTreeMap::new();
+        for error in errors {
+            now.entry(error.file.clone())
+                .or_insert_with(|| format!("Line {}: {}", error.line, error.message));
+        }
+        let before = std::mem::replace(&mut *lock(&self.refused), now.clone());
+        let name = |path: &Path| path.to_string_lossy().into_owned();
+        let gone = before
+            .keys()
+            .filter(|path| !now.contains_key(*path))
+            .map(|p| Input::ConfigAccepted { file: name(p) });
+        // What the state of an earlier server still holds against files that are good.
+        let stale: Vec<_> = handle
+            .state()
+            .server
+            .refused
+            .keys()
+            .filter(|f| !now.contains_key(Path::new(f)))
+            .cloned()
+            .collect();
+        let stale = stale.into_iter().map(|file| Input::ConfigAccepted { file });
+        let new = now.iter().filter(|(path, reason)| before.get(*path) != Some(reason));
+        let new = new.map(|(path, reason)| Input::ConfigRefused {
+            file: name(path),
+            reason: Text::short(reason),
+        });
+        let inputs: BTreeMap<String, Input> =
+            gone.chain(stale).chain(new).map(|input| (format!("{input:?}"), input)).collect();
+        for input in inputs.into_values() {
+            if let Err(refusal) = handle.submit(input).await {
+                tracing::warn!(%refusal, "what became of a configuration file could not be recorded");
+            }
+        }
+    }
+
+    fn remember(&self, change: impl FnOnce(&mut Memory)) -> Result<(), Problem> {
+        let mut memory = lock(&self.memory);
+        let mut new = memory.clone();
+        change(&mut new);
+        let json = serde_json::to_vec(&new).unwrap_or_default();
+        ao_core::disk::replace(&RealDisk, &self.store, &json).map_err(|error| {
+            Problem::new(Code::Failed, format!("{} could not be written", self.store.display()))
+                .because(error.to_string())
+        })?;
+        *memory = new;
+        Ok(())
+    }
+}
+
+fn report(loaded: Loaded, changed: bool) -> ConfigReport {
+    let untrusted = loaded.pending.into_iter().map(|pending| Untrusted {
+        path: pending.file,
+        hash: pending.hash,
+        keys: pending.items.into_iter().map(|item| item.key).collect(),
+    });
+    ConfigReport {
+        errors: vec![],
+        warnings: loaded.warnings,
+        untrusted: untrusted.collect(),
+        changed,
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+#[async_trait]
+impl Configs for Desk {
+    async fn list(&self) -> Result<Vec<ConfigFile>, Problem> {
+        let mut files = vec![];
+        for (path, role) in self.paths() {
+            if role == Role::User && !path.exists() {
+                continue;
+            }
+            let read = self.read_all(&[(path.clone(), role)]);
+            let loaded = read.and_then(|files| {
+                let waits = files.iter().any(|file| !config::needs_trust(file).is_empty());
+                config::load(&files, &self.world).map(|loaded| (loaded, waits))
+            });
+            let (projects, needs_trust, errors) = match loaded {
+                Ok((loaded, waits)) => (
+                    loaded.policy.projects.keys().map(ToString::to_string).collect(),
+                    waits,
+                    vec![],
+                ),
+                Err(errors) => (vec![], false, errors),
+            };
+            let role = match role {
+                Role::Given => "given",
+                Role::User => "user",
+                Role::Registered => "registered",
+            };
+            files.push(ConfigFile { path, role: role.to_owned(), projects, needs_trust, errors });
+        }
+        Ok(files)
+    }
+
+    async fn register(&self, file: PathBuf) -> Result<ConfigReport, Problem> {
+        let _turn = self.turn.lock().await;
+        let known = self.paths().iter().any(|(path, _)| *path == file);
+        let unchanged = || lock(&self.seen).get(&file).is_some_and(|seen| *seen == stamp(&file));
+        let waits = || lock(&self.memory).trusted.contains_key(&file);
+        if known && unchanged() && waits() && lock(&self.refused).is_empty() {
+            // The common case, at each command: nothing to read.
+            return Ok(ConfigReport::default());
+        }
+        if !known {
+            // One that is not valid is not remembered: its errors are the caller's to see, not everyone's.
+            let mut paths = self.paths();
+            paths.push((file.clone(), Role::Registered));
+            if let Err(errors) = self.load(&paths) {
+                lock(&self.seen).remove(&file);
+                return Ok(ConfigReport { errors, ..ConfigReport::default() });
+            }
+            self.remember(|memory| {
+                memory.registered.add(&file);
+            })?;
+        }
+        self.apply().await
+    }
+
+    async fn trust(&self, file: PathBuf, hash: String) -> Result<ConfigReport, Problem> {
+        let _turn = self.turn.lock().await;
+        let known = self.paths().into_iter().find(|(path, _)| *path == file);
+        let (path, role) = known.ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("{} is no registered file", file.display()))
+                .with_remedy("ao config ls")
+        })?;
+        let source = SourceFile::read(&path, role).map_err(|errors| {
+            Problem::new(Code::Config, errors.first().map(ToString::to_string).unwrap_or_default())
+        })?;
+        if source.hash() != hash {
+            return Err(Problem::new(
+                Code::Conflict,
+                format!("{} changed since it was shown; nothing was trusted", file.display()),
+            )
+            .with_remedy("ao config trust"));
+        }
+        self.remember(|memory| {
+            memory.trusted.insert(path, source.text);
+        })?;
+        self.apply().await
+    }
+
+    async fn forget(&self, file: PathBuf) -> Result<ConfigReport, Problem> {
+        let _turn = self.turn.lock().await;
+        if !lock(&self.memory).registered.paths().contains(&file) {
+            return Err(Problem::new(
+                Code::NotFound,
+                format!("{} is no registered file", file.display()),
+            )
+            .with_remedy("ao config ls"));
+        }
+        self.remember(|memory| {
+            memory.registered.forget(&file);
+            memory.trusted.remove(&file);
+        })?;
+        self.apply().await
+    }
+
+    async fn reload(&self) -> Result<ConfigReport, Problem> {
+        let _turn = self.turn.lock().await;
+        self.apply().await
+    }
+
+    async fn check(&self, file: Option<PathBuf>) -> Result<ConfigReport, Problem> {
+        let mut paths = self.paths();
+        if let Some(file) = file.filter(|file| !paths.iter().any(|(path, _)| path == file)) {
+            paths.push((file, Role::Registered));
+        }
+        Ok(match self.load(&paths) {
+            Ok(loaded) => {
+                let changed = *lock(&self.applied) != loaded.hash;
+                report(loaded, changed)
+            }
+            Err(errors) => ConfigReport { errors, ..ConfigReport::default() },
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! How a command fails: what failed, the cause, the remedy, and the exit code that scripts read.
+
+use std::fmt;
+
+use ao_web::{Code, Problem};
+
+/// The exit codes, as `ao help exit-codes` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// The thing asked for failed.
+    Failed = 1,
+    /// Unknown flag, bad value.
+    Usage = 2,
+    /// The configuration is invalid.
+    Config = 3,
+    /// No such session, project, issue, incident.
+    NotFound = 4,
+    /// Refused to protect work or a newer state.
+    Refused = 5,
+    /// The server cannot be reached or started.
+    Server = 6,
+    /// Something is missing on this machine.
+    Missing = 7,
+    /// Not confirmed, or a question with `--no-input`.
+    NotConfirmed = 8,
+    /// Partly done.
+    Partly = 9,
+    /// Sent, but not confirmed in time.
+    InDoubt = 10,
+}
+
+/// A failure in three parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fail {
+    /// What scripts read.
+    pub exit: Exit,
+    /// What failed, with the name of the thing.
+    pub what: String,
+    /// The cause, where `what` does not say it.
+    pub cause: Option<String>,
+    /// What to do.
+    pub remedy: Option<String>,
+}
+
+impl Fail {
+    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), cause: None, remedy: None }
+    }
+
+    pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+impl From<Problem> for Fail {
+    fn from(problem: Problem) -> Self {
+        let exit = match problem.code {
+            Code::NotFound => Exit::NotFound,
+            Code::Conflict => Exit::Refused,
+            Code::Invalid => Exit::Usage,
+            Code::Forbidden => Exit::Refused,
+            Code::Unavailable => Exit::Server,
+            Code::Config => Exit::Config,
+            Code::Missing => Exit::Missing,
+            Code::InDoubt => Exit::InDoubt,
+            Code::Failed => Exit::Failed,
+        };
+        Self { exit, what: problem.title, cause: problem.detail, remedy: problem.remedy }
+    }
+}
+
+impl From<ao_core::slots::PluginError> for Fail {
+    fn from(error: ao_core::slots::PluginError) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl From<std::io::Error> for Fail {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Failed, "something could not be read or written").because(error)
+    }
+}
+
+/// The causes of an error in one line: `a: b: c`.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

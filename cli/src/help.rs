@@ -1,0 +1,113 @@
+//! What `ao --help` and `ao help <topic>` say.
+
+/// The front page.
+pub(crate) const FRONT: &str = "\
+ao runs coding agents side by side and calls you only when you are needed.
+
+  ao init                                 set up the repository you are in
+  ao spawn my-app 41                      an agent works on issue 41
+  ao status                               what needs you, what works, what is finished
+
+Run          init  spawn  batch-spawn  send  session  open  start  stop  restart
+Understand   status  why  logs  events  doctor
+Push         notify  ack  snooze  answer  approve  deny
+Configure    config  plugin  completions  man
+For agents   hook  report
+
+`ao <command> --help` shows examples. Docs: ao help push | config | exit-codes | permissions
+";
+
+/// A topic of the built-in documentation.
+pub(crate) struct Topic {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) text: &'static str,
+}
+
+/// All topics.
+pub(crate) const TOPICS: &[Topic] = &[
+    Topic {
+        name: "push",
+        about: "When ao calls you, and how",
+        text: "\
+ao is silent until you are needed. It calls you when
+  ▲ urgent   an agent asks a question or a permission, ended, is stuck or cannot go on
+  ◆ action   work is finished and wants your decision
+  ■ warning  something does not go well: an agent is idle, quota is used up
+  ○ info     everything of a round is done
+
+One matter is one message. It is edited in place and settles when the matter does; what goes away within
+its settle time (urgent 2 s, action 15 s, warning 60 s) is never sent.
+
+Where it goes, unless `notifications.routing` says otherwise:
+  urgent     desktop, chat, phone        action   desktop, chat
+  warning    chat                        info     the next summary
+A webhook gets everything. What would reach nobody goes to `defaults.notifiers`.
+
+  ao notify channels       the channels and whether they work
+  ao notify test desktop   send a test
+  ao notify log            what was sent, and what became of it
+  ao why n-12              why a message was sent
+",
+    },
+    Topic {
+        name: "config",
+        about: "The configuration file",
+        text: "\
+ao reads agent-orchestrator.yaml in the repository (found from any folder below it) and your own
+~/.config/ao/config.yaml. The least that a project needs:
+
+  projects:
+    my-app:
+      path: .
+
+Every key with its default is in agent-orchestrator.yaml.example; `ao config schema` prints the JSON schema
+for your editor. Variables: ${NAME} in any text, $$ for a dollar sign.
+
+A file in a repository is what others may have written. Keys that run programs, widen rights or send text
+elsewhere count only after you said so: ao config trust.
+
+  ao config check          is it valid, and what would change
+  ao config show           the settings in use
+  ao config ls             the files that count
+",
+    },
+    Topic {
+        name: "exit-codes",
+        about: "What the exit codes mean",
+        text: "\
+  0  done
+  1  the thing asked for failed; the reason is on standard error
+  2  usage: unknown flag, bad value
+  3  the configuration is invalid
+  4  no such session, project, issue, incident
+  5  refused to protect work or a newer state
+  6  the server cannot be reached or started
+  7  something is missing on this machine
+  8  not confirmed, or a question with --no-input
+  9  partly done: each item's result is printed
+ 10  sent, but not confirmed in time
+130  interrupted by Ctrl-C
+",
+    },
+    Topic {
+        name: "permissions",
+        about: "What an agent may do without asking",
+        text: "\
+`agentConfig.permissions` of a project says what its agents may do without asking:
+
+  skip           everything. The default: an agent that is alone works on. It may run any command that you
+                 could run, so use it where that is fine: a repository you trust, a machine for it.
+  accept-edits   edits without asking, commands with.
+  ask            asks before each tool that is not allowed already. You get a message with the command;
+                 `ao approve app-3` or `ao deny app-3 --reason \"…\"` decides, also hours later.
+  plan           only plans.
+
+A session that runs keeps what it was started with.
+
+ao keeps agents apart from your verbs: inside a session `ao answer`, `approve`, `config` and the like are
+refused. This stops accidents and ordinary prompt injection. It is no wall against hostile code that runs
+as the same user.
+",
+    },
+];

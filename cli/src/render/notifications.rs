@@ -1,0 +1,124 @@
+//! `ao notify log` and `ao notify channels`.
+
+use ao_core::{
+    slots::notifier::{Mark, Reached},
+    state::Progress,
+};
+use ao_web::view::{ChannelList, DeliveryView, NotificationList};
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{age, clock};
+use crate::out::{Style, Tone, pad, width};
+
+/// One line a message, newest first: when, what, where it went, what became of it.
+pub(crate) fn log(
+    list: &NotificationList,
+    style: &Style,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> String {
+    if list.notifications.is_empty() {
+        return "Nothing was sent.\n".to_owned();
+    }
+    let mut out = String::new();
+    for notification in &list.notifications {
+        let time = clock(now, notification.opened, zone, "%H:%M");
+        let channels: Vec<_> = notification.deliveries.iter().map(|d| delivery(d, style)).collect();
+        let channels =
+            if channels.is_empty() { "no channel".to_owned() } else { channels.join("  ") };
+        let end = match (&notification.settled, &notification.how) {
+            (Some(settled), how) => {
+                let how = how.as_deref().unwrap_or("settled");
+                format!("{how}, {}", age(*settled, notification.opened))
+            }
+            (None, _) if notification.incident.is_none() => String::new(),
+            (None, _) => format!("open {}", age(now, notification.opened)),
+        };
+        let fixed = width(&time) + 2 + 2 + 2 + width(&channels) + 2 + width(&end);
+        let room = style.width.saturating_sub(fixed).max(24);
+        let line = format!(
+            "{}  {} {}  {channels}  {end}",
+            style.paint(Tone::Muted, &time),
+            style.painted_mark(notification.mark),
+            pad(&style.cut(&notification.title, room), room),
+        );
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// `slack ✓ 0.2s`
+fn delivery(delivery: &DeliveryView, style: &Style) -> String {
+    let took =
+        delivery.took_ms.map(|ms| format!(" {:.1}s", ms as f64 / 1_000.0)).unwrap_or_default();
+    match (delivery.progress, delivery.reached) {
+        (_, Some(Reached::Seen | Reached::Delivered | Reached::Accepted)) => {
+            format!("{} {}{took}", delivery.channel, style.painted_mark(Mark::Settled))
+        }
+        (Progress::Dropped, None) if delivery.error.is_some() => {
+            format!("{} {}", delivery.channel, style.painted_mark(Mark::Failed))
+        }
+        (Progress::Dropped, None) => {
+            format!("{} {}", delivery.channel, if style.ascii { "-" } else { "–" })
+        }
+        (_, None) => {
+            format!("{} …", delivery.channel).replace('…', if style.ascii { "..." } else { "…" })
+        }
+    }
+}
+
+/// One line a channel.
+pub(crate) fn channels(list: &ChannelList, style: &Style) -> String {
+    if list.channels.is_empty() {
+        return "No channel is configured: nobody would be called.\n".to_owned();
+    }
+    let names = list.channels.iter().map(|channel| width(channel.name.as_str())).max().unwrap_or(0);
+    let mut out = String::new();
+    for channel in &list.channels {
+        let name = style.paint(Tone::Accent, &pad(channel.name.as_str(), names));
+        let (mark, words) = match (&channel.error, channel.kind) {
+            (Some(error), _) => (Mark::Failed, error.clone()),
+            (None, None) => (Mark::Slow, "not looked at yet".to_owned()),
+            (None, Some(_)) if channel.waiting > 0 => {
+                (Mark::Settled, format!("works; {} waiting", channel.waiting))
+            }
+            (None, Some(_)) => (Mark::Settled, "works".to_owned()),
+        };
+        let room = style.width.saturating_sub(2 + 2 + names + 2 + 12).max(20);
+        out.push_str(&format!(
+            "  {} {name}  {}  {}\n",
+            style.painted_mark(mark),
+            pad(&channel.plugin, 8),
+            style.cut(&words, room)
+        ));
+        if let Some(remedy) = &channel.remedy {
+            out.push_str(&format!("      fix: {}\n", style.text(remedy)));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_where_each_message_went_and_what_became_of_it() {
+        let list: NotificationList = serde_json::from_value(serde_json::json!({
+            "schema": "ao.notifications/1",
+            "notifications": [
+                {"id": "n-3", "incident": "i-9", "mark": "need", "title": "app-3 asks: Should a coupon also apply to shipping?",
+                 "priority": "urgent", "project": "my-app", "opened": "2026-11-21T14:28:00Z", "settled": null, "how": null,
+                 "deliveries": [
+                    {"channel": "desktop", "progress": "sent", "reached": "delivered", "tookMs": 40, "tries": 0, "error": null},
+                    {"channel": "hook", "progress": "dropped", "reached": null, "tookMs": null, "tries": 3, "error": "503"}]},
+                {"id": "n-2", "incident": "i-8", "mark": "settled", "title": "api-2 has not got its task", "priority": "urgent",
+                 "project": "api", "opened": "2026-11-21T13:58:00Z", "settled": "2026-11-21T14:04:00Z", "how": "by ana", "deliveries": []},
+            ],
+        }))
+        .unwrap();
+        let now = "2026-11-21T14:32:00Z".parse().unwrap();
+        insta::assert_snapshot!("notify_log", log(&list, &Style::plain(100), &TimeZone::UTC, now));
+    }
+}

@@ -1,0 +1,210 @@
+//! `ao session show` and `ao session ls`.
+
+use ao_core::{
+    slots::{agent::Ask, text::one_line},
+    why::mark_of,
+};
+use ao_web::{
+    summary,
+    view::{FactView, Row, SessionDoc},
+};
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::Value;
+
+use super::{age, ago, clock, status::task};
+use crate::out::{Style, Tone, pad, pad_left, width};
+
+/// Everything about a session.
+pub(crate) fn show(doc: &SessionDoc, style: &Style, zone: &TimeZone, now: Timestamp) -> String {
+    let row = &doc.session;
+    let mark = mark_of(row.zone);
+    let zone_words = match row.zone {
+        ao_core::state::Zone::Red => "needs you",
+        ao_core::state::Zone::Orange => "decide",
+        ao_core::state::Zone::Yellow => "not going well",
+        ao_core::state::Zone::Green => "works",
+        ao_core::state::Zone::Grey => "finished",
+    };
+    let mut head = vec![
+        format!(
+            "{}  {} {zone_words}",
+            style.paint(Tone::Accent, row.id.as_str()),
+            style.painted_mark(mark)
+        ),
+        row.agent.clone(),
+        row.project.to_string(),
+        ago(row.over.unwrap_or(now), doc.created),
+    ];
+    if let Some(micros) = doc.usage.cost_micros {
+        head.push(format!("${:.2}", micros as f64 / 1e6));
+    }
+    head.push(match doc.asked {
+        0 => "did not ask you".to_owned(),
+        1 => "asked you once".to_owned(),
+        n => format!("asked you {n} times"),
+    });
+    let mut out = vec![head.join(style.dot())];
+    let mut line = |name: &str, words: String| {
+        if !words.is_empty() {
+            let words = style.cut(&words, style.width.saturating_sub(13));
+            out.push(format!("  {} {words}", style.paint(Tone::Muted, &pad(name, 10))));
+        }
+    };
+    line("task", task(row));
+    line("state", row.words.clone());
+    line("branch", branch(doc));
+    line("workspace", workspace(doc));
+    line(
+        "runtime",
+        fact(
+            &doc.runtime,
+            doc.handle.as_deref().map(|h| format!("{} {h}", doc.runtime_name)),
+            now,
+            zone,
+        ),
+    );
+    line("activity", fact(&doc.activity, None, now, zone));
+    line(
+        "pr",
+        doc.pr.as_ref().map_or_else(
+            || "none".to_owned(),
+            |pr| format!("{} {}", pr.number, one_line(&pr.title)),
+        ),
+    );
+    for request in doc.requests.iter().filter(|request| request.ended.is_none()) {
+        match &request.ask {
+            Ask::Question { text, options, .. } => {
+                let text = request.full.as_ref().unwrap_or(text);
+                line("question", one_line(text));
+                for (at, option) in options.iter().enumerate() {
+                    line("", format!("{} {}", at + 1, one_line(option)));
+                }
+            }
+            Ask::Permission { verb, subject, place, reason, careful } => {
+                line(
+                    "permission",
+                    format!("{verb}: {}", one_line(request.full.as_ref().unwrap_or(subject))),
+                );
+                line("", place.as_ref().map(|place| format!("in {place}")).unwrap_or_default());
+                line(
+                    "",
+                    reason
+                        .as_ref()
+                        .map(|reason| format!("the agent says: \"{}\"", one_line(reason)))
+                        .unwrap_or_default(),
+                );
+                for careful in careful {
+                    line("", format!("careful: {careful}"));
+                }
+            }
+        }
+        if let (Some(by), Some(at)) = (&request.by, request.decided) {
+            let state = match &request.failed {
+                Some(failure) => format!("could not be delivered: {}", failure.message),
+                None if request.handed => "delivered".to_owned(),
+                None => "on its way".to_owned(),
+            };
+            line("decided", format!("by {by} at {}; {state}", clock(now, at, zone, "%H:%M:%S")));
+        }
+    }
+    for message in doc
+        .messages
+        .iter()
+        .filter(|message| message.fate == "waiting" || message.fate == "undelivered")
+    {
+        line(
+            "message",
+            format!("{} {}: \"{}\"", message.id, message.fate, one_line(&message.text)),
+        );
+    }
+    line("last words", doc.last_words.as_deref().map(one_line).unwrap_or_default());
+    if let Some(tail) = doc.tail.as_ref().filter(|tail| !tail.is_empty()) {
+        line("output", String::from("last lines before it ended:"));
+        for text in tail.lines().rev().take(6).collect::<Vec<_>>().into_iter().rev() {
+            line("", text.to_owned());
+        }
+    }
+    if let Some((step, failure)) = &doc.failed {
+        line("failed", format!("{step}: {}", one_line(&failure.message)));
+    }
+    if let Some(kept) = &doc.workspace_kept {
+        line("kept", format!("the workspace stays: {}", one_line(&kept.message)));
+    }
+    let next = row
+        .next
+        .as_ref()
+        .map(|next| format!("Next: {}", style.paint(Tone::Accent, &style.text(next))));
+    out.extend(next);
+    format!("{}\n", out.join("\n"))
+}
+
+fn branch(doc: &SessionDoc) -> String {
+    let Some(branch) = &doc.branch else { return String::new() };
+    match &doc.work {
+        None => branch.clone(),
+        Some(work) => {
+            let pushed = if work.pushed { "pushed" } else { "not pushed" };
+            format!("{branch}, {}, {pushed}", summary::work(Some(work)))
+        }
+    }
+}
+
+fn workspace(doc: &SessionDoc) -> String {
+    match (&doc.workspace, doc.workspace_gone) {
+        (None, _) => String::new(),
+        (Some(_), true) => "removed".to_owned(),
+        (Some(path), false) => path.display().to_string(),
+    }
+}
+
+/// `waiting_input, since 14:28 (4 min ago), by hook`
+fn fact(fact: &FactView, more: Option<String>, now: Timestamp, zone: &TimeZone) -> String {
+    let state =
+        fact.value.get("state").and_then(Value::as_str).unwrap_or_default().replace('_', " ");
+    let detail = match fact.value.get("code") {
+        Some(Value::Number(code)) => format!(" with code {code}"),
+        _ => String::new(),
+    };
+    let source = serde_json::to_value(fact.source)
+        .ok()
+        .and_then(|source| source.as_str().map(str::to_owned));
+    let more = more.map(|more| format!(", {more}")).unwrap_or_default();
+    let time = clock(now, fact.since, zone, "%H:%M:%S");
+    format!(
+        "{state}{detail}{more}, since {time} ({} ago), seen by {}",
+        ago(now, fact.since),
+        source.unwrap_or_default()
+    )
+}
+
+/// The sessions as a table.
+pub(crate) fn list(rows: &[Row], style: &Style, now: Timestamp) -> String {
+    if rows.is_empty() {
+        return "No sessions. Start one: ao spawn <project> <issue>\n".to_owned();
+    }
+    let widest = |text: &dyn Fn(&Row) -> usize| rows.iter().map(text).max().unwrap_or(0);
+    let ids = widest(&|row| row.id.as_str().len());
+    let statuses = widest(&|row| row.status.as_str().len());
+    let ages = widest(&|row| age(now, row.since).len());
+    let room = style.width.saturating_sub(2 + ids + 2 + statuses + 2 + ages + 2);
+    let tasks = if style.width >= 100 { widest(&|row| width(&task(row))).min(room / 2) } else { 0 };
+    let words = room.saturating_sub(if tasks > 0 { tasks + 2 } else { 0 });
+    let mut out = String::new();
+    for row in rows {
+        let status = pad(&row.status.as_str().replace('_', " "), statuses);
+        let mut line = format!(
+            "{} {}  {status}  {}  ",
+            style.painted_mark(mark_of(row.zone)),
+            style.paint(Tone::Accent, &pad(row.id.as_str(), ids)),
+            style.paint(Tone::Muted, &pad_left(&age(now, row.since), ages)),
+        );
+        if tasks > 0 {
+            line.push_str(&pad(&style.cut(&task(row), tasks), tasks));
+            line.push_str("  ");
+        }
+        line.push_str(&style.cut(&row.words, words));
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}

@@ -1,0 +1,312 @@
+//! `ao status`.
+
+use ao_core::{
+    slots::{notifier::Mark, text::count},
+    state::Zone,
+    why::mark_of,
+};
+use ao_web::view::{Row, StatusDoc};
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{age, ago, clock};
+use crate::out::{Style, Tone, pad, pad_left, tone, width};
+
+/// A line of a zone: a session, or what concerns none.
+struct Entry<'a> {
+    id: String,
+    task: String,
+    words: &'a str,
+    since: Timestamp,
+    next: Option<&'a str>,
+}
+
+/// The whole screen.
+pub(crate) fn screen(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String {
+    let mut out = vec![head(doc, style, zone)];
+    if doc.sessions.is_empty() && doc.notices.is_empty() {
+        let project = doc.any_project.as_ref().map(|id| format!("ao spawn {id} <issue>"));
+        let next = style.paint(Tone::Accent, &project.unwrap_or_else(|| "ao init".into()));
+        return format!("No sessions. Start one: {next}\n");
+    }
+    for (zone, heading) in
+        [(Zone::Red, "NEEDS YOU"), (Zone::Orange, "DECIDE"), (Zone::Yellow, "NOT GOING WELL")]
+    {
+        let entries = entries(doc, zone);
+        if !entries.is_empty() {
+            let mark = mark_of(zone);
+            out.push(style.paint(tone(mark), &format!("{} {heading}", style.mark(mark))));
+            out.extend(rows(&entries, doc, style));
+        }
+    }
+    let working: Vec<&Row> =
+        doc.sessions.iter().filter(|row| row.zone == Zone::Green && row.over.is_none()).collect();
+    let finished: Vec<&Row> =
+        doc.sessions.iter().filter(|row| finished_today(row, doc, zone)).collect();
+    let calm = entries(doc, Zone::Red).is_empty()
+        && entries(doc, Zone::Orange).is_empty()
+        && entries(doc, Zone::Yellow).is_empty();
+    if calm {
+        let agents = match working.len() {
+            0 => "No agent works.".to_owned(),
+            1 => "1 agent works.".to_owned(),
+            n => format!("{n} agents work."),
+        };
+        out.push(format!("Nothing needs you. {agents}"));
+    }
+    out.extend(tail(&working, &finished, style));
+    if !doc.reachable {
+        out.push(
+            style.paint(Tone::Muted, "No channel: nobody would be called. See: ao notify channels"),
+        );
+    }
+    let mut text = out.join("\n");
+    text.push('\n');
+    text
+}
+
+fn head(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String {
+    let open = doc.sessions.iter().filter(|row| row.over.is_none()).count() as u64;
+    let mut facts = vec![if style.width >= 100 {
+        format!(
+            "{} in {}",
+            count(open, "session", "sessions"),
+            count(doc.projects.into(), "project", "projects")
+        )
+    } else {
+        let all = count(open, "session", "sessions");
+        if style.width < 70 {
+            all
+        } else {
+            format!("{all} in {}", count(doc.projects.into(), "project", "projects"))
+        }
+    }];
+    facts.push(match doc.want_you {
+        0 => "nothing wants you".to_owned(),
+        1 => "1 wants you".to_owned(),
+        n => format!("{n} want you"),
+    });
+    if let Some(push) = doc.last_push {
+        facts.push(format!("last push {} ago", ago(doc.at, push)));
+    }
+    if style.width >= 100 {
+        facts.push(format!("server up {}", ao_core::slots::text::duration(doc.up_ms / 1_000)));
+    }
+    let time = clock(doc.at, doc.at, zone, "%H:%M");
+    let left = style.cut(&facts.join(style.dot()), style.width.saturating_sub(time.len() + 1));
+    let gap = style.width.saturating_sub(width(&left) + time.len());
+    format!("{left}{}{}", " ".repeat(gap), style.paint(Tone::Muted, &time))
+}
+
+fn entries(doc: &StatusDoc, zone: Zone) -> Vec<Entry<'_>> {
+    let notices = doc.notices.iter().filter(|notice| notice.zone == zone).map(|notice| Entry {
+        id: notice.id.to_string(),
+        task: String::new(),
+        words: &notice.words,
+        since: notice.since,
+        next: Some(&notice.next),
+    });
+    let sessions =
+        doc.sessions.iter().filter(|row| row.zone == zone && row.over.is_none()).map(|row| Entry {
+            id: row.id.to_string(),
+            task: task(row),
+            words: &row.words,
+            since: row.since,
+            next: row.next.as_deref(),
+        });
+    let mut all: Vec<_> = notices.chain(sessions).collect();
+    all.sort_by_key(|entry| entry.since);
+    all
+}
+
+/// `#41 Coupon is applied twice`.
+pub(crate) fn task(row: &Row) -> String {
+    match &row.issue {
+        Some(issue) if row.title.is_empty() => format!("#{issue}"),
+        Some(issue) => format!("#{issue} {}", row.title),
+        None => row.title.clone(),
+    }
+}
+
+/// Columns drop from the right: the command goes below the line, then away; the task goes.
+fn rows(entries: &[Entry<'_>], doc: &StatusDoc, style: &Style) -> Vec<String> {
+    let widest = |text: &dyn Fn(&Entry<'_>) -> usize| entries.iter().map(text).max().unwrap_or(0);
+    let ids = widest(&|entry| width(&entry.id));
+    let ages = widest(&|entry| age(doc.at, entry.since).len()).max(4);
+    let wide = style.width >= 100;
+    let tasks = if wide { widest(&|entry| width(&entry.task)).min(28) } else { 0 };
+    let nexts =
+        if wide { widest(&|entry| width(&style.text(entry.next.unwrap_or_default()))) } else { 0 };
+    let fixed = 2
+        + ids
+        + 2
+        + if tasks > 0 { tasks + 2 } else { 0 }
+        + 2
+        + ages
+        + if nexts > 0 { nexts + 2 } else { 0 };
+    let words = style.width.saturating_sub(fixed).max(16);
+    let mut lines = vec![];
+    for entry in entries {
+        let mut line = format!("  {}  ", style.paint(Tone::Accent, &pad(&entry.id, ids)));
+        if tasks > 0 {
+            line.push_str(&pad(&style.cut(&entry.task, tasks), tasks));
+            line.push_str("  ");
+        }
+        line.push_str(&pad(&style.cut(entry.words, words), words));
+        line.push_str("  ");
+        line.push_str(&style.paint(Tone::Muted, &pad_left(&age(doc.at, entry.since), ages)));
+        let next = entry.next.map(|next| style.paint(Tone::Accent, &style.text(next)));
+        match (next, wide) {
+            (Some(next), true) => lines.push(format!("{line}  {next}")),
+            (Some(next), false) if style.width >= 70 => {
+                lines.push(line);
+                lines.push(format!("{}{next}", " ".repeat(2 + ids + 2)));
+            }
+            (_, _) => lines.push(line.trim_end().to_owned()),
+        }
+    }
+    lines
+}
+
+fn finished_today(row: &Row, doc: &StatusDoc, zone: &TimeZone) -> bool {
+    let day = |at: Timestamp| at.to_zoned(zone.clone()).date();
+    row.over.is_some_and(|over| day(over) == day(doc.at))
+}
+
+/// What works and what is finished: names with their issues, as many as fit.
+fn tail(working: &[&Row], finished: &[&Row], style: &Style) -> Vec<String> {
+    let part =
+        |mark: Mark, heading: &str, rows: &[&Row], name: &dyn Fn(&Row) -> String, room: usize| {
+            let head =
+                style.paint(tone(mark), &format!("{} {heading} {}", style.mark(mark), rows.len()));
+            let mut names = String::new();
+            for (at, row) in rows.iter().enumerate() {
+                let next = style.text(&name(row));
+                let more = rows.len() - at;
+                let dot = if at == 0 { "" } else { style.dot() };
+                if width(&head) + 3 + width(&names) + width(dot) + width(&next) + 12 > room
+                    && at > 0
+                {
+                    names.push_str(&format!("{dot}and {more} more"));
+                    break;
+                }
+                names.push_str(dot);
+                names.push_str(&next);
+            }
+            format!("{head}   {names}")
+        };
+    let working_name = |row: &Row| match &row.issue {
+        Some(issue) => format!("{} #{issue}", row.id),
+        None => row.id.to_string(),
+    };
+    let finished_name = |row: &Row| format!("{} {}", row.id, style.cut(&row.words, 24));
+    let mut parts = vec![];
+    let half = if finished.is_empty() { style.width } else { style.width * 3 / 5 };
+    if !working.is_empty() {
+        parts.push(part(Mark::Working, "WORKING", working, &working_name, half));
+    }
+    if !finished.is_empty() {
+        let room = style
+            .width
+            .saturating_sub(parts.first().map_or(0, |first| width(first) + 5))
+            .max(style.width / 3);
+        parts.push(part(Mark::Finished, "FINISHED TODAY", finished, &finished_name, room));
+    }
+    let one_line = parts.join("     ");
+    if width(&one_line) <= style.width {
+        if parts.is_empty() { vec![] } else { vec![one_line] }
+    } else {
+        parts
+    }
+}
+
+/// `▲2 ◆1 ●4`, for a shell's prompt; nothing when there is nothing.
+pub(crate) fn short(doc: &StatusDoc, style: &Style) -> String {
+    let number = |zone: Zone| {
+        doc.sessions.iter().filter(|row| row.zone == zone && row.over.is_none()).count()
+            + doc.notices.iter().filter(|notice| notice.zone == zone).count()
+    };
+    let parts: Vec<_> = [Zone::Red, Zone::Orange, Zone::Yellow, Zone::Green]
+        .into_iter()
+        .map(|zone| (mark_of(zone), number(zone)))
+        .filter(|(_, number)| *number > 0)
+        .map(|(mark, number)| style.paint(tone(mark), &format!("{}{number}", style.mark(mark))))
+        .collect();
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn example() -> StatusDoc {
+        let row = |id: &str,
+                   issue: &str,
+                   title: &str,
+                   zone: &str,
+                   status: &str,
+                   words: &str,
+                   since: &str,
+                   next: Option<&str>,
+                   over: Option<&str>| {
+            serde_json::json!({
+                "id": id, "project": if id.starts_with("api") { "api" } else { "my-app" }, "issue": issue, "title": title,
+                "agent": "claude-code", "status": status, "zone": zone, "words": words,
+                "since": format!("2026-11-21T{since}Z"), "next": next, "incident": null,
+                "over": over.map(|over| format!("2026-11-21T{over}Z")),
+            })
+        };
+        let works = |id: &str, issue: &str| {
+            row(id, issue, "x", "green", "working", "working", "13:00:00", None, None)
+        };
+        serde_json::from_value(serde_json::json!({
+            "schema": "ao.status/1", "at": "2026-11-21T14:32:00Z", "version": "0.1.0", "upMs": 11_520_000, "projects": 2,
+            "anyProject": "my-app", "wantYou": 3, "lastPush": "2026-11-21T14:28:00Z", "reachable": true, "notices": [],
+            "sessions": [
+                row("app-1", "44", "Dark mode", "orange", "mergeable", "PR #57 is ready to merge", "14:10:00", Some("ao session show app-1"), None),
+                row("app-2", "40", "Login", "grey", "merged", "merged", "09:00:00", None, Some("09:00:00")),
+                row("app-3", "41", "Coupon is applied twice", "red", "needs_input",
+                    "asks: \"Should a coupon also apply to shipping?\"", "14:28:00", Some("ao answer app-3 \"…\""), None),
+                works("app-5", "42"), works("app-6", "43"), works("app-7", "45"), works("api-6", "84"),
+                row("api-5", "81", "Pagination", "yellow", "ci_failed", "PR #90 unit fails", "14:01:00", Some("ao why api-5"), None),
+                row("api-7", "88", "Retry on 429", "red", "errored", "exited with code 1; work is safe: 3 commits, 2 changed files",
+                    "14:31:00", Some("ao session restore api-7"), None),
+            ],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_screen_reads_at_120_80_and_60_columns() {
+        for columns in [120, 80, 60] {
+            let text = screen(&example(), &Style::plain(columns), &TimeZone::UTC);
+            assert!(text.lines().all(|line| width(line) <= columns), "{columns}:\n{text}");
+            insta::assert_snapshot!(format!("status_{columns}"), text);
+        }
+    }
+
+    #[test]
+    fn the_same_facts_stand_there_in_ascii() {
+        let style = Style { ascii: true, ..Style::plain(80) };
+        let text = screen(&example(), &style, &TimeZone::UTC);
+        assert!(text.is_ascii(), "{text}");
+        insta::assert_snapshot!("status_80_ascii", text);
+        assert_eq!(short(&example(), &style), "!2 ?1 ~1 *4");
+        assert_eq!(short(&example(), &Style::plain(80)), "▲2 ◆1 ■1 ●4");
+    }
+
+    #[test]
+    fn an_empty_state_says_the_good_news_and_the_next_command() {
+        let mut doc = example();
+        doc.sessions.retain(|row| row.zone == Zone::Green);
+        doc.want_you = 0;
+        assert!(
+            screen(&doc, &Style::plain(80), &TimeZone::UTC)
+                .contains("Nothing needs you. 4 agents work.")
+        );
+        doc.sessions.clear();
+        assert_eq!(
+            screen(&doc, &Style::plain(80), &TimeZone::UTC),
+            "No sessions. Start one: ao spawn my-app <issue>\n"
+        );
+    }
+}

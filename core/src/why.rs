@@ -1,0 +1,685 @@
+//! Why something is as it is: told from stored events alone.
+//!
+//! Every event names its direct causes. What explains a session, an incident or a message is what its present
+//! facts rest on ([`roots`]), and what that rests on ([`Event::because`]); [`explain`] words it. Nothing here
+//! judges anew: a rule that changed since does not change the explanation of what it once concluded.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use ao_slots::{
+    IncidentId, NotificationId, Seq, SessionId,
+    agent::{Ask, Decision},
+    fact::{Activity, Priority, RuntimeState, Source},
+    notifier::{Mark, Reached},
+    text::{count, cut, duration, one_line},
+};
+use jiff::{Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::{Effect, Event, Kind, Outcome, Over, Settled, Subject},
+    state::{Incident, Notification, Now, Progress, Session, State, Status},
+    words,
+};
+
+/// What is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// A session.
+    Session(SessionId),
+    /// An incident.
+    Incident(IncidentId),
+    /// A message to a human.
+    Notification(NotificationId),
+}
+
+impl FromStr for About {
+    type Err = ao_slots::IdError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // `i-1` and `n-1` would be sessions too, of the prefixes `i` and `n`; the shorter meaning wins.
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Incident(id));
+        }
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Notification(id));
+        }
+        text.parse().map(Self::Session)
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(id) => id.fmt(f),
+            Self::Incident(id) => id.fmt(f),
+            Self::Notification(id) => id.fmt(f),
+        }
+    }
+}
+
+/// The explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Why {
+    /// What was asked about.
+    pub subject: String,
+    /// The answer in one or two sentences.
+    pub headline: String,
+    /// What it rests on, newest first.
+    pub lines: Vec<Line>,
+    /// What one might think and is not so.
+    pub not_the_case: Vec<String>,
+    /// How many events that it rests on are not kept any more.
+    pub forgotten: u32,
+}
+
+/// One piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Line {
+    /// When.
+    pub at: Timestamp,
+    /// The event.
+    pub seq: Seq,
+    /// What it says.
+    pub text: String,
+    /// Who saw it or which rule concluded it, in words; empty when the text says it.
+    pub by: String,
+}
+
+/// What an event says, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Described {
+    /// The mark before it, where it matters to a human.
+    pub mark: Option<Mark>,
+    /// What happened, two to four words.
+    pub label: String,
+    /// The thing itself; may be empty.
+    pub text: String,
+}
+
+impl Described {
+    /// Both parts in one line.
+    pub fn line(&self) -> String {
+        if self.text.is_empty() { self.label.clone() } else { format!("{}: {}", self.label, self.text) }
+    }
+}
+
+/// Most lines of an explanation.
+const MOST: usize = 24;
+
+/// The events that the present facts of a subject rest on; none when there is no such subject.
+pub fn roots(state: &State, about: &About) -> Option<Vec<Seq>> {
+    let mut seqs = vec![];
+    match about {
+        About::Session(id) => {
+            let session = state.sessions.get(id)?;
+            seqs.extend([session.status_since.seq, session.activity.since.seq, session.runtime_state.since.seq]);
+            seqs.extend(session.over.iter().map(|(_, when)| when.seq));
+            seqs.extend(session.work.iter().map(|fact| fact.since.seq));
+            seqs.extend(session.requests.values().flat_map(|request| {
+                let decided = request.decided.as_ref().map(|d| d.when.seq);
+                [Some(request.opened.seq), decided, request.ended.as_ref().map(|(_, when)| when.seq)]
+            }).flatten());
+            seqs.extend(session.messages.values().map(|message| match &message.fate {
+                crate::state::Fate::Confirmed { when, .. } => when.seq,
+                _ => message.queued.seq,
+            }));
+            seqs.push(session.created.seq);
+            for incident in incidents_of(state, id) {
+                incident_roots(state, incident, &mut seqs);
+            }
+        }
+        About::Incident(id) => incident_roots(state, state.incidents.get(id)?, &mut seqs),
+        About::Notification(id) => {
+            let notification = state.notifications.get(id)?;
+            notification_roots(notification, &mut seqs);
+            for incident in notification.covers.iter().filter_map(|id| state.incidents.get(id)) {
+                incident_roots(state, incident, &mut seqs);
+            }
+        }
+    }
+    seqs.retain(|seq| seq.0 > 0);
+    seqs.sort_unstable();
+    seqs.dedup();
+    Some(seqs)
+}
+
+fn incident_roots(state: &State, incident: &Incident, seqs: &mut Vec<Seq>) {
+    seqs.push(incident.opened.seq);
+    seqs.extend(&incident.because);
+    seqs.extend(incident.cleared.iter().map(|(_, when)| when.seq));
+    seqs.extend(incident.resolved.iter().map(|(_, when)| when.seq));
+    seqs.extend(incident.acknowledged.iter().map(|(_, when)| when.seq));
+    if let Some(notification) = incident.notification.and_then(|id| state.notifications.get(&id)) {
+        notification_roots(notification, seqs);
+    }
+}
+
+fn notification_roots(notification: &Notification, seqs: &mut Vec<Seq>) {
+    seqs.push(notification.opened.seq);
+    seqs.extend(notification.deliveries.values().filter_map(|delivery| delivery.sent).map(|when| when.seq));
+}
+
+/// Open incidents of a session first, then the ones that are over, newest first.
+fn incidents_of<'s>(state: &'s State, id: &SessionId) -> Vec<&'s Incident> {
+    let mine = |incident: &&Incident| {
+        incident.subject == Subject::Session(id.clone()) || incident.sessions.contains(id)
+    };
+    let mut found: Vec<_> = state.incidents.values().filter(mine).collect();
+    found.sort_by_key(|incident| (incident.resolved.is_some(), std::cmp::Reverse(incident.id)));
+    found.truncate(8);
+    found
+}
+
+/// Words the explanation. `events` holds the [`roots`] and their causes, as far as they are kept; `wanted` is
+/// how many were looked for.
+pub fn explain(
+    state: &State,
+    about: &About,
+    events: &BTreeMap<Seq, Event>,
+    wanted: usize,
+    now: Now,
+    zone: &TimeZone,
+) -> Option<Why> {
+    let teller = Teller { state, now, zone };
+    let (headline, not_the_case) = match about {
+        About::Session(id) => {
+            let session = state.sessions.get(id)?;
+            (teller.session(session), teller.not_the_case(session))
+        }
+        About::Incident(id) => (teller.incident(state.incidents.get(id)?), vec![]),
+        About::Notification(id) => (teller.notification(state.notifications.get(id)?), vec![]),
+    };
+    let mut lines: Vec<Line> = events.values().filter_map(|event| teller.line(event)).collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.seq));
+    lines.truncate(MOST);
+    let forgotten = u32::try_from(wanted.saturating_sub(events.len())).unwrap_or(u32::MAX);
+    Some(Why { subject: about.to_string(), headline, lines, not_the_case, forgotten })
+}
+
+struct Teller<'a> {
+    state: &'a State,
+    now: Now,
+    zone: &'a TimeZone,
+}
+
+impl Teller<'_> {
+    fn clock(&self, at: Timestamp) -> String {
+        let then = at.to_zoned(self.zone.clone());
+        let today = self.now.wall.to_zoned(self.zone.clone()).date() == then.date();
+        then.strftime(if today { "%H:%M" } else { "%a %d %b %H:%M" }).to_string()
+    }
+
+    fn ago(&self, at: Timestamp) -> String {
+        let seconds = self.now.wall.duration_since(at).as_secs();
+        duration(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    fn session(&self, session: &Session) -> String {
+        let id = &session.id;
+        let since = self.clock(session.status_since.at);
+        let cause = match session.status {
+            Status::Merged => format!("{id} is over: its pull request was merged at {since}."),
+            Status::Done => match &session.intent {
+                crate::state::Want::Done(by) => format!("{id} is over: {by} marked it done at {since}."),
+                _ => format!("{id} is over since {since}: it claimed to be done, and the evidence agrees."),
+            },
+            Status::Killed => match &session.intent {
+                crate::state::Want::Kill(by) => format!("{id} is over: {by} killed it at {since}."),
+                _ => format!("{id} is over: it was killed at {since}."),
+            },
+            Status::NotStarted => {
+                let why = session.failure.as_ref().map_or("", |(_, failure)| failure.message.as_str());
+                format!("{id} was not started: {}.", one_line(why).trim_end_matches('.'))
+            }
+            Status::Cleanup => format!("{id} is being ended since {since}."),
+            Status::Spawning => format!("{id} is being set up since {since}."),
+            Status::Blocked => match session.open_requests().find(|r| matches!(r.ask, Ask::Permission { .. })) {
+                Some(request) => format!(
+                    "{id} needs you because it asked for a permission at {} and nobody decided yet.",
+                    self.clock(request.opened.at)
+                ),
+                None => format!("{id} needs you because a dialog of {} is open since {since}.", session.agent),
+            },
+            Status::NeedsInput => {
+                let asked = session.open_requests().last().map_or(session.activity.since.at, |r| r.opened.at);
+                format!("{id} needs you because it asked a question at {} and nobody answered yet.", self.clock(asked))
+            }
+            Status::Errored => match session.runtime_state.value {
+                RuntimeState::Exited { code: Some(code) } => {
+                    format!("{id} needs you because its agent exited with code {code} at {since}, its task unfinished.")
+                }
+                RuntimeState::Exited { code: None } => {
+                    format!("{id} needs you because its agent was ended by a signal at {since}.")
+                }
+                RuntimeState::Missing => format!("{id} needs you because its agent is gone since {since}."),
+                _ => format!("{id} needs you because the agent said at {since} that it cannot go on."),
+            },
+            Status::RateLimited => format!("{id} waits since {since} because the model's provider refuses for now."),
+            Status::Unknown if session.activity.value == Activity::NoSignal => {
+                format!("{id} cannot be observed: its agent should signal and is silent since {since}.")
+            }
+            Status::Unknown => format!("{id} cannot be observed since {since}: its runtime does not answer."),
+            Status::Stuck => format!(
+                "{id} needs you because a turn runs and nothing moved for {} (since {}).",
+                self.ago(session.progress.at),
+                self.clock(session.progress.at)
+            ),
+            Status::PrClosed => format!("{id} wants a decision: its pull request was closed at {since}."),
+            Status::CiFailed => format!("{id} works on a failing check since {since}."),
+            Status::Conflicting => format!("{id} works on a conflict with its base since {since}."),
+            Status::ChangesRequested => format!("{id} works on requested changes since {since}."),
+            Status::Mergeable | Status::Approved => format!("{id} wants a decision: its pull request is approved since {since}."),
+            Status::ReviewPending | Status::PrOpen | Status::Draft => format!("{id} has an open pull request since {since}."),
+            Status::Idle => format!("{id} is idle: its turn ended at {since}."),
+            Status::Working => format!("{id} works since {since}."),
+        };
+        let open = incidents_of(self.state, &session.id).into_iter().filter(|i| i.is_open()).max_by_key(|i| i.priority);
+        match open {
+            Some(incident) if session.status.zone() < crate::state::Zone::from(incident.priority) => {
+                format!("{cause} {}: {}.", incident.id, words::title(self.state, incident).trim_end_matches('.'))
+            }
+            _ => cause,
+        }
+    }
+
+    fn incident(&self, incident: &Incident) -> String {
+        let title = words::title(self.state, incident);
+        let title = title.trim_end_matches('.');
+        let opened = self.clock(incident.opened.at);
+        if let Some((how, when)) = &incident.resolved {
+            return format!("{title}. It began at {opened} and ended at {}: {}.", self.clock(when.at), settled(how));
+        }
+        if let Some((how, when)) = &incident.cleared {
+            return format!("{title}. Its cause is gone since {}: {}.", self.clock(when.at), settled(how));
+        }
+        let told = match incident.notification {
+            Some(id) => format!("You were told by {id}"),
+            None if incident.snoozed.is_some_and(|until| until > self.now.wall) => "It is snoozed".into(),
+            None if incident.priority == Priority::Info => "It goes into the next digest".into(),
+            None => "Nobody was told yet: it has not lasted long enough".into(),
+        };
+        format!("{title}. It stands since {opened}. {told}.")
+    }
+
+    fn notification(&self, notification: &Notification) -> String {
+        let sent = self.clock(notification.opened.at);
+        let why = match notification.incident.and_then(|id| self.state.incidents.get(&id)) {
+            Some(incident) => format!("because of {} ({}, {})", incident.id, incident.trigger, priority(incident.priority)),
+            None => "as a summary".to_owned(),
+        };
+        format!("\"{}\" was sent at {sent} {why}. {}.", notification.title, capital(&told(notification)))
+    }
+
+    fn not_the_case(&self, session: &Session) -> Vec<String> {
+        let mut not = vec![];
+        if session.is_over() {
+            return not;
+        }
+        if session.status != Status::Stuck && session.turn_ended.is_none() && session.progress.seq.0 > 0 {
+            not.push(format!("it is not stuck (something moved at {})", self.clock(session.progress.at)));
+        }
+        let permission = session.open_requests().any(|r| matches!(r.ask, Ask::Permission { .. }));
+        if session.status != Status::Blocked && !permission {
+            not.push("it is not blocked (no permission is open)".to_owned());
+        }
+        if session.status != Status::Errored && session.runtime_state.value == RuntimeState::Alive {
+            let seen = self.clock(session.runtime_state.since.at);
+            not.push(format!("its agent has not ended (alive since {seen})"));
+        }
+        not
+    }
+
+    fn line(&self, event: &Event) -> Option<Line> {
+        let text = match &event.kind {
+            Kind::NotificationOpened(e) => match self.state.notifications.get(&e.notification) {
+                Some(notification) => format!("{}: {}", told(notification), e.title),
+                None => format!("told: {}", e.title),
+            },
+            Kind::IncidentCleared(e) => {
+                let reopened = self.state.incidents.get(&e.incident).is_some_and(|i| i.cleared.is_none());
+                match reopened {
+                    true => "the cause was gone for a moment and came back: no second message".to_owned(),
+                    false => describe(event).line(),
+                }
+            }
+            // Told by the lines that they rest on or lead to.
+            Kind::StatusChanged(_)
+            | Kind::EffectIntended(_)
+            | Kind::NotificationChanged(_)
+            | Kind::ProgressObserved(_)
+            | Kind::UsageObserved(_)
+            | Kind::IncidentReopened(_)
+            | Kind::ConfigApplied(_)
+            | Kind::SweepCompleted(_) => return None,
+            Kind::EffectSucceeded(e) if matches!(e.outcome, Outcome::Sent { .. } | Outcome::Done) => return None,
+            _ => describe(event).line(),
+        };
+        Some(Line { at: event.at, seq: event.seq, text, by: by(event) })
+    }
+}
+
+/// Who saw it or which rule concluded it.
+fn by(event: &Event) -> String {
+    if let Kind::ActivityObserved(e) = &event.kind {
+        return source(e.source).to_owned();
+    }
+    match &event.kind {
+        Kind::RequestOpened(_) | Kind::TurnStarted(_) | Kind::TurnEnded(_) | Kind::AgentStarted(_) => "agent".into(),
+        Kind::RuntimeObserved(_) => "runtime".into(),
+        Kind::WorkObserved(_) => "workspace".into(),
+        Kind::PrObserved(_) => "scm".into(),
+        _ => event.rule.as_deref().unwrap_or_default().replace('-', " "),
+    }
+}
+
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Hook => "agent hook",
+        Source::Transcript => "transcript",
+        Source::Screen => "screen",
+        Source::Runtime => "runtime",
+        Source::Workspace => "workspace",
+        Source::Scm => "scm",
+        Source::Tracker => "tracker",
+        Source::Human => "a human",
+        Source::Server => "ao",
+    }
+}
+
+fn settled(how: &Settled) -> String {
+    match how {
+        Settled::ByItself => "it went away by itself".into(),
+        Settled::Handled => "ao handled it".into(),
+        Settled::By(actor) => format!("by {actor}"),
+        Settled::Over => "the session is over".into(),
+    }
+}
+
+fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Info => "info",
+        Priority::Warning => "warning",
+        Priority::Action => "action",
+        Priority::Urgent => "urgent",
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Where a message went, e.g. `told: desktop showed it, hook took it`.
+pub fn told(notification: &Notification) -> String {
+    if notification.deliveries.is_empty() {
+        return "told nobody: no channel is configured for it".to_owned();
+    }
+    let parts: Vec<_> = notification
+        .deliveries
+        .iter()
+        .map(|(channel, delivery)| match (delivery.progress, delivery.reached, &delivery.error) {
+            (Progress::Sent, Some(Reached::Seen), _) => format!("{channel} was read"),
+            (Progress::Sent, Some(Reached::Delivered), _) => format!("{channel} showed it"),
+            (_, Some(_), _) => format!("{channel} took it"),
+            (Progress::Dropped, None, Some(error)) => format!("{channel} refused it ({})", cut(&one_line(&error.message), 80)),
+            (Progress::Dropped, None, None) => format!("not by {channel}"),
+            (_, None, Some(error)) => format!("{channel} failed so far ({})", cut(&one_line(&error.message), 80)),
+            (_, None, None) => format!("{channel} waits"),
+        })
+        .collect();
+    format!("told: {}", parts.join(", "))
+}
+
+/// What one event says. Exhaustive, so that a new kind gets its words.
+pub fn describe(event: &Event) -> Described {
+    let say = |mark: Option<Mark>, label: &str, text: String| Described {
+        mark,
+        label: label.to_owned(),
+        text: cut(&one_line(&text), 200),
+    };
+    let none = String::new;
+    match &event.kind {
+        Kind::ServerStarted(e) => say(
+            None,
+            "ao started",
+            match e.away_ms {
+                Some(away) if away >= 1_000 => format!("version {}, after {}", e.version, duration(away / 1_000)),
+                _ => format!("version {}", e.version),
+            },
+        ),
+        Kind::ServerStopped(e) => say(None, "ao stopped", e.reason.clone()),
+        Kind::ClockJumped(e) => say(None, "the clock jumped", format!("by {} s", e.ahead_ms / 1_000)),
+        Kind::SweepCompleted(e) => say(None, "looked at everything", count(e.sessions.into(), "session", "sessions")),
+        Kind::ConfigApplied(e) => say(None, "settings applied", cut(&e.hash, 12)),
+        Kind::ConfigRefused(e) => say(Some(Mark::Slow), "settings not used", format!("{}: {}", e.file, e.reason.excerpt)),
+        Kind::ConfigAccepted(e) => say(Some(Mark::Settled), "settings are good again", e.file.clone()),
+        Kind::SessionRequested(e) => {
+            let what = match &e.issue {
+                Some(issue) => format!("#{issue} {}", e.title.excerpt),
+                None => e.title.excerpt.clone(),
+            };
+            say(None, &format!("spawned by {}", e.by), what)
+        }
+        Kind::RuntimeObserved(e) => match e.state {
+            RuntimeState::Starting => say(None, "agent starts", none()),
+            RuntimeState::Alive => say(None, "agent runs", none()),
+            RuntimeState::Exited { code: Some(0) } => say(Some(Mark::Finished), "agent ended", "exited with code 0".into()),
+            RuntimeState::Exited { code: Some(code) } => say(Some(Mark::Need), "agent ended", format!("exited with code {code}")),
+            RuntimeState::Exited { code: None } => say(Some(Mark::Need), "agent ended", "by a signal".into()),
+            RuntimeState::Missing => say(Some(Mark::Need), "agent is gone", none()),
+            RuntimeState::Unknown => say(Some(Mark::Slow), "agent not seen", "its runtime does not answer".into()),
+        },
+        Kind::ActivityObserved(e) => {
+            let text = e.text.as_ref().map(|text| text.excerpt.clone()).unwrap_or_default();
+            match &e.activity {
+                Activity::Starting => say(None, "agent starts", text),
+                Activity::Active => say(Some(Mark::Working), "agent works", text),
+                Activity::Idle => say(None, "agent is idle", text),
+                Activity::WaitingInput => say(Some(Mark::Need), "agent waits for an answer", text),
+                Activity::Blocked => say(Some(Mark::Need), "a dialog is open", text),
+                Activity::RateLimited { until: Some(until) } => {
+                    say(Some(Mark::Slow), "no quota", format!("until {until:.0}"))
+                }
+                Activity::RateLimited { until: None } => say(Some(Mark::Slow), "no quota", text),
+                Activity::Errored { .. } => say(Some(Mark::Need), "agent cannot go on", text),
+                Activity::Exited => say(None, "agent said good-bye", text),
+                Activity::NoSignal => say(Some(Mark::Need), "agent is silent", "its hooks do not report".into()),
+            }
+        }
+        Kind::AgentStarted(e) => say(None, "agent can be talked to", e.agent_version()),
+        Kind::TurnStarted(e) => match e.confirms {
+            Some(message) => say(None, "turn began", format!("with {message}")),
+            None => say(None, "turn began", none()),
+        },
+        Kind::TurnEnded(e) => {
+            say(None, "turn ended", e.last_words.as_ref().map(|text| text.excerpt.clone()).unwrap_or_default())
+        }
+        Kind::ToolStarted(e) => {
+            say(None, "runs", e.command.as_ref().map_or_else(|| e.tool.clone(), |command| command.excerpt.clone()))
+        }
+        Kind::ToolEnded(_) => say(None, "tool ended", none()),
+        Kind::ProgressObserved(_) => say(None, "moves", none()),
+        Kind::QuestionSuspected(e) => say(Some(Mark::Need), "looks like a question", e.text.excerpt.clone()),
+        Kind::CompletionClaimed(e) => say(
+            None,
+            "agent says it is done",
+            e.text.as_ref().map(|text| text.excerpt.clone()).unwrap_or_default(),
+        ),
+        Kind::WorkObserved(e) => say(
+            None,
+            "work seen",
+            format!(
+                "{}, {}{}",
+                count(e.work.commits.into(), "commit", "commits"),
+                count(e.work.changed_files.into(), "changed file", "changed files"),
+                if e.work.pushed { ", pushed" } else { "" }
+            ),
+        ),
+        Kind::PrObserved(e) => say(None, "pull request seen", format!("{} {}", e.pr.number, e.pr.title)),
+        Kind::UsageObserved(_) => say(None, "usage seen", none()),
+        Kind::IssueObserved(e) => say(None, if e.completed { "issue is closed" } else { "issue is open" }, none()),
+        Kind::RequestOpened(e) => match &e.ask {
+            Ask::Question { text, .. } => say(Some(Mark::Need), "question", format!("\"{text}\"")),
+            Ask::Permission { verb, subject, .. } => say(Some(Mark::Need), &format!("wants to {verb}"), subject.clone()),
+        },
+        Kind::RequestEnded(e) => say(
+            None,
+            match e.how.as_str() {
+                "confirmed" => "the agent went on with the decision",
+                "in-terminal" => "answered in its terminal",
+                "turn-ended" | "new-turn" => "asks no more: it went on",
+                "restarted" => "asks no more: it was restarted",
+                "over" => "asks no more: it is over",
+                _ => "asks no more",
+            },
+            none(),
+        ),
+        Kind::RequestDecided(e) => match &e.decision {
+            Decision::Approve => say(Some(Mark::Settled), &format!("approved by {}", e.by), none()),
+            Decision::Deny { reason } => {
+                say(Some(Mark::Failed), &format!("denied by {}", e.by), reason.clone().unwrap_or_default())
+            }
+            Decision::Answer { text } => say(Some(Mark::Settled), &format!("answered by {}", e.by), text.clone()),
+        },
+        Kind::MessageRequested(e) => say(None, &format!("message from {}", e.by), e.text.excerpt.clone()),
+        Kind::MessageConfirmed(e) => say(
+            Some(Mark::Settled),
+            "message confirmed by the agent",
+            format!("{} ({})", e.message, e.evidence),
+        ),
+        Kind::KillRequested(e) => say(None, &format!("kill asked for by {}", e.by), none()),
+        Kind::DoneMarked(e) => say(Some(Mark::Settled), &format!("marked done by {}", e.by), none()),
+        Kind::RestoreRequested(e) => say(None, &format!("restore asked for by {}", e.by), none()),
+        Kind::CleanupRequested(e) => say(None, &format!("cleanup asked for by {}", e.by), none()),
+        Kind::IncidentAcknowledged(e) => say(None, &format!("taken by {}", e.by), e.incident.to_string()),
+        Kind::IncidentSnoozed(e) => say(None, &format!("snoozed by {}", e.by), format!("{} until {:.0}", e.incident, e.until)),
+        Kind::DiskObserved(e) => {
+            let mark = if e.failing { Some(Mark::Need) } else { e.low.then_some(Mark::Decide) };
+            say(mark, "disk", format!("{} free", ao_slots::text::size(e.free)))
+        }
+        Kind::FileTampered(e) => say(Some(Mark::Need), "changed by another, restored", e.path.clone()),
+        Kind::JournalGap(e) => say(Some(Mark::Need), "events cannot be read", format!("e{} to e{}", e.from, e.to)),
+        Kind::InputQuarantined(e) => say(Some(Mark::Failed), "an input was put aside", e.message.excerpt.clone()),
+        Kind::StatusChanged(e) => {
+            let (from, to) = (e.from.as_str().replace('_', " "), e.to.as_str().replace('_', " "));
+            say(zone_mark(e.to), &to, format!("was {from}"))
+        }
+        Kind::SessionEnded(e) => {
+            let by = e.by.as_ref().map(|by| format!("by {by}")).unwrap_or_default();
+            match e.how {
+                Over::Merged => say(Some(Mark::Finished), "over: merged", by),
+                Over::Done => say(Some(Mark::Finished), "over: done", by),
+                Over::Killed => say(Some(Mark::Finished), "over: killed", by),
+                Over::Failed => say(Some(Mark::Failed), "over: not started", by),
+            }
+        }
+        Kind::SpawnFailed(e) => say(Some(Mark::Failed), &format!("{} failed", e.step), e.failure.message.clone()),
+        Kind::SessionReady(_) => say(Some(Mark::Working), "set up", "the agent runs and has its task".into()),
+        Kind::RestoreDecided(e) => say(None, "ao brings it back", e.cause.to_string()),
+        Kind::RestoreSettled(e) => match &e.failure {
+            None if e.ok => say(Some(Mark::Settled), "works again", none()),
+            failure => {
+                let why = failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+                say(Some(Mark::Failed), "could not be brought back", why)
+            }
+        },
+        Kind::MessageQueued(e) => say(None, if e.first { "task queued" } else { "message queued" }, e.text.excerpt.clone()),
+        Kind::MessageWithdrawn(e) => say(None, "message withdrawn", e.reason.clone()),
+        Kind::IncidentOpened(e) => {
+            let detail = e.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            say(priority_mark(e.priority), "counts as", format!("{}{detail}, {}", e.trigger, e.incident))
+        }
+        Kind::IncidentChanged(e) => say(priority_mark(e.priority), "changed", e.incident.to_string()),
+        Kind::IncidentCleared(e) => say(None, "its cause is gone", format!("{}, {}", e.incident, settled(&e.how))),
+        Kind::IncidentReopened(e) => say(None, "its cause is back", e.incident.to_string()),
+        Kind::IncidentResolved(e) => say(Some(Mark::Settled), "settled", format!("{}, {}", e.incident, settled(&e.how))),
+        Kind::NotificationOpened(e) => {
+            let channels: Vec<_> = e.channels.iter().map(ToString::to_string).collect();
+            let whom = if channels.is_empty() { "nobody".to_owned() } else { channels.join(", ") };
+            say(None, &format!("tells {whom}"), e.title.clone())
+        }
+        Kind::NotificationChanged(e) => say(None, "message edited", e.notification.to_string()),
+        Kind::DeliveryDropped(e) => say(Some(Mark::Failed), &format!("not sent by {}", e.channel), e.reason.clone()),
+        Kind::RoundCompleted(e) => {
+            say(Some(Mark::Finished), "all done", count(e.sessions.len() as u64, "session", "sessions"))
+        }
+        Kind::EffectIntended(e) => say(None, "begins", effect(&e.effect)),
+        Kind::EffectSucceeded(e) => outcome(&e.outcome, &say),
+        Kind::EffectFailed(e) => say(Some(Mark::Failed), "failed", e.failure.message.clone()),
+        Kind::EffectDoubted(e) => say(Some(Mark::Slow), "in doubt", e.reason.clone()),
+        Kind::Unknown(unknown) => say(None, &unknown.kind, "written by a newer version of ao".into()),
+    }
+}
+
+fn outcome(outcome: &Outcome, say: &dyn Fn(Option<Mark>, &str, String) -> Described) -> Described {
+    match outcome {
+        Outcome::Done => say(None, "done", String::new()),
+        Outcome::Issue { title, .. } => say(None, "task read", title.excerpt.clone()),
+        Outcome::Workspace(info) => say(None, "workspace made", format!("on branch {}", info.branch)),
+        Outcome::PostCreate { failed: None, .. } => say(None, "set-up commands ran", String::new()),
+        Outcome::PostCreate { failed: Some((command, code)), .. } => {
+            let how = code.map_or_else(|| "was ended by a signal".to_owned(), |code| format!("exited with {code}"));
+            say(Some(Mark::Failed), "set-up command failed", format!("{command} {how}"))
+        }
+        Outcome::Runtime { handle, .. } => say(None, "agent started", format!("as {}", handle.id)),
+        Outcome::Removed(removed) => say(
+            None,
+            "workspace removed",
+            removed.kept.as_ref().map(|kept| format!("unsaved work is kept in {kept}")).unwrap_or_default(),
+        ),
+        Outcome::Sent { .. } => say(None, "channel took it", String::new()),
+    }
+}
+
+/// What an effect does.
+fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::FetchIssue => "reading the issue".into(),
+        Effect::CreateWorkspace { branch, .. } => format!("making the workspace on {branch}"),
+        Effect::RestoreWorkspace => "making the workspace again".into(),
+        Effect::PostCreate => "running the set-up commands".into(),
+        Effect::CreateRuntime { resume: true, .. } => "starting the agent, same conversation".into(),
+        Effect::CreateRuntime { resume: false, .. } => "starting the agent".into(),
+        Effect::TypeMessage { message } => format!("handing over {message}"),
+        Effect::DecideRequest { request } => format!("handing over the decision on {request}"),
+        Effect::DestroyRuntime { .. } => "ending the agent".into(),
+        Effect::DestroyWorkspace { .. } => "removing the workspace".into(),
+        Effect::SendNotification { notification, channel, .. } => format!("sending {notification} by {channel}"),
+        Effect::UpdateNotification { notification, channel, .. } => format!("editing {notification} on {channel}"),
+        Effect::ResolveNotification { notification, channel, .. } => format!("settling {notification} on {channel}"),
+    }
+}
+
+fn zone_mark(status: Status) -> Option<Mark> {
+    Some(mark_of(status.zone()))
+}
+
+/// The mark of a zone.
+pub fn mark_of(zone: crate::state::Zone) -> Mark {
+    use crate::state::Zone;
+    match zone {
+        Zone::Red => Mark::Need,
+        Zone::Orange => Mark::Decide,
+        Zone::Yellow => Mark::Slow,
+        Zone::Green => Mark::Working,
+        Zone::Grey => Mark::Finished,
+    }
+}
+
+fn priority_mark(priority: Priority) -> Option<Mark> {
+    match priority {
+        Priority::Urgent => Some(Mark::Need),
+        Priority::Action => Some(Mark::Decide),
+        Priority::Warning => Some(Mark::Slow),
+        Priority::Info => None,
+    }
+}
+
+impl crate::event::AgentStarted {
+    fn agent_version(&self) -> String {
+        self.version.as_ref().map(|version| format!("version {version}")).unwrap_or_default()
+    }
+}

@@ -1,0 +1,162 @@
+//! What a caller hears when it does not get what it asked for: RFC 9457 problem details, made in one place.
+
+use ao_core::{
+    decide::{Refusal, RefusalKind},
+    slots::{ErrorKind, PluginError},
+};
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+
+/// What kind of problem it is, for programs; decides the exit code of the CLI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// No such session, project, issue or incident.
+    NotFound,
+    /// Refused to protect work or a newer state.
+    Conflict,
+    /// The request makes no sense.
+    Invalid,
+    /// Not by this caller.
+    Forbidden,
+    /// The server cannot take it now; repeat it.
+    Unavailable,
+    /// The configuration is not valid.
+    Config,
+    /// Something is missing on this machine.
+    Missing,
+    /// Sent, and not confirmed.
+    InDoubt,
+    /// It failed.
+    Failed,
+}
+
+/// A problem, as JSON of the type `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A URI that names the kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What failed: a sentence without full stop.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The cause, where the title does not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What to do: a command or a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// The kind, for programs.
+    pub code: Code,
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(code: Code, title: impl Into<String>) -> Self {
+        let status = match code {
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::Conflict => StatusCode::CONFLICT,
+            Code::Invalid => StatusCode::BAD_REQUEST,
+            Code::Forbidden => StatusCode::FORBIDDEN,
+            // The journal cannot be written: hooks keep what they have and come again.
+            Code::Unavailable => StatusCode::INSUFFICIENT_STORAGE,
+            Code::Config => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::Missing => StatusCode::FAILED_DEPENDENCY,
+            Code::InDoubt => StatusCode::GATEWAY_TIMEOUT,
+            Code::Failed => StatusCode::BAD_GATEWAY,
+        };
+        let word =
+            serde_json::to_value(code).ok().and_then(|word| word.as_str().map(str::to_owned));
+        Self {
+            kind: format!("urn:ao:problem:{}", word.unwrap_or_default()),
+            title: title.into(),
+            status: status.as_u16(),
+            detail: None,
+            remedy: None,
+            code,
+        }
+    }
+
+    /// The same with its cause; an empty one says nothing.
+    #[must_use]
+    pub fn because(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into()).filter(|detail| !detail.is_empty());
+        self
+    }
+
+    /// The same with a remedy.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal.kind {
+            RefusalKind::NotFound => Code::NotFound,
+            RefusalKind::Conflict => Code::Conflict,
+            RefusalKind::Invalid => Code::Invalid,
+            RefusalKind::Forbidden => Code::Forbidden,
+            RefusalKind::Unavailable => Code::Unavailable,
+        };
+        Self { remedy: refusal.remedy, ..Self::new(code, refusal.message) }
+    }
+}
+
+impl From<PluginError> for Problem {
+    fn from(error: PluginError) -> Self {
+        let code = match error.kind {
+            ErrorKind::NotFound => Code::NotFound,
+            ErrorKind::Refused => Code::Conflict,
+            ErrorKind::Missing => Code::Missing,
+            ErrorKind::InDoubt => Code::InDoubt,
+            ErrorKind::Unsupported => Code::Invalid,
+            ErrorKind::Transient | ErrorKind::Permanent => Code::Failed,
+        };
+        Self { remedy: error.remedy, ..Self::new(code, error.what).because(error.cause) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let json = serde_json::to_vec(&self).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], json).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_and_a_plugins_failure_keep_their_three_parts() {
+        let refusal = Refusal::new(RefusalKind::Conflict, "app-1 works on #44")
+            .with_remedy("ao session attach app-1");
+        let json = serde_json::to_value(Problem::from(refusal)).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "type": "urn:ao:problem:conflict", "title": "app-1 works on #44", "status": 409,
+                "remedy": "ao session attach app-1", "code": "conflict",
+            })
+        );
+        let error = PluginError::new(ErrorKind::Missing, "tmux could not be run", "not found")
+            .with_remedy("install tmux");
+        let problem = Problem::from(error);
+        assert_eq!(
+            (problem.status, problem.code, problem.detail.as_deref()),
+            (424, Code::Missing, Some("not found"))
+        );
+        assert_eq!(
+            serde_json::from_value::<Problem>(serde_json::to_value(&problem).unwrap()).unwrap(),
+            problem
+        );
+    }
+}
