@@ -30,9 +30,15 @@ fn main() {
     bench.row("`ao status`, no session, p50 / p99 of 100", &spread(&bench.times(100, &["status"])));
     bench.spawn(sessions);
     bench.row(&format!("server resident memory, {sessions} sessions"), &mib(bench.memory()));
-    bench.row(&format!("`ao status`, {sessions} sessions, p50 / p99 of 100"), &spread(&bench.times(100, &["status"])));
+    bench.row(
+        &format!("`ao status`, {sessions} sessions, p50 / p99 of 100"),
+        &spread(&bench.times(100, &["status"])),
+    );
     bench.row("`ao hook` reporting, p50 / p99 of 200", &spread(&bench.hooks(200)));
-    bench.row("hook posted → webhook request arrives (settle 0), p50 / p99", &spread(&bench.pushes(sessions)));
+    bench.row(
+        "hook posted → webhook request arrives (settle 0), p50 / p99",
+        &spread(&bench.pushes(sessions)),
+    );
     bench.row("a waiting hook's private memory", &bench.waiting_hook());
     bench.row(&format!("server CPU a sweep of {sessions} sessions"), &bench.sweep_cpu());
 }
@@ -85,7 +91,11 @@ impl Bench {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let path = format!("{}:{}", self.root.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+        let path = format!(
+            "{}:{}",
+            self.root.join("bin").display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
         let mut command = Command::new(&self.ao);
         command
             .args(arguments)
@@ -156,7 +166,8 @@ impl Bench {
     }
 
     fn token(&self, n: usize) -> String {
-        fs::read_to_string(self.data.join("secrets/token").join(format!("shop-{n}"))).unwrap_or_default()
+        fs::read_to_string(self.data.join("secrets/token").join(format!("shop-{n}")))
+            .unwrap_or_default()
     }
 
     fn payload(&self, n: usize, event: &str, own: &Value) -> Vec<u8> {
@@ -203,7 +214,8 @@ impl Bench {
     }
 
     fn hooks(&self, times: usize) -> Vec<Duration> {
-        let own = json!({"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "u1"});
+        let own =
+            json!({"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "u1"});
         (0..times)
             .map(|_| {
                 let began = Instant::now();
@@ -218,7 +230,8 @@ impl Bench {
         (1..=sessions)
             .map(|n| {
                 let before = self.receiver.pushes().len();
-                let own = json!({"tool_name": "Bash", "tool_input": {"command": format!("make {n}")}});
+                let own =
+                    json!({"tool_name": "Bash", "tool_input": {"command": format!("make {n}")}});
                 let began = Instant::now();
                 self.post(n, "PermissionRequest", &own);
                 loop {
@@ -237,7 +250,8 @@ impl Bench {
         let own = json!({"tool_name": "Bash", "tool_input": {"command": "make 1"}});
         let mut child = self.hook(1, "PermissionRequest", &own);
         std::thread::sleep(Duration::from_millis(500));
-        let smaps = fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id())).unwrap_or_default();
+        let smaps =
+            fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id())).unwrap_or_default();
         let kib: u64 = smaps
             .lines()
             .filter(|line| line.starts_with("Private_"))
@@ -277,13 +291,21 @@ impl Drop for Bench {
     fn drop(&mut self) {
         let _ = self.command(&["stop"]).status();
         let socket = self.data.join("run/tmux.sock");
-        let _ = Command::new("tmux").arg("-S").arg(socket).arg("kill-server").stderr(Stdio::null()).status();
+        let _ = Command::new("tmux")
+            .arg("-S")
+            .arg(socket)
+            .arg("kill-server")
+            .stderr(Stdio::null())
+            .status();
         let _ = fs::remove_dir_all(&self.root);
     }
 }
 
 fn run(program: &str, arguments: &[&str]) {
-    assert!(Command::new(program).args(arguments).status().unwrap().success(), "{program} {arguments:?}");
+    assert!(
+        Command::new(program).args(arguments).status().unwrap().success(),
+        "{program} {arguments:?}"
+    );
 }
 
 fn spread(times: &[Duration]) -> String {

@@ -26,7 +26,10 @@ fn main() -> ExitCode {
     let mut demo = Demo::begin();
     match demo.run() {
         Ok(()) => {
-            println!("\nThat was it, in {} s. Now in your own repository: ao init", began.elapsed().as_secs());
+            println!(
+                "\nThat was it, in {} s. Now in your own repository: ao init",
+                began.elapsed().as_secs()
+            );
             if check {
                 println!("demo: every push came once, in time, and nothing else buzzed");
             }
@@ -88,7 +91,9 @@ impl Demo {
         })?;
         self.ao(&["status"])?;
 
-        say("The server is killed, hard. Agents go on; the next command starts it again; nothing is lost or sent twice.");
+        say(
+            "The server is killed, hard. Agents go on; the next command starts it again; nothing is lost or sent twice.",
+        );
         self.kill_server()?;
         self.ao(&["status"])?;
 
@@ -101,7 +106,9 @@ impl Demo {
         self.ao(&["session", "restore", "shop-4"])?;
         self.until("shop-4 works", |demo| Ok(demo.status_of("shop-4")? == "working"))?;
 
-        say("The tmux server dies and takes the two agents that still run with it. They come back by themselves: no push.");
+        say(
+            "The tmux server dies and takes the two agents that still run with it. They come back by themselves: no push.",
+        );
         let before = self.buzzing().len();
         self.kill_tmux()?;
         self.until("shop-4 is done and shop-5 works", |demo| {
@@ -111,7 +118,9 @@ impl Demo {
             return Err("bringing sessions back by itself pushed something".into());
         }
 
-        say("It dies again at once. What cannot be brought back a second time is named, in one push.");
+        say(
+            "It dies again at once. What cannot be brought back a second time is named, in one push.",
+        );
         self.kill_tmux()?;
         self.expect("runtime-lost", "shop-5")?;
         self.ao(&["why", "shop-5"])?;
@@ -130,19 +139,34 @@ impl Demo {
         let issues = self.repo.join("issues");
         fs::create_dir_all(&issues).map_err(text)?;
         let files = [
-            ("price.sh", "#!/bin/sh\n# Prints the price list by the rules in rules.txt.\nsort rules.txt\n"),
-            ("test.sh", "#!/bin/sh\n# Every rule is printed exactly once.\ntest \"$(./price.sh | wc -l)\" = \"$(wc -l < rules.txt)\"\n"),
+            (
+                "price.sh",
+                "#!/bin/sh\n# Prints the price list by the rules in rules.txt.\nsort rules.txt\n",
+            ),
+            (
+                "test.sh",
+                "#!/bin/sh\n# Every rule is printed exactly once.\ntest \"$(./price.sh | wc -l)\" = \"$(wc -l < rules.txt)\"\n",
+            ),
             ("rules.txt", "base 10\n"),
             (".gitignore", "progress.log\n"),
         ];
         for (name, content) in files {
             fs::write(self.repo.join(name), content).map_err(text)?;
         }
-        for (number, title) in
-            ["Round prices", "Show the currency", "Coupon is applied twice", "Add VAT", "Sort the list"].iter().enumerate()
+        for (number, title) in [
+            "Round prices",
+            "Show the currency",
+            "Coupon is applied twice",
+            "Add VAT",
+            "Sort the list",
+        ]
+        .iter()
+        .enumerate()
         {
             let number = number + 1;
-            let issue = format!("---\ntitle: {title}\nstatus: open\n---\nMake the price list do this, with a test.\n");
+            let issue = format!(
+                "---\ntitle: {title}\nstatus: open\n---\nMake the price list do this, with a test.\n"
+            );
             fs::write(issues.join(format!("{number}.md")), issue).map_err(text)?;
         }
         for script in ["price.sh", "test.sh"] {
@@ -190,11 +214,15 @@ projects:
     /// Waits for a push about a session; it must come once, by the end of the patience.
     fn expect(&mut self, kind: &'static str, session: &'static str) -> Result<(), String> {
         self.expected.push((kind, session));
-        self.until(&format!("a push {kind} about {session}"), |demo| Ok(demo.about(kind, session) > 0))
+        self.until(&format!("a push {kind} about {session}"), |demo| {
+            Ok(demo.about(kind, session) > 0)
+        })
     }
 
     fn about(&self, kind: &str, session: &str) -> usize {
-        let names = |push: &&Push| push.message("kind") == kind && push.body["message"].to_string().contains(session);
+        let names = |push: &&Push| {
+            push.message("kind") == kind && push.body["message"].to_string().contains(session)
+        };
         self.buzzing().iter().filter(names).count()
     }
 
@@ -207,10 +235,16 @@ projects:
             }
         }
         if buzzing.len() != self.expected.len() {
-            let kinds: Vec<_> = buzzing.iter().map(|push| push.message("title").to_owned()).collect();
-            return Err(format!("expected {} pushes, got {}: {kinds:#?}", self.expected.len(), kinds.len()));
+            let kinds: Vec<_> =
+                buzzing.iter().map(|push| push.message("title").to_owned()).collect();
+            return Err(format!(
+                "expected {} pushes, got {}: {kinds:#?}",
+                self.expected.len(),
+                kinds.len()
+            ));
         }
-        let sent: Vec<_> = self.pushes().into_iter().filter(|p| p.body["type"] == "notification.sent").collect();
+        let sent: Vec<_> =
+            self.pushes().into_iter().filter(|p| p.body["type"] == "notification.sent").collect();
         let ids: BTreeSet<_> = sent.iter().map(|push| push.id.clone()).collect();
         if ids.len() != sent.len() {
             return Err("one message was sent twice".into());
@@ -218,7 +252,11 @@ projects:
         Ok(())
     }
 
-    fn until(&mut self, what: &str, holds: impl Fn(&Self) -> Result<bool, String>) -> Result<(), String> {
+    fn until(
+        &mut self,
+        what: &str,
+        holds: impl Fn(&Self) -> Result<bool, String>,
+    ) -> Result<(), String> {
         let began = Instant::now();
         loop {
             self.show_pushes();
@@ -259,15 +297,32 @@ projects:
 
     fn status_of(&self, session: &str) -> Result<String, String> {
         let out = self.command(&["session", "show", session, "--json"]).output().map_err(text)?;
-        let view: Value = serde_json::from_slice(&out.stdout)
-            .map_err(|error| format!("ao session show {session} --json: {error}: {}", String::from_utf8_lossy(&out.stderr)))?;
-        Ok(view["session"]["status"].as_str().or(view["status"].as_str()).unwrap_or_default().to_owned())
+        let view: Value = serde_json::from_slice(&out.stdout).map_err(|error| {
+            format!(
+                "ao session show {session} --json: {error}: {}",
+                String::from_utf8_lossy(&out.stderr)
+            )
+        })?;
+        Ok(view["session"]["status"]
+            .as_str()
+            .or(view["status"].as_str())
+            .unwrap_or_default()
+            .to_owned())
     }
 
     fn committed(&self, session: &str, subject: &str) -> Result<(), String> {
-        let out = Command::new("git").arg("-C").arg(&self.repo).args(["log", "--all", "--format=%s"]).output().map_err(text)?;
+        let out = Command::new("git")
+            .arg("-C")
+            .arg(&self.repo)
+            .args(["log", "--all", "--format=%s"])
+            .output()
+            .map_err(text)?;
         let log = String::from_utf8_lossy(&out.stdout).into_owned();
-        if log.lines().any(|line| line == subject) { Ok(()) } else { Err(format!("{session} did not commit `{subject}`")) }
+        if log.lines().any(|line| line == subject) {
+            Ok(())
+        } else {
+            Err(format!("{session} did not commit `{subject}`"))
+        }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -286,15 +341,27 @@ projects:
         self.show_pushes();
         println!("$ ao {}", arguments.join(" "));
         let out = self.command(arguments).output().map_err(text)?;
-        for line in String::from_utf8_lossy(&out.stdout).lines().chain(String::from_utf8_lossy(&out.stderr).lines()) {
+        for line in String::from_utf8_lossy(&out.stdout)
+            .lines()
+            .chain(String::from_utf8_lossy(&out.stderr).lines())
+        {
             println!("  {line}");
         }
-        if out.status.success() { Ok(()) } else { Err(format!("ao {} exited with {}", arguments.join(" "), out.status)) }
+        if out.status.success() {
+            Ok(())
+        } else {
+            Err(format!("ao {} exited with {}", arguments.join(" "), out.status))
+        }
     }
 
     fn git(&self, arguments: &[&str]) -> Result<(), String> {
-        let out = Command::new("git").arg("-C").arg(&self.repo).args(arguments).output().map_err(text)?;
-        if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
+        let out =
+            Command::new("git").arg("-C").arg(&self.repo).args(arguments).output().map_err(text)?;
+        if out.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&out.stderr).into_owned())
+        }
     }
 
     fn kill_server(&self) -> Result<(), String> {
@@ -322,7 +389,12 @@ impl Drop for Demo {
         // Whatever happened: nothing stays behind.
         let _ = self.command(&["stop"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         let socket = self.data.join("run/tmux.sock");
-        let _ = Command::new("tmux").arg("-S").arg(socket).arg("kill-server").stderr(Stdio::null()).status();
+        let _ = Command::new("tmux")
+            .arg("-S")
+            .arg(socket)
+            .arg("kill-server")
+            .stderr(Stdio::null())
+            .status();
         let _ = fs::remove_dir_all(&self.root);
     }
 }
@@ -333,7 +405,11 @@ fn say(words: &str) {
 
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     let status = Command::new(program).args(arguments).status().map_err(text)?;
-    if status.success() { Ok(()) } else { Err(format!("{program} {}: {status}", arguments.join(" "))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program} {}: {status}", arguments.join(" ")))
+    }
 }
 
 fn make_executable(path: &Path) -> Result<(), String> {

@@ -13,6 +13,8 @@ mod lifecycle;
 mod lost;
 mod observe;
 pub(crate) mod schedule;
+#[cfg(test)]
+mod tests;
 
 /// Detail of the incident that tells of inputs which broke a rule.
 pub(crate) const PUT_ASIDE: &str = "input-put-aside";
@@ -135,6 +137,10 @@ impl Draft {
         let mut foci = vec![];
         if let Some(id) = &self.session {
             foci.push(Focus::Session(id.clone()));
+            // What became of the session may change what its messages say.
+            let subject = Subject::Session(id.clone());
+            let about = state.incidents_of(&subject);
+            foci.extend(about.map(|incident| Focus::Incident(incident.id)));
             // Only a loss looks at all sessions of a runtime.
             foci.extend(
                 state

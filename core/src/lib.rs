@@ -8,6 +8,7 @@ pub mod event;
 pub mod state;
 pub mod decide;
 pub mod words;
+pub mod why;
 pub mod disk;
 pub mod journal;
 pub mod blob;

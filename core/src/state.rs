@@ -220,7 +220,7 @@ pub struct Session {
     pub turn_ended: Option<Moment>,
     /// What the agent said last.
     pub last_words: Option<Text>,
-    /// Busy since: when the agent was last seen without a running turn or a human's act.
+    /// Busy without a break since then: no end of a turn, no wait for a human or for quota.
     pub busy_since: Option<Moment>,
     /// What the screen suspects.
     pub suspected: Option<(Text, Moment)>,
@@ -730,6 +730,16 @@ impl Session {
     /// Its process ended: it is known to have exited, or surely runs no more.
     pub fn has_ended(&self) -> bool {
         matches!(self.runtime_state.value, RuntimeState::Exited { .. } | RuntimeState::Missing)
+    }
+
+    /// Its agent was ended because the work is done: that stands, whatever was told of it meanwhile.
+    pub fn was_ended_by_us(&self) -> bool {
+        self.step == Step::Ready
+            && self.restore.is_none()
+            && self.failure.as_ref().is_none_or(|(step, _)| step != "restore")
+            && self.handle.is_none()
+            && self.runtime_state.value == RuntimeState::Missing
+            && self.runtime_state.source == Source::Server
     }
 
     /// How it can be said that what was made so far is safe.

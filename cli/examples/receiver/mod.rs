@@ -10,45 +10,47 @@ use serde_json::Value;
 
 /// One request that arrived.
 #[derive(Debug, Clone)]
-pub struct Push {
+pub(crate) struct Push {
     /// When.
     #[allow(dead_code, reason = "the demo counts, the benchmarks time")]
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// Its idempotency id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its body.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 impl Push {
     /// A text of the message, e.g. `title`.
-    pub fn message(&self, key: &str) -> &str {
+    pub(crate) fn message(&self, key: &str) -> &str {
         self.body["message"][key].as_str().unwrap_or_default()
     }
 
     /// A new message that is not shown quietly.
     #[allow(dead_code, reason = "the demo counts, the benchmarks time")]
-    pub fn buzzes(&self) -> bool {
+    pub(crate) fn buzzes(&self) -> bool {
         self.body["type"] == "notification.sent" && self.body["message"]["quiet"] != true
     }
 }
 
 /// Listens until it is dropped.
 #[derive(Debug)]
-pub struct Receiver {
+pub(crate) struct Receiver {
     /// The port on the loopback address.
-    pub port: u16,
+    pub(crate) port: u16,
     pushes: Arc<Mutex<Vec<Push>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Receiver {
     /// Listens on a free port.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let pushes = Arc::<Mutex<Vec<Push>>>::default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let listener =
+            runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let router = Router::new().route("/", post(take)).with_state(pushes.clone());
         runtime.spawn(async move { axum::serve(listener, router).await });
@@ -56,13 +58,18 @@ impl Receiver {
     }
 
     /// Everything that arrived, in order.
-    pub fn pushes(&self) -> Vec<Push> {
+    pub(crate) fn pushes(&self) -> Vec<Push> {
         self.pushes.lock().unwrap().clone()
     }
 }
 
-async fn take(State(pushes): State<Arc<Mutex<Vec<Push>>>>, headers: HeaderMap, body: axum::Json<Value>) {
+async fn take(
+    State(pushes): State<Arc<Mutex<Vec<Push>>>>,
+    headers: HeaderMap,
+    body: axum::Json<Value>,
+) {
     let at = Instant::now();
-    let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let id =
+        headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     pushes.lock().unwrap().push(Push { at, id, body: body.0 });
 }

@@ -102,6 +102,15 @@ pub struct Loaded {
     pub hash: String,
 }
 
+impl Loaded {
+    /// Lets `choose` fill in what the files left open, alike in both forms.
+    pub fn adjust(&mut self, choose: impl Fn(&mut Policy)) {
+        choose(&mut self.policy);
+        choose(&mut self.live.0);
+        self.hash = source::hash(&serde_json::to_string(&self.policy).unwrap_or_default());
+    }
+}
+
 /// Loads the union of `files`: those named by `--config`, the user's, and the registered ones in their order.
 ///
 /// # Errors

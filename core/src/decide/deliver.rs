@@ -121,6 +121,8 @@ impl Decider<'_> {
                     | ErrorKind::Refused
             )
         });
+        // Where the receiver knows the key, a repetition is shown once.
+        let idempotent = channel.capabilities.as_ref().is_some_and(|can| can.idempotent);
         match delivery.progress {
             Progress::Dropped => Next::Nothing,
             Progress::Queued | Progress::Again if notification.settled => {
@@ -130,14 +132,14 @@ impl Decider<'_> {
             Progress::Queued | Progress::Again if age > TTL_MS => {
                 Next::Drop("it could not be sent for 24 h")
             }
-            Progress::Again if notification.priority < Priority::Action => {
+            Progress::Again if notification.priority < Priority::Action && !idempotent => {
                 Next::Drop("whether it was sent is unknown, and it is not urgent")
             }
             Progress::Queued | Progress::Again => Next::Act(Effect::SendNotification {
                 notification: id,
                 channel: name.clone(),
                 revision,
-                again: delivery.progress == Progress::Again,
+                again: delivery.progress == Progress::Again && !idempotent,
             }),
             Progress::Sent => {
                 let edits = channel.capabilities.as_ref().is_some_and(|can| can.edits);

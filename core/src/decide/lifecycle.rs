@@ -78,7 +78,7 @@ impl Decider<'_> {
         if let Want::Done(by) = &session.intent {
             return self.done(session, Some(by.clone()));
         }
-        if evidence_of_done(session) || was_ended_by_us(session) {
+        if evidence_of_done(session) || session.was_ended_by_us() {
             return self.done(session, None);
         }
         match session.step {
@@ -362,10 +362,14 @@ impl Decider<'_> {
                     || !s.is_over() && s.status == crate::state::Status::Mergeable
             })
         };
-        let any_started = round
-            .sessions
-            .iter()
-            .any(|id| self.state.sessions.get(id).is_some_and(|s| s.launch.0 > 0));
+        // Spawns that all failed are told of by the commands that asked for them.
+        let started = |id: &SessionId| {
+            let session = self.state.sessions.get(id);
+            session.is_some_and(|s| {
+                s.launch.0 > 0 && s.over.is_none_or(|(how, _)| how != Over::Failed)
+            })
+        };
+        let any_started = round.sessions.iter().any(started);
         if any_started && round.sessions.iter().all(settled) {
             self.complete_round(&session.project, round);
         }
@@ -413,16 +417,6 @@ fn evidence_of_done(session: &Session) -> bool {
         && claimed
         && !waits
         && session.work().is_some_and(|work| work.is_clean() && work.commits > 0)
-}
-
-/// Its agent was ended because the work is done: that stands, whatever was told of it meanwhile.
-fn was_ended_by_us(session: &Session) -> bool {
-    session.step == Step::Ready
-        && session.restore.is_none()
-        && session.failure.as_ref().is_none_or(|(step, _)| step != "restore")
-        && session.handle.is_none()
-        && session.runtime_state.value == RuntimeState::Missing
-        && session.runtime_state.source == Source::Server
 }
 
 fn evidence(session: &Session) -> Vec<Seq> {

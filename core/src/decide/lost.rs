@@ -70,7 +70,8 @@ impl Decider<'_> {
     pub(super) fn runtime_lost(&mut self, name: &str) {
         let open = open_incident(self.state, name);
         let mine = || self.state.sessions.values().filter(|session| session.runtime == name);
-        let lost: Vec<&Session> = mine().filter(|session| is_lost(session)).collect();
+        let mut lost: Vec<&Session> = mine().filter(|session| is_lost(session)).collect();
+        lost.sort_by_key(|session| (session.id.prefix(), session.id.number()));
         if open.is_none() && lost.is_empty() {
             return;
         }

@@ -259,7 +259,14 @@ impl Decider<'_> {
         let launch = session.launch;
         match told {
             Told::Started { native_id, transcript, version } => {
+                // What stood there before it could be talked to is over.
+                let dialog = session.activity.value == Activity::Blocked
+                    && session.open_requests().next().is_none();
+                let begins =
+                    matches!(session.activity.value, Activity::Starting | Activity::NoSignal);
                 let known = session.signalled
+                    && !dialog
+                    && !begins
                     && (native_id.is_none() || *native_id == session.native_id)
                     && (transcript.is_none() || *transcript == session.transcript);
                 if !known {

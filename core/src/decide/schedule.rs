@@ -63,7 +63,8 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
         let project = state.policy.projects.get(&session.project);
         let has_scm = project.is_some_and(|project| project.scm.is_some());
         let shows = session.work().is_some_and(|work| work.commits > 0);
-        if has_scm || !shows {
+        // One that is stuck is told of as that.
+        if (has_scm || !shows) && !state.is_stuck(session) {
             let wait = threshold(Trigger::AgentIdleNoPr);
             limit(Trigger::AgentIdleNoPr, busy, wait, vec![busy.seq]);
         }

@@ -93,6 +93,8 @@ pub(super) struct Shell {
     tokens: Mutex<HashMap<SessionId, String>>,
     /// `ao`'s own files of each session: path → content's hash.
     pub(super) guarded: Mutex<BTreeMap<PathBuf, (SessionId, String)>>,
+    /// Sessions that the last probe told nothing of.
+    pub(super) unanswered: Mutex<std::collections::BTreeSet<SessionId>>,
     /// Sessions whose workspace is to be looked at soon.
     pub(super) looks: mpsc::UnboundedSender<SessionId>,
     pub(super) looks_wanted: Mutex<Option<mpsc::UnboundedReceiver<SessionId>>>,
@@ -141,6 +143,7 @@ impl Shell {
             waiters: Mutex::default(),
             tokens: Mutex::default(),
             guarded: Mutex::default(),
+            unanswered: Mutex::default(),
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
             read: Mutex::default(),

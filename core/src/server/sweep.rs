@@ -162,6 +162,14 @@ async fn probe(handle: &Handle, works: &[(Work, RuntimeHandle)]) -> bool {
                 RuntimeState::Unknown
             }
         };
+        // One probe without an answer is nothing yet: unknown is said after two.
+        if state == RuntimeState::Unknown {
+            if lock(&handle.shell.unanswered).insert(work.session.id.clone()) {
+                continue;
+            }
+        } else {
+            lock(&handle.shell.unanswered).remove(&work.session.id);
+        }
         let ended = matches!(state, RuntimeState::Exited { .. } | RuntimeState::Missing);
         let news = work.session.runtime_state.value != state;
         let tail = if ended && news { tail_of(work, at).await } else { None };
@@ -207,6 +215,7 @@ async fn read_signs(handle: &Handle, work: &Work) {
     let mut signs = read_transcript(handle, work, &mut known).await;
     signs.extend(read_status(handle, work, &mut known).await);
     signs.extend(look_at_silence(handle, work).await);
+    signs.extend(look_for_questions(work).await);
     if !signs.is_empty() {
         let (id, launch) = (session.id.clone(), session.launch);
         let input = Input::Signals { session: id, launch, source: Source::Transcript, told: signs };
@@ -322,6 +331,21 @@ async fn look_at_silence(handle: &Handle, work: &Work) -> Vec<Told> {
         }
         _ => vec![],
     }
+}
+
+/// The project's own expressions for what looks like a question, where it has any: a look at the screen that
+/// can only raise a suspicion.
+async fn look_for_questions(work: &Work) -> Vec<Told> {
+    let session = &work.session;
+    let quiet = session.suspected.is_none() && session.open_requests().next().is_none();
+    let (Some(at), true) = (session.handle.as_ref(), quiet && session.step == Step::Ready) else { return vec![] };
+    if work.project.agent_config.suspect.is_empty() || session.runtime_state.value != RuntimeState::Alive {
+        return vec![];
+    }
+    let call = Call::new("suspect", Duration::from_secs(2));
+    let Ok(screen) = work.plugins.runtime.capture(&call, at, 60).await else { return vec![] };
+    let found = work.plugins.agent.suspect(&work.project.agent_config, &screen);
+    found.map(|line| Told::Suspected { text: Text::short(&line) }).into_iter().collect()
 }
 
 async fn measure_disk(handle: &Handle) {

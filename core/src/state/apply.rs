@@ -204,8 +204,14 @@ impl State {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
                 session.fold(event, when);
                 let mut foci = vec![Focus::Session(id.clone())];
-                if let Kind::RequestDecided(e) = &event.kind {
-                    foci.extend(self.touch_request(id, e.request, when));
+                match &event.kind {
+                    Kind::RequestDecided(e) => {
+                        foci.extend(self.touch_request(id, e.request, when));
+                    }
+                    Kind::RestoreRequested(_) | Kind::RestoreSettled(_) => {
+                        foci.extend(self.touch_incidents(id, when));
+                    }
+                    _ => {}
                 }
                 if let Some(session) = self.sessions.get(id) {
                     foci.push(Focus::Runtime(session.runtime.clone()));
@@ -623,6 +629,16 @@ impl State {
         self.change_incident(id, |incident| incident.changed = Some(when))
     }
 
+    /// A restore changes what a human sees of everything about the session.
+    fn touch_incidents(&mut self, session: &SessionId, when: Moment) -> Vec<Focus> {
+        let subject = Subject::Session(session.clone());
+        let about = self.incidents_of(&subject);
+        let ids: Vec<_> = about.map(|incident| incident.id).collect();
+        let touched =
+            ids.into_iter().map(|id| self.change_incident(id, |i| i.changed = Some(when)));
+        touched.flatten().collect()
+    }
+
     /// Keeps each channel's list of deliveries that have something to do.
     fn update_waiting(&mut self, id: ao_slots::NotificationId) {
         let Some(notification) = self.notifications.get(&id) else { return };
@@ -746,11 +762,22 @@ impl Session {
             (before, now) if before == now => self.activity.since,
             _ => when,
         };
+        self.busy_since = match value {
+            Activity::Active => self.busy_since.or(Some(when)),
+            _ => None,
+        };
         self.activity = Fact { value, source, since };
     }
 
     fn moved(&mut self, when: Moment) {
         self.progress = when;
+    }
+
+    /// A turn has begun in this launch.
+    fn turn_began(&self) -> bool {
+        self.turn.is_some()
+            || self.turn_ended.is_some()
+            || self.activity.value == Activity::Active
     }
 
     /// Ends requests of this launch that are still open.
@@ -793,12 +820,10 @@ impl Session {
                 match e.activity {
                     Activity::Active => {
                         self.turn_ended = None;
-                        self.busy_since.get_or_insert(when);
                         self.moved(when);
                     }
                     Activity::Idle => {
                         self.turn_ended.get_or_insert(when);
-                        self.busy_since = None;
                         self.tool = None;
                     }
                     _ => {}
@@ -839,7 +864,6 @@ impl Session {
                 // A claim speaks for the turn in which it was made.
                 self.claimed = None;
                 self.activity_text = None;
-                self.busy_since.get_or_insert(when);
                 self.set_activity(Activity::Active, Source::Hook, when);
                 self.moved(when);
                 if let Some(message) = e.confirms.and_then(|id| self.messages.get_mut(&id)) {
@@ -861,7 +885,6 @@ impl Session {
                     self.set_activity(Activity::Active, Source::Hook, when);
                 } else {
                     self.turn_ended = Some(when);
-                    self.busy_since = None;
                     self.set_activity(Activity::Idle, Source::Hook, when);
                 }
             }
@@ -1211,7 +1234,7 @@ impl Session {
                 if *prompted && !*resumed {
                     // In the launch: confirmed by the first turn (which may have been told of before the
                     // launch had its outcome), or by the launch where nothing signals.
-                    let turned = self.busy_since.is_some() || self.turn_ended.is_some();
+                    let turned = self.turn_began();
                     let firsts = self.messages.values_mut();
                     for message in firsts.filter(|m| m.first && m.fate == Fate::Waiting) {
                         message.tried = Some(when);
@@ -1224,7 +1247,6 @@ impl Session {
                 }
                 if !*signals {
                     self.set_activity(Activity::Active, Source::Server, when);
-                    self.busy_since.get_or_insert(when);
                 }
                 let heard = self.signalled || !*signals;
                 self.go(if heard { Step::Prompting } else { Step::Launching }, when);

@@ -203,7 +203,7 @@ impl Session {
             return Status::Cleanup;
         }
         // 3 before 2: an agent that ended while it was being set up has ended.
-        let ended = self.has_ended();
+        let ended = self.has_ended() && !self.was_ended_by_us();
         if ended
             && self.restore.is_none()
             && self.step >= Step::Launching

@@ -11,7 +11,7 @@ use ao_slots::{
 use super::{
     Card, Words,
     phrase::{
-        button, capital, clean, clean_line, commits, confirmed, done_button, for_ms, in_title,
+        button, capital, clean, clean_line, commits, confirmed, done_button, for_ms, in_seconds, in_title,
         kill_button, last_lines, open_button, primary, ranges, restore_button,
         restore_running_button, some, text_button, verbatim, work_is_safe,
     },
@@ -597,7 +597,7 @@ impl Words<'_> {
         let tries = message.map_or(1, |m| m.tries.max(1));
         let reaction =
             self.state.policy.reaction(Some(&session.project), Trigger::PromptUndelivered);
-        let within = for_ms(reaction.escalate_after_ms.unwrap_or(60_000));
+        let within = in_seconds(reaction.escalate_after_ms.unwrap_or(60_000));
         let how = match message.map(|m| (&m.fate, m.first, m.tries)) {
             Some((Fate::Undelivered { failure }, ..)) => {
                 format!("{}.", capital(&super::phrase::sentence(&failure.message)))

@@ -106,6 +106,11 @@ pub(super) fn for_ms(ms: u64) -> String {
     duration(ms / 1_000)
 }
 
+/// A short duration of milliseconds, `60 s` rather than `1 min`.
+pub(super) fn in_seconds(ms: u64) -> String {
+    if ms < 120_000 { format!("{} s", ms / 1_000) } else { for_ms(ms) }
+}
+
 pub(super) fn button(id: &str, label: &str) -> Button {
     let label = cut(label, 24);
     Button { id: id.to_owned(), label, style: ButtonStyle::Plain, confirm: None, wants_text: false }

@@ -116,7 +116,7 @@ impl Worktrees {
         );
         let what = format!("no space for a workspace in {}", folder.display());
         Err(PluginError::new(ErrorKind::Refused, what, cause)
-            .with_remedy("ao cleanup, or free some space"))
+            .with_remedy("ao session cleanup, or free some space"))
     }
 
     /// The repository, and the workspace when it is there.

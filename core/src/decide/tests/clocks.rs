@@ -1,0 +1,169 @@
+//! R10: clocks that jump, machines that sleep, servers that come back.
+
+use jiff::SignedDuration;
+
+use super::*;
+
+fn jump(w: &mut World, by: SignedDuration) {
+    w.now.wall += by;
+    let ahead_ms = i64::try_from(by.as_millis()).unwrap();
+    w.give(Input::ClockJumped { ahead_ms }).unwrap();
+    w.tick();
+}
+
+#[test]
+fn r10_limits_on_agents_do_not_care_for_the_wall_clock() {
+    for hours in [1, -1, 24 * 3_650, -24 * 3_650, 8] {
+        let mut w = World::working("41");
+        w.pass(9 * MINUTE);
+        jump(&mut w, SignedDuration::from_hours(hours));
+        w.give(Input::Swept { sessions: 1 }).unwrap();
+        assert_eq!(w.pushes(), [""; 0], "{hours} h");
+        w.pass(55 * SECOND);
+        assert_eq!(w.pushes(), [""; 0], "{hours} h");
+        w.pass(7 * SECOND);
+        assert_eq!(w.pushes(), ["app-1 is stuck: no progress for 10 min"], "{hours} h");
+    }
+}
+
+#[test]
+fn r10_nothing_is_judged_before_everything_was_looked_at() {
+    let mut w = World::working("41");
+    jump(&mut w, SignedDuration::from_hours(8));
+    w.after(12 * MINUTE, &[]);
+    assert_eq!(w.state.next_due(), (None, None), "nothing to wake up for");
+    w.tell(1, [Told::Alive]);
+    w.check(Input::Swept { sessions: 1 }, &[]);
+    w.after(10 * MINUTE, &["opens agent-stuck", "is stuck"]);
+    // What is open stays open over the next sleep, and is told after the look.
+    jump(&mut w, SignedDuration::from_hours(8));
+    w.after(MINUTE, &[]);
+    w.check(
+        Input::Swept { sessions: 1 },
+        &["push: app-1 is stuck: no progress for 10 min"],
+    );
+}
+
+#[test]
+fn r10_at_most_one_message_an_incident_after_a_night() {
+    let mut w = World::new();
+    for issue in 1..=5 {
+        w.add_working(&issue.to_string());
+        w.tell(issue, [asked("k1", question("A?"))]);
+    }
+    w.pass(SECOND);
+    jump(&mut w, SignedDuration::from_hours(8));
+    w.pass(10 * SECOND);
+    assert_eq!(w.pushes(), [""; 0]);
+    w.give(Input::Swept { sessions: 5 }).unwrap();
+    w.pass(60 * MINUTE);
+    assert_eq!(w.pushes().len(), 5);
+}
+
+#[test]
+fn r10_a_clock_that_stood_years_ahead_does_not_silence_a_channel() {
+    let mut w = World::working("41");
+    w.holds_channels = true;
+    jump(&mut w, SignedDuration::from_hours(24 * 3_650));
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(2 * SECOND);
+    let (intent, _) = w.channel_effect().unwrap();
+    let result = Err(failure(ErrorKind::Transient));
+    w.give(Input::Effect { intent, result }).unwrap();
+    jump(&mut w, SignedDuration::from_hours(-24 * 3_650));
+    assert!(w.channel_effect().is_some(), "tried at once");
+}
+
+#[test]
+fn r10_promises_to_people_go_by_the_wall() {
+    let mut w = World::working("41");
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(2 * SECOND);
+    let until = w.now.wall + SignedDuration::from_hours(6);
+    w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
+    jump(&mut w, SignedDuration::from_hours(7));
+    assert_eq!(w.pushes().len(), 1);
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    assert_eq!(w.pushes().len(), 2, "the machine slept through it");
+}
+
+#[test]
+fn r10_a_clock_that_runs_slow_or_fast_changes_no_limit() {
+    for percent in [90, 110] {
+        let mut w = World::working("41");
+        for _ in 0..599 {
+            w.now.awake += SECOND;
+            w.now.wall += SignedDuration::from_millis(10 * percent);
+            w.tick();
+        }
+        assert!(w.state.incidents.is_empty());
+        w.pass(3 * SECOND);
+        assert_eq!(w.pushes().len(), 1);
+    }
+}
+
+#[test]
+fn r10_awake_time_that_goes_back_is_not_believed() {
+    let mut w = World::working("41");
+    w.pass(5 * MINUTE);
+    w.tell(1, [Told::Alive]);
+    w.now.awake -= 4 * MINUTE;
+    w.tell(1, [asked("k1", question("A?"))]);
+    let asked = w.session(1).requests.values().next().unwrap().opened;
+    assert_eq!(asked.awake, w.state.awake);
+    w.give(answer(1, "1")).unwrap();
+    w.succeed(1);
+    w.tell(1, [Told::ToolEnded { request: Some("k1".into()) }]);
+    assert!(w.state.incidents.values().all(|incident| incident.resolved.is_some()));
+}
+
+#[test]
+fn r10_awake_time_goes_on_over_restarts_of_the_server_and_of_the_machine() {
+    let offset = |w: &World| w.state.offset_ms;
+    let mut w = World::working("41");
+    let first = offset(&w);
+    w.start("boot-1");
+    assert_eq!(offset(&w), first, "the kernel's clock went on");
+    w.pass(MINUTE);
+    w.tell(1, [Told::Alive]);
+    w.start("boot-2");
+    // The new boot's clock stands at 5 s; awake time goes on where the last event left it.
+    assert_eq!(5_000 + offset(&w), i64::try_from(w.state.awake).unwrap());
+}
+
+#[test]
+fn effects_of_a_server_that_died_are_in_doubt_and_hold_their_lanes() {
+    let mut w = World::working("41");
+    w.spawn("42");
+    w.start("boot-1");
+    assert!(w.state.intents.values().all(|intent| intent.doubt.is_some()));
+    w.after(60 * MINUTE, &[]);
+    assert!(matches!(w.effect(2), Some(Effect::FetchIssue)), "nothing else until it is settled");
+    w.check(kill(2), &["is cleanup", "over Killed", "is killed"]);
+}
+
+#[test]
+fn nothing_is_due_in_the_past_whatever_is_waited_for() {
+    // A message that waits for its next try while a suspicion comes up; a snooze; a kill that failed; a
+    // delivery that rests: `pass` asserts after each tick that the loop may sleep.
+    let mut w = World::idle("41");
+    w.give(send(1, "Go on")).unwrap();
+    w.fail(1, ErrorKind::Transient);
+    w.tell(1, [Told::Suspected { text: Text::short("Overwrite?") }]);
+    w.pass(10 * MINUTE);
+    w.tell(1, [turn_started("t2"), turn_ended("t2")]);
+    w.fail(1, ErrorKind::Transient);
+    w.tell(1, [Told::RateLimited { until: None }]);
+    w.pass(10 * MINUTE);
+    w.see(1, RuntimeState::Unknown);
+    w.pass(60 * MINUTE);
+    w.see(1, RuntimeState::Exited { code: Some(0) });
+    w.pass(60 * MINUTE);
+    w.give(kill(1)).unwrap();
+    while w.effect(1).is_some() {
+        w.succeed(1);
+    }
+    w.pass(60 * MINUTE);
+    assert_eq!(w.state.next_due(), (None, None));
+}

@@ -1,0 +1,178 @@
+//! A runtime's server dies, and takes many sessions with it.
+
+use super::*;
+
+/// `n` working sessions, all lost at once.
+fn lost(n: u32) -> World {
+    let mut w = World::new();
+    for issue in 1..=n {
+        w.add_working(&issue.to_string());
+    }
+    lose(&mut w, 1..=n);
+    w
+}
+
+fn lose(w: &mut World, who: impl IntoIterator<Item = u32>) {
+    let seen = who.into_iter().map(|n| RuntimeSeen {
+        session: app(n),
+        launch: w.session(n).launch,
+        state: RuntimeState::Missing,
+        process: None,
+        tail: None,
+        server_lost: true,
+    });
+    let seen = seen.collect();
+    w.give(Input::Runtime { seen }).unwrap();
+}
+
+fn restoring(w: &World) -> Vec<u32> {
+    let coming = w.state.sessions.values().filter(|session| session.restore.is_some());
+    coming.map(|session| session.id.number()).collect()
+}
+
+fn comes_back(w: &mut World, n: u32) {
+    w.succeed(n);
+    w.tell(n, [started()]);
+    // The message that says to go on.
+    w.succeed(n);
+}
+
+#[test]
+fn sessions_come_back_two_at_a_time_and_nobody_is_called() {
+    let mut w = lost(5);
+    assert_eq!(restoring(&w), [1, 2]);
+    for (n, then) in [(1, vec![2, 3]), (2, vec![3, 4]), (3, vec![4, 5]), (4, vec![5]), (5, vec![])] {
+        // One comes back every 50 s: slow, but it goes on.
+        w.pass(50 * SECOND);
+        comes_back(&mut w, n);
+        assert_eq!(restoring(&w), then);
+    }
+    w.pass(10 * SECOND);
+    assert_eq!(w.pushes(), [""; 0]);
+    assert!(w.state.incidents.values().all(|incident| incident.resolved.is_some()));
+}
+
+#[test]
+fn one_message_names_all_that_did_not_come_back() {
+    let mut w = lost(20);
+    for n in 1..=16 {
+        comes_back(&mut w, n);
+    }
+    for n in 17..=20 {
+        w.fail(n, ErrorKind::Permanent);
+    }
+    w.pass(10 * MINUTE);
+    assert_eq!(w.pushes(), ["4 of 20 agents did not come back: the tmux server died"]);
+    let incident = w.state.incidents.values().find(|i| i.trigger == Trigger::RuntimeLost).unwrap();
+    let names: Vec<u32> = incident.sessions.iter().map(SessionId::number).collect();
+    assert_eq!(names, [17, 18, 19, 20]);
+    assert_eq!(w.state.incidents.len(), 1, "no message of their own");
+
+    // A human brings them back, one fails again: edits, no second call.
+    for n in 17..=20 {
+        w.give(restore(n)).unwrap();
+    }
+    for n in 17..=19 {
+        comes_back(&mut w, n);
+    }
+    w.fail(20, ErrorKind::Permanent);
+    w.pass(10 * MINUTE);
+    assert_eq!(w.pushes().len(), 1);
+    let incident = w.state.incidents.values().next().unwrap();
+    assert_eq!(incident.sessions, [app(20)]);
+    assert!(incident.is_open());
+
+    w.give(kill(20)).unwrap();
+    w.pass(MINUTE);
+    assert!(w.state.incidents.values().next().unwrap().resolved.is_some());
+}
+
+#[test]
+fn patience_ends_when_none_came_back_for_a_minute() {
+    let mut w = lost(3);
+    w.after(59 * SECOND, &[]);
+    w.pass(SECOND);
+    assert_eq!(w.pushes(), ["3 agents did not come back: the tmux server died"]);
+    w.pass(5 * MINUTE);
+    comes_back(&mut w, 1);
+    comes_back(&mut w, 2);
+    comes_back(&mut w, 3);
+    w.after(2 * SECOND, &["resolves i-1 by ao", "settles n-1"]);
+}
+
+#[test]
+fn an_agent_that_ends_again_while_it_comes_back_is_part_of_the_same_loss() {
+    let mut w = lost(1);
+    w.succeed(1);
+    w.see(1, RuntimeState::Exited { code: Some(127) });
+    w.pass(MINUTE);
+    assert_eq!(w.pushes(), ["app-1 did not come back: the tmux server died"]);
+    assert_eq!(w.state.incidents.len(), 1);
+}
+
+#[test]
+fn lost_again_soon_after_is_told_and_not_tried_again() {
+    let mut w = lost(1);
+    comes_back(&mut w, 1);
+    w.pass(5 * MINUTE);
+    lose(&mut w, [1]);
+    assert_eq!(restoring(&w), [0; 0]);
+    w.pass(2 * SECOND);
+    assert_eq!(w.pushes(), ["app-1 did not come back: the tmux server died"]);
+}
+
+#[test]
+fn what_cannot_resume_is_told_and_what_is_being_killed_is_not_restored() {
+    let mut w = World::working("41");
+    w.add_working("42");
+    let mut no_resume = w.clone();
+    // An agent that has no earlier conversation to go on with.
+    no_resume.state.sessions.get_mut(&app(1)).unwrap().resumable = false;
+    lose(&mut no_resume, [1]);
+    no_resume.pass(2 * SECOND);
+    assert_eq!(no_resume.pushes(), ["app-1 did not come back: the tmux server died"]);
+
+    w.give(kill(1)).unwrap();
+    lose(&mut w, [1]);
+    assert_eq!(restoring(&w), [0; 0]);
+}
+
+#[test]
+fn without_the_automatic_answer_a_human_is_told_at_once() {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    let rules = &mut policy.projects.values_mut().next().unwrap().rules;
+    rules.reactions.get_mut(&Trigger::RuntimeLost).unwrap().auto = false;
+    let mut w = World::with(policy);
+    w.add_working("41");
+    lose(&mut w, [1]);
+    assert_eq!(restoring(&w), [0; 0]);
+    w.pass(2 * SECOND);
+    assert_eq!(w.pushes(), ["app-1 did not come back: the tmux server died"]);
+    // A human's restore is being done, then settled.
+    w.check(restore(1), &["is spawning", "do resume 2"]);
+    w.succeed(1);
+    w.tell(1, [started()]);
+    w.pass(2 * SECOND);
+    assert!(w.state.incidents.values().all(|incident| incident.resolved.is_some()));
+}
+
+#[test]
+fn an_agents_own_end_is_no_loss_of_its_runtime() {
+    let mut w = lost(1);
+    comes_back(&mut w, 1);
+    w.pass(MINUTE);
+    w.see(1, RuntimeState::Exited { code: Some(1) });
+    w.pass(2 * SECOND);
+    assert_eq!(w.pushes(), ["app-1 stopped: exited with code 1"]);
+}
+
+#[test]
+fn a_loss_that_is_told_late_is_still_a_loss() {
+    let mut w = World::working("41");
+    w.see(1, RuntimeState::Missing);
+    assert_eq!(restoring(&w), [0; 0]);
+    lose(&mut w, [1]);
+    assert_eq!(restoring(&w), [1]);
+    w.pass(MINUTE / 2);
+    assert_eq!(w.pushes(), [""; 0]);
+}

@@ -1,0 +1,319 @@
+//! Messages on their way: one at a time on a channel, tried again in time, never twice.
+
+use ao_slots::fact::Priority;
+use jiff::SignedDuration;
+
+use super::*;
+
+/// A session that asks, and a channel that the test speaks for.
+fn asking(capabilities: NotifierCapabilities) -> World {
+    let mut w = World::working("41");
+    w.configure(w.state.policy.as_ref().clone(), [(desk(), capabilities)].into());
+    w.holds_channels = true;
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(2 * SECOND);
+    w
+}
+
+fn sending(w: &World) -> Option<&'static str> {
+    w.channel_effect().map(|(_, effect)| match effect {
+        Effect::SendNotification { again: false, .. } => "send",
+        Effect::SendNotification { again: true, .. } => "send again",
+        Effect::UpdateNotification { .. } => "update",
+        Effect::ResolveNotification { .. } => "resolve",
+        _ => "something else",
+    })
+}
+
+#[track_caller]
+fn answers(w: &mut World, result: Result<Outcome, Failure>) {
+    let (intent, _) = w.channel_effect().expect("the channel is busy");
+    w.give(Input::Effect { intent, result }).unwrap();
+}
+
+fn takes(w: &mut World) {
+    let (_, effect) = w.channel_effect().expect("the channel is busy");
+    answers(w, Ok(usual(&effect)));
+}
+
+fn refuses(w: &mut World, kind: ErrorKind) {
+    answers(w, Err(failure(kind)));
+}
+
+/// Seconds until the channel acts again.
+#[track_caller]
+fn rest(w: &mut World) -> u64 {
+    let before = w.now.awake;
+    while sending(w).is_none() {
+        w.pass(500);
+        assert!(w.now.awake - before < 100 * 60 * MINUTE, "it never acts again");
+    }
+    (w.now.awake - before).div_ceil(SECOND)
+}
+
+#[test]
+fn one_message_a_need_then_edits_then_its_end() {
+    let mut w = asking(desktop());
+    assert_eq!(sending(&w), Some("send"));
+    takes(&mut w);
+    assert_eq!(sending(&w), None);
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    assert_eq!(sending(&w), Some("update"));
+    takes(&mut w);
+    w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
+    w.pass(2 * SECOND);
+    assert_eq!(sending(&w), Some("resolve"));
+    takes(&mut w);
+    w.pass(9 * MINUTE);
+    assert_eq!(sending(&w), None);
+    let delivery = w.state.notifications.values().next().unwrap().deliveries[&desk()].clone();
+    assert_eq!((delivery.shown, delivery.reached), (3, Some(Reached::Delivered)));
+}
+
+#[test]
+fn what_changed_while_it_was_sent_is_edited_after() {
+    let mut w = asking(desktop());
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    assert_eq!(sending(&w), Some("send"), "one effect at a time");
+    takes(&mut w);
+    assert_eq!(sending(&w), Some("update"));
+}
+
+#[test]
+fn what_was_settled_before_it_was_sent_is_not_sent() {
+    let mut w = asking(desktop());
+    refuses(&mut w, ErrorKind::Transient);
+    w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
+    w.pass(9 * MINUTE);
+    assert_eq!(sending(&w), None);
+    let settled = w.state.notifications.values().next().unwrap();
+    assert_eq!(settled.deliveries[&desk()].progress, crate::state::Progress::Dropped);
+}
+
+#[test]
+fn a_failing_channel_is_tried_ever_more_seldom_until_it_takes_the_message() {
+    let mut w = asking(desktop());
+    let mut rests = vec![];
+    for _ in 0..10 {
+        refuses(&mut w, ErrorKind::Transient);
+        rests.push(rest(&mut w));
+    }
+    // Up to a tenth more, by the message's number.
+    let doubled = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300];
+    for (found, wanted) in rests.iter().zip(doubled) {
+        assert!((wanted..=wanted + wanted / 10 + 1).contains(found), "{rests:?}");
+    }
+    takes(&mut w);
+    assert_eq!(w.state.channels[&desk()].failures, 0);
+    assert_eq!(w.events.iter().filter(|e| matches!(e.kind, Kind::NotificationOpened(_))).count(), 1);
+}
+
+#[test]
+fn retry_after_is_kept_to_the_second() {
+    let mut w = asking(desktop());
+    let asks_for = |ms| Failure { retry_after_ms: Some(ms), ..failure(ErrorKind::Transient) };
+    answers(&mut w, Err(asks_for(30_000)));
+    w.pass(29_999);
+    assert_eq!(sending(&w), None);
+    w.pass(1);
+    assert_eq!(sending(&w), Some("send"));
+    // A time beyond all sense is cut to a day.
+    answers(&mut w, Err(asks_for(u64::MAX)));
+    assert!(w.state.channels[&desk()].not_before.is_some());
+}
+
+#[test]
+fn an_urgent_message_waits_for_a_channel_no_longer_than_half_a_minute() {
+    let mut w = asking(desktop());
+    for _ in 0..10 {
+        refuses(&mut w, ErrorKind::Transient);
+        rest(&mut w);
+    }
+    refuses(&mut w, ErrorKind::Transient);
+    w.tell(1, [asked("k2", question("B?"))]);
+    assert!(rest(&mut w) <= 20);
+}
+
+#[test]
+fn a_message_that_alone_is_refused_does_not_hold_up_the_others() {
+    let mut w = asking(desktop());
+    for _ in 0..2 {
+        refuses(&mut w, ErrorKind::Transient);
+        rest(&mut w);
+    }
+    refuses(&mut w, ErrorKind::Transient);
+    w.tell(1, [asked("k2", question("B?"))]);
+    rest(&mut w);
+    let Some((_, Effect::SendNotification { notification, .. })) = w.channel_effect() else {
+        panic!("nothing is sent");
+    };
+    assert_eq!(notification.0, 2, "the fresh one goes first");
+    takes(&mut w);
+    rest(&mut w);
+    assert_eq!(sending(&w), Some("send"));
+}
+
+#[test]
+fn a_message_that_never_will_be_taken_is_dropped_with_the_reason() {
+    for kind in
+        [ErrorKind::Permanent, ErrorKind::NotFound, ErrorKind::Refused, ErrorKind::Unsupported]
+    {
+        let mut w = asking(desktop());
+        refuses(&mut w, kind);
+        w.pass(10 * MINUTE);
+        assert_eq!(sending(&w), None);
+        let dropped = w.events.iter().find_map(|event| match &event.kind {
+            Kind::DeliveryDropped(e) => Some(e.reason.as_str()),
+            _ => None,
+        });
+        assert_eq!(dropped, Some("the channel refused it"), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_send_in_doubt_is_looked_for_then_repeated_and_marked_when_it_matters() {
+    let mut w = asking(desktop());
+    refuses(&mut w, ErrorKind::InDoubt);
+    assert_eq!(sending(&w), Some("send"), "the same effect: it is looked for");
+    assert!(w.state.intents.values().any(|intent| intent.doubt.is_some()));
+    let mut found = w.clone();
+    takes(&mut found);
+    found.pass(10 * MINUTE);
+    assert_eq!(sending(&found), None, "found: nothing is sent again");
+
+    refuses(&mut w, ErrorKind::InDoubt);
+    rest(&mut w);
+    assert_eq!(sending(&w), Some("send again"), "urgent, and the channel cannot tell");
+
+    // A warning is not worth a repetition.
+    let mut w = World::idle("41");
+    w.holds_channels = true;
+    w.pass(16 * MINUTE);
+    assert_eq!(w.state.notifications.values().next().unwrap().priority, Priority::Warning);
+    refuses(&mut w, ErrorKind::InDoubt);
+    refuses(&mut w, ErrorKind::InDoubt);
+    w.pass(60 * MINUTE);
+    assert_eq!(sending(&w), None);
+}
+
+#[test]
+fn edits_in_doubt_are_repeated_and_given_up_in_the_end() {
+    let mut w = asking(desktop());
+    takes(&mut w);
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    for _ in 0..9 {
+        assert_eq!(sending(&w), Some("update"));
+        refuses(&mut w, ErrorKind::Transient);
+        if sending(&w).is_none() && !w.state.channels[&desk()].waiting.is_empty() {
+            w.pass(6 * MINUTE);
+        }
+    }
+    w.pass(60 * MINUTE);
+    assert_eq!(sending(&w), None);
+    let delivery = &w.state.notifications.values().next().unwrap().deliveries[&desk()];
+    assert_eq!(delivery.progress, crate::state::Progress::Sent, "what was sent stays sent");
+}
+
+#[test]
+fn a_channel_that_cannot_edit_gets_each_need_once() {
+    let no_edits = NotifierCapabilities { edits: false, ..desktop() };
+    for handle in [None, Some(ChannelHandle("7".into()))] {
+        let mut w = asking(no_edits.clone());
+        answers(&mut w, Ok(Outcome::Sent { handle, reached: Reached::Accepted }));
+        w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+        w.give(answer(1, "1")).unwrap();
+        w.tell(1, [Told::ToolEnded { request: Some("k1".into()) }]);
+        w.pass(9 * MINUTE);
+        assert_eq!(sending(&w), None);
+        let delivery = &w.state.notifications.values().next().unwrap().deliveries[&desk()];
+        assert_eq!(delivery.progress, crate::state::Progress::Sent);
+        let given_up =
+            w.events.iter().filter(|e| matches!(e.kind, Kind::DeliveryDropped(_))).count();
+        assert!(given_up <= 1, "{given_up}");
+    }
+}
+
+#[test]
+fn an_answer_to_an_edit_without_a_handle_keeps_the_old_one() {
+    let mut w = asking(desktop());
+    takes(&mut w);
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    answers(&mut w, Ok(Outcome::Sent { handle: None, reached: Reached::Accepted }));
+    w.give(answer(1, "1")).unwrap();
+    assert_eq!(sending(&w), Some("update"));
+}
+
+#[test]
+fn a_message_that_could_not_be_sent_for_a_day_of_trying_is_given_up() {
+    let mut w = asking(desktop());
+    refuses(&mut w, ErrorKind::Transient);
+    // A night in a bag is no trying.
+    w.now.wall += SignedDuration::from_hours(72);
+    w.tick();
+    assert_eq!(sending(&w), Some("send"));
+    while w.now.awake < 1_000_000 + 25 * 60 * MINUTE {
+        if sending(&w).is_some() {
+            refuses(&mut w, ErrorKind::Transient);
+        }
+        w.pass(5 * MINUTE);
+    }
+    assert_eq!(sending(&w), None);
+}
+
+#[test]
+fn the_most_urgent_goes_first() {
+    let mut w = World::idle("41");
+    w.add_working("42");
+    w.holds_channels = true;
+    // A warning is being sent when another, a decision and a question come up behind it.
+    w.give(Input::ConfigRefused { file: "a.yaml".into(), reason: Text::short("x") }).unwrap();
+    w.pass(MINUTE);
+    assert!(sending(&w).is_some());
+    w.tell(2, [Told::RateLimited { until: Some(w.now.wall + SignedDuration::from_hours(3)) }]);
+    w.pass(MINUTE);
+    w.give(Input::Disk { free: 1, failing: false }).unwrap();
+    w.pass(MINUTE);
+    w.tell(2, [asked("k1", question("A?"))]);
+    w.pass(2 * SECOND);
+    let mut order = vec![];
+    while let Some((_, Effect::SendNotification { notification, .. })) = w.channel_effect() {
+        order.push(w.state.notifications[&notification].priority);
+        takes(&mut w);
+    }
+    assert_eq!(order, [Priority::Warning, Priority::Urgent, Priority::Action]);
+}
+
+#[test]
+fn classes_go_by_the_kind_of_channel_and_never_nowhere() {
+    let names = ["desktop", "team", "phone", "hook"];
+    let kinds =
+        [ChannelKind::Desktop, ChannelKind::Chat, ChannelKind::Phone, ChannelKind::Webhook];
+    let all: Vec<ChannelName> = names.iter().map(|name| name.parse().unwrap()).collect();
+    let mut policy = Policy::with_projects(&["my-app"]);
+    let project = policy.projects.keys().next().unwrap().clone();
+    let rules = &mut policy.projects.get_mut(&project).unwrap().rules;
+    rules.channels = all.clone();
+    let channels: BTreeMap<_, _> = all
+        .iter()
+        .zip(kinds)
+        .map(|(name, kind)| (name.clone(), NotifierCapabilities { kind, ..desktop() }))
+        .collect();
+    let route = |policy: &Policy, priority| {
+        let mut w = World::with(policy.clone());
+        w.configure(policy.clone(), channels.clone());
+        let decider = Decider::new(&w.state, w.now);
+        let named = decider.route(Some(&project), priority, Trigger::AgentStuck);
+        named.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(route(&policy, Priority::Urgent), "desktop team phone hook");
+    assert_eq!(route(&policy, Priority::Action), "desktop team hook");
+    assert_eq!(route(&policy, Priority::Warning), "team hook");
+    assert_eq!(route(&policy, Priority::Info), "hook desktop", "a webhook is no human");
+    let rules = &mut policy.projects.get_mut(&project).unwrap().rules;
+    let gone: ChannelName = "gone".parse().unwrap();
+    rules.routing = Some([(Priority::Urgent, vec![all[2].clone(), gone.clone()])].into());
+    assert_eq!(route(&policy, Priority::Urgent), "phone");
+    let rules = &mut policy.projects.get_mut(&project).unwrap().rules;
+    rules.routing = Some([(Priority::Urgent, vec![gone])].into());
+    assert_eq!(route(&policy, Priority::Urgent), "desktop");
+}

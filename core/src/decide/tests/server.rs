@@ -1,0 +1,145 @@
+//! What concerns `ao` itself.
+
+use super::*;
+
+fn disk(free_mib: u64, failing: bool) -> Input {
+    Input::Disk { free: free_mib << 20, failing }
+}
+
+#[test]
+fn a_full_disk_refuses_new_sessions_and_is_told_once() {
+    let mut w = World::working("41");
+    w.check(disk(2_000, false), &[]);
+    w.check(disk(310, false), &["opens disk-low"]);
+    w.refused(spawn_of("42"), "the disk is nearly full: 310 MiB free");
+    w.after(15 * SECOND, &["push: The disk is nearly full: 310 MiB free"]);
+    for free in [300, 320, 1_023, 1_030, 900] {
+        w.check(disk(free, false), &[]);
+        w.pass(5 * SECOND);
+    }
+    w.check(disk(2_000, false), &["clears i-1 by itself"]);
+    w.after(15 * SECOND, &["resolves i-1 by itself", "settles n-1"]);
+    assert!(w.give(spawn_of("42")).is_ok());
+}
+
+#[test]
+fn a_disk_on_which_nothing_can_be_recorded_is_urgent_and_told_again_as_that() {
+    let mut w = World::new();
+    w.give(disk(310, false)).unwrap();
+    w.pass(MINUTE);
+    w.check(
+        disk(0, true),
+        &["changes i-1", "settles n-1", "push: The disk is nearly full: 0 B free"],
+    );
+    let told = w.state.notifications.values().next_back().unwrap();
+    assert_eq!(told.priority, ao_slots::fact::Priority::Urgent);
+    w.after(60 * MINUTE, &[]);
+}
+
+#[test]
+fn a_configuration_that_is_not_used_is_told_and_its_repair_settles_it() {
+    let file = "/repo/my-app/agent-orchestrator.yaml".to_owned();
+    let refused = |reason: &str| Input::ConfigRefused {
+        file: file.clone(),
+        reason: Text::short(reason),
+    };
+    let mut w = World::new();
+    w.check(refused("Line 12: notifer is not a setting"), &["opens config-refused"]);
+    w.check(refused("Line 12: notifer is not a setting"), &[]);
+    w.after(
+        MINUTE,
+        &["push: agent-orchestrator.yaml was changed and is not used"],
+    );
+    w.check(Input::ConfigAccepted { file: file.clone() }, &["clears i-1 by itself"]);
+    w.after(15 * SECOND, &["resolves i-1 by itself", "settles n-1"]);
+    w.check(Input::ConfigAccepted { file }, &[]);
+}
+
+#[test]
+fn a_tampered_file_is_told_until_somebody_has_seen_it() {
+    let mut w = World::new();
+    let tampered = Input::Tampered { path: "/data/run/ao".into(), kept: Some("kept-1".into()) };
+    w.check(tampered, &["opens tampered"]);
+    w.after(
+        2 * SECOND,
+        &["push: ao's own file ao was changed by another program"],
+    );
+    w.after(60 * MINUTE, &[]);
+    let ack = Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() };
+    w.check(ack, &["edits n-1", "resolves i-1 by ana", "settles n-1"]);
+}
+
+#[test]
+fn an_absence_is_told_once_after_everything_was_looked_at() {
+    let mut w = World::working("41");
+    let gone = jiff::SignedDuration::from_mins(12);
+    w.now.wall += gone;
+    let from = w.events.len();
+    w.start("boot-1");
+    w.concluded(from, &["opens server-was-away"]);
+    w.after(5 * SECOND, &[]);
+    w.check(
+        Input::Swept { sessions: 1 },
+        &[
+            "push: ao was away for 12 min and is back; nothing was lost",
+            "resolves i-1 by itself",
+        ],
+    );
+    let told = w.state.notifications.values().next().unwrap();
+    assert!(told.deliveries.values().all(|d| d.sent.is_some()), "told, though it is resolved");
+    w.tell(1, [turn_ended("t1")]);
+    w.after(10 * MINUTE, &[]);
+}
+
+#[test]
+fn a_short_absence_or_one_without_sessions_is_nobodys_business() {
+    let mut w = World::working("41");
+    w.now.wall += jiff::SignedDuration::from_secs(50);
+    w.start("boot-1");
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    let mut empty = World::new();
+    empty.now.wall += jiff::SignedDuration::from_hours(50);
+    empty.start("boot-2");
+    empty.give(Input::Swept { sessions: 0 }).unwrap();
+    assert_eq!((w.pushes().len(), empty.pushes().len()), (0, 0));
+}
+
+#[test]
+fn damage_to_the_journal_is_urgent_and_told_once_for_each() {
+    let mut w = World::new();
+    w.give(Input::Gap { from: 7, to: 8 }).unwrap();
+    w.give(Input::Swept { sessions: 0 }).unwrap();
+    w.pass(2 * SECOND);
+    assert_eq!(w.pushes(), ["ao was away for 0 s and is back; 2 events could not be read"]);
+    assert!(w.state.incidents.values().all(|i| i.priority == ao_slots::fact::Priority::Urgent));
+    // Known damage is not news at the next start.
+    w.now.wall += jiff::SignedDuration::from_secs(5);
+    w.start("boot-1");
+    w.give(Input::Swept { sessions: 0 }).unwrap();
+    w.pass(MINUTE);
+    assert_eq!(w.pushes().len(), 1);
+    assert_eq!(w.state.server.gaps, [(7, 8)]);
+}
+
+#[test]
+fn an_input_that_broke_a_rule_is_told() {
+    let mut w = World::new();
+    let file = "01JD.json".to_owned();
+    w.give(Input::Quarantined { file, message: Text::short("index out of bounds") }).unwrap();
+    w.pass(MINUTE);
+    assert_eq!(w.pushes(), ["ao put aside an input that it could not take"]);
+}
+
+#[test]
+fn a_configuration_that_says_the_same_is_no_event() {
+    let mut w = World::new();
+    let config = || Input::Config {
+        hash: "h".into(),
+        policy: Box::new(Policy::with_projects(&["my-app"])),
+        channels: BTreeMap::new(),
+    };
+    w.give(config()).unwrap();
+    let before = w.state.last_seq;
+    w.give(config()).unwrap();
+    assert_eq!(w.state.last_seq, before);
+}
