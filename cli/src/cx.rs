@@ -156,6 +156,9 @@ impl Cx {
         default: &str,
         flag: &str,
     ) -> Result<String, Fail> {
+        if self.global.yes {
+            return Ok(default.to_owned());
+        }
         if self.global.no_input {
             return Err(Fail::new(
                 Exit::NotConfirmed,
@@ -163,7 +166,7 @@ impl Cx {
             )
             .remedy(format!("say it with {flag}")));
         }
-        if self.global.yes || !out::can_ask() {
+        if !out::can_ask() {
             return Ok(default.to_owned());
         }
         use std::io::Write;

@@ -127,7 +127,9 @@ impl Desk {
     }
 
     fn load(&self, paths: &[(PathBuf, Role)]) -> Result<Loaded, Vec<ConfigError>> {
-        config::load(&self.read_all(paths)?, &self.world)
+        let mut loaded = config::load(&self.read_all(paths)?, &self.world)?;
+        loaded.adjust(ao_plugins_bundled::infer);
+        Ok(loaded)
     }
 
     /// For a start, where nothing is in use yet: files with errors are left out and named.

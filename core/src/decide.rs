@@ -157,16 +157,17 @@ impl Draft {
             Subject::Server => Some(Focus::Server),
             Subject::Project(_) => None,
         };
-        let incident = |id: &IncidentId| {
-            let about = state.incidents.get(id).and_then(|incident| subject(&incident.subject));
-            [Some(Focus::Incident(*id)), about]
+        let notification = |id: &NotificationId| -> Vec<Focus> {
+            let channels = state.notifications.get(id).into_iter().flat_map(|n| n.deliveries.keys());
+            channels.cloned().map(Focus::Channel).collect()
         };
-        let notification = |id: &NotificationId| {
-            state
-                .notifications
-                .get(id)
-                .into_iter()
-                .flat_map(|n| n.deliveries.keys().cloned().map(Focus::Channel))
+        let incident = |id: &IncidentId| -> Vec<Focus> {
+            let mut foci = vec![Focus::Incident(*id)];
+            if let Some(incident) = state.incidents.get(id) {
+                foci.extend(subject(&incident.subject));
+                foci.extend(incident.notification.iter().flat_map(notification));
+            }
+            foci
         };
         match &self.kind {
             Kind::ServerStarted(_)
@@ -178,14 +179,12 @@ impl Draft {
                 foci.push(Focus::Incident(e.incident));
                 foci.extend(subject(&e.subject));
             }
-            Kind::IncidentChanged(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
-            Kind::IncidentCleared(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
-            Kind::IncidentReopened(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
-            Kind::IncidentResolved(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
-            Kind::IncidentAcknowledged(e) => {
-                foci.extend(incident(&e.incident).into_iter().flatten())
-            }
-            Kind::IncidentSnoozed(e) => foci.extend(incident(&e.incident).into_iter().flatten()),
+            Kind::IncidentChanged(e) => foci.extend(incident(&e.incident)),
+            Kind::IncidentCleared(e) => foci.extend(incident(&e.incident)),
+            Kind::IncidentReopened(e) => foci.extend(incident(&e.incident)),
+            Kind::IncidentResolved(e) => foci.extend(incident(&e.incident)),
+            Kind::IncidentAcknowledged(e) => foci.extend(incident(&e.incident)),
+            Kind::IncidentSnoozed(e) => foci.extend(incident(&e.incident)),
             Kind::NotificationOpened(e) => {
                 foci.extend(e.channels.iter().cloned().map(Focus::Channel))
             }

@@ -668,6 +668,12 @@ impl State {
             .filter_map(|(_, id)| self.incidents.get(id))
     }
 
+    /// Its cause seems to be gone: a call that has not gone out waits until that is sure.
+    pub fn is_held(&self, notification: &Notification) -> bool {
+        let incident = notification.incident.and_then(|id| self.incidents.get(&id));
+        incident.is_some_and(|incident| incident.cleared.is_some() && incident.resolved.is_none())
+    }
+
     /// The effect that a lane is busy with.
     pub fn intent_on(&self, lane: &Lane) -> Option<(Seq, &Intent)> {
         let seq = match lane {

@@ -128,6 +128,7 @@ impl Decider<'_> {
             Progress::Queued | Progress::Again if notification.settled => {
                 Next::Drop("it was settled before it was sent")
             }
+            Progress::Queued | Progress::Again if self.state.is_held(notification) => Next::Nothing,
             Progress::Queued | Progress::Again if never => Next::Drop("the channel refused it"),
             Progress::Queued | Progress::Again if age > TTL_MS => {
                 Next::Drop("it could not be sent for 24 h")

@@ -11,7 +11,7 @@ use crate::{
     config::trigger::Trigger,
     event::{Settled, Subject},
     state::{
-        ChannelState, Due, Fate, Focus, Incident, Moment, QueuedMessage, Session, State, Step, Want,
+        ChannelState, Due, Fate, Focus, Incident, Moment, Progress, QueuedMessage, Session, State, Step, Want,
     },
 };
 
@@ -236,8 +236,12 @@ fn channel_dues(state: &State, name: &ao_slots::ChannelName, channel: &ChannelSt
     if channel.intent.is_some() {
         return vec![];
     }
-    let deliveries =
-        channel.waiting.iter().filter_map(|id| state.notifications.get(id)?.deliveries.get(name));
+    let deliveries = channel.waiting.iter().filter_map(|id| {
+        let notification = state.notifications.get(id)?;
+        let delivery = notification.deliveries.get(name)?;
+        let sent = delivery.progress == Progress::Sent;
+        (sent || !state.is_held(notification)).then_some(delivery)
+    });
     let first = deliveries.filter_map(|d| d.not_before.max(channel.not_before)).min();
     first.map(Due::Wall).into_iter().collect()
 }

@@ -610,6 +610,9 @@ impl State {
         change(incident);
         let mut foci = vec![Focus::Incident(id)];
         foci.extend(focus_of_subject(&incident.subject));
+        let told = incident.notification.and_then(|id| self.notifications.get(&id));
+        let channels = told.into_iter().flat_map(|told| told.deliveries.keys());
+        foci.extend(channels.cloned().map(Focus::Channel));
         foci
     }
 

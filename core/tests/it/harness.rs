@@ -1,13 +1,15 @@
-//! A server on fakes: an agent that tells what the test says, a runtime, a workspace and a channel in memory.
+//! A server on fakes, on a disk and by clocks of the test's choice.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use ao_conformance::{notifier::fake::Channel, runtime::fake::FakeRuntime};
 use ao_core::{
     config::{
         policy::{PluginChoice, Policy},
@@ -15,124 +17,134 @@ use ao_core::{
     },
     decide::{Answered, Refusal},
     disk::{Disk, RealDisk},
-    event::Actor,
-    journal::{Durability, Limits},
-    registry::Registry,
-    server::{Handle, HookAnswer, HookCall, Options, Server, SpawnCall, StartError, SystemClock},
-    state::State,
+    event::{Actor, Event},
+    journal::{Durability, Limits, Recovery},
+    server::{
+        Clock, Handle, HookAnswer, HookCall, Options, Server, SpawnCall, StartError, SystemClock,
+    },
+    state::{Incident, Session, State, Step},
 };
 use ao_slots::{
-    Call, PluginError, SessionId,
-    agent::{
-        Agent, AgentCapabilities, AgentCheck, AgentConfig, AgentRequest, Ask, Decision, Dialog,
-        HookReport, InputMode, Introspection, LaunchPlan, LaunchRequest, PromptDelivery, Signal,
-    },
-    call::Answer,
-    fact::WorkFacts,
-    notifier::{Message, Notifier},
-    plugin::{BuildContext, Plugin, Registration},
-    process::ProcessId,
-    runtime::{Key, Runtime, Screen},
-    terminal::{OpenRequest, Opened, Terminal},
-    workspace::{
-        CreateWorkspace, FoundWorkspace, PostCreate, PostCreateDone, Removal, Removed, RepoInfo,
-        Workspace, WorkspaceHandle, WorkspaceInfo,
-    },
+    Seq, SessionId,
+    agent::{AgentRequest, Ask, Signal},
+    notifier::Message,
+    plugin::BuildContext,
 };
-use serde_json::Value;
+use jiff::{SignedDuration, Timestamp};
 
-/// The fakes of one server, found by its data directory: factories are plain functions.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Fakes {
-    pub(crate) runtime: FakeRuntime,
-    pub(crate) channel: Arc<Channel>,
-    pub(crate) workspace: Arc<Desk>,
-}
+use crate::fakes::{Fakes, registry};
 
-static FAKES: LazyLock<Mutex<HashMap<PathBuf, Fakes>>> = LazyLock::new(Mutex::default);
+/// How long anything may take before a test gives up on it. Machines are slow, and never that slow.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-fn fakes(context: &BuildContext) -> Fakes {
-    FAKES.lock().unwrap().get(&context.data_dir).cloned().unwrap_or_default()
-}
-
-fn ok(_: &Value) -> Result<(), PluginError> {
-    Ok(())
-}
-
-fn registration<T: ?Sized>(
-    name: &'static str,
-    build: fn(&Value, &BuildContext) -> Result<Arc<T>, PluginError>,
-) -> Registration<T> {
-    Registration { name, about: "", schema: || schemars::json_schema!({}), check: ok, build }
-}
-
-fn registry() -> Registry {
-    Registry::new([
-        Plugin::Runtime(registration::<dyn Runtime>("tmux", |_, c| Ok(Arc::new(fakes(c).runtime)))),
-        Plugin::Agent(registration::<dyn Agent>("claude-code", |_, _| Ok(Arc::new(Teller)))),
-        Plugin::Workspace(registration::<dyn Workspace>("worktree", |_, c| Ok(fakes(c).workspace))),
-        Plugin::Terminal(registration::<dyn Terminal>("auto", |_, _| Ok(Arc::new(Blind)))),
-        Plugin::Notifier(registration::<dyn Notifier>("desktop", |_, c| Ok(fakes(c).channel))),
-    ])
-}
-
-/// A running server and its fakes.
+/// A running server and its world.
 #[derive(Debug)]
 pub(crate) struct House {
-    pub(crate) root: tempfile::TempDir,
+    /// The machine's own folder of this test.
+    root: tempfile::TempDir,
+    data_dir: PathBuf,
     pub(crate) fakes: Fakes,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
     server: Option<Server>,
 }
 
+/// Short times, one project, one channel.
 pub(crate) fn policy() -> Policy {
     let mut policy = Policy::with_projects(&["my-app"]);
     policy.lifecycle.sweep_interval_ms = 100;
     policy.lifecycle.settle.urgent_ms = 50;
     policy.lifecycle.settle.action_ms = 50;
     policy.lifecycle.settle.warning_ms = 50;
-    policy.channels = BTreeMap::from([("desktop".parse().unwrap(), PluginChoice::of("desktop"))]);
-    let project = policy.projects.values_mut().next().unwrap();
-    let finished = project.rules.reactions.get_mut(&Trigger::AgentFinished).unwrap();
+    channels(&mut policy, &["desktop"]);
+    let finished = reaction(&mut policy, Trigger::AgentFinished);
     finished.threshold_ms = Some(200);
     policy
 }
 
+/// Sends everything through these channels.
+pub(crate) fn channels(policy: &mut Policy, names: &[&str]) {
+    let name = |name: &&str| name.parse().unwrap();
+    policy.channels =
+        names.iter().map(|plugin| (name(plugin), PluginChoice::of(plugin))).collect();
+    for rules in policy.projects.values_mut().map(|p| &mut p.rules).chain([&mut policy.rules]) {
+        rules.channels = names.iter().map(name).collect();
+        rules.fallback = names.iter().map(name).collect();
+    }
+}
+
+/// The project's answer to a trigger.
+pub(crate) fn reaction(
+    policy: &mut Policy,
+    trigger: Trigger,
+) -> &mut ao_core::config::policy::Reaction {
+    let project = policy.projects.values_mut().next().unwrap();
+    project.rules.reactions.get_mut(&trigger).unwrap()
+}
+
 impl House {
+    /// A house on the real disk.
     pub(crate) async fn open() -> Self {
-        Self::open_on(Arc::new(RealDisk)).await
+        Self::with(|_| {}).await
     }
 
-    pub(crate) async fn open_on(disk: Arc<dyn Disk>) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let fakes = Fakes::default();
-        FAKES.lock().unwrap().insert(root.path().to_owned(), fakes.clone());
-        let mut house = Self { root, fakes, disk, server: None };
+    /// A house with some of it changed before it is opened.
+    pub(crate) async fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut house = Self::closed(change);
         house.start().await.unwrap();
         house
     }
 
+    pub(crate) fn closed(change: impl FnOnce(&mut Self)) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let mut house = Self {
+            data_dir: root.path().to_owned(),
+            fakes: Fakes::register(&root.path().join("run")),
+            root,
+            disk: Arc::new(RealDisk),
+            clock: Arc::new(SystemClock),
+            policy: policy(),
+            limits: Limits::default(),
+            durability: Durability::Commit,
+            server: None,
+        };
+        change(&mut house);
+        house
+    }
+
+    /// Puts all data on a disk in memory, whose one folder is `/data`.
+    pub(crate) fn on(&mut self, disk: Arc<dyn Disk>) {
+        self.disk = disk;
+        self.data_dir = "/data".into();
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     pub(crate) async fn start(&mut self) -> Result<(), StartError> {
-        let root = self.root.path();
         let context = BuildContext {
-            data_dir: root.to_owned(),
-            run_dir: root.join("run"),
+            data_dir: self.data_dir.clone(),
+            run_dir: self.root.path().join("run"),
             instance: "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
             ao: "/bin/true".into(),
-            home: root.to_owned(),
+            home: self.root.path().to_owned(),
             env: BTreeMap::new(),
         };
         let server = Server::start(Options {
             disk: self.disk.clone(),
-            limits: Limits::default(),
-            durability: Durability::Commit,
-            clock: Arc::new(SystemClock),
+            limits: self.limits,
+            durability: self.durability,
+            clock: self.clock.clone(),
             boot: "boot".into(),
             version: "test".into(),
             registry: registry(),
             context,
-            policy: policy(),
-            live: policy().into(),
+            policy: self.policy.clone(),
+            live: self.policy.clone().into(),
         })
         .await?;
         self.server = Some(server);
@@ -143,10 +155,16 @@ impl House {
         self.server.as_ref().unwrap().handle()
     }
 
+    /// Ends the server in good order.
     pub(crate) async fn stop(&mut self) {
         let server = self.server.take().unwrap();
         server.handle().stop("test").await;
         server.wait().await;
+    }
+
+    /// Ends the server as a SIGKILL does.
+    pub(crate) async fn kill(&mut self) {
+        self.server.take().unwrap().abort().await;
     }
 
     pub(crate) async fn spawn(&self, prompt: &str) -> Result<SessionId, Refusal> {
@@ -172,69 +190,149 @@ impl House {
         self.handle().hook(self.call(session, signals)).await
     }
 
+    /// The same, said again as a real hook does until it was taken.
+    pub(crate) async fn tell_until_taken(&self, session: &SessionId, signals: &[Signal]) {
+        self.patiently("the hook is taken", async || self.tell(session, signals).await.ok()).await;
+    }
+
     pub(crate) fn call(&self, session: &SessionId, signals: &[Signal]) -> HookCall {
-        let token =
-            std::fs::read_to_string(self.root.path().join("secrets/token").join(session.as_str()));
+        let path = self.data_dir.join("secrets/token").join(session.as_str());
+        let token = ao_core::disk::read(&*self.disk, &path).unwrap_or_default();
         HookCall {
             agent: "claude-code".into(),
             event: "Tell".into(),
             session: session.clone(),
-            launch: self.handle().state().sessions[session].launch,
-            token: token.unwrap_or_default(),
+            launch: self.session(session).launch,
+            token: String::from_utf8(token).unwrap(),
             payload: serde_json::to_vec(signals).unwrap(),
         }
+    }
+
+    pub(crate) fn session(&self, id: &SessionId) -> Session {
+        self.handle().state().sessions[id].clone()
     }
 
     /// Spawns and answers as an agent that starts and takes its prompt.
     pub(crate) async fn working(&self, prompt: &str) -> SessionId {
         let session = self.spawn(prompt).await.unwrap();
-        self.until("the agent runs", |state| state.sessions[&session].handle.is_some()).await;
-        let started =
-            Signal::Started { native_id: Some("n-1".into()), transcript: None, version: None };
-        let turn = Signal::TurnStarted { turn: Some("t1".into()), prompt: Some(prompt.into()) };
-        self.tell(&session, &[started, turn]).await.unwrap();
-        self.until("set up", |state| state.sessions[&session].step == ao_core::state::Step::Ready)
-            .await;
+        self.begins(&session, prompt).await;
         session
+    }
+
+    /// The agent of a session that was spawned starts and takes its prompt.
+    pub(crate) async fn begins(&self, session: &SessionId, prompt: &str) {
+        self.until("the agent runs", |state| state.sessions[session].handle.is_some()).await;
+        let started = Signal::Started {
+            native_id: Some(format!("native-{session}")),
+            transcript: None,
+            version: None,
+        };
+        let turn =
+            Signal::TurnStarted { turn: Some("t1".into()), prompt: Some(prompt.into()) };
+        self.tell_until_taken(session, &[started, turn]).await;
+        self.until("set up", |state| state.sessions[session].step == Step::Ready).await;
     }
 
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
         let handle = self.handle();
-        for _ in 0..500 {
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < PATIENCE {
             if holds(&handle.state()) {
                 return;
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never came true: {what}; journal:\n{}", self.log().await.join("\n"));
+    }
+
+    /// Asks until there is an answer.
+    pub(crate) async fn patiently<T>(&self, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("never came true: {what}; sessions: {:#?}", handle.state().sessions);
+        panic!("never: {what}; journal:\n{}", self.log().await.join("\n"));
+    }
+
+    /// All stored events.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let mut events: Vec<Event> = vec![];
+        loop {
+            let after = events.last().map_or(Seq(0), |event| event.seq);
+            let more = self.handle().events(after, 1_000).await.unwrap_or_default();
+            if more.is_empty() {
+                return events;
+            }
+            events.extend(more);
+        }
     }
 
     /// The journal, a line an event, for a failing test's message.
     pub(crate) async fn log(&self) -> Vec<String> {
-        let events = self.handle().events(ao_slots::Seq(0), 1_000).await.unwrap_or_default();
-        events.iter().map(|event| String::from_utf8(event.encode().unwrap()).unwrap()).collect()
+        let json = |event: &Event| String::from_utf8(event.encode().unwrap()).unwrap();
+        self.events().await.iter().map(json).collect()
     }
 
-    /// The messages as the human sees them.
+    /// How often an event of this kind was recorded.
+    pub(crate) async fn count(&self, kind: &str) -> usize {
+        self.events().await.iter().filter(|event| event.kind.name() == kind).count()
+    }
+
+    /// The messages as the human sees them, once it holds.
     pub(crate) async fn until_pushed(
         &self,
         what: &str,
         holds: impl Fn(&[Message]) -> bool,
     ) -> Vec<Message> {
-        for _ in 0..500 {
+        self.patiently(what, async || {
             let messages = self.fakes.channel.messages();
-            if holds(&messages) {
-                return messages;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let lines: Vec<String> = self.log().await;
-        panic!(
-            "never pushed: {what}; pushed: {:#?}; journal:\n{}",
-            self.fakes.channel.messages(),
-            lines.join("\n")
-        );
+            holds(&messages).then_some(messages)
+        })
+        .await
     }
+
+    /// What is served is what the journal has.
+    pub(crate) async fn is_rebuilt(&self) {
+        let handle = self.handle();
+        let (hash, last) = {
+            let state = handle.state();
+            (state.hash(), state.last_seq)
+        };
+        let mut rebuilt = State::default();
+        for event in self.events().await.iter().filter(|event| event.seq <= last) {
+            rebuilt.apply(event);
+        }
+        assert_eq!(rebuilt.hash(), hash, "after event {last}");
+    }
+
+    /// Two whole sweeps have ended from now on.
+    pub(crate) async fn swept(&self) {
+        let before = self.fakes.rig.calls("runtime.probe", "");
+        self.patiently("two sweeps", async || {
+            (self.fakes.rig.calls("runtime.probe", "") > before + 2).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The state that a server would find on this disk, every event read anew.
+pub(crate) fn replayed(disk: Arc<dyn Disk>, data_dir: &Path) -> State {
+    let recovery = Recovery::start(disk, data_dir, Limits::default()).unwrap();
+    let mut recovery = recovery.without_snapshot().unwrap();
+    let mut state = State::default();
+    while let Some((_, json)) = recovery.next().unwrap() {
+        state.apply(&Event::decode(json).unwrap());
+    }
+    state
+}
+
+/// The open incidents of a trigger.
+pub(crate) fn open(state: &State, trigger: Trigger) -> Vec<Incident> {
+    let meant = |incident: &&Incident| incident.trigger == trigger && incident.is_open();
+    state.incidents.values().filter(meant).cloned().collect()
 }
 
 pub(crate) fn ana() -> Actor {
@@ -255,185 +353,52 @@ pub(crate) fn question(text: &str) -> Signal {
     })
 }
 
-/// An agent whose hooks are the signals themselves.
-#[derive(Debug)]
-struct Teller;
-
-#[async_trait::async_trait]
-impl Agent for Teller {
-    fn capabilities(&self, _: &AgentConfig) -> AgentCapabilities {
-        AgentCapabilities {
-            answerable: vec!["Tell".into()],
-            takes_messages: vec![],
-            resume: true,
-            input: InputMode::Stdin,
-            screen: false,
-            free_answers: true,
-        }
-    }
-    fn env_names(&self) -> Vec<String> {
-        vec![]
-    }
-    fn plan_launch(&self, request: &LaunchRequest) -> Result<LaunchPlan, PluginError> {
-        Ok(LaunchPlan {
-            argv: vec!["teller".into()],
-            env: BTreeMap::new(),
-            files: vec![],
-            prompt: PromptDelivery::Argument,
-            native_id: None,
-            transcript: None,
-            signals: true,
-            resumes: request.resume.is_some(),
-        })
-    }
-    fn reduce_hook(&self, _: &str, payload: &[u8]) -> Result<HookReport, PluginError> {
-        let signals = serde_json::from_slice(payload)
-            .map_err(|e| PluginError::permanent("bad payload", e))?;
-        Ok(HookReport { signals })
-    }
-    fn hook_reply(&self, _: &str, _: &[u8], decision: &Decision) -> Result<String, PluginError> {
-        serde_json::to_string(decision).map_err(|e| PluginError::permanent("bad decision", e))
-    }
-    fn message_reply(&self, _: &str, _: &[u8], _: &str) -> Option<String> {
-        None
-    }
-    fn introspect(&self, _: &[u8]) -> Introspection {
-        Introspection::default()
-    }
-    fn status_file(&self, _: &LaunchRequest, _: ProcessId) -> Option<PathBuf> {
-        None
-    }
-    fn read_status(&self, _: &[u8]) -> Option<Signal> {
-        None
-    }
-    fn match_dialog(&self, _: &Screen) -> Dialog {
-        Dialog::Unknown
-    }
-    fn answer_keys(&self, _: &AgentRequest, _: &Decision, _: &Screen) -> Option<Vec<Key>> {
-        None
-    }
-    async fn check(
-        &self,
-        _: &Call,
-        _: &BTreeMap<String, String>,
-        _: Option<&Path>,
-    ) -> Result<AgentCheck, PluginError> {
-        Err(PluginError::unsupported("check"))
-    }
+/// The answer to [`question`] has reached the agent.
+pub(crate) fn answered(text: &str) -> Signal {
+    Signal::ToolEnded { id: None, tool: "Ask".into(), request: Some(format!("q-{text}")) }
 }
 
-/// Workspaces that only exist as entries of a list.
+pub(crate) fn turn_ended(turn: &str) -> Signal {
+    Signal::TurnEnded { turn: Some(turn.into()), last_words: None, background: false }
+}
+
+pub(crate) fn turn_started(turn: &str) -> Signal {
+    Signal::TurnStarted { turn: Some(turn.into()), prompt: None }
+}
+
+/// The machine's clocks, moved at will; counts how often anybody looks.
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
-    made: Mutex<BTreeMap<PathBuf, WorkFacts>>,
+pub(crate) struct Moved {
+    wall_ms: AtomicI64,
+    awake_ms: AtomicU64,
+    looks: AtomicU64,
 }
 
-impl Desk {
-    /// What lies in the session's workspace from now on.
-    pub(crate) fn set(&self, session: &SessionId, facts: WorkFacts) {
-        let mut made = self.made.lock().unwrap();
-        let path = made.keys().find(|path| path.ends_with(session.as_str())).cloned().unwrap();
-        made.insert(path, facts);
+impl Moved {
+    /// Sets the wall clock forth or back.
+    pub(crate) fn set_wall(&self, by_ms: i64) {
+        self.wall_ms.fetch_add(by_ms, Ordering::SeqCst);
     }
 
-    pub(crate) fn has(&self, session: &SessionId) -> bool {
-        self.made.lock().unwrap().keys().any(|path| path.ends_with(session.as_str()))
+    /// Time passes, and the machine is awake.
+    pub(crate) fn pass(&self, ms: u64) {
+        self.awake_ms.fetch_add(ms, Ordering::SeqCst);
+        self.set_wall(ms.cast_signed());
     }
-}
 
-#[async_trait::async_trait]
-impl Workspace for Desk {
-    async fn inspect(&self, _: &Call, _: &Path) -> Result<RepoInfo, PluginError> {
-        Err(PluginError::unsupported("inspect"))
-    }
-    async fn create(
-        &self,
-        _: &Call,
-        request: &CreateWorkspace,
-    ) -> Result<WorkspaceInfo, PluginError> {
-        self.made.lock().unwrap().entry(request.path.clone()).or_default();
-        Ok(WorkspaceInfo {
-            path: request.path.clone(),
-            branch: request.branch.clone(),
-            base_commit: "base".into(),
-            branch_created: true,
-            notes: vec![],
-        })
-    }
-    async fn find(
-        &self,
-        _: &Call,
-        _: &WorkspaceHandle,
-    ) -> Result<Answer<WorkspaceInfo>, PluginError> {
-        Ok(Answer::Unknown("not looked".into()))
-    }
-    async fn restore(
-        &self,
-        _: &Call,
-        handle: &WorkspaceHandle,
-    ) -> Result<WorkspaceInfo, PluginError> {
-        self.made.lock().unwrap().entry(handle.path.clone()).or_default();
-        Ok(WorkspaceInfo {
-            path: handle.path.clone(),
-            branch: handle.branch.clone(),
-            base_commit: "base".into(),
-            branch_created: false,
-            notes: vec![],
-        })
-    }
-    async fn probe(
-        &self,
-        _: &Call,
-        handle: &WorkspaceHandle,
-    ) -> Result<Answer<WorkFacts>, PluginError> {
-        Ok(self
-            .made
-            .lock()
-            .unwrap()
-            .get(&handle.path)
-            .map_or(Answer::No, |facts| Answer::Yes(facts.clone())))
-    }
-    async fn destroy(
-        &self,
-        _: &Call,
-        handle: &WorkspaceHandle,
-        removal: Removal,
-    ) -> Result<Removed, PluginError> {
-        let mut made = self.made.lock().unwrap();
-        if made.get(&handle.path).is_some_and(|f| !f.is_clean() && removal == Removal::IfSafe) {
-            return Err(PluginError::new(
-                ao_slots::ErrorKind::Refused,
-                "2 changed files would be lost",
-                "",
-            ));
-        }
-        made.remove(&handle.path);
-        Ok(Removed::default())
-    }
-    async fn list(&self, _: &Call, _: &Path, _: &Path) -> Result<Vec<FoundWorkspace>, PluginError> {
-        Ok(vec![])
-    }
-    async fn post_create(&self, _: &Call, _: &PostCreate) -> Result<PostCreateDone, PluginError> {
-        Ok(PostCreateDone { failed: None, last_line: String::new(), lines: 0 })
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::SeqCst)
     }
 }
 
-#[derive(Debug)]
-struct Blind;
+impl Clock for Moved {
+    fn wall(&self) -> Timestamp {
+        let by = SignedDuration::from_millis(self.wall_ms.load(Ordering::SeqCst));
+        SystemClock.wall().saturating_add(by).unwrap()
+    }
 
-#[async_trait::async_trait]
-impl Terminal for Blind {
-    async fn open(&self, _: &Call, _: &OpenRequest) -> Result<Opened, PluginError> {
-        Ok(Opened::Hint("nothing to see".into()))
-    }
-    async fn open_all(
-        &self,
-        _: &Call,
-        requests: &[OpenRequest],
-    ) -> Result<Vec<Opened>, PluginError> {
-        Ok(requests.iter().map(|_| Opened::Hint(String::new())).collect())
-    }
-    async fn is_open(&self, _: &Call, _: &SessionId) -> Result<Answer<()>, PluginError> {
-        Ok(Answer::No)
+    fn monotonic_ms(&self) -> u64 {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        SystemClock.monotonic_ms() + self.awake_ms.load(Ordering::SeqCst)
     }
 }

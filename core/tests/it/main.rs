@@ -1,4 +1,13 @@
-//! The server as a whole, on plugins that live in memory and a disk that can be told to fail.
+//! The server as a whole, on plugins that live in memory, on disks that fail and by clocks that jump.
 
+mod clock;
+mod crash;
+mod disk;
+mod fakes;
 mod harness;
+mod human;
+mod life;
+mod load;
+mod lost;
+mod plugins;
 mod server;

@@ -281,6 +281,9 @@ fn the_most_urgent_goes_first() {
         takes(&mut w);
     }
     assert_eq!(order, [Priority::Warning, Priority::Urgent, Priority::Action]);
+    // The other warning's cause has just gone: it waits to see whether that lasts.
+    w.pass(MINUTE);
+    assert_eq!(sending(&w), None);
 }
 
 #[test]
