@@ -158,7 +158,8 @@ impl Draft {
             Subject::Project(_) => None,
         };
         let notification = |id: &NotificationId| -> Vec<Focus> {
-            let channels = state.notifications.get(id).into_iter().flat_map(|n| n.deliveries.keys());
+            let channels =
+                state.notifications.get(id).into_iter().flat_map(|n| n.deliveries.keys());
             channels.cloned().map(Focus::Channel).collect()
         };
         let incident = |id: &IncidentId| -> Vec<Focus> {

@@ -11,7 +11,8 @@ use crate::{
     config::trigger::Trigger,
     event::{Settled, Subject},
     state::{
-        ChannelState, Due, Fate, Focus, Incident, Moment, Progress, QueuedMessage, Session, State, Step, Want,
+        ChannelState, Due, Fate, Focus, Incident, Moment, Progress, QueuedMessage, Session, State,
+        Step, Want,
     },
 };
 

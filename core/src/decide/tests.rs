@@ -164,13 +164,7 @@ fn usual(effect: &Effect) -> Outcome {
 }
 
 fn handle(launch: Launch) -> RuntimeHandle {
-    RuntimeHandle {
-        session: app(1),
-        launch,
-        id: format!("%{launch}"),
-        server: None,
-        process: None,
-    }
+    RuntimeHandle { session: app(1), launch, id: format!("%{launch}"), server: None, process: None }
 }
 
 impl World {

@@ -778,9 +778,7 @@ impl Session {
 
     /// A turn has begun in this launch.
     fn turn_began(&self) -> bool {
-        self.turn.is_some()
-            || self.turn_ended.is_some()
-            || self.activity.value == Activity::Active
+        self.turn.is_some() || self.turn_ended.is_some() || self.activity.value == Activity::Active
     }
 
     /// Ends requests of this launch that are still open.

@@ -11,8 +11,8 @@ use ao_slots::{
 use super::{
     Card, Words,
     phrase::{
-        button, capital, clean, clean_line, commits, confirmed, done_button, for_ms, in_seconds, in_title,
-        kill_button, last_lines, open_button, primary, ranges, restore_button,
+        button, capital, clean, clean_line, commits, confirmed, done_button, for_ms, in_seconds,
+        in_title, kill_button, last_lines, open_button, primary, ranges, restore_button,
         restore_running_button, some, text_button, verbatim, work_is_safe,
     },
 };

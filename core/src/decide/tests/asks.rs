@@ -24,11 +24,7 @@ fn a_question_calls_a_human_after_the_settle_time_and_an_answer_settles_it() {
     w.check(answer(1, "Items only"), &["do decide r-1", "edits n-1"]);
     w.brings(1, Ok(Outcome::Done), &["edits n-1"]);
     let ended = Told::ToolEnded { request: Some("k1".into()) };
-    w.hears(
-        1,
-        [ended],
-        &["is working", "clears i-1 by ana", "resolves i-1 by ana", "settles n-1"],
-    );
+    w.hears(1, [ended], &["is working", "clears i-1 by ana", "resolves i-1 by ana", "settles n-1"]);
     assert_eq!(w.session(1).asked, 1);
 }
 
@@ -88,11 +84,7 @@ fn each_of_two_requests_has_its_own_message() {
     w.tell(1, [asked("k1", permission("npm publish")), asked("k2", question("Which?"))]);
     w.pass(2 * SECOND);
     assert_eq!(w.pushes(), ["app-1 wants to run: npm publish", "app-1 asks: Which?"]);
-    w.hears(
-        1,
-        [Told::RequestEnded { key: "k2".into() }],
-        &["is blocked", "clears i-2 by itself"],
-    );
+    w.hears(1, [Told::RequestEnded { key: "k2".into() }], &["is blocked", "clears i-2 by itself"]);
     w.check(decision(1, Decision::Approve), &["do decide r-1", "edits n-1"]);
 }
 
@@ -219,11 +211,7 @@ fn a_message_that_cannot_be_delivered_is_told_at_once_and_ends_with_the_next_tur
     w.brings(1, Err(failure(ErrorKind::Permanent)), &["opens prompt-undelivered"]);
     w.after(2 * SECOND, &["push: app-1 has not got your message: 1 try in 60 s"]);
     w.after(10 * MINUTE, &[]);
-    w.hears(
-        1,
-        [turn_started("t2")],
-        &["is working", "withdraws m-2", "clears i-1 by itself"],
-    );
+    w.hears(1, [turn_started("t2")], &["is working", "withdraws m-2", "clears i-1 by itself"]);
 }
 
 #[test]
@@ -251,11 +239,7 @@ fn a_message_to_what_is_over_or_being_killed_is_refused() {
 fn a_suspicion_ends_when_the_agent_moves_on() {
     let mut w = World::working("41");
     let suspected = Told::Suspected { text: Text::short("Overwrite? [y/N]") };
-    w.hears(
-        1,
-        [suspected, Told::Alive],
-        &["opens agent-needs-input (suspected)"],
-    );
+    w.hears(1, [suspected, Told::Alive], &["opens agent-needs-input (suspected)"]);
     w.after(2 * SECOND, &["push: app-1 seems to ask: Overwrite? [y/N]"]);
     w.pass(60 * SECOND);
     w.hears(1, [Told::Alive], &["clears i-1 by itself"]);
@@ -270,10 +254,7 @@ fn a_dialog_ends_when_the_agent_can_be_talked_to() {
     }
     let setup = Told::Setup { text: Text::short("Do you trust this folder?") };
     w.hears(1, [setup], &["is blocked", "opens agent-needs-input (setup)"]);
-    w.after(
-        2 * SECOND,
-        &["push: app-1 waits for a set-up question of claude-code"],
-    );
+    w.after(2 * SECOND, &["push: app-1 waits for a set-up question of claude-code"]);
     w.hears(1, [started()], &["is spawning", "clears i-1 by itself"]);
 }
 
@@ -296,10 +277,7 @@ fn what_is_snoozed_is_told_again_in_time_and_what_is_seen_is_not() {
     w.refused(Input::Snooze { incident, until: now, by: ana() }, "that time has passed");
     w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
     w.pass(2 * SECOND);
-    w.refused(
-        Input::Acknowledge { incident, by: ana() },
-        "i-1 is settled: it went away by itself",
-    );
+    w.refused(Input::Acknowledge { incident, by: ana() }, "i-1 is settled: it went away by itself");
 }
 
 #[test]

@@ -38,10 +38,7 @@ fn r10_nothing_is_judged_before_everything_was_looked_at() {
     // What is open stays open over the next sleep, and is told after the look.
     jump(&mut w, SignedDuration::from_hours(8));
     w.after(MINUTE, &[]);
-    w.check(
-        Input::Swept { sessions: 1 },
-        &["push: app-1 is stuck: no progress for 10 min"],
-    );
+    w.check(Input::Swept { sessions: 1 }, &["push: app-1 is stuck: no progress for 10 min"]);
 }
 
 #[test]

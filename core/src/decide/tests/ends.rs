@@ -85,10 +85,7 @@ fn an_agent_that_cannot_go_on_is_ended_before_it_is_started_again() {
     let text = Text::short("OAuth token has expired");
     let failed = Told::Failed { kind: ao_slots::fact::AgentErrorKind::Login, text };
     w.hears(1, [failed], &["is errored", "opens agent-errored"]);
-    w.after(
-        2 * SECOND,
-        &["push: app-1 cannot go on: login to the model provider expired"],
-    );
+    w.after(2 * SECOND, &["push: app-1 cannot go on: login to the model provider expired"]);
     // An empty prompt does not mean that the login is back.
     w.hears(1, [Told::Observed { activity: Activity::Idle }], &[]);
     w.check(restore(1), &["is spawning", "do end 1", "edits n-1"]);
@@ -176,12 +173,9 @@ fn a_restore_without_an_earlier_conversation_gives_the_prompt_again() {
 fn done_needs_an_end_a_clean_tree_a_commit_and_somebody_who_says_so() {
     let claim = Told::Completed { text: None };
     // commits, changed files, claims → done?
-    for (commits, changed, claims, is_done) in [
-        (2, 0, true, true),
-        (0, 0, true, false),
-        (2, 1, true, false),
-        (2, 0, false, false),
-    ] {
+    for (commits, changed, claims, is_done) in
+        [(2, 0, true, true), (0, 0, true, false), (2, 1, true, false), (2, 0, false, false)]
+    {
         let mut w = World::working("41");
         if claims {
             w.tell(1, [claim.clone()]);
@@ -289,10 +283,7 @@ fn an_agent_that_said_good_bye_and_does_not_end_is_no_secret() {
     let mut w = World::working("41");
     w.hears(1, [Told::Exited], &["is errored"]);
     w.after(14 * SECOND, &[]);
-    w.after(
-        4 * SECOND,
-        &["opens agent-exited", "push: app-1 stopped: it said good-bye"],
-    );
+    w.after(4 * SECOND, &["opens agent-exited", "push: app-1 stopped: it said good-bye"]);
 }
 
 #[test]

@@ -54,10 +54,7 @@ fn an_ended_turn_with_nothing_after_it_is_idle_after_a_quarter_of_an_hour() {
     let mut w = World::idle("41");
     w.look(1, work(3, 2));
     w.after(15 * MINUTE, &["opens agent-idle"]);
-    w.after(
-        MINUTE,
-        &["push: app-1 ended its turn 15 min ago; nothing followed"],
-    );
+    w.after(MINUTE, &["push: app-1 ended its turn 15 min ago; nothing followed"]);
     w.hears(1, [turn_started("t2")], &["is working", "clears i-1 by itself"]);
     w.after(15 * SECOND, &["resolves i-1 by itself", "settles n-1"]);
 }

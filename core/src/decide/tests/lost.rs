@@ -41,7 +41,8 @@ fn comes_back(w: &mut World, n: u32) {
 fn sessions_come_back_two_at_a_time_and_nobody_is_called() {
     let mut w = lost(5);
     assert_eq!(restoring(&w), [1, 2]);
-    for (n, then) in [(1, vec![2, 3]), (2, vec![3, 4]), (3, vec![4, 5]), (4, vec![5]), (5, vec![])] {
+    for (n, then) in [(1, vec![2, 3]), (2, vec![3, 4]), (3, vec![4, 5]), (4, vec![5]), (5, vec![])]
+    {
         // One comes back every 50 s: slow, but it goes on.
         w.pass(50 * SECOND);
         comes_back(&mut w, n);

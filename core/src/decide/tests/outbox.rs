@@ -105,7 +105,10 @@ fn a_failing_channel_is_tried_ever_more_seldom_until_it_takes_the_message() {
     }
     takes(&mut w);
     assert_eq!(w.state.channels[&desk()].failures, 0);
-    assert_eq!(w.events.iter().filter(|e| matches!(e.kind, Kind::NotificationOpened(_))).count(), 1);
+    assert_eq!(
+        w.events.iter().filter(|e| matches!(e.kind, Kind::NotificationOpened(_))).count(),
+        1
+    );
 }
 
 #[test]
@@ -289,8 +292,7 @@ fn the_most_urgent_goes_first() {
 #[test]
 fn classes_go_by_the_kind_of_channel_and_never_nowhere() {
     let names = ["desktop", "team", "phone", "hook"];
-    let kinds =
-        [ChannelKind::Desktop, ChannelKind::Chat, ChannelKind::Phone, ChannelKind::Webhook];
+    let kinds = [ChannelKind::Desktop, ChannelKind::Chat, ChannelKind::Phone, ChannelKind::Webhook];
     let all: Vec<ChannelName> = names.iter().map(|name| name.parse().unwrap()).collect();
     let mut policy = Policy::with_projects(&["my-app"]);
     let project = policy.projects.keys().next().unwrap().clone();

@@ -44,7 +44,11 @@ fn a_round_waits_for_removals_and_for_each_session_of_its_project() {
     w.look(2, work(1, 0));
     w.brings(2, Ok(Outcome::Done), &["over Done", "is cleanup", "do remove IfSafe"]);
     // Refused: the workspace stays, and the round is over all the same.
-    w.brings(2, Err(failure(ErrorKind::Refused)), &["is done", "round of 2", "push: All done: 2 done"]);
+    w.brings(
+        2,
+        Err(failure(ErrorKind::Refused)),
+        &["is done", "round of 2", "push: All done: 2 done"],
+    );
 }
 
 #[test]

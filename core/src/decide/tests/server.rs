@@ -39,17 +39,12 @@ fn a_disk_on_which_nothing_can_be_recorded_is_urgent_and_told_again_as_that() {
 #[test]
 fn a_configuration_that_is_not_used_is_told_and_its_repair_settles_it() {
     let file = "/repo/my-app/agent-orchestrator.yaml".to_owned();
-    let refused = |reason: &str| Input::ConfigRefused {
-        file: file.clone(),
-        reason: Text::short(reason),
-    };
+    let refused =
+        |reason: &str| Input::ConfigRefused { file: file.clone(), reason: Text::short(reason) };
     let mut w = World::new();
     w.check(refused("Line 12: notifer is not a setting"), &["opens config-refused"]);
     w.check(refused("Line 12: notifer is not a setting"), &[]);
-    w.after(
-        MINUTE,
-        &["push: agent-orchestrator.yaml was changed and is not used"],
-    );
+    w.after(MINUTE, &["push: agent-orchestrator.yaml was changed and is not used"]);
     w.check(Input::ConfigAccepted { file: file.clone() }, &["clears i-1 by itself"]);
     w.after(15 * SECOND, &["resolves i-1 by itself", "settles n-1"]);
     w.check(Input::ConfigAccepted { file }, &[]);
@@ -60,10 +55,7 @@ fn a_tampered_file_is_told_until_somebody_has_seen_it() {
     let mut w = World::new();
     let tampered = Input::Tampered { path: "/data/run/ao".into(), kept: Some("kept-1".into()) };
     w.check(tampered, &["opens tampered"]);
-    w.after(
-        2 * SECOND,
-        &["push: ao's own file ao was changed by another program"],
-    );
+    w.after(2 * SECOND, &["push: ao's own file ao was changed by another program"]);
     w.after(60 * MINUTE, &[]);
     let ack = Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() };
     w.check(ack, &["edits n-1", "resolves i-1 by ana", "settles n-1"]);
@@ -80,10 +72,7 @@ fn an_absence_is_told_once_after_everything_was_looked_at() {
     w.after(5 * SECOND, &[]);
     w.check(
         Input::Swept { sessions: 1 },
-        &[
-            "push: ao was away for 12 min and is back; nothing was lost",
-            "resolves i-1 by itself",
-        ],
+        &["push: ao was away for 12 min and is back; nothing was lost", "resolves i-1 by itself"],
     );
     let told = w.state.notifications.values().next().unwrap();
     assert!(told.deliveries.values().all(|d| d.sent.is_some()), "told, though it is resolved");

@@ -65,7 +65,11 @@ fn what_a_failed_spawn_made_is_undone_and_nothing_else() {
         }
         w.brings(1, Err(failure(ErrorKind::Permanent)), expected);
         if w.effect(1).is_some() {
-            w.brings(1, Ok(Outcome::Removed(Default::default())), &["over Failed", "is not_started"]);
+            w.brings(
+                1,
+                Ok(Outcome::Removed(Default::default())),
+                &["over Failed", "is not_started"],
+            );
             assert!(w.session(1).workspace_gone);
         }
         w.after(60 * MINUTE, &[]);
@@ -127,11 +131,7 @@ fn a_project_that_is_no_longer_configured_ends_the_spawn() {
     w.spawn("41");
     w.configure(Policy::with_projects(&["api"]), BTreeMap::new());
     let effect = w.effect(1).unwrap();
-    w.brings(
-        1,
-        Ok(usual(&effect)),
-        &["spawn fails at workspace", "over Failed", "is not_started"],
-    );
+    w.brings(1, Ok(usual(&effect)), &["spawn fails at workspace", "over Failed", "is not_started"]);
 }
 
 #[test]
@@ -143,7 +143,11 @@ fn a_kill_at_any_step_ends_in_the_same_place() {
     for (before, killed, then) in [
         (0, vec!["is cleanup", "over Killed", "is killed"], vec![]),
         // The workspace that is being made is removed once it is there.
-        (1, vec!["is cleanup", "over Killed", "is killed"], vec!["is cleanup", "do remove Undo", "is killed"]),
+        (
+            1,
+            vec!["is cleanup", "over Killed", "is killed"],
+            vec!["is cleanup", "do remove Undo", "is killed"],
+        ),
         (2, vec!["is cleanup", "over Killed", "do remove Undo"], vec!["is killed"]),
         (3, vec!["is cleanup", "do end 1"], ended.clone()),
         (4, vec!["is cleanup", "do end 1"], ended),
