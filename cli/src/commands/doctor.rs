@@ -403,12 +403,21 @@ mod tests {
 
     #[test]
     fn a_damaged_journal_is_a_problem() {
+        use ao_core::journal::{Durability, Identity, Limits, Line, Recovery};
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(journal(dir.path()).severity, Severity::Good);
-        fs::create_dir(dir.path().join("journal")).unwrap();
-        assert_eq!(journal(dir.path()).severity, Severity::Good);
+        let recovery = Recovery::start(std::sync::Arc::new(RealDisk), dir.path(), Limits::default()).unwrap();
+        let instance = "01JD0000000000000000000000".parse().unwrap();
+        let (mut written, _) = recovery.finish(Identity { instance, boot: "b".into() }).unwrap();
+        for seq in 1..=3 {
+            let json = format!("{{\"seq\":{seq},\"text\":\"event {seq}\"}}").into_bytes();
+            written.append(&[Line { seq, json }], Durability::Commit).unwrap();
+        }
+        drop(written);
+        assert_eq!(journal(dir.path()).words, "3 events, sound");
         let segment = dir.path().join("journal/00000000000000000001.jsonl");
-        fs::write(segment, "{\"seq\":1,\"x\":1}\nnot an event\n{\"seq\":3}\n").unwrap();
+        let text = fs::read_to_string(&segment).unwrap().replace("event 2", "event 9");
+        fs::write(&segment, text).unwrap();
         assert_eq!(journal(dir.path()).severity, Severity::Problem);
     }
 

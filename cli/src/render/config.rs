@@ -54,7 +54,7 @@ pub(crate) fn draw(errors: &[ConfigError], style: &Style) -> String {
     };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(style.width.min(110))
-        .with_context_lines(0);
+        .with_context_lines(1);
     let mut out = String::new();
     for error in errors {
         let source = read(&error.file, error).map(|text| NamedSource::new(name(&error.file), text));

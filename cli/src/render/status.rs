@@ -12,6 +12,7 @@ use super::{age, ago, clock};
 use crate::out::{Style, Tone, pad, pad_left, tone, width};
 
 /// A line of a zone: a session, or what concerns none.
+#[derive(Clone)]
 struct Entry<'a> {
     id: String,
     task: String,
@@ -28,24 +29,20 @@ pub(crate) fn screen(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String 
         let next = style.paint(Tone::Accent, &project.unwrap_or_else(|| "ao init".into()));
         return format!("No sessions. Start one: {next}\n");
     }
-    for (zone, heading) in
-        [(Zone::Red, "NEEDS YOU"), (Zone::Orange, "DECIDE"), (Zone::Yellow, "NOT GOING WELL")]
-    {
-        let entries = entries(doc, zone);
-        if !entries.is_empty() {
-            let mark = mark_of(zone);
-            out.push(style.paint(tone(mark), &format!("{} {heading}", style.mark(mark))));
-            out.extend(rows(&entries, doc, style));
-        }
+    let zones = [(Zone::Red, "NEEDS YOU"), (Zone::Orange, "DECIDE"), (Zone::Yellow, "NOT GOING WELL")]
+        .map(|(zone, heading)| (zone, heading, entries(doc, zone)));
+    let all: Vec<Entry<'_>> = zones.iter().flat_map(|(.., entries)| entries.iter().cloned()).collect();
+    let columns = Columns::of(&all, doc, style);
+    for (zone, heading, entries) in zones.iter().filter(|(.., entries)| !entries.is_empty()) {
+        let mark = mark_of(*zone);
+        out.push(style.paint(tone(mark), &format!("{} {heading}", style.mark(mark))));
+        out.extend(columns.rows(entries, doc, style));
     }
     let working: Vec<&Row> =
         doc.sessions.iter().filter(|row| row.zone == Zone::Green && row.over.is_none()).collect();
     let finished: Vec<&Row> =
         doc.sessions.iter().filter(|row| finished_today(row, doc, zone)).collect();
-    let calm = entries(doc, Zone::Red).is_empty()
-        && entries(doc, Zone::Orange).is_empty()
-        && entries(doc, Zone::Yellow).is_empty();
-    if calm {
+    if all.is_empty() {
         let agents = match working.len() {
             0 => "No agent works.".to_owned(),
             1 => "1 agent works.".to_owned(),
@@ -127,96 +124,96 @@ pub(crate) fn task(row: &Row) -> String {
     }
 }
 
-/// Columns drop from the right: the command goes below the line, then away; the task goes.
-fn rows(entries: &[Entry<'_>], doc: &StatusDoc, style: &Style) -> Vec<String> {
-    let widest = |text: &dyn Fn(&Entry<'_>) -> usize| entries.iter().map(text).max().unwrap_or(0);
-    let ids = widest(&|entry| width(&entry.id));
-    let ages = widest(&|entry| age(doc.at, entry.since).len()).max(4);
-    let wide = style.width >= 100;
-    let tasks = if wide { widest(&|entry| width(&entry.task)).min(28) } else { 0 };
-    let nexts =
-        if wide { widest(&|entry| width(&style.text(entry.next.unwrap_or_default()))) } else { 0 };
-    let fixed = 2
-        + ids
-        + 2
-        + if tasks > 0 { tasks + 2 } else { 0 }
-        + 2
-        + ages
-        + if nexts > 0 { nexts + 2 } else { 0 };
-    let words = style.width.saturating_sub(fixed).max(16);
-    let mut lines = vec![];
-    for entry in entries {
-        let mut line = format!("  {}  ", style.paint(Tone::Accent, &pad(&entry.id, ids)));
-        if tasks > 0 {
-            line.push_str(&pad(&style.cut(&entry.task, tasks), tasks));
-            line.push_str("  ");
-        }
-        line.push_str(&pad(&style.cut(entry.words, words), words));
-        line.push_str("  ");
-        line.push_str(&style.paint(Tone::Muted, &pad_left(&age(doc.at, entry.since), ages)));
-        let next = entry.next.map(|next| style.paint(Tone::Accent, &style.text(next)));
-        match (next, wide) {
-            (Some(next), true) => lines.push(format!("{line}  {next}")),
-            (Some(next), false) if style.width >= 70 => {
-                lines.push(line);
-                lines.push(format!("{}{next}", " ".repeat(2 + ids + 2)));
-            }
-            (_, _) => lines.push(line.trim_end().to_owned()),
-        }
-    }
-    lines
+/// The widths that all zones share.
+struct Columns {
+    ids: usize,
+    tasks: usize,
+    words: usize,
+    ages: usize,
 }
+
+impl Columns {
+    /// Columns drop from the right: the command goes below the line, then away; the task goes.
+    fn of(entries: &[Entry<'_>], doc: &StatusDoc, style: &Style) -> Self {
+        let widest = |text: &dyn Fn(&Entry<'_>) -> usize| entries.iter().map(text).max().unwrap_or(0);
+        let ids = widest(&|entry| width(&entry.id));
+        let ages = widest(&|entry| age(doc.at, entry.since).len()).max(4);
+        let wide = style.width >= WIDE;
+        let tasks = if wide { widest(&|entry| width(&entry.task)).min(28) } else { 0 };
+        let nexts = if wide { widest(&|entry| width(&style.text(entry.next.unwrap_or_default()))) } else { 0 };
+        let gap = |columns: usize| if columns > 0 { columns + 2 } else { 0 };
+        let fixed = 2 + ids + 2 + gap(tasks) + 2 + ages + gap(nexts);
+        Self { ids, tasks, words: style.width.saturating_sub(fixed).max(16), ages }
+    }
+
+    fn rows(&self, entries: &[Entry<'_>], doc: &StatusDoc, style: &Style) -> Vec<String> {
+        let Self { ids, tasks, words, ages } = *self;
+        let mut lines = vec![];
+        for entry in entries {
+            let mut line = format!("  {}  ", style.paint(Tone::Accent, &pad(&entry.id, ids)));
+            if tasks > 0 {
+                line.push_str(&pad(&style.cut(&entry.task, tasks), tasks));
+                line.push_str("  ");
+            }
+            line.push_str(&pad(&style.cut(entry.words, words), words));
+            line.push_str("  ");
+            line.push_str(&style.paint(Tone::Muted, &pad_left(&age(doc.at, entry.since), ages)));
+            let next = entry.next.map(|next| style.paint(Tone::Accent, &style.text(next)));
+            match next {
+                Some(next) if style.width >= WIDE => lines.push(format!("{line}  {next}")),
+                Some(next) if style.width >= 70 => {
+                    lines.push(line);
+                    lines.push(format!("{}{next}", " ".repeat(2 + ids + 2)));
+                }
+                _ => lines.push(line),
+            }
+        }
+        lines
+    }
+}
+
+/// From this width on the task has a column, and the command stands beside.
+const WIDE: usize = 100;
 
 fn finished_today(row: &Row, doc: &StatusDoc, zone: &TimeZone) -> bool {
     let day = |at: Timestamp| at.to_zoned(zone.clone()).date();
     row.over.is_some_and(|over| day(over) == day(doc.at))
 }
 
-/// What works and what is finished: names with their issues, as many as fit.
+/// What works and what is finished: names with their issues, as many as fit; on one line where that fits.
 fn tail(working: &[&Row], finished: &[&Row], style: &Style) -> Vec<String> {
-    let part =
-        |mark: Mark, heading: &str, rows: &[&Row], name: &dyn Fn(&Row) -> String, room: usize| {
-            let head =
-                style.paint(tone(mark), &format!("{} {heading} {}", style.mark(mark), rows.len()));
-            let mut names = String::new();
-            for (at, row) in rows.iter().enumerate() {
-                let next = style.text(&name(row));
-                let more = rows.len() - at;
-                let dot = if at == 0 { "" } else { style.dot() };
-                if width(&head) + 3 + width(&names) + width(dot) + width(&next) + 12 > room
-                    && at > 0
-                {
-                    names.push_str(&format!("{dot}and {more} more"));
-                    break;
-                }
-                names.push_str(dot);
-                names.push_str(&next);
-            }
-            format!("{head}   {names}")
-        };
     let working_name = |row: &Row| match &row.issue {
         Some(issue) => format!("{} #{issue}", row.id),
         None => row.id.to_string(),
     };
     let finished_name = |row: &Row| format!("{} {}", row.id, style.cut(&row.words, 24));
-    let mut parts = vec![];
-    let half = if finished.is_empty() { style.width } else { style.width * 3 / 5 };
-    if !working.is_empty() {
-        parts.push(part(Mark::Working, "WORKING", working, &working_name, half));
-    }
-    if !finished.is_empty() {
-        let room = style
-            .width
-            .saturating_sub(parts.first().map_or(0, |first| width(first) + 5))
-            .max(style.width / 3);
-        parts.push(part(Mark::Finished, "FINISHED TODAY", finished, &finished_name, room));
-    }
+    let parts: Vec<String> = [
+        names(Mark::Working, "WORKING", working, &working_name, style),
+        names(Mark::Finished, "FINISHED TODAY", finished, &finished_name, style),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let one_line = parts.join("     ");
-    if width(&one_line) <= style.width {
-        if parts.is_empty() { vec![] } else { vec![one_line] }
-    } else {
-        parts
+    if parts.len() == 2 && width(&one_line) <= style.width { vec![one_line] } else { parts }
+}
+
+fn names(mark: Mark, heading: &str, rows: &[&Row], name: &dyn Fn(&Row) -> String, style: &Style) -> Option<String> {
+    let head = style.paint(tone(mark), &format!("{} {heading} {}", style.mark(mark), rows.len()));
+    let mut line = format!("{head}   {}", style.text(&name(rows.first()?)));
+    for (at, row) in rows.iter().enumerate().skip(1) {
+        let next = style.text(&name(row));
+        let more = format!("{}and {} more", style.dot(), rows.len() - at);
+        // Room is kept for the count, but for the last one.
+        let reserve = if at + 1 == rows.len() { 0 } else { width(&more) };
+        if width(&line) + width(style.dot()) + width(&next) + reserve > style.width {
+            line.push_str(&more);
+            break;
+        }
+        line.push_str(style.dot());
+        line.push_str(&next);
     }
+    Some(line)
 }
 
 /// `▲2 ◆1 ●4`, for a shell's prompt; nothing when there is nothing.
