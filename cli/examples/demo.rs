@@ -148,7 +148,6 @@ impl Demo {
                 "#!/bin/sh\n# Every rule is printed exactly once.\ntest \"$(./price.sh | wc -l)\" = \"$(wc -l < rules.txt)\"\n",
             ),
             ("rules.txt", "base 10\n"),
-            (".gitignore", "progress.log\n"),
         ];
         for (name, content) in files {
             fs::write(self.repo.join(name), content).map_err(text)?;

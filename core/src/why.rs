@@ -67,8 +67,8 @@ pub struct Why {
     pub headline: String,
     /// What it rests on, newest first.
     pub lines: Vec<Line>,
-    /// What one might think and is not so.
-    pub not_the_case: Vec<String>,
+    /// What one might think and is not so, in a sentence; may be empty.
+    pub not_the_case: String,
     /// How many events that it rests on are not kept any more.
     pub forgotten: u32,
 }
@@ -187,10 +187,11 @@ pub fn explain(
     let (headline, not_the_case) = match about {
         About::Session(id) => {
             let session = state.sessions.get(id)?;
-            (teller.session(session), teller.not_the_case(session))
+            let reason = words::status_reason(state, session, now);
+            (reason.sentence, reason.not_the_case)
         }
-        About::Incident(id) => (teller.incident(state.incidents.get(id)?), vec![]),
-        About::Notification(id) => (teller.notification(state.notifications.get(id)?), vec![]),
+        About::Incident(id) => (teller.incident(state.incidents.get(id)?), String::new()),
+        About::Notification(id) => (teller.notification(state.notifications.get(id)?), String::new()),
     };
     let mut lines: Vec<Line> = events.values().filter_map(|event| teller.line(event)).collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.seq));
@@ -210,79 +211,6 @@ impl Teller<'_> {
         let then = at.to_zoned(self.zone.clone());
         let today = self.now.wall.to_zoned(self.zone.clone()).date() == then.date();
         then.strftime(if today { "%H:%M" } else { "%a %d %b %H:%M" }).to_string()
-    }
-
-    fn ago(&self, at: Timestamp) -> String {
-        let seconds = self.now.wall.duration_since(at).as_secs();
-        duration(u64::try_from(seconds).unwrap_or(0))
-    }
-
-    fn session(&self, session: &Session) -> String {
-        let id = &session.id;
-        let since = self.clock(session.status_since.at);
-        let cause = match session.status {
-            Status::Merged => format!("{id} is over: its pull request was merged at {since}."),
-            Status::Done => match &session.intent {
-                crate::state::Want::Done(by) => format!("{id} is over: {by} marked it done at {since}."),
-                _ => format!("{id} is over since {since}: it claimed to be done, and the evidence agrees."),
-            },
-            Status::Killed => match &session.intent {
-                crate::state::Want::Kill(by) => format!("{id} is over: {by} killed it at {since}."),
-                _ => format!("{id} is over: it was killed at {since}."),
-            },
-            Status::NotStarted => {
-                let why = session.failure.as_ref().map_or("", |(_, failure)| failure.message.as_str());
-                format!("{id} was not started: {}.", one_line(why).trim_end_matches('.'))
-            }
-            Status::Cleanup => format!("{id} is being ended since {since}."),
-            Status::Spawning => format!("{id} is being set up since {since}."),
-            Status::Blocked => match session.open_requests().find(|r| matches!(r.ask, Ask::Permission { .. })) {
-                Some(request) => format!(
-                    "{id} needs you because it asked for a permission at {} and nobody decided yet.",
-                    self.clock(request.opened.at)
-                ),
-                None => format!("{id} needs you because a dialog of {} is open since {since}.", session.agent),
-            },
-            Status::NeedsInput => {
-                let asked = session.open_requests().last().map_or(session.activity.since.at, |r| r.opened.at);
-                format!("{id} needs you because it asked a question at {} and nobody answered yet.", self.clock(asked))
-            }
-            Status::Errored => match session.runtime_state.value {
-                RuntimeState::Exited { code: Some(code) } => {
-                    format!("{id} needs you because its agent exited with code {code} at {since}, its task unfinished.")
-                }
-                RuntimeState::Exited { code: None } => {
-                    format!("{id} needs you because its agent was ended by a signal at {since}.")
-                }
-                RuntimeState::Missing => format!("{id} needs you because its agent is gone since {since}."),
-                _ => format!("{id} needs you because the agent said at {since} that it cannot go on."),
-            },
-            Status::RateLimited => format!("{id} waits since {since} because the model's provider refuses for now."),
-            Status::Unknown if session.activity.value == Activity::NoSignal => {
-                format!("{id} cannot be observed: its agent should signal and is silent since {since}.")
-            }
-            Status::Unknown => format!("{id} cannot be observed since {since}: its runtime does not answer."),
-            Status::Stuck => format!(
-                "{id} needs you because a turn runs and nothing moved for {} (since {}).",
-                self.ago(session.progress.at),
-                self.clock(session.progress.at)
-            ),
-            Status::PrClosed => format!("{id} wants a decision: its pull request was closed at {since}."),
-            Status::CiFailed => format!("{id} works on a failing check since {since}."),
-            Status::Conflicting => format!("{id} works on a conflict with its base since {since}."),
-            Status::ChangesRequested => format!("{id} works on requested changes since {since}."),
-            Status::Mergeable | Status::Approved => format!("{id} wants a decision: its pull request is approved since {since}."),
-            Status::ReviewPending | Status::PrOpen | Status::Draft => format!("{id} has an open pull request since {since}."),
-            Status::Idle => format!("{id} is idle: its turn ended at {since}."),
-            Status::Working => format!("{id} works since {since}."),
-        };
-        let open = incidents_of(self.state, &session.id).into_iter().filter(|i| i.is_open()).max_by_key(|i| i.priority);
-        match open {
-            Some(incident) if session.status.zone() < crate::state::Zone::from(incident.priority) => {
-                format!("{cause} {}: {}.", incident.id, words::title(self.state, incident).trim_end_matches('.'))
-            }
-            _ => cause,
-        }
     }
 
     fn incident(&self, incident: &Incident) -> String {
@@ -313,25 +241,6 @@ impl Teller<'_> {
         format!("\"{}\" was sent at {sent} {why}. {}.", notification.title, capital(&told(notification)))
     }
 
-    fn not_the_case(&self, session: &Session) -> Vec<String> {
-        let mut not = vec![];
-        if session.is_over() {
-            return not;
-        }
-        if session.status != Status::Stuck && session.turn_ended.is_none() && session.progress.seq.0 > 0 {
-            not.push(format!("it is not stuck (something moved at {})", self.clock(session.progress.at)));
-        }
-        let permission = session.open_requests().any(|r| matches!(r.ask, Ask::Permission { .. }));
-        if session.status != Status::Blocked && !permission {
-            not.push("it is not blocked (no permission is open)".to_owned());
-        }
-        if session.status != Status::Errored && session.runtime_state.value == RuntimeState::Alive {
-            let seen = self.clock(session.runtime_state.since.at);
-            not.push(format!("its agent has not ended (alive since {seen})"));
-        }
-        not
-    }
-
     fn line(&self, event: &Event) -> Option<Line> {
         let text = match &event.kind {
             Kind::NotificationOpened(e) => match self.state.notifications.get(&e.notification) {
@@ -354,11 +263,16 @@ impl Teller<'_> {
             | Kind::IncidentReopened(_)
             | Kind::ConfigApplied(_)
             | Kind::SweepCompleted(_) => return None,
-            Kind::EffectSucceeded(e) if matches!(e.outcome, Outcome::Sent { .. } | Outcome::Done) => return None,
+            Kind::EffectSucceeded(e) if says_nothing(&e.outcome) => return None,
             _ => describe(event).line(),
         };
         Some(Line { at: event.at, seq: event.seq, text, by: by(event) })
     }
+}
+
+/// What brought nothing that a human would ask about.
+fn says_nothing(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Sent { .. } | Outcome::Done | Outcome::PostCreate { failed: None, lines: 0, .. })
 }
 
 /// Who saw it or which rule concluded it.

@@ -257,10 +257,9 @@ async fn session(
     Path(id): Path<SessionId>,
 ) -> Reply<view::SessionDoc> {
     visible(&caller, &id)?;
-    let now = api.handle.now();
     let state = api.handle.state();
     let session = state.sessions.get(&id).ok_or_else(|| no_session(&id))?;
-    Ok(Json(view::session(&state, session, now, &|blob| api.handle.text(blob))))
+    Ok(Json(view::session(&state, session, &|blob| api.handle.text(blob))))
 }
 
 async fn spawn(

@@ -569,7 +569,7 @@ pub fn status(
         .values()
         .filter(|session| only.is_none_or(|id| session.id == *id))
         .filter(recent)
-        .map(|session| row(state, session, now))
+        .map(|session| row(state, session))
         .collect();
     let notices: Vec<Notice> = if only.is_none() { notices(state, now) } else { vec![] };
     let wants = |zone: Zone| u32::from(zone >= Zone::Orange);
@@ -588,7 +588,7 @@ pub fn status(
         want_you: sessions.iter().map(|row| wants(row.zone)).sum::<u32>()
             + notices.iter().map(|notice| wants(notice.zone)).sum::<u32>(),
         last_push: sent.map(|when| when.at).max(),
-        reachable: state.channels.values().any(|channel| channel.capabilities.is_some()),
+        reachable: state.channels.values().any(|channel| channel.capabilities.is_some() && channel.failures == 0),
         notices,
         sessions,
     }
@@ -611,10 +611,13 @@ fn notices(state: &State, now: Now) -> Vec<Notice> {
 }
 
 /// Builds a session's line in a list.
-pub fn row(state: &State, session: &Session, now: Now) -> Row {
+pub fn row(state: &State, session: &Session) -> Row {
     let subject = ao_core::event::Subject::Session(session.id.clone());
     let open = state.incidents_of(&subject).filter(|i| i.is_open()).max_by_key(|i| i.priority);
-    let told = summary::of(state, session, open, now);
+    let (words, next) = ao_core::words::one_line(state, session);
+    let zone = state.zone_of(session);
+    // What works or is over wants nothing of a human.
+    let next = Some(next).filter(|_| zone > Zone::Green);
     Row {
         id: session.id.clone(),
         project: session.project.clone(),
@@ -622,10 +625,10 @@ pub fn row(state: &State, session: &Session, now: Now) -> Row {
         title: ao_core::slots::text::one_line(&session.title.excerpt),
         agent: session.agent.clone(),
         status: session.status,
-        zone: state.zone_of(session),
-        words: told.words,
-        since: told.since,
-        next: told.next,
+        zone,
+        words,
+        since: summary::since(session, open),
+        next,
         incident: open.map(|incident| incident.id),
         over: session.over.as_ref().map(|(_, when)| when.at),
     }
@@ -635,13 +638,12 @@ pub fn row(state: &State, session: &Session, now: Now) -> Row {
 pub fn session(
     state: &State,
     session: &Session,
-    now: Now,
     full: &dyn Fn(&ao_core::blob::BlobRef) -> Option<String>,
 ) -> SessionDoc {
     let subject = ao_core::event::Subject::Session(session.id.clone());
     SessionDoc {
         schema: "ao.session/1".into(),
-        session: row(state, session, now),
+        session: row(state, session),
         first: session.created.seq,
         created: session.created.at,
         by: session.by.to_string(),

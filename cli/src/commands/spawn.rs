@@ -235,6 +235,8 @@ fn begins(effect: &Effect) -> Option<String> {
 fn ended(effect: &Effect, outcome: &Outcome, took: Option<Duration>) -> Option<Step> {
     let name = name(effect)?;
     let (mark, words) = match outcome {
+        // No set-up command is configured.
+        Outcome::PostCreate { failed: None, lines: 0, .. } => return None,
         Outcome::Issue { title, .. } => (Mark::Settled, one_line(&title.excerpt)),
         Outcome::Workspace(info) => {
             (Mark::Settled, format!("{} on branch {}", short(&info.path), info.branch))

@@ -143,8 +143,8 @@ fn branch(doc: &SessionDoc) -> String {
     match &doc.work {
         None => branch.clone(),
         Some(work) => {
-            let pushed = if work.pushed { "pushed" } else { "not pushed" };
-            format!("{branch}, {}, {pushed}", summary::work(Some(work)))
+            let pushed = if work.pushed { "" } else { ", not pushed" };
+            format!("{branch}, {}{pushed}", summary::work(Some(work)))
         }
     }
 }

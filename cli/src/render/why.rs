@@ -32,7 +32,7 @@ pub(crate) fn screen(doc: &WhyDoc, style: &Style, zone: &TimeZone, now: Timestam
         out.push(style.paint(Tone::Muted, &format!("{events} not kept any more.")));
     }
     if !why.not_the_case.is_empty() {
-        out.push(style.text(&format!("Not the case: {}.", why.not_the_case.join(", "))));
+        out.push(style.text(&why.not_the_case));
     }
     format!("{}\n", out.join("\n"))
 }
@@ -53,7 +53,7 @@ mod tests {
                     {"at": "2026-11-21T14:28:03Z", "seq": "e4817", "text": "question: \"Should a coupon also apply to shipping?\"", "by": "agent"},
                     {"at": "2026-11-20T13:21:02Z", "seq": "e4402", "text": "message confirmed by the agent", "by": ""},
                 ],
-                "notTheCase": ["it is not stuck (something moved at 14:27)"],
+                "notTheCase": "Not the case: it is not stuck (last file change 14:27).",
                 "forgotten": 2,
             },
         }))

@@ -173,10 +173,12 @@ pub(super) async fn report(
             Told::TurnEnded { turn: None, last_words: None, background: false },
         ],
         ReportCall::Question { text, options } => {
-            let now = handle.now().wall.as_nanosecond();
+            // The same words while they are open are the same question: a waiting agent tells it again when the
+            // server was away.
+            let key = format!("report-{}", digest(&format!("{text}\n{}", options.join("\n"))));
             let ask = Ask::Question { text, options, many: false };
             let request = AgentRequest {
-                key: format!("report-{now}"),
+                key,
                 turn: None,
                 tool: "report".into(),
                 ask,

@@ -117,6 +117,8 @@ pub(crate) struct Fakes {
     pub(crate) rig: Arc<Rig>,
     /// What the rigged runtime does its work with.
     pub(crate) runtime: FakeRuntime,
+    /// The same for the runtime `process`.
+    pub(crate) other_runtime: FakeRuntime,
     pub(crate) hall: Arc<Hall>,
     /// A channel that edits, finds and knows keys.
     pub(crate) channel: Arc<Channel>,
@@ -156,15 +158,18 @@ fn registration<T: ?Sized>(
 pub(crate) fn registry() -> Registry {
     Registry::new([
         Plugin::Runtime(registration::<dyn Runtime>("tmux", |_, c| {
-            Ok(Arc::new(Rigged { fakes: fakes(c) }))
+            Rigged::build(c, "runtime", |rigged| Arc::new(rigged))
+        })),
+        Plugin::Runtime(registration::<dyn Runtime>("process", |_, c| {
+            Rigged::build(c, "process", |rigged| Arc::new(rigged))
         })),
         Plugin::Agent(registration::<dyn Agent>("claude-code", |_, _| Ok(Arc::new(Teller)))),
         Plugin::Workspace(registration::<dyn Workspace>("worktree", |_, c| {
-            Ok(Arc::new(Rigged { fakes: fakes(c) }))
+            Rigged::build(c, "workspace", |rigged| Arc::new(rigged))
         })),
         Plugin::Terminal(registration::<dyn Terminal>("auto", |_, _| Ok(Arc::new(Blind)))),
         Plugin::Notifier(registration::<dyn Notifier>("desktop", |_, c| {
-            Ok(Arc::new(Rigged { fakes: fakes(c) }))
+            Rigged::build(c, "channel", |rigged| Arc::new(rigged))
         })),
         Plugin::Notifier(registration::<dyn Notifier>("letters", |_, c| Ok(fakes(c).letters))),
     ])
@@ -174,6 +179,31 @@ pub(crate) fn registry() -> Registry {
 #[derive(Debug)]
 struct Rigged {
     fakes: Fakes,
+    /// The plugin's name: another runtime, with its own moods and processes.
+    name: &'static str,
+}
+
+impl Rigged {
+    fn build<T: ?Sized>(
+        context: &BuildContext,
+        name: &'static str,
+        slot: fn(Self) -> Arc<T>,
+    ) -> Result<Arc<T>, PluginError> {
+        Ok(slot(Self { fakes: fakes(context), name }))
+    }
+
+    fn runtime(&self) -> &FakeRuntime {
+        if self.name == "process" { &self.fakes.other_runtime } else { &self.fakes.runtime }
+    }
+
+    async fn rig<T>(
+        &self,
+        op: &str,
+        who: &str,
+        work: impl Future<Output = Result<T, PluginError>>,
+    ) -> Result<T, PluginError> {
+        self.fakes.rig.call(&format!("{}.{op}", self.name), who, work).await
+    }
 }
 
 /// The process that a runtime's server would be.
@@ -206,15 +236,15 @@ impl Drop for Hall {
 #[async_trait::async_trait]
 impl Runtime for Rigged {
     fn capabilities(&self) -> RuntimeCapabilities {
-        self.fakes.runtime.capabilities()
+        self.runtime().capabilities()
     }
     async fn create(
         &self,
         call: &Call,
         request: &CreateRuntime,
     ) -> Result<RuntimeHandle, PluginError> {
-        let made = self.fakes.runtime.create(call, request);
-        let handle = self.fakes.rig.call("runtime.create", request.session.as_str(), made).await?;
+        let made = self.runtime().create(call, request);
+        let handle = self.rig("create", request.session.as_str(), made).await?;
         Ok(RuntimeHandle { server: self.fakes.hall.process(), ..handle })
     }
     async fn adopt(
@@ -223,16 +253,16 @@ impl Runtime for Rigged {
         session: &SessionId,
         launch: Launch,
     ) -> Result<Answer<RuntimeHandle>, PluginError> {
-        let found = self.fakes.runtime.adopt(call, session, launch);
+        let found = self.runtime().adopt(call, session, launch);
         let server = self.fakes.hall.process();
-        Ok(match self.fakes.rig.call("runtime.adopt", session.as_str(), found).await? {
+        Ok(match self.rig("adopt", session.as_str(), found).await? {
             Answer::Yes(handle) => Answer::Yes(RuntimeHandle { server, ..handle }),
             other => other,
         })
     }
     async fn destroy(&self, call: &Call, handle: &RuntimeHandle) -> Result<(), PluginError> {
-        let gone = self.fakes.runtime.destroy(call, handle);
-        self.fakes.rig.call("runtime.destroy", handle.session.as_str(), gone).await
+        let gone = self.runtime().destroy(call, handle);
+        self.rig("destroy", handle.session.as_str(), gone).await
     }
     async fn type_text(
         &self,
@@ -240,8 +270,8 @@ impl Runtime for Rigged {
         handle: &RuntimeHandle,
         text: &str,
     ) -> Result<(), PluginError> {
-        let typed = self.fakes.runtime.type_text(call, handle, text);
-        self.fakes.rig.call("runtime.type", handle.session.as_str(), typed).await
+        let typed = self.runtime().type_text(call, handle, text);
+        self.rig("type", handle.session.as_str(), typed).await
     }
     async fn press(
         &self,
@@ -249,7 +279,7 @@ impl Runtime for Rigged {
         handle: &RuntimeHandle,
         keys: &[Key],
     ) -> Result<(), PluginError> {
-        self.fakes.runtime.press(call, handle, keys).await
+        self.runtime().press(call, handle, keys).await
     }
     async fn capture(
         &self,
@@ -257,16 +287,16 @@ impl Runtime for Rigged {
         handle: &RuntimeHandle,
         lines: u32,
     ) -> Result<Screen, PluginError> {
-        let screen = self.fakes.runtime.capture(call, handle, lines);
-        self.fakes.rig.call("runtime.capture", handle.session.as_str(), screen).await
+        let screen = self.runtime().capture(call, handle, lines);
+        self.rig("capture", handle.session.as_str(), screen).await
     }
     async fn probe(
         &self,
         call: &Call,
         handles: &[RuntimeHandle],
     ) -> Result<Vec<RuntimeProbe>, PluginError> {
-        let probes = self.fakes.runtime.probe(call, handles);
-        self.fakes.rig.call("runtime.probe", "", probes).await
+        let probes = self.runtime().probe(call, handles);
+        self.rig("probe", "", probes).await
     }
     async fn read(
         &self,
@@ -275,7 +305,7 @@ impl Runtime for Rigged {
         path: &str,
         from: u64,
     ) -> Result<Vec<u8>, PluginError> {
-        self.fakes.runtime.read(call, handle, path, from).await
+        self.runtime().read(call, handle, path, from).await
     }
     async fn exec(
         &self,
@@ -283,20 +313,20 @@ impl Runtime for Rigged {
         handle: &RuntimeHandle,
         argv: &[String],
     ) -> Result<ExecOutput, PluginError> {
-        self.fakes.runtime.exec(call, handle, argv).await
+        self.runtime().exec(call, handle, argv).await
     }
     fn attach_info(&self, handle: &RuntimeHandle) -> AttachInfo {
-        self.fakes.runtime.attach_info(handle)
+        self.runtime().attach_info(handle)
     }
     async fn metrics(
         &self,
         call: &Call,
         handle: &RuntimeHandle,
     ) -> Result<RuntimeMetrics, PluginError> {
-        self.fakes.runtime.metrics(call, handle).await
+        self.runtime().metrics(call, handle).await
     }
     fn reach(&self) -> Reach {
-        self.fakes.runtime.reach()
+        self.runtime().reach()
     }
 }
 
@@ -307,7 +337,7 @@ impl Notifier for Rigged {
     }
     async fn send(&self, call: &Call, message: &Message) -> Result<Receipt, PluginError> {
         let sent = self.fakes.channel.send(call, message);
-        self.fakes.rig.call("channel.send", "", sent).await
+        self.rig("send", "", sent).await
     }
     async fn update(
         &self,
@@ -316,7 +346,7 @@ impl Notifier for Rigged {
         message: &Message,
     ) -> Result<Receipt, PluginError> {
         let updated = self.fakes.channel.update(call, handle, message);
-        self.fakes.rig.call("channel.update", "", updated).await
+        self.rig("update", "", updated).await
     }
     async fn resolve(
         &self,
@@ -325,17 +355,17 @@ impl Notifier for Rigged {
         message: &Message,
     ) -> Result<(), PluginError> {
         let resolved = self.fakes.channel.resolve(call, handle, message);
-        self.fakes.rig.call("channel.resolve", "", resolved).await
+        self.rig("resolve", "", resolved).await
     }
     async fn post(&self, call: &Call, text: &str) -> Result<Receipt, PluginError> {
         self.fakes.channel.post(call, text).await
     }
     async fn find(&self, call: &Call, key: &str) -> Result<Answer<ChannelHandle>, PluginError> {
         let found = self.fakes.channel.find(call, key);
-        self.fakes.rig.call("channel.find", "", found).await
+        self.rig("find", "", found).await
     }
     async fn receive(&self) -> Result<IncomingAction, PluginError> {
-        self.fakes.rig.call("channel.receive", "", self.fakes.channel.receive()).await
+        self.rig("receive", "", self.fakes.channel.receive()).await
     }
 }
 
@@ -350,7 +380,7 @@ impl Workspace for Rigged {
         request: &CreateWorkspace,
     ) -> Result<WorkspaceInfo, PluginError> {
         let made = self.fakes.workspace.create(call, request);
-        self.fakes.rig.call("workspace.create", request.session.as_str(), made).await
+        self.rig("create", request.session.as_str(), made).await
     }
     async fn find(
         &self,
@@ -365,7 +395,7 @@ impl Workspace for Rigged {
         handle: &WorkspaceHandle,
     ) -> Result<WorkspaceInfo, PluginError> {
         let restored = self.fakes.workspace.restore(call, handle);
-        self.fakes.rig.call("workspace.restore", handle.session.as_str(), restored).await
+        self.rig("restore", handle.session.as_str(), restored).await
     }
     async fn probe(
         &self,
@@ -373,7 +403,7 @@ impl Workspace for Rigged {
         handle: &WorkspaceHandle,
     ) -> Result<Answer<WorkFacts>, PluginError> {
         let facts = self.fakes.workspace.probe(call, handle);
-        self.fakes.rig.call("workspace.probe", handle.session.as_str(), facts).await
+        self.rig("probe", handle.session.as_str(), facts).await
     }
     async fn destroy(
         &self,
@@ -382,7 +412,7 @@ impl Workspace for Rigged {
         removal: Removal,
     ) -> Result<Removed, PluginError> {
         let removed = self.fakes.workspace.destroy(call, handle, removal);
-        self.fakes.rig.call("workspace.destroy", handle.session.as_str(), removed).await
+        self.rig("destroy", handle.session.as_str(), removed).await
     }
     async fn list(
         &self,
@@ -399,7 +429,7 @@ impl Workspace for Rigged {
     ) -> Result<PostCreateDone, PluginError> {
         let done = self.fakes.workspace.post_create(call, request);
         let session = request.path.file_name().unwrap_or_default().to_string_lossy();
-        self.fakes.rig.call("workspace.setup", &session, done).await
+        self.rig("setup", &session, done).await
     }
 }
 
