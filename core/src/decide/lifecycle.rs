@@ -200,7 +200,9 @@ impl Decider<'_> {
                     && matches!(m.fate, Fate::Confirmed { when, .. } if when.seq > restore.since.seq)
             };
             let anew = session.messages.values().any(has_task);
-            if restore.was_active && !anew && session.next_message().is_none() {
+            // An agent that signals shows an empty prompt now; any other does what its resume command says.
+            let prompts = session.signals && restore.was_active;
+            if prompts && !anew && session.next_message().is_none() {
                 let text = "You were interrupted. Go on where you stopped.";
                 self.queue(session, text, "go-on-after-restore");
             }
@@ -412,7 +414,8 @@ fn evidence_of_done(session: &Session) -> bool {
     // The look at the workspace that evidence rests on must be later than the end.
     let looked = session.work_looked.is_some_and(|when| when.seq > ended);
     let claimed = session.claimed.is_some() || session.issue_closed;
-    let waits = session.next_message().is_some();
+    // What a human still wants to say keeps it from being done; what `ao` would say to one that ended does not.
+    let waits = session.next_message().is_some_and(|message| !exited || message.by.is_some());
     looked
         && claimed
         && !waits
@@ -426,12 +429,13 @@ fn evidence(session: &Session) -> Vec<Seq> {
     [work, claim, turn].into_iter().flatten().collect()
 }
 
-/// Its lane is free and its agent runs.
+/// Its lane is free, its agent runs, and nothing ends it.
 fn can_be_reached(session: &Session) -> bool {
     session.busy.is_none()
         && session.intent == Want::Run
         && session.handle.is_some()
         && !session.has_ended()
+        && !evidence_of_done(session)
 }
 
 /// The message that may be handed over now, but for the wait after a failed try. The first prompt that went in
