@@ -72,7 +72,7 @@ enum Heard {
 }
 
 /// Runs the hook with the words after `ao hook`.
-pub fn run(args: &[OsString]) {
+pub(crate) fn run(args: &[OsString]) {
     let Some(hook) = Hook::from_environment(args) else { return };
     match hook.post(None, Instant::now() + PATIENCE) {
         Heard::Answer(answer) => hook.follow(answer),

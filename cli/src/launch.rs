@@ -26,7 +26,7 @@ struct Launch {
 }
 
 /// Becomes the agent; returns the exit code only when that failed.
-pub fn run(args: &[OsString]) -> u8 {
+pub(crate) fn run(args: &[OsString]) -> u8 {
     let Some(file) = args.first() else { return 2 };
     let (code, message) = match prepare(Path::new(file)) {
         Ok(mut command) => {

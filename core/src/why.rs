@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{Effect, Event, Kind, Outcome, Over, Settled, Subject},
-    state::{Incident, Notification, Now, Progress, Session, State, Status},
+    state::{Incident, Notification, Now, Progress, State, Status},
     words,
 };
 

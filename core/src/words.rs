@@ -108,6 +108,12 @@ impl Words<'_> {
             Some(incident) if incident.resolved.is_some() || notification.settled => {
                 self.settled(incident)
             }
+            // What it spoke of may be gone already.
+            Some(incident) if incident.cleared.is_some() => {
+                let body = vec![Block::Text("It seems to be over.".into())];
+                let title = notification.title.clone();
+                (self.mark(incident), Card { title, body, ..Card::default() })
+            }
             Some(incident) => self.present(incident),
             None => (Mark::Finished, summary_card(notification)),
         };
@@ -149,12 +155,7 @@ impl Words<'_> {
     /// An open incident's message with what a human has done about it so far.
     fn present(&self, incident: &Incident) -> (Mark, Card) {
         let mut card = self.open(incident);
-        let mark = match incident.priority {
-            Priority::Urgent => Mark::Need,
-            Priority::Action => Mark::Decide,
-            Priority::Warning => Mark::Slow,
-            Priority::Info => Mark::Finished,
-        };
+        let mark = self.mark(incident);
         match self.stage(incident) {
             Stage::Open => (mark, card),
             Stage::Doing(words) => {
@@ -167,6 +168,15 @@ impl Words<'_> {
                 card.body.push(Block::Text(words));
                 (Mark::Failed, card)
             }
+        }
+    }
+
+    fn mark(&self, incident: &Incident) -> Mark {
+        match incident.priority {
+            Priority::Urgent => Mark::Need,
+            Priority::Action => Mark::Decide,
+            Priority::Warning => Mark::Slow,
+            Priority::Info => Mark::Finished,
         }
     }
 

@@ -11,6 +11,8 @@ pub mod hooks;
 mod routes;
 mod serve;
 pub mod summary;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use configs::Configs;

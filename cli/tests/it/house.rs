@@ -1,0 +1,212 @@
+//! A data directory, a repository and a server of their own for one test; all of it is gone when it is dropped.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// What a scripted agent can be told to do by its prompt: the first word names the part that it plays.
+const AGENT: &str = r#"#!/bin/sh
+# A scripted agent: really edits and commits, and reports what it does.
+ao="$AO_DATA_DIR/run/ao"
+commit() { git add -A && git -c user.email=agent@example.com -c user.name=agent commit -qm "$1"; }
+"$ao" report working
+case "$1" in
+ask*)
+  echo work >> work.txt && commit work
+  answer=$("$ao" report question "Items only, or shipping too?" --option "Items only" --option "Items and shipping" --wait)
+  echo "$answer" > answer.txt && commit answer
+  "$ao" report ready
+  ;;
+finish*)
+  echo done >> work.txt && commit done
+  "$ao" report completed "all of it"
+  "$ao" report ready
+  ;;
+crash*) echo "out of luck"; exit 3 ;;
+*) "$ao" report ready ;;
+esac
+while read -r line; do
+  "$ao" report working
+  printf '%s\n' "$line" >> heard.txt
+  "$ao" report ready
+done
+"#;
+
+/// The house.
+pub(crate) struct House {
+    dir: tempfile::TempDir,
+}
+
+impl House {
+    /// A repository with one commit, and a configuration whose agent is scripted. Nothing runs yet.
+    pub(crate) fn new() -> Self {
+        let house = Self { dir: tempfile::tempdir().unwrap() };
+        for folder in ["home", "repo/issues", "data"] {
+            fs::create_dir_all(house.path(folder)).unwrap();
+        }
+        fs::set_permissions(house.path("data"), fs::Permissions::from_mode(0o700)).unwrap();
+        let agent = house.path("agent.sh");
+        fs::write(&agent, AGENT).unwrap();
+        fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(house.path("repo/main.txt"), "one\n").unwrap();
+        house.git(&["init", "-q", "-b", "main"]);
+        house.git(&["config", "user.email", "ana@example.com"]);
+        house.git(&["config", "user.name", "ana"]);
+        house.git(&["add", "-A"]);
+        house.git(&["commit", "-qm", "first"]);
+        house
+    }
+
+    pub(crate) fn path(&self, part: &str) -> PathBuf {
+        self.dir.path().join(part)
+    }
+
+    /// Writes the configuration: one project `my-app` with the scripted agent.
+    pub(crate) fn configure(&self) {
+        let text = format!(
+            "projects:\n  my-app:\n    path: .\n    defaultBranch: main\n    sessionPrefix: app\n    agent: custom\n    \
+             agentConfig: {{command: [\"{}\", \"{{prompt}}\"]}}\nnotifiers: {{}}\ndefaults: {{notifiers: []}}\n\
+             lifecycle: {{sweepInterval: 200ms}}\n",
+            self.path("agent.sh").display()
+        );
+        fs::write(self.path("repo/agent-orchestrator.yaml"), text).unwrap();
+        self.ao(&["config", "trust", "--yes"]).success();
+    }
+
+    fn git(&self, args: &[&str]) {
+        let status = Command::new("git").args(args).current_dir(self.path("repo")).env("HOME", self.path("home")).status();
+        assert!(status.unwrap().success(), "git {args:?}");
+    }
+
+    /// A command of the program under test, in the repository, with an environment of its own.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ao"));
+        command
+            .args(args)
+            .current_dir(self.path("repo"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("LANG", "C.UTF-8")
+            .env("TZ", "UTC")
+            .env("AO_DATA_DIR", self.path("data"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn ao(&self, args: &[&str]) -> Ran {
+        self.run(self.command(args), args)
+    }
+
+    pub(crate) fn run(&self, mut command: Command, args: &[&str]) -> Ran {
+        Ran { what: args.join(" "), output: command.output().unwrap() }
+    }
+
+    /// Runs with text on standard input.
+    pub(crate) fn ao_with(&self, mut command: Command, input: &str) -> Output {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let mut all = args.to_vec();
+        all.push("--json");
+        let ran = self.ao(&all);
+        serde_json::from_slice(&ran.output.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+    }
+
+    /// Looks again until the document is as wanted.
+    #[track_caller]
+    pub(crate) fn eventually(&self, args: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let document = self.json(args);
+            if wanted(&document) {
+                return document;
+            }
+            assert!(Instant::now() < until, "`ao {}` never came to what was wanted: {document:#}", args.join(" "));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The server's process, from the lock that it holds.
+    pub(crate) fn server(&self) -> i32 {
+        fs::read_to_string(self.path("data/run/lock")).unwrap().trim().parse().unwrap()
+    }
+
+    /// Kills the server as a power cut would end it.
+    pub(crate) fn kill_server(&self) {
+        end(self.server());
+    }
+}
+
+/// SIGKILL to one process, by number; returns when it is gone.
+fn end(pid: i32) {
+    let target = nix::unistd::Pid::from_raw(pid);
+    let _ = nix::sys::signal::kill(target, nix::sys::signal::Signal::SIGKILL);
+    let until = Instant::now() + Duration::from_secs(20);
+    while ao_core::slots::process::ProcessId::of(pid).is_some() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(self.path("data/run/lock")).unwrap_or_default().trim().parse::<i32>()
+            && runs_ours(pid, &self.path("data"))
+        {
+            end(pid);
+        }
+        let socket = self.path("data/run/tmux.sock");
+        if socket.exists() {
+            let _ = Command::new("tmux").arg("-S").arg(socket).arg("kill-server").stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// A number in a lock file may be another's by now.
+fn runs_ours(pid: i32, data: &Path) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).contains(&*data.to_string_lossy())
+        || fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| String::from_utf8_lossy(&e).contains(&*data.to_string_lossy()))
+}
+
+/// A command that came to its end.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    what: String,
+    output: Output,
+}
+
+impl Ran {
+    pub(crate) fn code(&self) -> i32 {
+        self.output.status.code().unwrap_or(-1)
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn success(self) -> Self {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code(), code, "`ao {}`\n{}{}", self.what, self.stdout(), self.stderr());
+        self
+    }
+}

@@ -1,0 +1,272 @@
+//! The router over a real server without plugins and projects.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use ao_core::{
+    config::policy::Policy,
+    decide::Input,
+    disk::RealDisk,
+    event::Text,
+    journal::{Durability, Limits},
+    registry::Registry,
+    server::{Options, Server, SystemClock},
+    slots::{Seq, plugin::BuildContext},
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, Response, StatusCode},
+};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::{
+    Api, Configs, Problem, api_router,
+    caller::Peer,
+    configs::{ConfigFile, ConfigReport},
+};
+
+/// No configuration at all.
+#[derive(Debug)]
+struct NoConfigs;
+
+#[async_trait::async_trait]
+impl Configs for NoConfigs {
+    async fn list(&self) -> Result<Vec<ConfigFile>, Problem> {
+        Ok(vec![])
+    }
+    async fn register(&self, _: PathBuf) -> Result<ConfigReport, Problem> {
+        Ok(ConfigReport::default())
+    }
+    async fn trust(&self, _: PathBuf, _: String) -> Result<ConfigReport, Problem> {
+        Ok(ConfigReport::default())
+    }
+    async fn forget(&self, _: PathBuf) -> Result<ConfigReport, Problem> {
+        Ok(ConfigReport::default())
+    }
+    async fn reload(&self) -> Result<ConfigReport, Problem> {
+        Ok(ConfigReport::default())
+    }
+    async fn check(&self, _: Option<PathBuf>) -> Result<ConfigReport, Problem> {
+        Ok(ConfigReport::default())
+    }
+}
+
+struct House {
+    api: Arc<Api>,
+    _dir: tempfile::TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().to_owned();
+        let mut policy = Policy { data_dir: data_dir.clone(), ..Policy::default() };
+        policy.channels.clear();
+        let options = Options {
+            disk: Arc::new(RealDisk),
+            limits: Limits::default(),
+            durability: Durability::Commit,
+            clock: Arc::new(SystemClock),
+            boot: "boot".into(),
+            version: "1.2.3".into(),
+            registry: Registry::new([]),
+            context: BuildContext {
+                run_dir: data_dir.join("run"),
+                ao: data_dir.join("run/ao"),
+                home: data_dir.clone(),
+                data_dir,
+                instance: "01JD0000000000000000000000".parse().unwrap(),
+                env: Default::default(),
+            },
+            live: policy.clone().into(),
+            policy,
+        };
+        let server = Server::start(options).await.unwrap();
+        Self { api: Api::new(server.handle(), Arc::new(NoConfigs), vec![], "1.2.3"), _dir: dir }
+    }
+
+    fn router(&self) -> Router {
+        api_router(self.api.clone())
+    }
+
+    /// One event.
+    async fn happen(&self, text: &str) {
+        let input = Input::ConfigRefused { file: "/x.yaml".into(), reason: Text::short(text) };
+        self.api.handle.submit(input).await.unwrap();
+    }
+
+    async fn ask(&self, request: Request<Body>, peer: Peer) -> (StatusCode, Value) {
+        let response = self.send(request, peer).await;
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    async fn send(&self, mut request: Request<Body>, peer: Peer) -> Response<Body> {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        self.router().oneshot(request).await.unwrap()
+    }
+}
+
+/// A process of this user that is no agent. The test's own could be one: who tests may well be an agent.
+fn me() -> Peer {
+    Peer { uid: Some(nix::unistd::Uid::current().as_raw()), pid: None }
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+fn post(path: &str, body: &str) -> Request<Body> {
+    Request::post(path).header("content-type", "application/json").body(Body::from(body.to_owned())).unwrap()
+}
+
+fn with_token(mut request: Request<Body>, session: &str) -> Request<Body> {
+    let headers = request.headers_mut();
+    headers.insert("authorization", "Bearer guessed".parse().unwrap());
+    headers.insert("x-ao-session", session.parse().unwrap());
+    headers.insert("x-ao-launch", "1".parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn s8_another_users_process_is_refused_whatever_it_asks() {
+    let house = House::new().await;
+    let mine = nix::unistd::Uid::current().as_raw();
+    for uid in [Some(mine + 1), Some(u32::MAX), None] {
+        let (status, problem) = house.ask(get("/api/health"), Peer { uid, pid: None }).await;
+        assert_eq!((status, problem["code"].as_str()), (StatusCode::FORBIDDEN, Some("forbidden")), "{uid:?}");
+    }
+    let (status, health) = house.ask(get("/api/health"), me()).await;
+    assert_eq!((status, health["version"].as_str()), (StatusCode::OK, Some("1.2.3")));
+}
+
+#[tokio::test]
+async fn s12_ids_that_are_none_do_not_pass_the_door() {
+    let house = House::new().await;
+    for bad in ["..%2F..%2Fx-1", "a;rm-1", "app%00-1", "app", "app-01", "%D0%B0pp-1"] {
+        let (status, _) = house.ask(get(&format!("/api/sessions/{bad}")), me()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    let (status, problem) = house.ask(get("/api/sessions/app-1"), me()).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::NOT_FOUND, Some("not-found")));
+    let (status, problem) = house.ask(get("/api/no/such"), me()).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::NOT_FOUND, Some("not-found")));
+}
+
+#[tokio::test]
+async fn s23_who_carries_a_sessions_token_has_the_rights_of_an_agent() {
+    let house = House::new().await;
+    for (path, body) in [
+        ("/api/sessions", r#"{"project":"my-app","prompt":"x"}"#),
+        ("/api/sessions/app-1/approve", "{}"),
+        ("/api/sessions/app-1/answer", r#"{"text":"1"}"#),
+        ("/api/sessions/app-1/kill", "{}"),
+        ("/api/config/trust", r#"{"file":"/x","hash":"y"}"#),
+        ("/api/incidents/i-1/ack", "{}"),
+        ("/api/server/stop", r#"{"reason":"x"}"#),
+    ] {
+        let (status, problem) = house.ask(with_token(post(path, body), "app-1"), me()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert!(problem["title"].as_str().unwrap().starts_with("an agent may not"), "{path}: {problem}");
+    }
+    let (status, _) = house.ask(with_token(get("/api/sessions/app-2"), "app-1"), me()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, _) = house.ask(with_token(get("/api/events"), "app-1"), me()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    // The token is looked at before what a hook says.
+    let (status, _) = house.ask(with_token(post("/api/hooks/claude-code/Stop", "{}"), "app-1"), me()).await;
+    assert!(status.is_client_error(), "{status}");
+    let (status, _) = house.ask(post("/api/hooks/claude-code/Stop", "{}"), me()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_payload_beyond_its_bound_is_refused_before_it_is_read() {
+    let house = House::new().await;
+    let big = "x".repeat(64 * 1024 + 1);
+    let response = house.send(with_token(post("/api/hooks/custom/Stop", &big), "app-1"), me()).await;
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, problem) = house.ask(post("/api/sessions", "not json"), me()).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid")));
+}
+
+/// Reads events of a stream until the one with this number.
+async fn read_until(body: &mut Body, last: Seq) -> Vec<u64> {
+    let (mut text, mut seqs) = (String::new(), vec![]);
+    while seqs.last() != Some(&last.0) {
+        let frame = tokio::time::timeout(Duration::from_secs(30), body.frame()).await.unwrap().unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        while let Some((message, rest)) = text.split_once("\n\n") {
+            let id = message.lines().find_map(|line| line.strip_prefix("id: "));
+            seqs.extend(id.map(|id| id.parse::<Seq>().unwrap().0));
+            text = rest.to_owned();
+        }
+    }
+    seqs
+}
+
+#[tokio::test]
+async fn a_follower_gets_every_event_once_and_goes_on_where_it_broke_off() {
+    let house = House::new().await;
+    let first = house.api.handle.state().last_seq;
+    for n in 0..5 {
+        house.happen(&format!("stored {n}")).await;
+    }
+    let stored = house.api.handle.state().last_seq;
+    let mut body = house.send(get(&format!("/api/events?follow=1&after={first}")), me()).await.into_body();
+    assert_eq!(read_until(&mut body, stored).await, (first.0 + 1..=stored.0).collect::<Vec<_>>());
+    for n in 0..200 {
+        house.happen(&format!("live {n}")).await;
+    }
+    let live = house.api.handle.state().last_seq;
+    assert_eq!(read_until(&mut body, live).await, (stored.0 + 1..=live.0).collect::<Vec<_>>());
+    drop(body);
+    let mut again = get("/api/events?follow=1");
+    again.headers_mut().insert("last-event-id", Seq(stored.0 + 3).to_string().parse().unwrap());
+    let mut body = house.send(again, me()).await.into_body();
+    assert_eq!(read_until(&mut body, live).await, (stored.0 + 4..=live.0).collect::<Vec<_>>());
+    // The server goes away: the stream ends, and so does whoever reads it.
+    house.api.close();
+    let ended = tokio::time::timeout(Duration::from_secs(30), async {
+        while let Some(frame) = body.frame().await {
+            frame.unwrap();
+        }
+    });
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_page_of_events_is_the_newest_or_what_follows_a_place() {
+    let house = House::new().await;
+    for n in 0..10 {
+        house.happen(&format!("event {n}")).await;
+    }
+    let last = house.api.handle.state().last_seq.0;
+    let seqs = |page: &Value| -> Vec<u64> {
+        let events = page["events"].as_array().unwrap();
+        events.iter().map(|event| event["seq"].as_str().unwrap().parse::<Seq>().unwrap().0).collect()
+    };
+    let (_, page) = house.ask(get("/api/events?limit=3"), me()).await;
+    assert_eq!(seqs(&page), [last - 2, last - 1, last]);
+    let (_, page) = house.ask(get("/api/events?limit=2&after=e2"), me()).await;
+    assert_eq!(seqs(&page), [3, 4]);
+    let (_, page) = house.ask(get("/api/events?session=app-1"), me()).await;
+    assert!(seqs(&page).is_empty());
+}
+
+#[tokio::test]
+async fn why_an_incident_stands_is_told_from_its_events() {
+    let house = House::new().await;
+    house.happen("Line 12: `notifer` is not a setting").await;
+    let (_, list) = house.ask(get("/api/incidents"), me()).await;
+    let id = list["incidents"][0]["id"].as_str().unwrap().to_owned();
+    let (status, doc) = house.ask(get(&format!("/api/why/{id}")), me()).await;
+    assert_eq!(status, StatusCode::OK, "{doc}");
+    let lines: Vec<_> = doc["why"]["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert!(lines.iter().any(|line| line.starts_with("settings not used: /x.yaml")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("counts as: config-refused")), "{lines:?}");
+}
