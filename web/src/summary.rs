@@ -1,10 +1,7 @@
 //! What became of a session's work, in a clause, and since when its line in a list holds.
 
 use ao_core::{
-    slots::{
-        fact::WorkFacts,
-        text::count,
-    },
+    slots::{fact::WorkFacts, text::count},
     state::{Incident, Session, Status},
 };
 use jiff::Timestamp;

@@ -121,7 +121,10 @@ fn get(path: &str) -> Request<Body> {
 }
 
 fn post(path: &str, body: &str) -> Request<Body> {
-    Request::post(path).header("content-type", "application/json").body(Body::from(body.to_owned())).unwrap()
+    Request::post(path)
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_owned()))
+        .unwrap()
 }
 
 fn with_token(mut request: Request<Body>, session: &str) -> Request<Body> {
@@ -138,7 +141,11 @@ async fn s8_another_users_process_is_refused_whatever_it_asks() {
     let mine = nix::unistd::Uid::current().as_raw();
     for uid in [Some(mine + 1), Some(u32::MAX), None] {
         let (status, problem) = house.ask(get("/api/health"), Peer { uid, pid: None }).await;
-        assert_eq!((status, problem["code"].as_str()), (StatusCode::FORBIDDEN, Some("forbidden")), "{uid:?}");
+        assert_eq!(
+            (status, problem["code"].as_str()),
+            (StatusCode::FORBIDDEN, Some("forbidden")),
+            "{uid:?}"
+        );
     }
     let (status, health) = house.ask(get("/api/health"), me()).await;
     assert_eq!((status, health["version"].as_str()), (StatusCode::OK, Some("1.2.3")));
@@ -171,14 +178,18 @@ async fn s23_who_carries_a_sessions_token_has_the_rights_of_an_agent() {
     ] {
         let (status, problem) = house.ask(with_token(post(path, body), "app-1"), me()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
-        assert!(problem["title"].as_str().unwrap().starts_with("an agent may not"), "{path}: {problem}");
+        assert!(
+            problem["title"].as_str().unwrap().starts_with("an agent may not"),
+            "{path}: {problem}"
+        );
     }
     let (status, _) = house.ask(with_token(get("/api/sessions/app-2"), "app-1"), me()).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     let (status, _) = house.ask(with_token(get("/api/events"), "app-1"), me()).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     // The token is looked at before what a hook says.
-    let (status, _) = house.ask(with_token(post("/api/hooks/claude-code/Stop", "{}"), "app-1"), me()).await;
+    let (status, _) =
+        house.ask(with_token(post("/api/hooks/claude-code/Stop", "{}"), "app-1"), me()).await;
     assert!(status.is_client_error(), "{status}");
     let (status, _) = house.ask(post("/api/hooks/claude-code/Stop", "{}"), me()).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
@@ -188,7 +199,8 @@ async fn s23_who_carries_a_sessions_token_has_the_rights_of_an_agent() {
 async fn a_payload_beyond_its_bound_is_refused_before_it_is_read() {
     let house = House::new().await;
     let big = "x".repeat(64 * 1024 + 1);
-    let response = house.send(with_token(post("/api/hooks/custom/Stop", &big), "app-1"), me()).await;
+    let response =
+        house.send(with_token(post("/api/hooks/custom/Stop", &big), "app-1"), me()).await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let (status, problem) = house.ask(post("/api/sessions", "not json"), me()).await;
     assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid")));
@@ -198,7 +210,11 @@ async fn a_payload_beyond_its_bound_is_refused_before_it_is_read() {
 async fn read_until(body: &mut Body, last: Seq) -> Vec<u64> {
     let (mut text, mut seqs) = (String::new(), vec![]);
     while seqs.last() != Some(&last.0) {
-        let frame = tokio::time::timeout(Duration::from_secs(30), body.frame()).await.unwrap().unwrap().unwrap();
+        let frame = tokio::time::timeout(Duration::from_secs(30), body.frame())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
         text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
         while let Some((message, rest)) = text.split_once("\n\n") {
             let id = message.lines().find_map(|line| line.strip_prefix("id: "));
@@ -217,7 +233,8 @@ async fn a_follower_gets_every_event_once_and_goes_on_where_it_broke_off() {
         house.happen(&format!("stored {n}")).await;
     }
     let stored = house.api.handle.state().last_seq;
-    let mut body = house.send(get(&format!("/api/events?follow=1&after={first}")), me()).await.into_body();
+    let mut body =
+        house.send(get(&format!("/api/events?follow=1&after={first}")), me()).await.into_body();
     assert_eq!(read_until(&mut body, stored).await, (first.0 + 1..=stored.0).collect::<Vec<_>>());
     for n in 0..200 {
         house.happen(&format!("live {n}")).await;
@@ -248,7 +265,10 @@ async fn a_page_of_events_is_the_newest_or_what_follows_a_place() {
     let last = house.api.handle.state().last_seq.0;
     let seqs = |page: &Value| -> Vec<u64> {
         let events = page["events"].as_array().unwrap();
-        events.iter().map(|event| event["seq"].as_str().unwrap().parse::<Seq>().unwrap().0).collect()
+        events
+            .iter()
+            .map(|event| event["seq"].as_str().unwrap().parse::<Seq>().unwrap().0)
+            .collect()
     };
     let (_, page) = house.ask(get("/api/events?limit=3"), me()).await;
     assert_eq!(seqs(&page), [last - 2, last - 1, last]);
@@ -266,7 +286,12 @@ async fn why_an_incident_stands_is_told_from_its_events() {
     let id = list["incidents"][0]["id"].as_str().unwrap().to_owned();
     let (status, doc) = house.ask(get(&format!("/api/why/{id}")), me()).await;
     assert_eq!(status, StatusCode::OK, "{doc}");
-    let lines: Vec<_> = doc["why"]["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
+    let lines: Vec<_> = doc["why"]["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["text"].as_str().unwrap())
+        .collect();
     assert!(lines.iter().any(|line| line.starts_with("settings not used: /x.yaml")), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("counts as: config-refused")), "{lines:?}");
 }

@@ -588,7 +588,10 @@ pub fn status(
         want_you: sessions.iter().map(|row| wants(row.zone)).sum::<u32>()
             + notices.iter().map(|notice| wants(notice.zone)).sum::<u32>(),
         last_push: sent.map(|when| when.at).max(),
-        reachable: state.channels.values().any(|channel| channel.capabilities.is_some() && channel.failures == 0),
+        reachable: state
+            .channels
+            .values()
+            .any(|channel| channel.capabilities.is_some() && channel.failures == 0),
         notices,
         sessions,
     }

@@ -406,7 +406,8 @@ mod tests {
         use ao_core::journal::{Durability, Identity, Limits, Line, Recovery};
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(journal(dir.path()).severity, Severity::Good);
-        let recovery = Recovery::start(std::sync::Arc::new(RealDisk), dir.path(), Limits::default()).unwrap();
+        let recovery =
+            Recovery::start(std::sync::Arc::new(RealDisk), dir.path(), Limits::default()).unwrap();
         let instance = "01JD0000000000000000000000".parse().unwrap();
         let (mut written, _) = recovery.finish(Identity { instance, boot: "b".into() }).unwrap();
         for seq in 1..=3 {

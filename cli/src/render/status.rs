@@ -29,9 +29,11 @@ pub(crate) fn screen(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String 
         let next = style.paint(Tone::Accent, &project.unwrap_or_else(|| "ao init".into()));
         return format!("No sessions. Start one: {next}\n");
     }
-    let zones = [(Zone::Red, "NEEDS YOU"), (Zone::Orange, "DECIDE"), (Zone::Yellow, "NOT GOING WELL")]
-        .map(|(zone, heading)| (zone, heading, entries(doc, zone)));
-    let all: Vec<Entry<'_>> = zones.iter().flat_map(|(.., entries)| entries.iter().cloned()).collect();
+    let zones =
+        [(Zone::Red, "NEEDS YOU"), (Zone::Orange, "DECIDE"), (Zone::Yellow, "NOT GOING WELL")]
+            .map(|(zone, heading)| (zone, heading, entries(doc, zone)));
+    let all: Vec<Entry<'_>> =
+        zones.iter().flat_map(|(.., entries)| entries.iter().cloned()).collect();
     let columns = Columns::of(&all, doc, style);
     for (zone, heading, entries) in zones.iter().filter(|(.., entries)| !entries.is_empty()) {
         let mark = mark_of(*zone);
@@ -135,12 +137,17 @@ struct Columns {
 impl Columns {
     /// Columns drop from the right: the command goes below the line, then away; the task goes.
     fn of(entries: &[Entry<'_>], doc: &StatusDoc, style: &Style) -> Self {
-        let widest = |text: &dyn Fn(&Entry<'_>) -> usize| entries.iter().map(text).max().unwrap_or(0);
+        let widest =
+            |text: &dyn Fn(&Entry<'_>) -> usize| entries.iter().map(text).max().unwrap_or(0);
         let ids = widest(&|entry| width(&entry.id));
         let ages = widest(&|entry| age(doc.at, entry.since).len()).max(4);
         let wide = style.width >= WIDE;
         let tasks = if wide { widest(&|entry| width(&entry.task)).min(28) } else { 0 };
-        let nexts = if wide { widest(&|entry| width(&style.text(entry.next.unwrap_or_default()))) } else { 0 };
+        let nexts = if wide {
+            widest(&|entry| width(&style.text(entry.next.unwrap_or_default())))
+        } else {
+            0
+        };
         let gap = |columns: usize| if columns > 0 { columns + 2 } else { 0 };
         let fixed = 2 + ids + 2 + gap(tasks) + 2 + ages + gap(nexts);
         Self { ids, tasks, words: style.width.saturating_sub(fixed).max(16), ages }
@@ -198,7 +205,13 @@ fn tail(working: &[&Row], finished: &[&Row], style: &Style) -> Vec<String> {
     if parts.len() == 2 && width(&one_line) <= style.width { vec![one_line] } else { parts }
 }
 
-fn names(mark: Mark, heading: &str, rows: &[&Row], name: &dyn Fn(&Row) -> String, style: &Style) -> Option<String> {
+fn names(
+    mark: Mark,
+    heading: &str,
+    rows: &[&Row],
+    name: &dyn Fn(&Row) -> String,
+    style: &Style,
+) -> Option<String> {
     let head = style.paint(tone(mark), &format!("{} {heading} {}", style.mark(mark), rows.len()));
     let mut line = format!("{head}   {}", style.text(&name(rows.first()?)));
     for (at, row) in rows.iter().enumerate().skip(1) {

@@ -81,7 +81,11 @@ impl House {
     }
 
     fn git(&self, args: &[&str]) {
-        let status = Command::new("git").args(args).current_dir(self.path("repo")).env("HOME", self.path("home")).status();
+        let status = Command::new("git")
+            .args(args)
+            .current_dir(self.path("repo"))
+            .env("HOME", self.path("home"))
+            .status();
         assert!(status.unwrap().success(), "git {args:?}");
     }
 
@@ -111,7 +115,12 @@ impl House {
 
     /// Runs with text on standard input.
     pub(crate) fn ao_with(&self, mut command: Command, input: &str) -> Output {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }
@@ -120,7 +129,8 @@ impl House {
         let mut all = args.to_vec();
         all.push("--json");
         let ran = self.ao(&all);
-        serde_json::from_slice(&ran.output.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+        serde_json::from_slice(&ran.output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {ran:?}"))
     }
 
     /// Looks again until the document is as wanted.
@@ -132,7 +142,11 @@ impl House {
             if wanted(&document) {
                 return document;
             }
-            assert!(Instant::now() < until, "`ao {}` never came to what was wanted: {document:#}", args.join(" "));
+            assert!(
+                Instant::now() < until,
+                "`ao {}` never came to what was wanted: {document:#}",
+                args.join(" ")
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -160,14 +174,20 @@ fn end(pid: i32) {
 
 impl Drop for House {
     fn drop(&mut self) {
-        if let Ok(pid) = fs::read_to_string(self.path("data/run/lock")).unwrap_or_default().trim().parse::<i32>()
+        if let Ok(pid) =
+            fs::read_to_string(self.path("data/run/lock")).unwrap_or_default().trim().parse::<i32>()
             && runs_ours(pid, &self.path("data"))
         {
             end(pid);
         }
         let socket = self.path("data/run/tmux.sock");
         if socket.exists() {
-            let _ = Command::new("tmux").arg("-S").arg(socket).arg("kill-server").stderr(Stdio::null()).status();
+            let _ = Command::new("tmux")
+                .arg("-S")
+                .arg(socket)
+                .arg("kill-server")
+                .stderr(Stdio::null())
+                .status();
         }
     }
 }
@@ -176,7 +196,8 @@ impl Drop for House {
 fn runs_ours(pid: i32, data: &Path) -> bool {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).contains(&*data.to_string_lossy())
-        || fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| String::from_utf8_lossy(&e).contains(&*data.to_string_lossy()))
+        || fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|e| String::from_utf8_lossy(&e).contains(&*data.to_string_lossy()))
 }
 
 /// A command that came to its end.

@@ -11,12 +11,20 @@ fn an_agent_is_spawned_asks_is_answered_and_is_killed() {
     house.configure();
     let spawned = house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
     assert!(spawned.stdout().starts_with("app-1 works."), "{}", spawned.stdout());
-    assert!(spawned.stderr().contains("workspace  my-app/app-1 on branch ao/app-1-ask-me-something"), "{}", spawned.stderr());
+    assert!(
+        spawned.stderr().contains("workspace  my-app/app-1 on branch ao/app-1-ask-me-something"),
+        "{}",
+        spawned.stderr()
+    );
 
-    let asks = house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
+    let asks = house
+        .eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
     assert_eq!(asks["session"]["next"], "ao answer app-1 \"…\"");
     let status = house.ao(&["status"]).success().stdout();
-    assert!(status.contains("▲ NEEDS YOU") && status.contains("asks: \"Items only, or shipping too?\""), "{status}");
+    assert!(
+        status.contains("▲ NEEDS YOU") && status.contains("asks: \"Items only, or shipping too?\""),
+        "{status}"
+    );
     assert_eq!(house.ao(&["status", "--short"]).success().stdout(), "▲1\n");
     let why = house.ao(&["why", "app-1"]).success().stdout();
     assert!(why.starts_with("app-1 needs you because"), "{why}");
@@ -44,10 +52,13 @@ fn r20_a_killed_server_starts_again_and_finds_its_agents() {
     let house = House::new();
     house.configure();
     house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
-    let before = house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
+    let before = house
+        .eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
     let first = house.server();
     house.kill_server();
-    let after = house.eventually(&["session", "show", "app-1"], |doc| doc["runtime"]["value"]["state"] == "alive");
+    let after = house.eventually(&["session", "show", "app-1"], |doc| {
+        doc["runtime"]["value"]["state"] == "alive"
+    });
     assert_ne!(house.server(), first);
     assert_eq!(after["handle"], before["handle"]);
     assert_eq!(after["requests"][0]["id"], before["requests"][0]["id"]);
@@ -63,7 +74,8 @@ fn s23_an_agent_decides_nothing_and_sees_no_other_session() {
     house.configure();
     house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
     house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
-    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
+    house
+        .eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
     let within = |args: &[&str]| {
         let mut command = house.command(args);
         command.env("AO_SESSION", "app-1");
@@ -125,8 +137,15 @@ fn a_hook_is_silent_and_a_stopped_server_stays_stopped() {
 #[test]
 fn a_fresh_repository_is_set_up_without_a_question() {
     let house = House::new();
-    let init = house.ao(&["init", "--yes", "--no-test", "--name", "my-app", "--agent", "custom"]).success();
-    assert!(init.stdout().contains("Wrote agent-orchestrator.yaml (9 lines). Nothing else was changed."), "{}", init.stdout());
+    let init = house
+        .ao(&["init", "--yes", "--no-test", "--name", "my-app", "--agent", "custom"])
+        .success();
+    assert!(
+        init.stdout()
+            .contains("Wrote agent-orchestrator.yaml (9 lines). Nothing else was changed."),
+        "{}",
+        init.stdout()
+    );
     let files = house.json(&["config", "ls"]);
     assert_eq!(files["files"][0]["projects"][0], "my-app");
     assert_eq!(files["files"][0]["needsTrust"], false);
@@ -145,8 +164,13 @@ fn failures_have_the_codes_that_scripts_read() {
     house.ao(&["ack", "i-99"]).exits(4);
     let failed = house.ao(&["spawn", "my-app", "no-such-issue", "--json"]);
     assert_ne!(failed.code(), 0);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(failed.stderr().lines().last().unwrap()).unwrap()["schema"], "ao.error/1");
-    std::fs::write(house.path("repo/agent-orchestrator.yaml"), "projects: {}\nnotifer: slack\n").unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(failed.stderr().lines().last().unwrap()).unwrap()
+            ["schema"],
+        "ao.error/1"
+    );
+    std::fs::write(house.path("repo/agent-orchestrator.yaml"), "projects: {}\nnotifer: slack\n")
+        .unwrap();
     let check = house.ao(&["config", "check"]).exits(3);
     assert!(check.stderr().contains("did you mean `notifiers`?"), "{}", check.stderr());
     house.ao(&["spawn", "my-app", "--prompt", "x"]).exits(3);
