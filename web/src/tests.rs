@@ -164,9 +164,42 @@ async fn s12_ids_that_are_none_do_not_pass_the_door() {
     assert_eq!((status, problem["code"].as_str()), (StatusCode::NOT_FOUND, Some("not-found")));
 }
 
+/// A process with `AO_SESSION` in its environment; it ends with the test.
+struct Agent(std::process::Child);
+
+impl Agent {
+    fn of(session: &str) -> Self {
+        let child =
+            std::process::Command::new("sleep").arg("120").env("AO_SESSION", session).spawn();
+        let agent = Self(child.unwrap());
+        // Until the program has replaced the copy, the environment is the test's own.
+        let environ = format!("/proc/{}/environ", agent.0.id());
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        while !String::from_utf8_lossy(&std::fs::read(&environ).unwrap())
+            .contains(&format!("AO_SESSION={session}"))
+        {
+            assert!(std::time::Instant::now() < until, "the process did not start");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        agent
+    }
+
+    fn peer(&self) -> Peer {
+        Peer { pid: i32::try_from(self.0.id()).ok(), ..me() }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test]
-async fn s23_who_carries_a_sessions_token_has_the_rights_of_an_agent() {
+async fn s23_an_agent_decides_nothing_and_a_guessed_token_opens_nothing() {
     let house = House::new().await;
+    let agent = Agent::of("app-1");
     for (path, body) in [
         ("/api/sessions", r#"{"project":"my-app","prompt":"x"}"#),
         ("/api/sessions/app-1/approve", "{}"),
@@ -176,31 +209,37 @@ async fn s23_who_carries_a_sessions_token_has_the_rights_of_an_agent() {
         ("/api/incidents/i-1/ack", "{}"),
         ("/api/server/stop", r#"{"reason":"x"}"#),
     ] {
-        let (status, problem) = house.ask(with_token(post(path, body), "app-1"), me()).await;
+        let (status, problem) = house.ask(post(path, body), agent.peer()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
         assert!(
             problem["title"].as_str().unwrap().starts_with("an agent may not"),
             "{path}: {problem}"
         );
+        let (status, _) = house.ask(with_token(post(path, body), "app-1"), me()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
     }
-    let (status, _) = house.ask(with_token(get("/api/sessions/app-2"), "app-1"), me()).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
-    let (status, _) = house.ask(with_token(get("/api/events"), "app-1"), me()).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
-    // The token is looked at before what a hook says.
-    let (status, _) =
-        house.ask(with_token(post("/api/hooks/claude-code/Stop", "{}"), "app-1"), me()).await;
-    assert!(status.is_client_error(), "{status}");
-    let (status, _) = house.ask(post("/api/hooks/claude-code/Stop", "{}"), me()).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
+    for path in
+        ["/api/sessions/app-2", "/api/events", "/api/incidents", "/api/config", "/api/why/app-2"]
+    {
+        let (status, _) = house.ask(get(path), agent.peer()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let (status, list) = house.ask(get("/api/sessions"), agent.peer()).await;
+    assert_eq!((status, list["sessions"].as_array().map(Vec::len)), (StatusCode::OK, Some(0)));
+    for request in [
+        with_token(post("/api/hooks/claude-code/Stop", "{}"), "app-1"),
+        post("/api/hooks/claude-code/Stop", "{}"),
+    ] {
+        let (status, _) = house.ask(request, me()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+    }
 }
 
 #[tokio::test]
 async fn a_payload_beyond_its_bound_is_refused_before_it_is_read() {
     let house = House::new().await;
     let big = "x".repeat(64 * 1024 + 1);
-    let response =
-        house.send(with_token(post("/api/hooks/custom/Stop", &big), "app-1"), me()).await;
+    let response = house.send(post("/api/hooks/custom/Stop", &big), me()).await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let (status, problem) = house.ask(post("/api/sessions", "not json"), me()).await;
     assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid")));
