@@ -31,7 +31,10 @@ pub(crate) mod why;
 
 use std::time::Duration;
 
-use ao_core::slots::{Seq, SessionId};
+use ao_core::{
+    event::{MessageConfirmed, TurnStarted},
+    slots::{MessageId, Seq, SessionId},
+};
 use ao_web::{configs::ConfigReport, view::EventView};
 use clap::{CommandFactory, Parser};
 
@@ -167,6 +170,15 @@ pub(crate) async fn wait_for<T>(
         None
     };
     Ok(tokio::time::timeout(limit, search).await.ok().flatten())
+}
+
+/// The message that an event confirms: by the turn that began with it, or by what else shows it.
+pub(crate) fn confirmed(event: &EventView) -> Option<MessageId> {
+    match event.kind.as_str() {
+        "message.confirmed" => data::<MessageConfirmed>(event).map(|e| e.message),
+        "turn.started" => data::<TurnStarted>(event)?.confirms,
+        _ => None,
+    }
 }
 
 /// An event's own data, as its type.

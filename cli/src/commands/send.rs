@@ -3,12 +3,12 @@
 use std::{io::Read, time::Duration};
 
 use ao_core::{
-    event::{MessageConfirmed, MessageWithdrawn},
+    event::MessageWithdrawn,
     slots::{SessionId, notifier::Mark},
 };
 use ao_web::view::Taken;
 
-use super::{data, parse_session, usage, wait_for};
+use super::{confirmed, data, parse_session, usage, wait_for};
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
@@ -55,18 +55,18 @@ impl Cmd {
             .post(&format!("/api/sessions/{session}/send"), &serde_json::json!({ "text": text }))
             .await?;
         let begun = std::time::Instant::now();
-        let confirmed = match taken.message {
+        let came = match taken.message {
             Some(message) if self.wait > 0 => {
                 wait_for(client, session, taken.after, Duration::from_secs(self.wait), |event| {
-                    match event.kind.as_str() {
-                        "message.confirmed" => data::<MessageConfirmed>(event)
-                            .filter(|e| e.message == message)
-                            .map(|_| Ok(())),
-                        "message.withdrawn" => data::<MessageWithdrawn>(event)
-                            .filter(|e| e.message == message)
-                            .map(|e| Err(e.reason)),
-                        _ => None,
+                    if confirmed(event) == Some(message) {
+                        return Some(Ok(()));
                     }
+                    let withdrawn = event.kind == "message.withdrawn";
+                    withdrawn
+                        .then(|| data::<MessageWithdrawn>(event))
+                        .flatten()
+                        .filter(|e| e.message == message)
+                        .map(|e| Err(e.reason))
                 })
                 .await?
             }
@@ -75,7 +75,7 @@ impl Cmd {
         if cx.global.json {
             out::json(&taken);
         }
-        match confirmed {
+        match came {
             Some(Ok(())) => {
                 if !cx.global.json {
                     let took = format!("{:.1} s", begun.elapsed().as_secs_f64());

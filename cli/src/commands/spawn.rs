@@ -3,16 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ao_core::{
-    event::{
-        Effect, EffectFailed, EffectIntended, EffectSucceeded, Failure, MessageConfirmed, Outcome,
-        SpawnFailed,
-    },
+    event::{Effect, EffectFailed, EffectIntended, EffectSucceeded, Failure, Outcome, SpawnFailed},
     server::SpawnCall,
     slots::{ProjectId, Seq, SessionId, notifier::Mark, text::one_line},
 };
 use ao_web::view::{EventView, SessionDoc, StatusDoc, Taken};
 
-use super::{client_env, data, register, until_interrupted, usage};
+use super::{client_env, confirmed, data, register, until_interrupted, usage};
 use crate::{
     client::Client,
     cx::Cx,
@@ -169,8 +166,8 @@ impl Story {
                 let words = one_line(&failure.message);
                 Some(Step::Ended { mark: Mark::Failed, name, words, took: span(begun, event.at) })
             }
-            "message.confirmed" => {
-                let _confirmed = data::<MessageConfirmed>(event)?;
+            "message.confirmed" | "turn.started" => {
+                confirmed(event)?;
                 let took = self.launched.take().and_then(|at| span(at, event.at));
                 let words = "delivered, confirmed by the agent".to_owned();
                 Some(Step::Ended { mark: Mark::Settled, name: "prompt", words, took })
@@ -419,8 +416,14 @@ mod tests {
             })
         );
         assert_eq!(story.title.as_deref(), Some("#41 Coupon is applied twice"));
+        let turn = |confirms| serde_json::json!({ "launch": 1, "turn": "t", "confirms": confirms });
+        assert_eq!(story.read(&event(4, 3, "turn.started", turn(None))), None);
+        assert!(matches!(
+            story.read(&event(5, 3, "turn.started", turn(Some("m-1")))),
+            Some(Step::Ended { mark: Mark::Settled, name: "prompt", .. })
+        ));
         assert_eq!(
-            story.read(&event(4, 3, "session.ready", serde_json::json!({}))),
+            story.read(&event(6, 3, "session.ready", serde_json::json!({}))),
             Some(Step::Over(End::Ready))
         );
     }
