@@ -102,7 +102,11 @@ pub struct Described {
 impl Described {
     /// Both parts in one line.
     pub fn line(&self) -> String {
-        if self.text.is_empty() { self.label.clone() } else { format!("{}: {}", self.label, self.text) }
+        if self.text.is_empty() {
+            self.label.clone()
+        } else {
+            format!("{}: {}", self.label, self.text)
+        }
     }
 }
 
@@ -115,13 +119,27 @@ pub fn roots(state: &State, about: &About) -> Option<Vec<Seq>> {
     match about {
         About::Session(id) => {
             let session = state.sessions.get(id)?;
-            seqs.extend([session.status_since.seq, session.activity.since.seq, session.runtime_state.since.seq]);
+            seqs.extend([
+                session.status_since.seq,
+                session.activity.since.seq,
+                session.runtime_state.since.seq,
+            ]);
             seqs.extend(session.over.iter().map(|(_, when)| when.seq));
             seqs.extend(session.work.iter().map(|fact| fact.since.seq));
-            seqs.extend(session.requests.values().flat_map(|request| {
-                let decided = request.decided.as_ref().map(|d| d.when.seq);
-                [Some(request.opened.seq), decided, request.ended.as_ref().map(|(_, when)| when.seq)]
-            }).flatten());
+            seqs.extend(
+                session
+                    .requests
+                    .values()
+                    .flat_map(|request| {
+                        let decided = request.decided.as_ref().map(|d| d.when.seq);
+                        [
+                            Some(request.opened.seq),
+                            decided,
+                            request.ended.as_ref().map(|(_, when)| when.seq),
+                        ]
+                    })
+                    .flatten(),
+            );
             seqs.extend(session.messages.values().map(|message| match &message.fate {
                 crate::state::Fate::Confirmed { when, .. } => when.seq,
                 _ => message.queued.seq,
@@ -159,7 +177,9 @@ fn incident_roots(state: &State, incident: &Incident, seqs: &mut Vec<Seq>) {
 
 fn notification_roots(notification: &Notification, seqs: &mut Vec<Seq>) {
     seqs.push(notification.opened.seq);
-    seqs.extend(notification.deliveries.values().filter_map(|delivery| delivery.sent).map(|when| when.seq));
+    seqs.extend(
+        notification.deliveries.values().filter_map(|delivery| delivery.sent).map(|when| when.seq),
+    );
 }
 
 /// Open incidents of a session first, then the ones that are over, newest first.
@@ -191,7 +211,9 @@ pub fn explain(
             (reason.sentence, reason.not_the_case)
         }
         About::Incident(id) => (teller.incident(state.incidents.get(id)?), String::new()),
-        About::Notification(id) => (teller.notification(state.notifications.get(id)?), String::new()),
+        About::Notification(id) => {
+            (teller.notification(state.notifications.get(id)?), String::new())
+        }
     };
     let mut lines: Vec<Line> = events.values().filter_map(|event| teller.line(event)).collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.seq));
@@ -218,14 +240,24 @@ impl Teller<'_> {
         let title = title.trim_end_matches('.');
         let opened = self.clock(incident.opened.at);
         if let Some((how, when)) = &incident.resolved {
-            return format!("{title}. It began at {opened} and ended at {}: {}.", self.clock(when.at), settled(how));
+            return format!(
+                "{title}. It began at {opened} and ended at {}: {}.",
+                self.clock(when.at),
+                settled(how)
+            );
         }
         if let Some((how, when)) = &incident.cleared {
-            return format!("{title}. Its cause is gone since {}: {}.", self.clock(when.at), settled(how));
+            return format!(
+                "{title}. Its cause is gone since {}: {}.",
+                self.clock(when.at),
+                settled(how)
+            );
         }
         let told = match incident.notification {
             Some(id) => format!("You were told by {id}"),
-            None if incident.snoozed.is_some_and(|until| until > self.now.wall) => "It is snoozed".into(),
+            None if incident.snoozed.is_some_and(|until| until > self.now.wall) => {
+                "It is snoozed".into()
+            }
             None if incident.priority == Priority::Info => "It goes into the next digest".into(),
             None => "Nobody was told yet: it has not lasted long enough".into(),
         };
@@ -235,10 +267,19 @@ impl Teller<'_> {
     fn notification(&self, notification: &Notification) -> String {
         let sent = self.clock(notification.opened.at);
         let why = match notification.incident.and_then(|id| self.state.incidents.get(&id)) {
-            Some(incident) => format!("because of {} ({}, {})", incident.id, incident.trigger, priority(incident.priority)),
+            Some(incident) => format!(
+                "because of {} ({}, {})",
+                incident.id,
+                incident.trigger,
+                priority(incident.priority)
+            ),
             None => "as a summary".to_owned(),
         };
-        format!("\"{}\" was sent at {sent} {why}. {}.", notification.title, capital(&told(notification)))
+        format!(
+            "\"{}\" was sent at {sent} {why}. {}.",
+            notification.title,
+            capital(&told(notification))
+        )
     }
 
     fn line(&self, event: &Event) -> Option<Line> {
@@ -248,9 +289,11 @@ impl Teller<'_> {
                 None => format!("told: {}", e.title),
             },
             Kind::IncidentCleared(e) => {
-                let reopened = self.state.incidents.get(&e.incident).is_some_and(|i| i.cleared.is_none());
+                let reopened =
+                    self.state.incidents.get(&e.incident).is_some_and(|i| i.cleared.is_none());
                 match reopened {
-                    true => "the cause was gone for a moment and came back: no second message".to_owned(),
+                    true => "the cause was gone for a moment and came back: no second message"
+                        .to_owned(),
                     false => describe(event).line(),
                 }
             }
@@ -272,7 +315,10 @@ impl Teller<'_> {
 
 /// What brought nothing that a human would ask about.
 fn says_nothing(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Sent { .. } | Outcome::Done | Outcome::PostCreate { failed: None, lines: 0, .. })
+    matches!(
+        outcome,
+        Outcome::Sent { .. } | Outcome::Done | Outcome::PostCreate { failed: None, lines: 0, .. }
+    )
 }
 
 /// Who saw it or which rule concluded it.
@@ -281,7 +327,10 @@ fn by(event: &Event) -> String {
         return source(e.source).to_owned();
     }
     match &event.kind {
-        Kind::RequestOpened(_) | Kind::TurnStarted(_) | Kind::TurnEnded(_) | Kind::AgentStarted(_) => "agent".into(),
+        Kind::RequestOpened(_)
+        | Kind::TurnStarted(_)
+        | Kind::TurnEnded(_)
+        | Kind::AgentStarted(_) => "agent".into(),
         Kind::RuntimeObserved(_) => "runtime".into(),
         Kind::WorkObserved(_) => "workspace".into(),
         Kind::PrObserved(_) => "scm".into(),
@@ -338,9 +387,13 @@ pub fn told(notification: &Notification) -> String {
             (Progress::Sent, Some(Reached::Seen), _) => format!("{channel} was read"),
             (Progress::Sent, Some(Reached::Delivered), _) => format!("{channel} showed it"),
             (_, Some(_), _) => format!("{channel} took it"),
-            (Progress::Dropped, None, Some(error)) => format!("{channel} refused it ({})", cut(&one_line(&error.message), 80)),
+            (Progress::Dropped, None, Some(error)) => {
+                format!("{channel} refused it ({})", cut(&one_line(&error.message), 80))
+            }
             (Progress::Dropped, None, None) => format!("not by {channel}"),
-            (_, None, Some(error)) => format!("{channel} failed so far ({})", cut(&one_line(&error.message), 80)),
+            (_, None, Some(error)) => {
+                format!("{channel} failed so far ({})", cut(&one_line(&error.message), 80))
+            }
             (_, None, None) => format!("{channel} waits"),
         })
         .collect();
@@ -360,16 +413,26 @@ pub fn describe(event: &Event) -> Described {
             None,
             "ao started",
             match e.away_ms {
-                Some(away) if away >= 1_000 => format!("version {}, after {}", e.version, duration(away / 1_000)),
+                Some(away) if away >= 1_000 => {
+                    format!("version {}, after {}", e.version, duration(away / 1_000))
+                }
                 _ => format!("version {}", e.version),
             },
         ),
         Kind::ServerStopped(e) => say(None, "ao stopped", e.reason.clone()),
-        Kind::ClockJumped(e) => say(None, "the clock jumped", format!("by {} s", e.ahead_ms / 1_000)),
-        Kind::SweepCompleted(e) => say(None, "looked at everything", count(e.sessions.into(), "session", "sessions")),
+        Kind::ClockJumped(e) => {
+            say(None, "the clock jumped", format!("by {} s", e.ahead_ms / 1_000))
+        }
+        Kind::SweepCompleted(e) => {
+            say(None, "looked at everything", count(e.sessions.into(), "session", "sessions"))
+        }
         Kind::ConfigApplied(e) => say(None, "settings applied", cut(&e.hash, 12)),
-        Kind::ConfigRefused(e) => say(Some(Mark::Slow), "settings not used", format!("{}: {}", e.file, e.reason.excerpt)),
-        Kind::ConfigAccepted(e) => say(Some(Mark::Settled), "settings are good again", e.file.clone()),
+        Kind::ConfigRefused(e) => {
+            say(Some(Mark::Slow), "settings not used", format!("{}: {}", e.file, e.reason.excerpt))
+        }
+        Kind::ConfigAccepted(e) => {
+            say(Some(Mark::Settled), "settings are good again", e.file.clone())
+        }
         Kind::SessionRequested(e) => {
             let what = match &e.issue {
                 Some(issue) => format!("#{issue} {}", e.title.excerpt),
@@ -380,11 +443,19 @@ pub fn describe(event: &Event) -> Described {
         Kind::RuntimeObserved(e) => match e.state {
             RuntimeState::Starting => say(None, "agent starts", none()),
             RuntimeState::Alive => say(None, "agent runs", none()),
-            RuntimeState::Exited { code: Some(0) } => say(Some(Mark::Finished), "agent ended", "exited with code 0".into()),
-            RuntimeState::Exited { code: Some(code) } => say(Some(Mark::Need), "agent ended", format!("exited with code {code}")),
-            RuntimeState::Exited { code: None } => say(Some(Mark::Need), "agent ended", "by a signal".into()),
+            RuntimeState::Exited { code: Some(0) } => {
+                say(Some(Mark::Finished), "agent ended", "exited with code 0".into())
+            }
+            RuntimeState::Exited { code: Some(code) } => {
+                say(Some(Mark::Need), "agent ended", format!("exited with code {code}"))
+            }
+            RuntimeState::Exited { code: None } => {
+                say(Some(Mark::Need), "agent ended", "by a signal".into())
+            }
             RuntimeState::Missing => say(Some(Mark::Need), "agent is gone", none()),
-            RuntimeState::Unknown => say(Some(Mark::Slow), "agent not seen", "its runtime does not answer".into()),
+            RuntimeState::Unknown => {
+                say(Some(Mark::Slow), "agent not seen", "its runtime does not answer".into())
+            }
         },
         Kind::ActivityObserved(e) => {
             let text = e.text.as_ref().map(|text| text.excerpt.clone()).unwrap_or_default();
@@ -400,7 +471,9 @@ pub fn describe(event: &Event) -> Described {
                 Activity::RateLimited { until: None } => say(Some(Mark::Slow), "no quota", text),
                 Activity::Errored { .. } => say(Some(Mark::Need), "agent cannot go on", text),
                 Activity::Exited => say(None, "agent said good-bye", text),
-                Activity::NoSignal => say(Some(Mark::Need), "agent is silent", "its hooks do not report".into()),
+                Activity::NoSignal => {
+                    say(Some(Mark::Need), "agent is silent", "its hooks do not report".into())
+                }
             }
         }
         Kind::AgentStarted(e) => say(None, "agent can be talked to", e.agent_version()),
@@ -408,15 +481,21 @@ pub fn describe(event: &Event) -> Described {
             Some(message) => say(None, "turn began", format!("with {message}")),
             None => say(None, "turn began", none()),
         },
-        Kind::TurnEnded(e) => {
-            say(None, "turn ended", e.last_words.as_ref().map(|text| text.excerpt.clone()).unwrap_or_default())
-        }
-        Kind::ToolStarted(e) => {
-            say(None, "runs", e.command.as_ref().map_or_else(|| e.tool.clone(), |command| command.excerpt.clone()))
-        }
+        Kind::TurnEnded(e) => say(
+            None,
+            "turn ended",
+            e.last_words.as_ref().map(|text| text.excerpt.clone()).unwrap_or_default(),
+        ),
+        Kind::ToolStarted(e) => say(
+            None,
+            "runs",
+            e.command.as_ref().map_or_else(|| e.tool.clone(), |command| command.excerpt.clone()),
+        ),
         Kind::ToolEnded(_) => say(None, "tool ended", none()),
         Kind::ProgressObserved(_) => say(None, "moves", none()),
-        Kind::QuestionSuspected(e) => say(Some(Mark::Need), "looks like a question", e.text.excerpt.clone()),
+        Kind::QuestionSuspected(e) => {
+            say(Some(Mark::Need), "looks like a question", e.text.excerpt.clone())
+        }
         Kind::CompletionClaimed(e) => say(
             None,
             "agent says it is done",
@@ -432,12 +511,18 @@ pub fn describe(event: &Event) -> Described {
                 if e.work.pushed { ", pushed" } else { "" }
             ),
         ),
-        Kind::PrObserved(e) => say(None, "pull request seen", format!("{} {}", e.pr.number, e.pr.title)),
+        Kind::PrObserved(e) => {
+            say(None, "pull request seen", format!("{} {}", e.pr.number, e.pr.title))
+        }
         Kind::UsageObserved(_) => say(None, "usage seen", none()),
-        Kind::IssueObserved(e) => say(None, if e.completed { "issue is closed" } else { "issue is open" }, none()),
+        Kind::IssueObserved(e) => {
+            say(None, if e.completed { "issue is closed" } else { "issue is open" }, none())
+        }
         Kind::RequestOpened(e) => match &e.ask {
             Ask::Question { text, .. } => say(Some(Mark::Need), "question", format!("\"{text}\"")),
-            Ask::Permission { verb, subject, .. } => say(Some(Mark::Need), &format!("wants to {verb}"), subject.clone()),
+            Ask::Permission { verb, subject, .. } => {
+                say(Some(Mark::Need), &format!("wants to {verb}"), subject.clone())
+            }
         },
         Kind::RequestEnded(e) => say(
             None,
@@ -453,30 +538,50 @@ pub fn describe(event: &Event) -> Described {
         ),
         Kind::RequestDecided(e) => match &e.decision {
             Decision::Approve => say(Some(Mark::Settled), &format!("approved by {}", e.by), none()),
-            Decision::Deny { reason } => {
-                say(Some(Mark::Failed), &format!("denied by {}", e.by), reason.clone().unwrap_or_default())
+            Decision::Deny { reason } => say(
+                Some(Mark::Failed),
+                &format!("denied by {}", e.by),
+                reason.clone().unwrap_or_default(),
+            ),
+            Decision::Answer { text } => {
+                say(Some(Mark::Settled), &format!("answered by {}", e.by), text.clone())
             }
-            Decision::Answer { text } => say(Some(Mark::Settled), &format!("answered by {}", e.by), text.clone()),
         },
-        Kind::MessageRequested(e) => say(None, &format!("message from {}", e.by), e.text.excerpt.clone()),
+        Kind::MessageRequested(e) => {
+            say(None, &format!("message from {}", e.by), e.text.excerpt.clone())
+        }
         Kind::MessageConfirmed(e) => say(
             Some(Mark::Settled),
             "message confirmed by the agent",
             format!("{} ({})", e.message, e.evidence),
         ),
         Kind::KillRequested(e) => say(None, &format!("kill asked for by {}", e.by), none()),
-        Kind::DoneMarked(e) => say(Some(Mark::Settled), &format!("marked done by {}", e.by), none()),
+        Kind::DoneMarked(e) => {
+            say(Some(Mark::Settled), &format!("marked done by {}", e.by), none())
+        }
         Kind::RestoreRequested(e) => say(None, &format!("restore asked for by {}", e.by), none()),
         Kind::CleanupRequested(e) => say(None, &format!("cleanup asked for by {}", e.by), none()),
-        Kind::IncidentAcknowledged(e) => say(None, &format!("taken by {}", e.by), e.incident.to_string()),
-        Kind::IncidentSnoozed(e) => say(None, &format!("snoozed by {}", e.by), format!("{} until {:.0}", e.incident, e.until)),
+        Kind::IncidentAcknowledged(e) => {
+            say(None, &format!("taken by {}", e.by), e.incident.to_string())
+        }
+        Kind::IncidentSnoozed(e) => say(
+            None,
+            &format!("snoozed by {}", e.by),
+            format!("{} until {:.0}", e.incident, e.until),
+        ),
         Kind::DiskObserved(e) => {
             let mark = if e.failing { Some(Mark::Need) } else { e.low.then_some(Mark::Decide) };
             say(mark, "disk", format!("{} free", ao_slots::text::size(e.free)))
         }
-        Kind::FileTampered(e) => say(Some(Mark::Need), "changed by another, restored", e.path.clone()),
-        Kind::JournalGap(e) => say(Some(Mark::Need), "events cannot be read", format!("e{} to e{}", e.from, e.to)),
-        Kind::InputQuarantined(e) => say(Some(Mark::Failed), "an input was put aside", e.message.excerpt.clone()),
+        Kind::FileTampered(e) => {
+            say(Some(Mark::Need), "changed by another, restored", e.path.clone())
+        }
+        Kind::JournalGap(e) => {
+            say(Some(Mark::Need), "events cannot be read", format!("e{} to e{}", e.from, e.to))
+        }
+        Kind::InputQuarantined(e) => {
+            say(Some(Mark::Failed), "an input was put aside", e.message.excerpt.clone())
+        }
         Kind::StatusChanged(e) => {
             let (from, to) = (e.from.as_str().replace('_', " "), e.to.as_str().replace('_', " "));
             say(zone_mark(e.to), &to, format!("was {from}"))
@@ -490,41 +595,66 @@ pub fn describe(event: &Event) -> Described {
                 Over::Failed => say(Some(Mark::Failed), "over: not started", by),
             }
         }
-        Kind::SpawnFailed(e) => say(Some(Mark::Failed), &format!("{} failed", e.step), e.failure.message.clone()),
-        Kind::SessionReady(_) => say(Some(Mark::Working), "set up", "the agent runs and has its task".into()),
+        Kind::SpawnFailed(e) => {
+            say(Some(Mark::Failed), &format!("{} failed", e.step), e.failure.message.clone())
+        }
+        Kind::SessionReady(_) => {
+            say(Some(Mark::Working), "set up", "the agent runs and has its task".into())
+        }
         Kind::RestoreDecided(e) => say(None, "ao brings it back", e.cause.to_string()),
         Kind::RestoreSettled(e) => match &e.failure {
             None if e.ok => say(Some(Mark::Settled), "works again", none()),
             failure => {
-                let why = failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+                let why =
+                    failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
                 say(Some(Mark::Failed), "could not be brought back", why)
             }
         },
-        Kind::MessageQueued(e) => say(None, if e.first { "task queued" } else { "message queued" }, e.text.excerpt.clone()),
+        Kind::MessageQueued(e) => say(
+            None,
+            if e.first { "task queued" } else { "message queued" },
+            e.text.excerpt.clone(),
+        ),
         Kind::MessageWithdrawn(e) => say(None, "message withdrawn", e.reason.clone()),
         Kind::IncidentOpened(e) => {
             let detail = e.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            say(priority_mark(e.priority), "counts as", format!("{}{detail}, {}", e.trigger, e.incident))
+            say(
+                priority_mark(e.priority),
+                "counts as",
+                format!("{}{detail}, {}", e.trigger, e.incident),
+            )
         }
-        Kind::IncidentChanged(e) => say(priority_mark(e.priority), "changed", e.incident.to_string()),
-        Kind::IncidentCleared(e) => say(None, "its cause is gone", format!("{}, {}", e.incident, settled(&e.how))),
+        Kind::IncidentChanged(e) => {
+            say(priority_mark(e.priority), "changed", e.incident.to_string())
+        }
+        Kind::IncidentCleared(e) => {
+            say(None, "its cause is gone", format!("{}, {}", e.incident, settled(&e.how)))
+        }
         Kind::IncidentReopened(e) => say(None, "its cause is back", e.incident.to_string()),
-        Kind::IncidentResolved(e) => say(Some(Mark::Settled), "settled", format!("{}, {}", e.incident, settled(&e.how))),
+        Kind::IncidentResolved(e) => {
+            say(Some(Mark::Settled), "settled", format!("{}, {}", e.incident, settled(&e.how)))
+        }
         Kind::NotificationOpened(e) => {
             let channels: Vec<_> = e.channels.iter().map(ToString::to_string).collect();
             let whom = if channels.is_empty() { "nobody".to_owned() } else { channels.join(", ") };
             say(None, &format!("tells {whom}"), e.title.clone())
         }
         Kind::NotificationChanged(e) => say(None, "message edited", e.notification.to_string()),
-        Kind::DeliveryDropped(e) => say(Some(Mark::Failed), &format!("not sent by {}", e.channel), e.reason.clone()),
-        Kind::RoundCompleted(e) => {
-            say(Some(Mark::Finished), "all done", count(e.sessions.len() as u64, "session", "sessions"))
+        Kind::DeliveryDropped(e) => {
+            say(Some(Mark::Failed), &format!("not sent by {}", e.channel), e.reason.clone())
         }
+        Kind::RoundCompleted(e) => say(
+            Some(Mark::Finished),
+            "all done",
+            count(e.sessions.len() as u64, "session", "sessions"),
+        ),
         Kind::EffectIntended(e) => say(None, "begins", effect(&e.effect)),
         Kind::EffectSucceeded(e) => outcome(&e.outcome, &say),
         Kind::EffectFailed(e) => say(Some(Mark::Failed), "failed", e.failure.message.clone()),
         Kind::EffectDoubted(e) => say(Some(Mark::Slow), "in doubt", e.reason.clone()),
-        Kind::Unknown(unknown) => say(None, &unknown.kind, "written by a newer version of ao".into()),
+        Kind::Unknown(unknown) => {
+            say(None, &unknown.kind, "written by a newer version of ao".into())
+        }
     }
 }
 
@@ -532,17 +662,26 @@ fn outcome(outcome: &Outcome, say: &dyn Fn(Option<Mark>, &str, String) -> Descri
     match outcome {
         Outcome::Done => say(None, "done", String::new()),
         Outcome::Issue { title, .. } => say(None, "task read", title.excerpt.clone()),
-        Outcome::Workspace(info) => say(None, "workspace made", format!("on branch {}", info.branch)),
+        Outcome::Workspace(info) => {
+            say(None, "workspace made", format!("on branch {}", info.branch))
+        }
         Outcome::PostCreate { failed: None, .. } => say(None, "set-up commands ran", String::new()),
         Outcome::PostCreate { failed: Some((command, code)), .. } => {
-            let how = code.map_or_else(|| "was ended by a signal".to_owned(), |code| format!("exited with {code}"));
+            let how = code.map_or_else(
+                || "was ended by a signal".to_owned(),
+                |code| format!("exited with {code}"),
+            );
             say(Some(Mark::Failed), "set-up command failed", format!("{command} {how}"))
         }
         Outcome::Runtime { handle, .. } => say(None, "agent started", format!("as {}", handle.id)),
         Outcome::Removed(removed) => say(
             None,
             "workspace removed",
-            removed.kept.as_ref().map(|kept| format!("unsaved work is kept in {kept}")).unwrap_or_default(),
+            removed
+                .kept
+                .as_ref()
+                .map(|kept| format!("unsaved work is kept in {kept}"))
+                .unwrap_or_default(),
         ),
         Outcome::Sent { .. } => say(None, "channel took it", String::new()),
     }
@@ -555,15 +694,23 @@ fn effect(effect: &Effect) -> String {
         Effect::CreateWorkspace { branch, .. } => format!("making the workspace on {branch}"),
         Effect::RestoreWorkspace => "making the workspace again".into(),
         Effect::PostCreate => "running the set-up commands".into(),
-        Effect::CreateRuntime { resume: true, .. } => "starting the agent, same conversation".into(),
+        Effect::CreateRuntime { resume: true, .. } => {
+            "starting the agent, same conversation".into()
+        }
         Effect::CreateRuntime { resume: false, .. } => "starting the agent".into(),
         Effect::TypeMessage { message } => format!("handing over {message}"),
         Effect::DecideRequest { request } => format!("handing over the decision on {request}"),
         Effect::DestroyRuntime { .. } => "ending the agent".into(),
         Effect::DestroyWorkspace { .. } => "removing the workspace".into(),
-        Effect::SendNotification { notification, channel, .. } => format!("sending {notification} by {channel}"),
-        Effect::UpdateNotification { notification, channel, .. } => format!("editing {notification} on {channel}"),
-        Effect::ResolveNotification { notification, channel, .. } => format!("settling {notification} on {channel}"),
+        Effect::SendNotification { notification, channel, .. } => {
+            format!("sending {notification} by {channel}")
+        }
+        Effect::UpdateNotification { notification, channel, .. } => {
+            format!("editing {notification} on {channel}")
+        }
+        Effect::ResolveNotification { notification, channel, .. } => {
+            format!("settling {notification} on {channel}")
+        }
     }
 }
 
@@ -595,5 +742,236 @@ fn priority_mark(priority: Priority) -> Option<Mark> {
 impl crate::event::AgentStarted {
     fn agent_version(&self) -> String {
         self.version.as_ref().map(|version| format!("version {version}")).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ao_slots::{
+        ChannelName, Launch,
+        notifier::{ChannelKind, NotifierCapabilities},
+        runtime::RuntimeHandle,
+        workspace::WorkspaceInfo,
+    };
+
+    use super::*;
+    use crate::{
+        config::policy::Policy,
+        decide::{self, Input, RuntimeSeen, Spawn, Told},
+        event::{Actor, Text, digest},
+    };
+
+    /// A loop without I/O whose effects all succeed, and the events that it wrote.
+    struct Tape {
+        state: State,
+        now: Now,
+        events: BTreeMap<Seq, Event>,
+    }
+
+    impl Tape {
+        fn new() -> Self {
+            let wall = "2026-11-21T14:28:00Z".parse().unwrap();
+            let mut tape = Self {
+                state: State::default(),
+                now: Now { wall, awake: 1_000_000 },
+                events: BTreeMap::new(),
+            };
+            tape.give(Input::Started {
+                instance: "01JD0000000000000000000000".parse().unwrap(),
+                boot: "b".into(),
+                monotonic_ms: 5_000,
+                version: "0.1.0".into(),
+                pid: 7,
+            });
+            let desktop: ChannelName = "desktop".parse().unwrap();
+            let can = NotifierCapabilities {
+                kind: ChannelKind::Desktop,
+                buttons: true,
+                replies: false,
+                edits: true,
+                idempotent: false,
+                finds: false,
+                title_limit: 60,
+                body_limit: 200,
+            };
+            let policy = Box::new(Policy::with_projects(&["my-app"]));
+            tape.give(Input::Config {
+                hash: "h".into(),
+                policy,
+                channels: [(desktop, can)].into(),
+            });
+            tape.give(Input::Swept { sessions: 0 });
+            tape.give(Input::Spawn(Box::new(Spawn {
+                project: "my-app".parse().unwrap(),
+                issue: None,
+                title: Text::short("Fix the coupon"),
+                prompt: Text::short("Fix the coupon"),
+                digest: digest("Fix the coupon"),
+                env_names: vec![],
+                agent: None,
+                branch: None,
+                force: false,
+                by: ana(),
+            })));
+            tape.tell(Told::Started { native_id: None, transcript: None, version: None });
+            tape.tell(Told::TurnStarted {
+                turn: Some("t1".into()),
+                digest: Some(digest("Fix the coupon")),
+            });
+            tape
+        }
+
+        fn tell(&mut self, told: Told) {
+            self.give(Input::Signals {
+                session: app(),
+                launch: Launch(1),
+                source: Source::Hook,
+                told: vec![told],
+            });
+        }
+
+        fn wait(&mut self, seconds: i64) {
+            self.now.wall += jiff::SignedDuration::from_secs(seconds);
+            self.now.awake += u64::try_from(seconds).unwrap() * 1_000;
+            self.give(Input::Tick);
+        }
+
+        fn give(&mut self, input: Input) {
+            let mut inputs = vec![input];
+            while let Some(input) = inputs.pop() {
+                let (events, _) = decide::step(&mut self.state, &input, self.now).unwrap();
+                for event in events {
+                    if let Kind::EffectIntended(e) = &event.kind {
+                        inputs.push(Input::Effect {
+                            intent: event.seq,
+                            result: Ok(outcome_of(&e.effect)),
+                        });
+                    }
+                    self.events.insert(event.seq, event);
+                }
+            }
+        }
+
+        /// The explanation, as `ao why` gathers it: the roots, and what they rest on.
+        fn why(&self, subject: &str) -> String {
+            let about: About = subject.parse().unwrap();
+            let mut wanted = roots(&self.state, &about).unwrap();
+            let mut found = BTreeMap::new();
+            while let Some(seq) = wanted.pop() {
+                let event = self.events[&seq].clone();
+                wanted.extend(event.because.iter().filter(|cause| !found.contains_key(*cause)));
+                found.insert(seq, event);
+            }
+            let looked = found.len();
+            let why =
+                explain(&self.state, &about, &found, looked, self.now, &TimeZone::UTC).unwrap();
+            let lines =
+                why.lines.iter().filter(|line| line.at >= "2026-11-21T14:28:00Z".parse().unwrap());
+            let lines = lines.map(|line| format!("{} | {}", line.text, line.by));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+    }
+
+    fn ana() -> Actor {
+        Actor { name: "ana".into(), via: "cli".into() }
+    }
+
+    fn app() -> SessionId {
+        "app-1".parse().unwrap()
+    }
+
+    fn outcome_of(effect: &Effect) -> Outcome {
+        match effect {
+            Effect::CreateWorkspace { branch, path, .. } => Outcome::Workspace(WorkspaceInfo {
+                path: path.into(),
+                branch: branch.clone(),
+                base_commit: "3f9c2d1".into(),
+                branch_created: true,
+                notes: vec![],
+            }),
+            Effect::PostCreate => {
+                Outcome::PostCreate { failed: None, last_line: Text::default(), lines: 0 }
+            }
+            Effect::CreateRuntime { launch, .. } => Outcome::Runtime {
+                handle: RuntimeHandle {
+                    session: app(),
+                    launch: *launch,
+                    id: "%1".into(),
+                    server: None,
+                    process: None,
+                },
+                native_id: None,
+                transcript: None,
+                signals: true,
+                prompted: true,
+                resumed: false,
+                resumable: true,
+            },
+            Effect::SendNotification { .. } => {
+                Outcome::Sent { handle: None, reached: Reached::Delivered }
+            }
+            _ => Outcome::Done,
+        }
+    }
+
+    #[test]
+    fn a_question_is_explained_by_what_was_asked_and_who_was_told() {
+        let mut tape = Tape::new();
+        tape.tell(Told::Asked {
+            key: "k".into(),
+            turn: Some("t1".into()),
+            tool: "AskUserQuestion".into(),
+            ask: Ask::Question { text: "Also shipping?".into(), options: vec![], many: false },
+            full: None,
+            answerable: true,
+        });
+        tape.wait(3);
+        let story = tape.why("app-1");
+        for line in [
+            "told: desktop showed it: app-1 asks: Also shipping? | route urgent",
+            "counts as: agent-needs-input (question), i-1 | request open",
+            "question: \"Also shipping?\" | agent",
+            "spawned by ana: Fix the coupon | ",
+        ] {
+            assert!(story.lines().any(|known| known == line), "no `{line}` in\n{story}");
+        }
+        // Newest first: who was told stands before what was asked.
+        assert!(story.find("told: ").unwrap() < story.find("question: ").unwrap(), "{story}");
+        assert_eq!(tape.why("i-1").lines().next(), tape.why("n-1").lines().next());
+    }
+
+    #[test]
+    fn an_agent_that_ended_is_explained_by_its_exit_code() {
+        let mut tape = Tape::new();
+        let exited = RuntimeSeen {
+            session: app(),
+            launch: Launch(1),
+            state: RuntimeState::Exited { code: Some(3) },
+            process: None,
+            tail: None,
+            server_lost: false,
+        };
+        tape.give(Input::Runtime { seen: vec![exited] });
+        tape.wait(3);
+        let story = tape.why("app-1");
+        assert!(story.contains("agent ended: exited with code 3 | runtime"), "{story}");
+        assert!(story.contains("counts as: agent-exited, i-1 | runtime ended"), "{story}");
+    }
+
+    #[test]
+    fn what_does_not_exist_has_no_reason() {
+        let tape = Tape::new();
+        for none in ["app-9", "i-9", "n-9"] {
+            assert_eq!(roots(&tape.state, &none.parse().unwrap()), None);
+        }
+        assert!("../x".parse::<About>().is_err());
+        assert_eq!("i-3".parse::<About>(), Ok(About::Incident(IncidentId(3))));
+    }
+
+    #[test]
+    fn an_event_of_a_newer_version_is_named() {
+        let line = br#"{"seq":7,"at":"2026-11-21T14:28:03Z","awake":1,"class":"obs","kind":"moon.risen","v":3,"data":{}}"#;
+        let told = describe(&Event::decode(line).unwrap());
+        assert_eq!(told.line(), "moon.risen: written by a newer version of ao");
     }
 }
