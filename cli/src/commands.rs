@@ -279,6 +279,32 @@ mod tests {
     }
 
     #[test]
+    fn the_help_of_every_command_is_as_it_was_agreed() {
+        fn page(command: &mut clap::Command, path: &str, out: &mut String) {
+            let help = command.render_help().to_string();
+            // What every command says of flags that all have is looked at once.
+            let own = if path == "init" {
+                help.as_str()
+            } else {
+                help.split("\nOptions:").next().unwrap_or_default()
+            };
+            out.push_str(&format!("==== ao {path}\n{}\n", own.trim_end()));
+            for sub in command.get_subcommands_mut() {
+                let path = format!("{path} {}", sub.get_name());
+                page(sub, &path, out);
+            }
+        }
+        let mut command = command_line().term_width(100);
+        command.build();
+        let mut out = String::new();
+        for sub in command.get_subcommands_mut() {
+            let name = sub.get_name().to_owned();
+            page(sub, &name, &mut out);
+        }
+        insta::assert_snapshot!("help", out);
+    }
+
+    #[test]
     fn the_front_page_names_every_command_within_forty_lines() {
         assert!(crate::help::FRONT.lines().count() <= 40);
         for sub in command_line().get_subcommands().filter(|sub| !sub.is_hide_set()) {

@@ -128,8 +128,11 @@ pub(crate) async fn run(cx: &Cx, client: Client<'_>) -> Result<u8, Fail> {
                     }
                     (Key::Answer, Some(id)) => {
                         drop(screen);
-                        crate::out::note(&format!("ao answer {id} \"…\""));
-                        return Ok(0);
+                        let answer = cx.ask_text(&format!("Answer for {id}, a number or your own words:"), "", "ao answer")?;
+                        return match answer.is_empty() {
+                            true => Ok(0),
+                            false => become_command(&["answer", id.as_str(), "--", &answer]),
+                        };
                     }
                     (Key::Approve, Some(id)) => said = act(client, &format!("/api/sessions/{id}/approve"), "approved").await,
                     (Key::Deny, Some(id)) => said = act(client, &format!("/api/sessions/{id}/deny"), "denied").await,
