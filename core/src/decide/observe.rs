@@ -212,6 +212,10 @@ impl Decider<'_> {
         if session.launch != seen.launch || session.is_over() || session.handle.is_none() {
             return;
         }
+        // What runs or ran is not being started.
+        if seen.state == RuntimeState::Starting {
+            return;
+        }
         let process = session.handle.as_ref().and_then(|handle| handle.process);
         let learned = seen.process.is_some() && seen.process != process;
         let ended = matches!(seen.state, RuntimeState::Exited { .. } | RuntimeState::Missing);

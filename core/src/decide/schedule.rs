@@ -97,7 +97,7 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
             _ => {}
         }
     }
-    if activity.value == Activity::Exited && alive && set_up(session) {
+    if activity.value == Activity::Exited && !session.has_ended() && set_up(session) {
         limit(Trigger::AgentExited, activity.since, GOOD_BYE_MS, vec![activity.since.seq]);
     }
     if let Activity::RateLimited { until } = activity.value {
