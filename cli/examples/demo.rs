@@ -394,7 +394,9 @@ impl Drop for Demo {
             .arg("kill-server")
             .stderr(Stdio::null())
             .status();
-        if std::env::var_os("AO_DEMO_KEEP").is_none() { let _ = fs::remove_dir_all(&self.root); }
+        if std::env::var_os("AO_DEMO_KEEP").is_none() {
+            let _ = fs::remove_dir_all(&self.root);
+        }
     }
 }
 

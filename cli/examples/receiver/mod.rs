@@ -1,5 +1,7 @@
 //! A receiver on the loopback address that keeps what arrives, for the demo and the benchmarks.
 
+#![allow(dead_code, clippy::expect_used, clippy::unwrap_used, reason = "tools for trying ao: each uses a part, and a failure is its message")]
+
 use std::{
     sync::{Arc, Mutex},
     time::Instant,
@@ -12,7 +14,6 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub(crate) struct Push {
     /// When.
-    #[allow(dead_code, reason = "the demo counts, the benchmarks time")]
     pub(crate) at: Instant,
     /// Its idempotency id.
     pub(crate) id: String,
@@ -27,7 +28,6 @@ impl Push {
     }
 
     /// A new message that is not shown quietly.
-    #[allow(dead_code, reason = "the demo counts, the benchmarks time")]
     pub(crate) fn buzzes(&self) -> bool {
         self.body["type"] == "notification.sent" && self.body["message"]["quiet"] != true
     }

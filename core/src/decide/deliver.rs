@@ -33,14 +33,12 @@ impl Decider<'_> {
         let kind = |name: &ChannelName| {
             self.state.channels.get(name).and_then(|c| c.capabilities.as_ref()).map(|can| can.kind)
         };
-        let wanted = |kind: ChannelKind| match (class, kind) {
-            (_, ChannelKind::Webhook) => true,
-            (Priority::Urgent, ChannelKind::Desktop | ChannelKind::Chat | ChannelKind::Phone) => {
-                true
-            }
-            (Priority::Action, ChannelKind::Desktop | ChannelKind::Chat) => true,
-            (Priority::Warning, ChannelKind::Chat) => true,
-            _ => false,
+        let wanted = |kind: ChannelKind| match kind {
+            ChannelKind::Webhook => true,
+            ChannelKind::Chat => class >= Priority::Warning,
+            ChannelKind::Desktop => class >= Priority::Action,
+            ChannelKind::Phone => class >= Priority::Urgent,
+            ChannelKind::Mail => false,
         };
         let named = rules.named(class);
         let mut channels: Vec<ChannelName> = match named {

@@ -299,10 +299,9 @@ impl Decider<'_> {
     fn end(&mut self, session: &Session, by: crate::event::Actor) {
         let running =
             session.busy.and_then(|seq| self.state.intents.get(&seq)).map(|intent| &intent.effect);
-        match running {
-            Some(Effect::DestroyRuntime { .. } | Effect::DestroyWorkspace { .. }) => return,
-            // Interrupted: whatever was being made is looked for by what follows.
-            Some(_) | None => {}
+        // Anything else is interrupted: whatever was being made is looked for by what follows.
+        if let Some(Effect::DestroyRuntime { .. } | Effect::DestroyWorkspace { .. }) = running {
+            return;
         }
         if session.launch.0 > 0 && !session.has_ended() {
             return self.end_runtime(session, "kill", &[session.status_since.seq]);
@@ -451,9 +450,13 @@ pub(super) fn next_to_type(session: &Session) -> Option<&QueuedMessage> {
     let heard = session.signalled || !session.signals;
     let idle = session.activity.value == Activity::Idle;
     let starts = !session.signals && session.activity.value == Activity::Active && message.first;
+    // A turn that failed has ended too. Only a human knows whether going on is of use by now.
+    let failed =
+        matches!(session.activity.value, Activity::Errored { .. } | Activity::RateLimited { .. });
+    let stands = idle || starts || failed && message.by.is_some();
     let asks = session.suspected.is_some() || session.open_requests().next().is_some();
     let in_launch = message.is_in_launch();
-    let may = can_be_reached(session) && heard && (idle || starts) && !asks && !in_launch;
+    let may = can_be_reached(session) && heard && stands && !asks && !in_launch;
     may.then_some(message)
 }
 

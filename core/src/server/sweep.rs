@@ -202,8 +202,12 @@ async fn tail_of(work: &Work, handle: &RuntimeHandle) -> Option<Text> {
     let call = Call::new("tail", Duration::from_secs(2));
     let screen =
         within(call.limit(), work.plugins.runtime.capture(&call, handle, 20)).await.ok()?;
-    let lines: Vec<_> =
-        screen.lines.iter().filter(|line| !line.trim().is_empty()).map(String::as_str).collect();
+    // An input line is no last word, and neither are rules and frames.
+    if matches!(work.plugins.agent.match_dialog(&screen), Dialog::Prompt { .. }) {
+        return None;
+    }
+    let says = |line: &&String| line.chars().any(char::is_alphanumeric);
+    let lines: Vec<_> = screen.lines.iter().filter(says).map(String::as_str).collect();
     let tail = lines[lines.len().saturating_sub(6)..].join("\n");
     (!tail.is_empty()).then(|| Text::short(&tail))
 }
@@ -235,7 +239,7 @@ async fn read_transcript(handle: &Handle, work: &Work, known: &mut Transcript) -
     let (Some(path), Some(at)) = (session.transcript.as_ref(), session.handle.as_ref()) else {
         return vec![];
     };
-    if known.path != PathBuf::from(path) {
+    if known.path.as_os_str() != path.as_str() {
         // An earlier server got that far; what came since is the past by now.
         *known = Transcript {
             path: path.into(),
