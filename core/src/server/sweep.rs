@@ -342,8 +342,12 @@ async fn look_at_silence(handle: &Handle, work: &Work) -> Vec<Told> {
 async fn look_for_questions(work: &Work) -> Vec<Told> {
     let session = &work.session;
     let quiet = session.suspected.is_none() && session.open_requests().next().is_none();
-    let (Some(at), true) = (session.handle.as_ref(), quiet && session.step == Step::Ready) else { return vec![] };
-    if work.project.agent_config.suspect.is_empty() || session.runtime_state.value != RuntimeState::Alive {
+    let (Some(at), true) = (session.handle.as_ref(), quiet && session.step == Step::Ready) else {
+        return vec![];
+    };
+    if work.project.agent_config.suspect.is_empty()
+        || session.runtime_state.value != RuntimeState::Alive
+    {
         return vec![];
     }
     let call = Call::new("suspect", Duration::from_secs(2));

@@ -248,6 +248,7 @@ impl Words<'_> {
         let ended = session.runtime_state.since.at;
         let restore_failed = session.failure.as_ref().filter(|(step, _)| step == "restore");
         let how = match (&session.runtime_state.value, restore_failed) {
+            _ if session.restore.is_some() => "it is being restored".to_owned(),
             (_, Some(_)) => "it could not be restored".to_owned(),
             (RuntimeState::Exited { code: Some(0) }, _) => {
                 "ended by itself, the task looks unfinished".into()
@@ -571,12 +572,13 @@ impl Words<'_> {
             }
             None => "The provider does not say until when.".into(),
         }));
-        let until = until.map(|until| self.until(until)).unwrap_or_default();
-        let short = if many {
-            "They resume by themselves. Nothing to do."
-        } else {
-            "It resumes by itself. Nothing to do."
+        let short = match (until, many) {
+            (Some(_), true) => "They resume by themselves. Nothing to do.",
+            (Some(_), false) => "It resumes by itself. Nothing to do.",
+            (None, true) => "Nobody knows until when. A message makes each try again.",
+            (None, false) => "Nobody knows until when. A message makes it try again.",
         };
+        let until = until.map(|until| self.until(until)).unwrap_or_default();
         Card {
             title: format!("{who} for quota{until}"),
             short: short.into(),

@@ -33,6 +33,7 @@ impl Words<'_> {
         let id = &session.id;
         let why = || format!("ao why {id}");
         let attach = || format!("ao session attach {id}");
+        let message = || format!("ao send {id} \"…\"");
         match session.status {
             Status::NeedsInput | Status::Blocked => match asked_for(session) {
                 Some(request) => match &request.ask {
@@ -62,7 +63,12 @@ impl Words<'_> {
                     format!("ao session restore {id}"),
                 )
             }
-            Status::RateLimited => ("waits for quota, resumes by itself".into(), why()),
+            Status::RateLimited => match session.activity.value {
+                Activity::RateLimited { until: Some(_) } => {
+                    ("waits for quota, resumes by itself".into(), why())
+                }
+                _ => ("waits for quota; a message makes it try again".into(), message()),
+            },
             Status::Unknown => ("cannot be observed".into(), attach()),
             Status::Stuck => match &session.tool {
                 Some(tool) => {
@@ -88,10 +94,7 @@ impl Words<'_> {
                     let made = session.work().map_or(0, |work| work.commits);
                     (format!("looks finished: {}", commits(made)), format!("ao session done {id}"))
                 }
-                false => (
-                    format!("its turn ended; {}", self.made_so_far(session)),
-                    format!("ao send {id} \"…\""),
-                ),
+                false => (format!("its turn ended; {}", self.made_so_far(session)), message()),
             },
             Status::Working => match self.is_open(session, Trigger::AgentIdleNoPr) {
                 true => ("works for long and has nothing to show yet".into(), why()),
@@ -177,7 +180,10 @@ impl Words<'_> {
                     self.since(session.activity.since.at)
                 ),
             },
-            Status::Errored => format!("{}{}", self.how_it_ended(session), since),
+            Status::Errored => match self.how_it_ended(session) {
+                how if how.starts_with("its ") => format!("{how}{since}"),
+                how => format!("it {how}{since}"),
+            },
             Status::RateLimited => match session.activity.value {
                 Activity::RateLimited { until: Some(until) } => {
                     format!("the model's provider refuses{}", self.until(until))

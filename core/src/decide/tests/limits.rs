@@ -144,3 +144,18 @@ fn a_quota_that_lasts_longer_than_configured_is_told_once() {
     w.after(30 * MINUTE, &["opens rate-limited"]);
     w.after(MINUTE, &["push: app-1 waits for quota"]);
 }
+
+/// A turn that failed has ended: the agent stands at its prompt, and what a human says makes it try again.
+#[test]
+fn a_message_of_a_human_reaches_an_agent_that_could_not_go_on() {
+    let text = Text::short("529 overloaded");
+    let down = Told::Failed { kind: ao_slots::fact::AgentErrorKind::ProviderDown, text };
+    for refused in [Told::RateLimited { until: None }, down] {
+        let mut w = World::working("41");
+        w.tell(1, [refused]);
+        w.pass(10 * MINUTE);
+        w.check(send(1, "try again"), &["do type m-2"]);
+        w.tell(1, [turn_started("t2")]);
+        assert_eq!(w.session(1).status, crate::state::Status::Working);
+    }
+}

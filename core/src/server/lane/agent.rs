@@ -20,6 +20,8 @@ use crate::{
 const SCREEN: u32 = 60;
 /// Between two looks at a screen that should show what was typed.
 const GLANCE: Duration = Duration::from_millis(120);
+/// How long a screen may still show a turn that has ended.
+const REDRAW: Duration = Duration::from_secs(2);
 /// How long evidence for a message that may have been typed is waited and looked for.
 pub(super) const EVIDENCE: Duration = Duration::from_secs(30);
 
@@ -321,7 +323,7 @@ impl Shell {
         text: &str,
     ) -> Result<Outcome, Failure> {
         let runtime = &work.plugins.runtime;
-        match self.dialog(work, call, handle).await? {
+        match self.settled_dialog(work, call, handle).await? {
             Dialog::Prompt { draft, busy: false } if draft.is_empty() => {}
             Dialog::Prompt { busy: true, .. } => return Err(not_now("a turn runs")),
             Dialog::Prompt { .. } => return Err(not_now("somebody's draft stands in its prompt")),
@@ -336,6 +338,24 @@ impl Shell {
         }
         runtime.type_text(call, handle, text).await?;
         self.submit_draft(work, call, handle, id, text).await
+    }
+
+    /// What its screen shows, once it shows the end of the turn that was told of: that is told first.
+    async fn settled_dialog(
+        &self,
+        work: &Work,
+        call: &Call,
+        handle: &RuntimeHandle,
+    ) -> Result<Dialog, PluginError> {
+        let until = tokio::time::Instant::now() + REDRAW;
+        loop {
+            let dialog = self.dialog(work, call, handle).await?;
+            let busy = matches!(dialog, Dialog::Prompt { busy: true, .. } | Dialog::Unknown);
+            if !busy || tokio::time::Instant::now() >= until {
+                return Ok(dialog);
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     /// Presses Enter while our draft stands there, until there is evidence that the agent has it.
