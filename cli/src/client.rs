@@ -243,15 +243,21 @@ pub(crate) async fn start(cx: &Cx) -> Result<(), Fail> {
     let mut child = spawn_server(cx, &log)?;
     let until = Instant::now() + START;
     let mut pause = Duration::from_millis(2);
+    let mut lost = 0;
     loop {
         if UnixStream::connect(cx.socket()).await.is_ok() {
             return Ok(());
         }
         let ended = child.try_wait().ok().flatten();
-        // The one that lost a race against another start ends; the other serves soon.
         let lost_race =
-            ended.is_some_and(|status| status.code() == Some(i32::from(Exit::Refused as u8)));
-        if (ended.is_some() && !lost_race) || Instant::now() >= until {
+            ended.is_some_and(|status| status.code() == Some(i32::from(Exit::Failed as u8)));
+        if lost_race && Instant::now() < until && lost < 3 {
+            // Another start was faster and serves soon, unless it ended meanwhile.
+            if !someone_starts(cx) {
+                lost += 1;
+                child = spawn_server(cx, &log)?;
+            }
+        } else if ended.is_some() || Instant::now() >= until {
             let last = last_lines(&log, 5);
             let fail = Fail::new(Exit::Server, "the server could not be started");
             let fail = if last.is_empty() { fail } else { fail.because(last.join("\n  ")) };
@@ -260,6 +266,13 @@ pub(crate) async fn start(cx: &Cx) -> Result<(), Fail> {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
     }
+}
+
+/// Whether the process that the lock names lives.
+fn someone_starts(cx: &Cx) -> bool {
+    let owner = fs::read_to_string(cx.data_dir.join("run/lock")).unwrap_or_default();
+    let owner = owner.trim().parse().ok().and_then(ao_core::slots::process::ProcessId::of);
+    owner.is_some_and(|process| process.is_alive())
 }
 
 fn spawn_server(cx: &Cx, log: &Path) -> Result<Child, Fail> {

@@ -127,9 +127,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
     let api = Api::new(handle.clone(), desk.clone(), infos, crate::VERSION);
     let serving = tokio::spawn(ao_web::serve_unix(listener, api, over(ended.clone())));
     let health = tokio::spawn(serve_health(port, ended.clone()));
-    let watching = tokio::spawn(desk.clone().watch(ended.clone()));
-    let spool = cx.data_dir.join("run/spool");
-    let draining = tokio::spawn(ao_web::hooks::drain_spool(handle.clone(), spool, over(ended)));
+    let watching = tokio::spawn(desk.clone().watch(ended));
     tracing::info!(version = crate::VERSION, socket = %socket.display(), "serving");
 
     let stopper = handle.clone();
@@ -143,7 +141,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
     // The socket goes first, so that a client that comes now starts a server of its own.
     let _ = fs::remove_file(&socket);
     let drained = tokio::time::timeout(Duration::from_secs(3), serving).await;
-    for task in [health, watching, draining, signals] {
+    for task in [health, watching, signals] {
         task.abort();
     }
     if let Ok(Ok(Err(error))) = drained {
@@ -230,7 +228,7 @@ fn unknown_instance() -> Result<InstanceId, Fail> {
 
 fn start_failed(error: StartError) -> Fail {
     match error {
-        StartError::Lock(error @ LockError::Held { .. }) => Fail::new(Exit::Refused, chain(&error))
+        StartError::Lock(error @ LockError::Held { .. }) => Fail::new(Exit::Failed, chain(&error))
             .remedy("ao status   or, to replace it: ao restart"),
         StartError::Plugin(error) => {
             let remedy = error.remedy.clone().unwrap_or_else(|| "ao config check".into());

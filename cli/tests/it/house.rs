@@ -11,6 +11,9 @@ use std::{
 
 use serde_json::Value;
 
+/// Nothing here should take longer, however busy the machine is; most takes a second.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// What a scripted agent can be told to do by its prompt: the first word names the part that it plays.
 const AGENT: &str = r#"#!/bin/sh
 # A scripted agent: really edits and commits, and reports what it does.
@@ -76,17 +79,60 @@ impl House {
              lifecycle: {{sweepInterval: 200ms}}\n",
             self.path("agent.sh").display()
         );
+        self.configure_as(&text);
+    }
+
+    /// Writes this configuration and trusts it.
+    pub(crate) fn configure_as(&self, text: &str) {
         fs::write(self.path("repo/agent-orchestrator.yaml"), text).unwrap();
         self.ao(&["config", "trust", "--yes"]).success();
     }
 
-    fn git(&self, args: &[&str]) {
-        let status = Command::new("git")
+    /// An executable file beside the repository.
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// An issue for the tracker of plain files.
+    pub(crate) fn issue(&self, number: usize, title: &str) {
+        let text = format!("---\ntitle: {title}\nstatus: open\n---\nDo it.\n");
+        fs::write(self.path(&format!("repo/issues/{number}.md")), text).unwrap();
+    }
+
+    /// What git says of the repository.
+    pub(crate) fn git(&self, args: &[&str]) -> String {
+        let out = Command::new("git")
             .args(args)
             .current_dir(self.path("repo"))
             .env("HOME", self.path("home"))
-            .status();
-        assert!(status.unwrap().success(), "git {args:?}");
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    /// tmux, on the server that holds this house's agents.
+    pub(crate) fn tmux(&self, args: &[&str]) -> Output {
+        let socket = self.path("data/run/tmux.sock");
+        Command::new("tmux").arg("-S").arg(socket).args(args).output().unwrap()
+    }
+
+    /// The whole journal, as the API tells it.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let mut all: Vec<Value> = vec![];
+        loop {
+            let after = all.last().map_or("e0".to_owned(), |event| text(&event["seq"]).to_owned());
+            let page = self.json(&["events", "--after", &after, "-n", "5000"]);
+            let events = page["events"].as_array().unwrap();
+            if events.is_empty() {
+                return all;
+            }
+            all.extend(events.iter().cloned());
+        }
     }
 
     /// A command of the program under test, in the repository, with an environment of its own.
@@ -136,7 +182,7 @@ impl House {
     /// Looks again until the document is as wanted.
     #[track_caller]
     pub(crate) fn eventually(&self, args: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + PATIENCE;
         loop {
             let document = self.json(args);
             if wanted(&document) {
@@ -153,7 +199,12 @@ impl House {
 
     /// The server's process, from the lock that it holds.
     pub(crate) fn server(&self) -> i32 {
-        fs::read_to_string(self.path("data/run/lock")).unwrap().trim().parse().unwrap()
+        self.lock_owner().unwrap()
+    }
+
+    /// The process that the lock names; none before the first start and while it is being written.
+    pub(crate) fn lock_owner(&self) -> Option<i32> {
+        fs::read_to_string(self.path("data/run/lock")).ok()?.trim().parse().ok()
     }
 
     /// Kills the server as a power cut would end it.
@@ -162,8 +213,26 @@ impl House {
     }
 }
 
+/// A text of a document.
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Looks again until there is something.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
 /// SIGKILL to one process, by number; returns when it is gone.
-fn end(pid: i32) {
+pub(crate) fn end(pid: i32) {
     let target = nix::unistd::Pid::from_raw(pid);
     let _ = nix::sys::signal::kill(target, nix::sys::signal::Signal::SIGKILL);
     let until = Instant::now() + Duration::from_secs(20);
@@ -174,20 +243,16 @@ fn end(pid: i32) {
 
 impl Drop for House {
     fn drop(&mut self) {
-        if let Ok(pid) =
-            fs::read_to_string(self.path("data/run/lock")).unwrap_or_default().trim().parse::<i32>()
-            && runs_ours(pid, &self.path("data"))
-        {
-            end(pid);
-        }
-        let socket = self.path("data/run/tmux.sock");
-        if socket.exists() {
-            let _ = Command::new("tmux")
-                .arg("-S")
-                .arg(socket)
-                .arg("kill-server")
-                .stderr(Stdio::null())
-                .status();
+        // No hook of an agent starts a server from here on. One that was just starting takes that back, and
+        // may bring agents back, so it is looked twice.
+        for _ in 0..2 {
+            let _ = fs::write(self.path("data/run/stopped"), "");
+            if let Some(pid) = self.lock_owner().filter(|pid| runs_ours(*pid, &self.path("data"))) {
+                end(pid);
+            }
+            if self.path("data/run/tmux.sock").exists() {
+                self.tmux(&["kill-server"]);
+            }
         }
     }
 }

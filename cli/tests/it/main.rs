@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod house;
+#[path = "../../examples/receiver/mod.rs"]
+mod receiver;
+mod server;
 
 use house::House;
 

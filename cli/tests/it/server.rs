@@ -1,0 +1,137 @@
+//! One server a data directory, and what its start and its end leave alone: the agents.
+
+use std::{fs, process::Stdio};
+
+use crate::house::{House, end, text, until};
+
+/// The agents' processes, by session, as the runtime knows them.
+fn agents(house: &House) -> Vec<String> {
+    let panes = house.tmux(&["list-panes", "-a", "-F", "#{window_name} #{pane_pid} #{pane_dead}"]);
+    let mut lines: Vec<_> =
+        String::from_utf8_lossy(&panes.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn two_agents() -> House {
+    let house = House::new();
+    house.configure();
+    house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+    house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
+    house
+        .eventually(&["session", "show", "app-2"], |doc| doc["session"]["status"] == "needs_input");
+    house
+}
+
+#[test]
+fn r20_a_second_server_ends_at_once_and_names_the_first() {
+    let house = House::new();
+    house.configure();
+    let owner = house.server();
+    let second = house.ao(&["start", "--foreground"]).exits(1);
+    assert!(second.stderr().contains(&format!("process {owner}")), "{}", second.stderr());
+    let beside = house.ao(&["start"]).success();
+    assert!(
+        beside.stdout().contains(&format!("already serves (process {owner})")),
+        "{}",
+        beside.stdout()
+    );
+    assert_eq!(house.server(), owner);
+    // The port is another's matter: it drifts nowhere, and the first goes on.
+    house.ao(&["status"]).success();
+}
+
+#[test]
+fn r20_a_lock_and_a_socket_of_a_dead_server_hold_nobody_up() {
+    let house = House::new();
+    house.configure();
+    house.kill_server();
+    assert!(house.path("data/run/ao.sock").exists(), "the dead server left its socket");
+    // A number that runs something else by now: this very test.
+    fs::write(house.path("data/run/lock"), format!("{}\n", std::process::id())).unwrap();
+    house.ao(&["status"]).success();
+    assert_ne!(house.server(), std::process::id().cast_signed());
+}
+
+#[test]
+fn r20_of_many_that_start_at_once_one_serves_and_all_are_answered() {
+    let house = House::new();
+    house.configure();
+    house.kill_server();
+    let asking: Vec<_> = (0..8)
+        .map(|_| {
+            let mut command = house.command(&["status", "--json"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in asking {
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
+fn r27_a_server_that_is_told_to_end_leaves_its_agents_and_the_next_adopts_them() {
+    let house = two_agents();
+    let before = agents(&house);
+    assert_eq!(before.len(), 2, "{before:?}");
+    let server = house.server();
+    let pid = nix::unistd::Pid::from_raw(server);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    until("the end of the server", || {
+        ao_core::slots::process::ProcessId::of(server).is_none().then_some(())
+    });
+    assert!(!house.path("data/run/ao.sock").exists(), "it took its socket away");
+    assert_eq!(agents(&house), before);
+
+    house.ao(&["start"]).success();
+    assert_ne!(house.server(), server);
+    for id in ["app-1", "app-2"] {
+        let doc = house.eventually(&["session", "show", id], |doc| {
+            doc["runtime"]["value"]["state"] == "alive"
+        });
+        assert_eq!(doc["launch"], 1, "{doc:#}");
+    }
+    assert_eq!(agents(&house), before);
+    let events = house.events();
+    let ended = events.iter().filter(|event| event["kind"] == "server.stopped").count();
+    assert_eq!(ended, 1, "it said good-bye");
+    let started = events.iter().rfind(|event| event["kind"] == "server.started").unwrap();
+    assert_eq!(started["data"]["clean"], true);
+    // The question survives and is still answered by the process that waits for it.
+    house.ao(&["answer", "app-2", "1"]).success();
+    house.ao(&["events", "verify"]).success();
+}
+
+#[test]
+fn a_stop_is_respected_by_agents_and_ended_by_people() {
+    let house = two_agents();
+    house.ao(&["stop"]).success();
+    assert!(house.path("data/run/stopped").exists());
+    // The agent that waits for its answer comes back to the socket again and again; it starts nothing.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(!house.path("data/run/ao.sock").exists());
+    house.ao(&["stop"]).success();
+    house.ao(&["restart"]).success();
+    assert!(!house.path("data/run/stopped").exists());
+    house.ao(&["answer", "app-2", "1"]).success();
+    let answer = house.path("data/worktrees/my-app/app-2/answer.txt");
+    until("the answer in the workspace", || answer.exists().then_some(()));
+}
+
+/// What an earlier server knew is known again, whatever of its caches is gone.
+#[test]
+fn readable_copies_are_never_read_back() {
+    let house = two_agents();
+    let before = house.json(&["session", "show", "app-2"]);
+    end(house.server());
+    let _ = fs::remove_dir_all(house.path("data/sessions"));
+    let _ = fs::remove_file(house.path("data/snapshot.json"));
+    let after = house.eventually(&["session", "show", "app-2"], |doc| {
+        doc["runtime"]["value"]["state"] == "alive"
+    });
+    for part in ["first", "created", "requests", "branch", "workspace", "handle"] {
+        assert_eq!(after[part], before[part], "{part}");
+    }
+    assert_eq!(text(&after["session"]["status"]), "needs_input");
+}
