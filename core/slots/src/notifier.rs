@@ -268,6 +268,13 @@ pub trait Notifier: fmt::Debug + Send + Sync {
     /// Sends a plain line: tests, digests.
     async fn post(&self, call: &Call, text: &str) -> Result<Receipt, PluginError>;
 
+    /// Whether a message could go out now: looks, and sends nothing. For `ao doctor`; a channel that can only
+    /// be known by a send says that it could.
+    async fn check(&self, call: &Call) -> Result<(), PluginError> {
+        let _ = call;
+        Ok(())
+    }
+
     /// Looks for the message that an earlier send with `key` made.
     async fn find(&self, call: &Call, key: &str) -> Result<Answer<ChannelHandle>, PluginError>;
 

@@ -190,6 +190,16 @@ impl Notifier for Desktop {
         self.receipt(call, Job::Show { key: call.key.clone(), content }).await
     }
 
+    /// Asks who shows notifications.
+    async fn check(&self, call: &Call) -> Result<(), PluginError> {
+        let look = async {
+            let bus = self.screen.lock().await.connect(&self.address()?).await?;
+            bus.daemon().await.map(drop)
+        };
+        let late = |_| PluginError::transient("the desktop does not answer", "no answer in time");
+        tokio::time::timeout(call.limit(), look).await.map_err(late)?
+    }
+
     /// Yes from memory; no where no program shows notifications at all; else unknown, since a daemon tells
     /// nobody what it shows.
     async fn find(&self, call: &Call, key: &str) -> Result<Answer<ChannelHandle>, PluginError> {

@@ -284,6 +284,19 @@ async fn without_a_desktop_the_channel_is_missing_and_says_what_to_do() {
     assert_eq!(error.kind, ErrorKind::Missing, "{error:?}");
     assert!(error.remedy.unwrap().contains("notification service"));
     assert_eq!(notifier.find(&call("f"), "k").await, Ok(Answer::No));
+    let looked = notifier.check(&call("c")).await.unwrap_err();
+    assert_eq!(looked.what, "cannot reach the notification daemon");
+}
+
+#[tokio::test]
+async fn a_look_says_whether_a_message_could_go_out_and_shows_nothing() {
+    let run_dir = tempfile::tempdir().unwrap();
+    let nowhere = desktop(run_dir.path().to_owned(), &[]);
+    assert_eq!(nowhere.check(&call("c")).await.unwrap_err().what, "cannot reach the desktop");
+    let there = Strict::start().await;
+    let notifier = desktop_at(&there.bus.address());
+    assert_eq!(notifier.check(&call("c")).await, Ok(()));
+    assert_eq!(there.shown().await.len(), 0);
 }
 
 #[tokio::test]
