@@ -58,9 +58,11 @@ pub(crate) async fn decide(
     let request = taken.request;
     let outcome = wait_for(client, session, taken.after, Duration::from_secs(15), |event| {
         match event.kind.as_str() {
-            "request.ended" => data::<RequestEnded>(event)
-                .filter(|e| Some(e.request) == request)
-                .map(|e| Ok(e.how)),
+            "request.ended" => {
+                data::<RequestEnded>(event).filter(|e| Some(e.request) == request).map(|_| Ok(()))
+            }
+            // Nobody tells of the end of what was denied; the turn that asked ends it.
+            "turn.started" | "turn.ended" => Some(Ok(())),
             "effect.failed" => data::<EffectFailed>(event).map(|e| Err(e.failure)),
             _ => None,
         }
@@ -70,7 +72,7 @@ pub(crate) async fn decide(
         out::json(&taken);
     }
     match outcome {
-        Some(Ok(_)) => {
+        Some(Ok(())) => {
             if !cx.global.json {
                 let mark = cx.style.painted_mark(Mark::Settled);
                 out::say(&format!(

@@ -248,7 +248,7 @@ fn open_request<'s>(
             request.and_then(|r| r.decided.as_ref()).map(|d| format!("; {} answered it", d.by));
         let how = request.and_then(|r| r.ended.as_ref()).map(|(how, _)| match how.as_str() {
             "in-terminal" => "; it was answered in its terminal",
-            "restarted" => "; it was restarted since",
+            "restarted" => "; it ended or was restarted since",
             "over" => "; the session is over",
             _ => "; it went on since",
         });

@@ -202,8 +202,8 @@ async fn tail_of(work: &Work, handle: &RuntimeHandle) -> Option<Text> {
     let call = Call::new("tail", Duration::from_secs(2));
     let screen =
         within(call.limit(), work.plugins.runtime.capture(&call, handle, 20)).await.ok()?;
-    // An input line is no last word, and neither are rules and frames.
-    if matches!(work.plugins.agent.match_dialog(&screen), Dialog::Prompt { .. }) {
+    // An input line or a dialog is no last word, and neither are rules and frames.
+    if work.plugins.agent.match_dialog(&screen) != Dialog::Unknown {
         return None;
     }
     let says = |line: &&String| line.chars().any(char::is_alphanumeric);

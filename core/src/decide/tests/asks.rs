@@ -139,7 +139,7 @@ fn a_request_dies_with_the_agent_that_asked_and_its_button_says_so() {
         full: None,
         by: ana(),
     };
-    w.refused(stale, "app-1 asks nothing now; it was restarted since");
+    w.refused(stale, "app-1 asks nothing now; it ended or was restarted since");
 }
 
 #[test]
