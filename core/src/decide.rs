@@ -14,7 +14,7 @@ mod lost;
 mod observe;
 pub(crate) mod schedule;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Detail of the incident that tells of inputs which broke a rule.
 pub(crate) const PUT_ASIDE: &str = "input-put-aside";
@@ -200,6 +200,10 @@ impl Draft {
                     | Effect::UpdateNotification { channel, .. }
                     | Effect::ResolveNotification { channel, .. },
             }) => foci.push(Focus::Channel(channel.clone())),
+            // A message about `ao` itself may have gone out.
+            Kind::EffectSucceeded(_) | Kind::EffectFailed(_) if self.session.is_none() => {
+                foci.push(Focus::Server);
+            }
             Kind::DiskObserved(_)
             | Kind::FileTampered(_)
             | Kind::ConfigRefused(_)

@@ -105,8 +105,11 @@ impl Words<'_> {
     pub fn message(&self, notification: &Notification) -> Message {
         let incident = notification.incident.and_then(|id| self.state.incidents.get(&id));
         let (mark, card) = match incident {
-            Some(incident) if incident.resolved.is_some() || notification.settled => {
-                self.settled(incident)
+            Some(incident) if notification.settled => self.settled(incident),
+            // Told, and nothing more to say.
+            Some(incident) if incident.resolved.is_some() => {
+                let title = notification.title.clone();
+                (self.mark(incident), Card { title, ..Card::default() })
             }
             // What it spoke of may be gone already.
             Some(incident) if incident.cleared.is_some() => {
@@ -114,7 +117,7 @@ impl Words<'_> {
                 let title = notification.title.clone();
                 (self.mark(incident), Card { title, body, ..Card::default() })
             }
-            Some(incident) => self.present(incident),
+            Some(incident) => self.present(incident, notification),
             None => (Mark::Finished, summary_card(notification)),
         };
         let Card { title, short, body, buttons, command } = card;
@@ -153,20 +156,22 @@ impl Words<'_> {
     }
 
     /// An open incident's message with what a human has done about it so far.
-    fn present(&self, incident: &Incident) -> (Mark, Card) {
-        let mut card = self.open(incident);
+    fn present(&self, incident: &Incident, notification: &Notification) -> (Mark, Card) {
+        let card = self.open(incident);
         let mark = self.mark(incident);
         match self.stage(incident) {
             Stage::Open => (mark, card),
             Stage::Doing(words) => {
-                card.body.push(Block::Text(words));
-                card.buttons.clear();
-                (mark, card)
+                // A request stands there until it has ended; what is repaired is not what it was.
+                let mut body = if incident.request.is_some() { card.body } else { vec![] };
+                let (short, title) = (words.clone(), notification.title.clone());
+                body.push(Block::Text(words));
+                (mark, Card { title, short, body, ..Card::default() })
             }
             Stage::Failed(words) => {
-                card.short.clone_from(&words);
-                card.body.push(Block::Text(words));
-                (Mark::Failed, card)
+                let mut body = card.body;
+                body.push(Block::Text(words.clone()));
+                (Mark::Failed, Card { short: words, body, ..card })
             }
         }
     }
@@ -182,7 +187,7 @@ impl Words<'_> {
 
     fn stage(&self, incident: &Incident) -> Stage {
         let Some(session) = session_of(incident).and_then(|id| self.state.sessions.get(&id)) else {
-            return Stage::Open;
+            return self.stage_of_a_loss(incident);
         };
         if let Want::Kill(by) | Want::Done(by) = &session.intent {
             let verb = if matches!(session.intent, Want::Kill(_)) { "Killing" } else { "Ending" };
@@ -195,6 +200,11 @@ impl Words<'_> {
                 "Restoring… asked by {by}{}.",
                 self.at_seconds(restore.since.at)
             ));
+        }
+        let failed = session.failure.as_ref().filter(|(step, _)| step == "restore");
+        if let (Trigger::AgentExited, Some((_, failure))) = (incident.trigger, failed) {
+            let why = phrase::sentence(&failure.message);
+            return Stage::Failed(format!("Restoring it failed: {why}."));
         }
         let decided = incident.request.and_then(|id| session.requests.get(&id)?.decided.as_ref());
         match decided {
@@ -222,6 +232,22 @@ impl Words<'_> {
                 )),
             },
             None => Stage::Open,
+        }
+    }
+
+    /// Many sessions, one cause: how far a human's restore has come.
+    fn stage_of_a_loss(&self, incident: &Incident) -> Stage {
+        let by_human = |id: &SessionId| {
+            let restore = self.state.sessions.get(id).and_then(|session| session.restore.as_ref());
+            restore.and_then(|restore| restore.by.clone())
+        };
+        match incident.sessions.iter().find_map(by_human) {
+            Some(by) if incident.trigger == Trigger::RuntimeLost => {
+                let all = self.lost_in(incident).len();
+                let back = all - incident.sessions.len().min(all);
+                Stage::Doing(format!("Restoring: {back} of {all}, asked by {by}."))
+            }
+            _ => Stage::Open,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
         IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened, IncidentResolved,
         NotificationChanged, NotificationOpened, Settled, Subject,
     },
-    state::{Fate, Incident, QueuedMessage, Session, Want},
+    state::{Fate, Incident, Progress, QueuedMessage, Session, Want},
     words,
 };
 
@@ -242,6 +242,13 @@ impl Decider<'_> {
         draft
     }
 
+    /// Every channel has taken the message, or never will.
+    fn has_gone_out(&self, incident: &Incident) -> bool {
+        let message = incident.notification.and_then(|id| self.state.notifications.get(&id));
+        let waits = |progress| matches!(progress, Progress::Queued | Progress::Again);
+        message.is_some_and(|message| !message.deliveries.values().any(|d| waits(d.progress)))
+    }
+
     /// What concerns `ao` itself.
     pub(super) fn server(&mut self) {
         let server = &self.state.server;
@@ -275,7 +282,7 @@ impl Decider<'_> {
         }
         // Told is enough: these have no state that could end.
         let by = |incident: &Incident| match incident.trigger {
-            Trigger::ServerWasAway => incident.notification.map(|_| Settled::ByItself),
+            Trigger::ServerWasAway => self.has_gone_out(incident).then_some(Settled::ByItself),
             Trigger::Tampered => incident.acknowledged.clone().map(|(by, _)| Settled::By(by)),
             _ => None,
         };

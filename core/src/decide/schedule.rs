@@ -77,14 +77,13 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
     let turned = session.turn_ended.filter(|_| alive && activity.value == Activity::Idle);
     if let Some(ended) = exited.or(turned) {
         let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
-        let finished = ready
-            && looked
-            && session.work().is_some_and(|work| work.is_clean() && work.commits > 0);
+        let made = session.work().is_some_and(|work| work.is_clean() && work.commits > 0);
         let mut because = vec![ended.seq];
         because.extend(session.work_looked.map(|when| when.seq));
         let quiet = ready && !pr_open && session.next_message().is_none();
+        let finished = looked && made && quiet;
         match (finished, exited.is_some()) {
-            (true, _) if quiet => {
+            (true, _) => {
                 limit(Trigger::AgentFinished, ended, threshold(Trigger::AgentFinished), because);
             }
             (false, true) if set_up(session) => {

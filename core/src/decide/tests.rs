@@ -33,32 +33,32 @@ use crate::{
     state::{Lane, Session},
 };
 
-const SECOND: u64 = 1_000;
-const MINUTE: u64 = 60 * SECOND;
+pub(crate) const SECOND: u64 = 1_000;
+pub(crate) const MINUTE: u64 = 60 * SECOND;
 
 /// The loop without I/O. Channels take everything at once, unless a test holds one back.
 #[derive(Debug, Clone)]
-struct World {
-    state: State,
-    now: Now,
-    events: Vec<Event>,
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) now: Now,
+    pub(crate) events: Vec<Event>,
     /// Channel effects are left for the test to settle.
-    holds_channels: bool,
+    pub(crate) holds_channels: bool,
 }
 
-fn ana() -> Actor {
+pub(crate) fn ana() -> Actor {
     Actor { name: "ana".into(), via: "cli".into() }
 }
 
-fn app(n: u32) -> SessionId {
+pub(crate) fn app(n: u32) -> SessionId {
     format!("app-{n}").parse().unwrap()
 }
 
-fn desk() -> ChannelName {
+pub(crate) fn desk() -> ChannelName {
     "desktop".parse().unwrap()
 }
 
-fn desktop() -> NotifierCapabilities {
+pub(crate) fn desktop() -> NotifierCapabilities {
     NotifierCapabilities {
         kind: ChannelKind::Desktop,
         buttons: true,
@@ -71,23 +71,23 @@ fn desktop() -> NotifierCapabilities {
     }
 }
 
-fn failure(kind: ErrorKind) -> Failure {
+pub(crate) fn failure(kind: ErrorKind) -> Failure {
     Failure { kind, ..Failure::permanent("it broke") }
 }
 
 /// What an agent with a clean tree and two commits has made.
-fn work(commits: u32, changed_files: u32) -> WorkFacts {
+pub(crate) fn work(commits: u32, changed_files: u32) -> WorkFacts {
     let fingerprint = format!("{commits}/{changed_files}");
     let head = "8a1b77e".into();
     WorkFacts { head, commits, changed_files, files: commits, fingerprint, ..WorkFacts::default() }
 }
 
-fn question(text: &str) -> Ask {
+pub(crate) fn question(text: &str) -> Ask {
     let options = vec!["Items only".into(), "Items and shipping".into()];
     Ask::Question { text: text.into(), options, many: false }
 }
 
-fn permission(command: &str) -> Ask {
+pub(crate) fn permission(command: &str) -> Ask {
     Ask::Permission {
         verb: "run".into(),
         subject: command.into(),
@@ -97,26 +97,26 @@ fn permission(command: &str) -> Ask {
     }
 }
 
-fn asked(key: &str, ask: Ask) -> Told {
+pub(crate) fn asked(key: &str, ask: Ask) -> Told {
     let (turn, tool) = (Some("t1".into()), "AskUserQuestion".into());
     Told::Asked { key: key.into(), turn, tool, ask, full: None, answerable: true }
 }
 
-fn turn_started(turn: &str) -> Told {
+pub(crate) fn turn_started(turn: &str) -> Told {
     Told::TurnStarted { turn: Some(turn.into()), digest: None }
 }
 
-fn turn_ended(turn: &str) -> Told {
+pub(crate) fn turn_ended(turn: &str) -> Told {
     let last_words = Some(Text::short("That is it."));
     Told::TurnEnded { turn: Some(turn.into()), last_words, background: false }
 }
 
-fn started() -> Told {
+pub(crate) fn started() -> Told {
     Told::Started { native_id: Some("c-1".into()), transcript: None, version: None }
 }
 
 /// What a plugin brings when all goes well: an agent that signals and got its prompt with the launch.
-fn usual(effect: &Effect) -> Outcome {
+pub(crate) fn usual(effect: &Effect) -> Outcome {
     match effect {
         Effect::FetchIssue => Outcome::Issue {
             title: Text::short("Coupon is applied twice"),
@@ -163,17 +163,17 @@ fn usual(effect: &Effect) -> Outcome {
     }
 }
 
-fn handle(launch: Launch) -> RuntimeHandle {
+pub(crate) fn handle(launch: Launch) -> RuntimeHandle {
     RuntimeHandle { session: app(1), launch, id: format!("%{launch}"), server: None, process: None }
 }
 
 impl World {
     /// A server that serves and has looked at everything, with the projects `my-app` and `api`.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Policy::with_projects(&["my-app", "api"]))
     }
 
-    fn with(policy: Policy) -> Self {
+    pub(crate) fn with(policy: Policy) -> Self {
         let wall = "2026-11-21T14:00:00Z".parse().unwrap();
         let state = State { last_at: wall, ..State::default() };
         let now = Now { wall, awake: 1_000_000 };
@@ -184,7 +184,7 @@ impl World {
         world
     }
 
-    fn start(&mut self, boot: &str) {
+    pub(crate) fn start(&mut self, boot: &str) {
         let input = Input::Started {
             instance: "01JD0000000000000000000000".parse().unwrap(),
             boot: boot.into(),
@@ -195,13 +195,17 @@ impl World {
         self.give(input).unwrap();
     }
 
-    fn configure(&mut self, policy: Policy, channels: BTreeMap<ChannelName, NotifierCapabilities>) {
+    pub(crate) fn configure(
+        &mut self,
+        policy: Policy,
+        channels: BTreeMap<ChannelName, NotifierCapabilities>,
+    ) {
         let hash = format!("{:?}", self.state.last_seq);
         self.give(Input::Config { hash, policy: Box::new(policy), channels }).unwrap();
     }
 
     /// Gives an input, and what follows from what channels make of it.
-    fn give(&mut self, input: Input) -> Result<Answered, Refusal> {
+    pub(crate) fn give(&mut self, input: Input) -> Result<Answered, Refusal> {
         let (events, answered) = step(&mut self.state, &input, self.now)?;
         self.events.extend(events);
         if !self.holds_channels {
@@ -218,76 +222,76 @@ impl World {
 
     /// What is kept while the state changes is what would be derived from it anew.
     #[track_caller]
-    fn indices_are_true(&self) {
+    pub(crate) fn indices_are_true(&self) {
         let mut anew = self.state.clone();
         anew.reindex();
         assert_eq!(anew.open, self.state.open, "the index of open incidents is stale");
         assert_eq!(anew.dues, self.state.dues, "a deadline is stale");
     }
 
-    fn channel_effect(&self) -> Option<(Seq, Effect)> {
+    pub(crate) fn channel_effect(&self) -> Option<(Seq, Effect)> {
         let mut intents = self.state.intents.iter();
         let (seq, intent) = intents.find(|(_, i)| matches!(i.lane, Lane::Channel(_)))?;
         Some((*seq, intent.effect.clone()))
     }
 
     /// What a session's lane is busy with.
-    fn effect(&self, n: u32) -> Option<Effect> {
+    pub(crate) fn effect(&self, n: u32) -> Option<Effect> {
         self.state.intent_on(&Lane::Session(app(n))).map(|(_, intent)| intent.effect.clone())
     }
 
     /// Settles what a session's lane is busy with.
     #[track_caller]
-    fn settle(&mut self, n: u32, result: Result<Outcome, Failure>) {
+    pub(crate) fn settle(&mut self, n: u32, result: Result<Outcome, Failure>) {
         let lane = Lane::Session(app(n));
         let seq = self.state.intent_on(&lane).expect("the lane is busy").0;
         self.give(Input::Effect { intent: seq, result }).unwrap();
     }
 
     #[track_caller]
-    fn succeed(&mut self, n: u32) {
+    pub(crate) fn succeed(&mut self, n: u32) {
         let effect = self.effect(n).expect("the lane is busy");
         self.settle(n, Ok(usual(&effect)));
     }
 
     #[track_caller]
-    fn fail(&mut self, n: u32, kind: ErrorKind) {
+    pub(crate) fn fail(&mut self, n: u32, kind: ErrorKind) {
         self.settle(n, Err(failure(kind)));
     }
 
-    fn session(&self, n: u32) -> &Session {
+    pub(crate) fn session(&self, n: u32) -> &Session {
         &self.state.sessions[&app(n)]
     }
 
     #[track_caller]
-    fn spawn(&mut self, issue: &str) -> SessionId {
+    pub(crate) fn spawn(&mut self, issue: &str) -> SessionId {
         self.give(spawn_of(issue)).unwrap().session.expect("a session")
     }
 
-    fn tell(&mut self, n: u32, told: impl Into<Vec<Told>>) -> Answered {
+    pub(crate) fn tell(&mut self, n: u32, told: impl Into<Vec<Told>>) -> Answered {
         let launch = self.session(n).launch;
         let (session, told) = (app(n), told.into());
         self.give(Input::Signals { session, launch, source: Source::Hook, told }).unwrap()
     }
 
-    fn see(&mut self, n: u32, state: RuntimeState) {
+    pub(crate) fn see(&mut self, n: u32, state: RuntimeState) {
         self.give(seen(self, n, state, false)).unwrap();
     }
 
-    fn look(&mut self, n: u32, work: WorkFacts) {
+    pub(crate) fn look(&mut self, n: u32, work: WorkFacts) {
         self.give(Input::Work { session: app(n), work }).unwrap();
     }
 
     /// Spawns a session and brings it to where its first turn runs.
     #[track_caller]
-    fn working(issue: &str) -> Self {
+    pub(crate) fn working(issue: &str) -> Self {
         let mut world = Self::new();
         world.add_working(issue);
         world
     }
 
     #[track_caller]
-    fn add_working(&mut self, issue: &str) -> u32 {
+    pub(crate) fn add_working(&mut self, issue: &str) -> u32 {
         let n = self.spawn(issue).number();
         while self.effect(n).is_some() {
             self.succeed(n);
@@ -297,7 +301,7 @@ impl World {
     }
 
     /// The same, with the first turn ended.
-    fn idle(issue: &str) -> Self {
+    pub(crate) fn idle(issue: &str) -> Self {
         let mut world = Self::working(issue);
         world.tell(1, [turn_ended("t1")]);
         world
@@ -305,7 +309,7 @@ impl World {
 
     /// Lets time pass as the loop does: from deadline to deadline, each with one tick.
     #[track_caller]
-    fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.now.awake + ms;
         loop {
             let (awake, wall) = self.state.next_due();
@@ -326,7 +330,7 @@ impl World {
 
     /// One tick; what was due is not due any more.
     #[track_caller]
-    fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.give(Input::Tick).unwrap();
         let due = self.state.due(self.now);
         assert!(due.is_empty(), "still due after a tick, the loop would spin: {due:?}");
@@ -334,7 +338,7 @@ impl World {
 
     /// Gives an input and compares what is concluded from it.
     #[track_caller]
-    fn check(&mut self, input: Input, expected: &[&str]) {
+    pub(crate) fn check(&mut self, input: Input, expected: &[&str]) {
         let from = self.events.len();
         let session = self.give(input);
         session.unwrap();
@@ -343,7 +347,7 @@ impl World {
 
     /// Tells signals and compares.
     #[track_caller]
-    fn hears(&mut self, n: u32, told: impl Into<Vec<Told>>, expected: &[&str]) {
+    pub(crate) fn hears(&mut self, n: u32, told: impl Into<Vec<Told>>, expected: &[&str]) {
         let from = self.events.len();
         self.tell(n, told);
         self.concluded(from, expected);
@@ -351,7 +355,7 @@ impl World {
 
     /// Settles the session's effect and compares.
     #[track_caller]
-    fn brings(&mut self, n: u32, result: Result<Outcome, Failure>, expected: &[&str]) {
+    pub(crate) fn brings(&mut self, n: u32, result: Result<Outcome, Failure>, expected: &[&str]) {
         let from = self.events.len();
         self.settle(n, result);
         self.concluded(from, expected);
@@ -359,20 +363,20 @@ impl World {
 
     /// Lets time pass and compares.
     #[track_caller]
-    fn after(&mut self, ms: u64, expected: &[&str]) {
+    pub(crate) fn after(&mut self, ms: u64, expected: &[&str]) {
         let from = self.events.len();
         self.pass(ms);
         self.concluded(from, expected);
     }
 
     #[track_caller]
-    fn concluded(&self, from: usize, expected: &[&str]) {
+    pub(crate) fn concluded(&self, from: usize, expected: &[&str]) {
         let found: Vec<String> = self.events[from..].iter().filter_map(line).collect();
         assert_eq!(found, expected);
     }
 
     /// Titles of all messages that called a human.
-    fn pushes(&self) -> Vec<&str> {
+    pub(crate) fn pushes(&self) -> Vec<&str> {
         let pushes = self.events.iter().filter_map(|event| match &event.kind {
             Kind::NotificationOpened(e) => Some(e.title.as_str()),
             _ => None,
@@ -381,7 +385,7 @@ impl World {
     }
 
     #[track_caller]
-    fn refused(&mut self, input: Input, message: &str) {
+    pub(crate) fn refused(&mut self, input: Input, message: &str) {
         let before = self.state.last_seq;
         let refusal = self.give(input).expect_err("it should be refused");
         assert_eq!(refusal.message, message);
@@ -389,7 +393,7 @@ impl World {
     }
 }
 
-fn spawn_of(issue: &str) -> Input {
+pub(crate) fn spawn_of(issue: &str) -> Input {
     Input::Spawn(Box::new(Spawn {
         project: "my-app".parse().unwrap(),
         issue: Some(issue.into()),
@@ -404,7 +408,7 @@ fn spawn_of(issue: &str) -> Input {
     }))
 }
 
-fn spawn_prompt(prompt: &str) -> Input {
+pub(crate) fn spawn_prompt(prompt: &str) -> Input {
     let Input::Spawn(mut spawn) = spawn_of("") else { unreachable!() };
     spawn.issue = None;
     spawn.title = Text::short(prompt);
@@ -413,7 +417,7 @@ fn spawn_prompt(prompt: &str) -> Input {
     Input::Spawn(spawn)
 }
 
-fn seen(world: &World, n: u32, state: RuntimeState, server_lost: bool) -> Input {
+pub(crate) fn seen(world: &World, n: u32, state: RuntimeState, server_lost: bool) -> Input {
     let launch = world.session(n).launch;
     let tail = Some(Text::short("ENOSPC: no space left on device"));
     let session = app(n);
@@ -421,27 +425,27 @@ fn seen(world: &World, n: u32, state: RuntimeState, server_lost: bool) -> Input 
     Input::Runtime { seen: vec![seen] }
 }
 
-fn kill(n: u32) -> Input {
+pub(crate) fn kill(n: u32) -> Input {
     Input::Kill { session: app(n), force: false, by: ana() }
 }
 
-fn restore(n: u32) -> Input {
+pub(crate) fn restore(n: u32) -> Input {
     Input::Restore { session: app(n), fresh: false, by: ana() }
 }
 
-fn done(n: u32) -> Input {
+pub(crate) fn done(n: u32) -> Input {
     Input::Done { session: app(n), by: ana() }
 }
 
-fn send(n: u32, text: &str) -> Input {
+pub(crate) fn send(n: u32, text: &str) -> Input {
     Input::Send { session: app(n), text: Text::short(text), digest: digest(text), by: ana() }
 }
 
-fn decision(n: u32, decision: Decision) -> Input {
+pub(crate) fn decision(n: u32, decision: Decision) -> Input {
     Input::Decide { session: app(n), request: None, decision, full: None, by: ana() }
 }
 
-fn answer(n: u32, text: &str) -> Input {
+pub(crate) fn answer(n: u32, text: &str) -> Input {
     decision(n, Decision::Answer { text: text.into() })
 }
 

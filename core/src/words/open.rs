@@ -11,8 +11,8 @@ use ao_slots::{
 use super::{
     Card, Words,
     phrase::{
-        button, capital, clean, clean_line, commits, confirmed, done_button, for_ms, in_seconds,
-        in_title, kill_button, last_lines, open_button, primary, ranges, restore_button,
+        button, capital, clean_line, commits, confirmed, done_button, for_ms, in_seconds, in_title,
+        kill_button, last_lines, open_button, primary, ranges, restore_button,
         restore_running_button, some, text_button, verbatim, work_is_safe,
     },
 };
@@ -84,9 +84,7 @@ impl Words<'_> {
                             short: format!("Seen on its screen{seen}; it told nothing itself."),
                             body: vec![
                                 Block::Quote(verbatim(&line)),
-                                text(format!(
-                                    "Only its screen looks so{seen}; it told nothing itself."
-                                )),
+                                text("Only its screen looks so; it told nothing itself."),
                                 text("Tried: nothing; ao types nothing while this is unclear."),
                             ],
                             ..self.in_terminal(session)
@@ -262,21 +260,16 @@ impl Words<'_> {
         };
         let safe = work_is_safe(session);
         let tail = session.tail.as_ref().map(|tail| self.whole(tail)).unwrap_or_default();
-        let cause = match restore_failed {
-            Some((_, failure)) => clean_line(&failure.message),
-            None => clean_line(&last_lines(&tail, 1)),
-        };
-        let mut body = vec![match restore_failed {
-            Some((_, failure)) => {
-                text(format!("Restoring it failed: {}.", super::phrase::sentence(&failure.message)))
-            }
-            None => {
-                let when = self.seconds(ended);
-                let when = if when.is_empty() { when } else { format!(" ({when})") };
-                let ago = self.age(ended);
-                text(format!("{} exited {ago} ago{when}, the task is unfinished.", session.agent))
-            }
-        }];
+        let mut body = vec![];
+        if restore_failed.is_none() {
+            let when = self.seconds(ended);
+            let when = if when.is_empty() { when } else { format!(" ({when})") };
+            let ago = self.age(ended);
+            body.push(text(format!(
+                "{} exited {ago} ago{when}, the task is unfinished.",
+                session.agent
+            )));
+        }
         let lines = last_lines(&tail, 6);
         if !lines.is_empty() {
             body.push(Block::Code(lines));
@@ -288,6 +281,7 @@ impl Words<'_> {
             let unknown = body.remove(body.len() - 2);
             body.insert(0, unknown);
         }
+        let cause = clean_line(&last_lines(&tail, 1));
         let cause = if cause.is_empty() { cause } else { format!("\"{}\". ", cut(&cause, 120)) };
         Card {
             title: format!("{id} stopped: {how}"),
@@ -346,8 +340,7 @@ impl Words<'_> {
             body.push(text(remedy.clone()));
         }
         body.push(text(work_is_safe(session)));
-        let mut buttons =
-            vec![Button { confirm: restore_running_button().confirm, ..restore_button() }];
+        let mut buttons = vec![restore_button()];
         if matches!(kind, AgentErrorKind::RequestRefused | AgentErrorKind::Reported) {
             buttons.push(send_button());
         }
@@ -494,8 +487,9 @@ impl Words<'_> {
         let lasted =
             self.lasted(incident.opened, session.busy_since.unwrap_or(incident.opened), least);
         let missing = if self.has_scm(session) { "PR" } else { "commit" };
-        let made =
-            session.work().map_or_else(|| "commits unknown".into(), |work| commits(work.commits));
+        let made = session
+            .work()
+            .map_or_else(|| "what it made is not known yet".into(), |work| commits(work.commits));
         let changed = session
             .work
             .as_ref()
@@ -566,9 +560,9 @@ impl Words<'_> {
             Some(until) => {
                 let left =
                     u64::try_from(until.duration_since(self.now.wall).as_secs()).unwrap_or(0);
-                let time = self.time(until);
-                let at = if time.is_empty() { "later".into() } else { format!("at {time}") };
-                format!("The provider says: resets {at} (in {}).", duration(left))
+                let at = self.at(until);
+                let at = if at.is_empty() { " later".into() } else { at };
+                format!("The provider says: resets{at} (in {}).", duration(left))
             }
             None => "The provider does not say until when.".into(),
         }));
@@ -634,23 +628,30 @@ impl Words<'_> {
             _ if all.len() == missing.len() => count(n, "agent", "agents"),
             _ => format!("{} of {}", thousands(n), count(all.len() as u64, "agent", "agents")),
         };
-        let names = ranges(missing);
         let unknown: Vec<SessionId> =
             missing.iter().filter(|id| self.work_is_unknown(id)).cloned().collect();
-        let safe = match unknown.is_empty() {
-            true => "Work is safe: no workspace was touched.".to_owned(),
-            false => format!(
-                "No workspace was touched; unsaved work of {} is not known.",
-                ranges(&unknown)
-            ),
+        let (safe, untouched) = match unknown.is_empty() {
+            true => ("Work is safe.".to_owned(), "Work is safe: no workspace was touched.".into()),
+            false => {
+                let unknown = format!("Unsaved work of {} is not known.", ranges(&unknown));
+                (unknown.clone(), format!("{unknown} No workspace was touched."))
+            }
+        };
+        let names = match missing.as_slice() {
+            [_] if all.len() == 1 => String::new(),
+            _ => format!("{}. ", cut(&ranges(missing), 160)),
         };
         let time = self.seconds(incident.opened.at);
         let mut body = vec![text(match time.is_empty() {
             true => "One cause.".into(),
             false => format!("Since {time}, one cause."),
         })];
-        body.push(text(ranges(&all)));
-        body.push(text(safe));
+        if all.len() > 1 {
+            body.push(text(ranges(&all)));
+        }
+        body.push(text(untouched));
+        let back = all.len() - missing.len().min(all.len());
+        body.push(text(format!("Tried: {back} of {} brought back.", thousands(all.len() as u64))));
         for id in missing {
             let failure = self.state.sessions.get(id).and_then(|session| session.failure.as_ref());
             if let Some((step, failure)) = failure
@@ -664,7 +665,7 @@ impl Words<'_> {
             format!("Restore {}? Each goes on where it can.", count(n, "agent", "agents"));
         Card {
             title: format!("{who} did not come back: the {name} server died"),
-            short: format!("{}. Work is safe.", cut(&names, 160)),
+            short: format!("{names}{safe}"),
             body,
             buttons: vec![confirmed(primary("restore", &label), question, &label, "Not now")],
             command: Some(match missing.as_slice() {
@@ -698,8 +699,9 @@ impl Words<'_> {
             true => "Nothing can be recorded until there is space; agents go on.",
             false => "New sessions are refused; agents go on.",
         };
+        let full = if server.disk_failing { "full" } else { "nearly full" };
         Card {
-            title: format!("The disk is nearly full: {free} free"),
+            title: format!("The disk is {full}: {free} free"),
             short: short.into(),
             body: vec![
                 text(short),
@@ -798,9 +800,13 @@ impl Words<'_> {
             .iter()
             .map(|(from, to)| to.saturating_sub(*from).saturating_add(1))
             .sum();
-        let harm = match lost {
-            0 => "nothing was lost".to_owned(),
-            n => format!("{} could not be read", count(n, "event", "events")),
+        let unread = format!("{} could not be read", count(lost, "event", "events"));
+        let reaction = self.state.policy.reaction(None, Trigger::ServerWasAway);
+        let missed = away > reaction.threshold_ms.unwrap_or(60_000);
+        let title = match (missed, lost) {
+            (true, 0) => format!("ao was away for {} and is back; nothing was lost", for_ms(away)),
+            (true, _) => format!("ao was away for {} and is back; {unread}", for_ms(away)),
+            (false, _) => format!("ao goes on; {unread}"),
         };
         let back = server.started.map_or(incident.opened.at, |when| when.at);
         let gone = back.checked_sub(jiff::SignedDuration::from_millis(
@@ -810,7 +816,10 @@ impl Words<'_> {
             (Ok(gone), true) => format!("{}–{}, cause unknown.", self.time(gone), self.time(back)),
             _ => "Cause unknown.".into(),
         };
-        let mut body = vec![text(span), text("Agents went on.")];
+        let mut body = vec![text("Agents went on.")];
+        if missed {
+            body.insert(0, text(span));
+        }
         if lost > 0 {
             let parts: Vec<String> =
                 server.untold_gaps().iter().map(|(from, to)| format!("e{from} to e{to}")).collect();
@@ -820,7 +829,7 @@ impl Words<'_> {
             )));
         }
         Card {
-            title: format!("ao was away for {} and is back; {harm}", for_ms(away)),
+            title,
             body,
             command: Some(if lost > 0 { "ao events verify" } else { "ao status" }.into()),
             ..Card::default()
@@ -829,6 +838,6 @@ impl Words<'_> {
 }
 
 pub(super) fn file_name(path: &str) -> String {
-    let path = clean(path);
+    let path = clean_line(path);
     cut(path.rsplit('/').next().unwrap_or(&path), 60)
 }

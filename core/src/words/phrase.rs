@@ -233,6 +233,8 @@ impl Words<'_> {
         match (time.is_empty(), word) {
             (true, _) => time,
             (false, "") => format!(" {time}"),
+            // `Sun 22 Nov 14:00`.
+            (false, "at") if time.contains(' ') => format!(" on {time}"),
             (false, word) => format!(" {word} {time}"),
         }
     }

@@ -10,7 +10,7 @@ use ao_slots::{
 use super::{
     Card, Words,
     open::file_name,
-    phrase::{capital, clean_line, commits, in_title, ranges},
+    phrase::{clean_line, commits, in_title, ranges},
     session_of,
 };
 use crate::{
@@ -58,7 +58,11 @@ impl Words<'_> {
                 Want::Kill(_) => "is being killed",
                 Want::Done(_) => "is being ended",
             };
-            return Some((Mark::Settled, format!("{id} {doing}"), capital(&by)));
+            return Some((
+                Mark::Settled,
+                format!("{id} {doing}"),
+                format!("asked {by}").trim().to_owned(),
+            ));
         };
         let at = self.at(when.at);
         let branch = session.workspace.as_ref().map(|made| clean_line(&made.branch));

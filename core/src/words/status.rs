@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::trigger::Trigger,
     event::{Over, Subject},
-    state::{Request, Session, Status, Step, Zone},
+    state::{Request, Session, Status, Step, Want, Zone},
 };
 
 /// What `ao why` begins with.
@@ -141,17 +141,23 @@ impl Words<'_> {
     /// Why a session's status is what it is, and what it is not.
     pub(super) fn reason(&self, session: &Session) -> Reason {
         let id = &session.id;
-        let zone = match self.state.zone_of(session) {
-            Zone::Red => "needs you",
-            Zone::Orange => "waits for your decision",
-            Zone::Yellow => "does not go well",
-            Zone::Green => "works",
-            Zone::Grey => "is over",
+        let zone = match (self.state.zone_of(session), session.status) {
+            (Zone::Red, _) => "needs you",
+            (Zone::Orange, _) => "waits for your decision",
+            (Zone::Yellow, _) => "does not go well",
+            (Zone::Green, Status::Idle) => "rests",
+            (Zone::Green, _) => "works",
+            (Zone::Grey, _) if !session.is_over() => "is being ended",
+            (Zone::Grey, _) => "is over",
         };
-        Reason {
-            sentence: format!("{id} {zone} because {}.", self.because(session)),
-            not_the_case: self.not_the_case(session),
-        }
+        let sentence = match &session.restore {
+            Some(restore) => {
+                let who = restore.by.as_ref().map_or("ao".into(), ToString::to_string);
+                format!("{id} is being restored{} by {who}.", self.since(restore.since.at))
+            }
+            None => format!("{id} {zone} because {}.", self.because(session)),
+        };
+        Reason { sentence, not_the_case: self.not_the_case(session) }
     }
 
     fn because(&self, session: &Session) -> String {
@@ -180,9 +186,15 @@ impl Words<'_> {
                     self.since(session.activity.since.at)
                 ),
             },
-            Status::Errored => match self.how_it_ended(session) {
-                how if how.starts_with("its ") => format!("{how}{since}"),
-                how => format!("it {how}{since}"),
+            Status::Errored => match (session.has_ended(), &session.activity_text) {
+                (false, Some(words)) => {
+                    let words = cut(&clean_line(&words.excerpt), 100);
+                    format!("it cannot go on{}: {words}", self.since(session.activity.since.at))
+                }
+                _ => match self.how_it_ended(session) {
+                    how if how.starts_with("its ") => format!("{how}{since}"),
+                    how => format!("it {how}{since}"),
+                },
             },
             Status::RateLimited => match session.activity.value {
                 Activity::RateLimited { until: Some(until) } => {
@@ -204,8 +216,29 @@ impl Words<'_> {
             Status::Stuck => {
                 format!("its turn runs and nothing moved{}", self.since(session.progress.at))
             }
+            Status::Idle | Status::Working | Status::Spawning
+                if self.is_open(session, Trigger::PromptUndelivered) =>
+            {
+                let since = session.launched.map(|when| self.since(when.at)).unwrap_or_default();
+                format!("it has not confirmed what it was told{since}")
+            }
+            Status::Idle | Status::Working if session.suspected.is_some() => {
+                let seen = session.suspected.as_ref().map(|(_, seen)| self.since(seen.at));
+                format!("its screen looks like a question{}", seen.unwrap_or_default())
+            }
             Status::Idle => match session.turn_ended {
-                Some(ended) => format!("its turn ended{}", self.at(ended.at)),
+                Some(ended) => {
+                    let ended = self.at(ended.at);
+                    match self.is_open(session, Trigger::AgentFinished) {
+                        true => format!(
+                            "its turn ended{ended}, its work looks finished and it did not say so"
+                        ),
+                        false if self.is_open(session, Trigger::AgentIdle) => {
+                            format!("its turn ended{ended} and nothing followed")
+                        }
+                        false => format!("its turn ended{ended}"),
+                    }
+                }
                 None => format!(
                     "it waits for its first message{}",
                     self.since(session.activity.since.at)
@@ -214,10 +247,14 @@ impl Words<'_> {
             Status::Working => {
                 format!("its turn runs; the last movement was{}", self.at(session.progress.at))
             }
-            Status::Spawning => format!("{}{}", step(session), self.since(session.step_since.at)),
-            Status::Cleanup => match session.over {
-                Some(_) => "its workspace is being removed".into(),
-                None => format!("it is being killed{}", since),
+            Status::Spawning => {
+                let since = self.since(session.step_since.at);
+                format!("{}{since}", step(session))
+            }
+            Status::Cleanup => match (&session.over, &session.intent) {
+                (Some(_), _) => "its workspace is being removed".into(),
+                (None, Want::Kill(by)) => format!("{by} asked for it{since}"),
+                (None, _) => format!("somebody asked for it{since}"),
             },
             Status::NotStarted => match &session.failure {
                 Some((step, failure)) => {
@@ -234,9 +271,7 @@ impl Words<'_> {
                     Some((Over::Merged, _)) => "its pull request was merged",
                     Some((Over::Killed, _)) => "it was killed",
                     Some((Over::Failed, _)) => "its set-up failed",
-                    Some((Over::Done, _)) if session.intent != crate::state::Want::Run => {
-                        "it was marked as done"
-                    }
+                    Some((Over::Done, _)) if session.intent != Want::Run => "it was marked as done",
                     Some((Over::Done, _)) => "its work is there and it said so",
                     None => "its pull request was merged",
                 };
@@ -269,7 +304,7 @@ impl Words<'_> {
         }
         if session.runtime_state.value == RuntimeState::Alive {
             not.push(format!(
-                "not ended (its process was seen{})",
+                "not ended (its process runs{})",
                 self.since(session.runtime_state.since.at)
             ));
         }
@@ -322,7 +357,7 @@ fn step(session: &Session) -> &'static str {
         (Step::MakingWorkspace, _) => "its workspace is being made",
         (Step::PostCreate, _) => "its set-up commands run",
         (Step::CreatingRuntime, _) => "its agent is being started",
-        (Step::Launching, _) => "its agent has started and gave no sign yet",
+        (Step::Launching, _) => "its agent has started and is silent",
         (Step::Prompting, _) => "it gets its task",
         (Step::Undoing, _) => "its set-up failed and is being undone",
         (Step::Ready | Step::Over, _) => "it is set up",

@@ -1,1 +1,872 @@
-//! Golden texts.
+//! Golden texts: each kind of message in each of its stages, and what must hold of all of them.
+
+use std::fmt::Write as _;
+
+use ao_slots::{
+    ErrorKind,
+    agent::{Ask, Decision, Usage},
+    fact::{Activity, AgentErrorKind, RuntimeState, WorkFacts},
+    notifier::ButtonStyle,
+};
+use jiff::{SignedDuration, tz};
+
+use super::*;
+use crate::{
+    config::policy::{PluginChoice, Policy},
+    decide::{Input, RuntimeSeen, Told, tests::*},
+    event::{Actor, Text},
+};
+
+/// The reader is an hour ahead of UTC.
+fn words<'a>(world: &'a World, text: &'a dyn Fn(&BlobRef) -> Option<String>) -> Words<'a> {
+    let zone = Some(tz::TimeZone::fixed(tz::offset(1)));
+    Words { state: &world.state, now: world.now, zone, text }
+}
+
+fn newest(world: &World) -> Message {
+    let notification = world.state.notifications.values().next_back().expect("a message");
+    words(world, &|_| None).message(notification)
+}
+
+/// A message as a page of text.
+fn page(message: &Message) -> String {
+    let mut page = format!("{} {}\n", message.mark.sign(), message.title);
+    let _ = writeln!(page, "  short: {}", message.short);
+    for block in &message.body {
+        let (sign, text) = match block {
+            Block::Quote(text) => (">", text.clone()),
+            Block::Code(text) => ("|", text.clone()),
+            Block::Text(text) => (" ", text.clone()),
+            Block::List(lines) => ("-", lines.join("\n")),
+        };
+        for line in text.lines() {
+            let _ = writeln!(page, "  {sign} {line}");
+        }
+    }
+    let mut buttons = vec![];
+    for button in &message.buttons {
+        let style = match button.style {
+            ButtonStyle::Primary => "P ",
+            ButtonStyle::Danger => "! ",
+            ButtonStyle::Plain => "",
+        };
+        let confirm = button.confirm.as_ref();
+        let confirm = confirm.map(|c| format!(" ? \"{}\" [{}][{}]", c.question, c.yes, c.no));
+        let confirm = confirm.unwrap_or_default();
+        buttons.push(format!("  [{style}{}] {}{confirm}", button.label, button.id));
+    }
+    for button in buttons {
+        let _ = writeln!(page, "{button}");
+    }
+    if let Some(command) = &message.command {
+        let _ = writeln!(page, "  $ {command}");
+    }
+    let _ = writeln!(page, "  {}", message.meta.join(" · "));
+    page
+}
+
+/// The pages of one kind, each under what led to it.
+#[derive(Default)]
+struct Book(String);
+
+impl Book {
+    fn add(&mut self, what: &str, world: &World) {
+        let message = newest(world);
+        check(&message);
+        let _ = writeln!(self.0, "── {what} ({:?})\n{}", message.priority, page(&message));
+    }
+}
+
+/// What holds of every message: the rules of the voice that a machine can see.
+#[track_caller]
+fn check(message: &Message) {
+    let all = page(message);
+    assert!(!message.title.is_empty(), "{all}");
+    let over = matches!(message.mark, Mark::Settled | Mark::Failed) && message.buttons.is_empty();
+    assert!(over || !message.short.is_empty(), "{all}");
+    assert!(!over || message.body.len() <= 1, "settled cards shrink to two lines: {all}");
+    assert!(
+        !message.title.starts_with(['▲', '◆', '■', '✓']),
+        "the mark leads, not the title: {all}"
+    );
+    assert!(!message.title.ends_with('.'), "{all}");
+    let starts = ["app-", "api-", "PR ", "ao", "The ", "All done", "agent-orchestrator.yaml"];
+    let counts = message.title.starts_with(|c: char| c.is_ascii_digit());
+    let settled = message.buttons.is_empty();
+    assert!(counts || settled || starts.iter().any(|s| message.title.starts_with(s)), "{all}");
+    assert!(message.buttons.len() <= 5, "{all}");
+    for button in &message.buttons {
+        assert!(button.label.chars().count() <= 24, "{all}");
+        assert_eq!(button.wants_text, button.label.ends_with("…") && button.id != "kill", "{all}");
+    }
+    let primary = message.buttons.iter().filter(|b| b.style == ButtonStyle::Primary).count();
+    assert!(primary <= 1, "{all}");
+    let danger = message.buttons.iter().position(|b| b.style == ButtonStyle::Danger);
+    assert_ne!(danger, Some(0), "{all}");
+    for button in message.buttons.iter().filter(|b| b.style == ButtonStyle::Danger) {
+        assert!(button.confirm.is_some(), "{all}");
+    }
+    let lower = all.to_lowercase();
+    for out in [
+        "reaction",
+        "trigger",
+        "escalat",
+        "payload",
+        "dedup",
+        "lifecycle",
+        "sigkill",
+        "null",
+        "an error occurred",
+        "please",
+        "oops",
+        "successfully",
+        "(s)",
+        "!!",
+    ] {
+        assert!(!lower.contains(out), "{out}: {all}");
+    }
+    assert!(!all.contains("  ·") && !all.contains(" ,") && !all.contains(".."), "{all}");
+    assert!(!all.contains('\u{1b}'), "{all}");
+}
+
+fn asking(ask: Ask) -> World {
+    let mut w = World::working("41");
+    w.tell(1, [asked("k1", ask)]);
+    w.pass(2_000);
+    w
+}
+
+fn request_ended(w: &mut World) {
+    w.tell(1, [Told::ToolEnded { request: Some("k1".into()) }]);
+    w.pass(15_000);
+}
+
+#[test]
+fn golden_question() {
+    let ask = || question("Should a coupon also apply to shipping?");
+    let mut book = Book::default();
+    let mut w = World::working("41");
+    let usage = Usage { summary: Some("pricing rules".into()), ..Usage::default() };
+    w.tell(1, [Told::Usage { usage, offset: 1 }, asked("k1", ask())]);
+    w.pass(4 * MINUTE);
+    book.add("open", &w);
+    let incident = "i-1".parse().unwrap();
+    w.give(Input::Acknowledge { incident, by: ana() }).unwrap();
+    book.add("seen", &w);
+    w.give(answer(1, "Items and shipping")).unwrap();
+    book.add("being done", &w);
+    let mut refused = w.clone();
+    refused.fail(1, ErrorKind::Permanent);
+    book.add("did not work", &refused);
+    w.succeed(1);
+    book.add("handed over", &w);
+    request_ended(&mut w);
+    book.add("settled", &w);
+
+    let mut w = asking(ask());
+    w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
+    book.add("its cause seems to be gone", &w);
+    w.pass(15_000);
+    book.add("answered in the terminal", &w);
+    let mut w = asking(ask());
+    w.tell(1, [turn_ended("t1")]);
+    w.pass(15_000);
+    book.add("went on without", &w);
+    let mut w = asking(ask());
+    w.see(1, RuntimeState::Exited { code: Some(1) });
+    w.pass(1_000);
+    let first = w.state.notifications.values().next().unwrap();
+    let _ = writeln!(
+        book.0,
+        "── restarted before it is sure\n{}",
+        page(&words(&w, &|_| None).message(first))
+    );
+    let mut w = asking(ask());
+    w.give(kill(1)).unwrap();
+    book.add("being killed", &w);
+    w.succeed(1);
+    w.succeed(1);
+    let first = w.state.notifications.values().next().unwrap();
+    let _ = writeln!(book.0, "── killed\n{}", page(&words(&w, &|_| None).message(first)));
+
+    let none = Ask::Question { text: "Which one?".into(), options: vec![], many: false };
+    book.add("without options", &asking(none));
+    let options = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let many = Ask::Question { text: "Which ones?".into(), options, many: true };
+    book.add("several may be chosen", &asking(many));
+    let mut w = World::working("41");
+    w.tell(1, [Told::Observed { activity: Activity::WaitingInput }]);
+    w.pass(2_000);
+    book.add("in its terminal", &w);
+    let mut w = World::working("41");
+    w.tell(1, [Told::Suspected { text: Text::short("Overwrite? [y/N]") }]);
+    w.pass(2_000);
+    book.add("suspected", &w);
+    insta::assert_snapshot!("question", book.0);
+}
+
+#[test]
+fn golden_permission() {
+    let mut book = Book::default();
+    let ask = |careful: &[&str]| Ask::Permission {
+        verb: "run".into(),
+        subject: "npm publish --dry-run".into(),
+        place: Some("packages/core".into()),
+        reason: Some("check the package contents".into()),
+        careful: careful.iter().map(|why| (*why).to_owned()).collect(),
+    };
+    let mut w = asking(ask(&[]));
+    book.add("open", &w);
+    w.pass(38_000);
+    let by = Actor { name: "ana".into(), via: "ntfy".into() };
+    let decision = Decision::Approve;
+    let session = app(1);
+    w.give(Input::Decide { session, request: None, decision, full: None, by }).unwrap();
+    book.add("being done", &w);
+    w.succeed(1);
+    request_ended(&mut w);
+    book.add("approved", &w);
+    let mut w = asking(ask(&[]));
+    let reason = Some("use the staging registry".to_owned());
+    w.give(crate::decide::tests::decision(1, Decision::Deny { reason })).unwrap();
+    w.succeed(1);
+    request_ended(&mut w);
+    book.add("denied", &w);
+    let careful = ["it sends data to the network", "it writes outside the workspace"];
+    book.add("careful", &asking(ask(&careful)));
+    let edit = Ask::Permission {
+        verb: "edit".into(),
+        subject: "src/theme.ts".into(),
+        place: None,
+        reason: None,
+        careful: vec![],
+    };
+    book.add("edit", &asking(edit));
+    let mut w = World::working("41");
+    w.tell(1, [Told::Observed { activity: Activity::Blocked }]);
+    w.pass(2_000);
+    book.add("in its terminal", &w);
+    let mut w = World::working("41");
+    let dialog = "Welcome\nDo you trust this folder?\n 1. Yes, proceed\n 2. No, exit\n";
+    w.tell(1, [Told::Setup { text: Text::short(dialog) }]);
+    w.pass(2_000);
+    book.add("set-up", &w);
+    insta::assert_snapshot!("permission", book.0);
+}
+
+fn exits(w: &mut World, state: RuntimeState, tail: &str) {
+    let launch = w.session(1).launch;
+    let tail = Some(Text::short(tail));
+    let seen =
+        RuntimeSeen { session: app(1), launch, state, process: None, tail, server_lost: false };
+    w.give(Input::Runtime { seen: vec![seen] }).unwrap();
+}
+
+#[test]
+fn golden_exited() {
+    let mut book = Book::default();
+    let code = |code| RuntimeState::Exited { code: Some(code) };
+    let tail = "one\ntwo\nthree\nfour\nfive\n\nsix\nENOSPC: no space left on device\n\n";
+    let mut w = World::working("41");
+    w.look(1, work(3, 2));
+    exits(&mut w, code(1), tail);
+    w.pass(40_000);
+    book.add("open", &w);
+    w.give(restore(1)).unwrap();
+    book.add("being done", &w);
+    let mut failed = w.clone();
+    failed.fail(1, ErrorKind::Permanent);
+    book.add("did not work", &failed);
+    w.succeed(1);
+    w.tell(1, [started()]);
+    book.add("settled", &w);
+    for (what, commits, changed) in [
+        ("nothing made", 0, 0),
+        ("one of each", 1, 1),
+        ("many", 1_000, 0),
+        ("uncommitted", 0, 1_000),
+    ] {
+        let mut w = World::working("41");
+        w.look(1, work(commits, changed));
+        exits(&mut w, code(137), "");
+        w.pass(2_000);
+        book.add(what, &w);
+    }
+    for (what, state) in [
+        ("by a signal, the work unknown", RuntimeState::Exited { code: None }),
+        ("gone", RuntimeState::Missing),
+    ] {
+        let mut w = World::working("41");
+        exits(&mut w, state, "last words");
+        w.pass(2_000);
+        book.add(what, &w);
+    }
+    let mut w = World::working("41");
+    exits(&mut w, code(0), "bye");
+    w.look(1, work(0, 1));
+    w.pass(2_000);
+    book.add("by itself", &w);
+    insta::assert_snapshot!("agent-exited", book.0);
+}
+
+#[test]
+fn golden_errored() {
+    let mut book = Book::default();
+    for (kind, text) in [
+        (AgentErrorKind::Login, "API Error: 401 OAuth token has expired"),
+        (AgentErrorKind::Billing, "Credit balance is too low"),
+        (AgentErrorKind::RequestRefused, "prompt is too long"),
+        (AgentErrorKind::ProviderDown, "API Error: 529 overloaded"),
+        (AgentErrorKind::Reported, "cannot find the database\nsecond line"),
+        (AgentErrorKind::Reported, ""),
+    ] {
+        let mut w = World::working("41");
+        w.look(1, work(1, 0));
+        w.tell(1, [Told::Failed { kind, text: Text::short(text) }]);
+        w.pass(2_000);
+        book.add(&format!("{kind:?}"), &w);
+    }
+    let mut w = World::working("41");
+    w.tell(1, [Told::Failed { kind: AgentErrorKind::Login, text: Text::short("expired") }]);
+    w.pass(2_000);
+    w.tell(1, [turn_started("t2")]);
+    w.pass(15_000);
+    book.add("settled", &w);
+    insta::assert_snapshot!("agent-errored", book.0);
+}
+
+#[test]
+fn golden_stuck() {
+    let mut book = Book::default();
+    let mut w = World::working("41");
+    w.look(1, work(1, 2));
+    w.pass(11 * MINUTE);
+    book.add("open", &w);
+    w.tell(1, [Told::Alive]);
+    w.pass(15_000);
+    book.add("settled", &w);
+    let mut w = World::working("41");
+    let command = Some(Text::short("npm test"));
+    w.tell(1, [Told::ToolStarted { tool: "Bash".into(), command }]);
+    w.pass(31 * MINUTE);
+    book.add("a command runs", &w);
+    let mut w = World::working("41");
+    w.tell(1, [Told::NoSignal]);
+    w.pass(2_000);
+    book.add("no signal", &w);
+    w.tell(1, [Told::Alive]);
+    w.pass(15_000);
+    book.add("signals again", &w);
+    let mut w = World::working("41");
+    w.see(1, RuntimeState::Unknown);
+    w.pass(11 * MINUTE);
+    book.add("the runtime does not answer", &w);
+    insta::assert_snapshot!("agent-stuck", book.0);
+}
+
+fn with_scm() -> World {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    let project = policy.projects.values_mut().next().unwrap();
+    project.scm = Some(PluginChoice::of("github"));
+    let mut w = World::with(policy);
+    w.add_working("41");
+    w
+}
+
+fn diff(commits: u32, changed_files: u32) -> WorkFacts {
+    WorkFacts { added: 48 * commits, removed: 12 * commits, ..work(commits, changed_files) }
+}
+
+#[test]
+fn golden_idle() {
+    let mut book = Book::default();
+    for (what, commits, changed) in
+        [("clean of commits", 0, 0), ("three commits, two files", 3, 2), ("a thousand", 1_000, 1)]
+    {
+        let mut w = World::idle("41");
+        w.look(1, diff(commits, changed));
+        w.pass(17 * MINUTE);
+        book.add(what, &w);
+    }
+    let mut w = with_scm();
+    w.tell(1, [turn_ended("t1")]);
+    w.look(1, diff(3, 1));
+    w.pass(17 * MINUTE);
+    book.add("with an scm", &w);
+    w.tell(1, [turn_started("t2")]);
+    w.pass(15_000);
+    book.add("settled", &w);
+    let mut w = World::idle("41");
+    w.pass(17 * MINUTE);
+    book.add("never looked at", &w);
+    insta::assert_snapshot!("agent-idle", book.0);
+}
+
+#[test]
+fn golden_idle_no_pr() {
+    let mut book = Book::default();
+    let busy = |w: &mut World| {
+        for _ in 0..32 {
+            w.tell(1, [Told::Alive]);
+            w.pass(MINUTE);
+        }
+    };
+    let mut w = World::working("41");
+    busy(&mut w);
+    book.add("without an scm", &w);
+    w.look(1, work(1, 0));
+    w.pass(15_000);
+    book.add("settled by a commit", &w);
+    let mut w = with_scm();
+    w.look(1, work(1, 0));
+    busy(&mut w);
+    book.add("with an scm", &w);
+    w.tell(1, [turn_ended("t1")]);
+    w.pass(15_000);
+    book.add("settled by the turn's end", &w);
+    insta::assert_snapshot!("agent-idle-no-pr", book.0);
+}
+
+#[test]
+fn golden_finished() {
+    let mut book = Book::default();
+    for commits in [1, 3, 1_000] {
+        let mut w = World::idle("41");
+        w.look(1, diff(commits, 0));
+        w.pass(6 * MINUTE);
+        book.add(&format!("{commits}"), &w);
+    }
+    let mut w = with_scm();
+    w.tell(1, [turn_ended("t1")]);
+    w.look(1, diff(3, 0));
+    w.pass(6 * MINUTE);
+    book.add("with an scm", &w);
+    w.give(done(1)).unwrap();
+    book.add("being done", &w);
+    w.succeed(1);
+    let first = w.state.notifications.values().next().unwrap();
+    let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first)));
+    insta::assert_snapshot!("agent-finished", book.0);
+}
+
+#[test]
+fn golden_runtime_lost() {
+    let mut book = Book::default();
+    let lose = |n: u32| {
+        let mut w = World::new();
+        for issue in 1..=n {
+            w.add_working(&issue.to_string());
+            w.look(issue, work(1, 0));
+        }
+        let seen = (1..=n).map(|n| RuntimeSeen {
+            session: app(n),
+            launch: w.session(n).launch,
+            state: RuntimeState::Missing,
+            process: None,
+            tail: None,
+            server_lost: true,
+        });
+        let seen = seen.collect();
+        w.give(Input::Runtime { seen }).unwrap();
+        w
+    };
+    let back = |w: &mut World, n| {
+        w.succeed(n);
+        w.tell(n, [started()]);
+        w.succeed(n);
+    };
+    let mut w = lose(1);
+    w.fail(1, ErrorKind::Permanent);
+    w.pass(2_000);
+    book.add("one of one", &w);
+    w.give(restore(1)).unwrap();
+    book.add("being done", &w);
+    back(&mut w, 1);
+    w.pass(15_000);
+    book.add("one settled", &w);
+    let mut w = lose(12);
+    for n in [1, 2, 3, 5, 6, 8, 9, 10] {
+        while w.session(n).restore.is_none() {
+            let stuck =
+                (1..=12).find(|n| w.session(*n).restore.is_some() && [4, 7, 11, 12].contains(n));
+            w.fail(stuck.unwrap(), ErrorKind::Permanent);
+        }
+        back(&mut w, n);
+    }
+    for n in [4, 7, 11, 12] {
+        if w.effect(n).is_some() {
+            w.fail(n, ErrorKind::Permanent);
+        }
+    }
+    w.pass(2_000);
+    book.add("four of twelve", &w);
+    for n in [4, 7, 11] {
+        w.give(restore(n)).unwrap();
+        back(&mut w, n);
+    }
+    book.add("three came back", &w);
+    w.give(kill(12)).unwrap();
+    w.pass(15_000);
+    let first = w.state.notifications.values().next().unwrap();
+    let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first)));
+    insta::assert_snapshot!("runtime-lost", book.0);
+}
+
+#[test]
+fn golden_rate_limited() {
+    let mut book = Book::default();
+    let mut w = World::working("41");
+    let until = Some(w.now.wall + SignedDuration::from_mins(180));
+    w.tell(1, [Told::RateLimited { until }]);
+    w.pass(MINUTE);
+    book.add("until then", &w);
+    w.pass(180 * MINUTE);
+    book.add("settled", &w);
+    let mut w = World::working("41");
+    w.tell(1, [Told::RateLimited { until: None }]);
+    w.pass(31 * MINUTE);
+    book.add("until nobody knows when", &w);
+    let mut w = World::working("41");
+    let until = Some(w.now.wall + SignedDuration::from_hours(30));
+    w.tell(1, [Told::RateLimited { until }]);
+    w.pass(MINUTE);
+    book.add("until another day", &w);
+    insta::assert_snapshot!("rate-limited", book.0);
+}
+
+#[test]
+fn golden_undelivered() {
+    let mut book = Book::default();
+    let mut w = World::new();
+    w.spawn("41");
+    while w.effect(1).is_some() {
+        w.succeed(1);
+    }
+    w.tell(1, [started()]);
+    w.pass(62_000);
+    book.add("its task", &w);
+    w.tell(1, [turn_started("t1")]);
+    w.pass(15_000);
+    book.add("settled", &w);
+    let mut w = World::idle("41");
+    w.give(send(1, "Use the helper")).unwrap();
+    let what = "the text was pasted, Enter pressed 3 times, the agent never confirmed";
+    w.settle(1, Err(crate::event::Failure::permanent(what)));
+    w.pass(2_000);
+    book.add("a message", &w);
+    insta::assert_snapshot!("prompt-undelivered", book.0);
+}
+
+#[test]
+fn golden_server() {
+    let mut book = Book::default();
+    // As it is sent: once it has gone out, nothing more is said of these.
+    let mut w = World::working("41");
+    w.holds_channels = true;
+    w.now.wall += SignedDuration::from_mins(12);
+    w.start("boot-1");
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    book.add("was away", &w);
+    let mut w = World::new();
+    w.holds_channels = true;
+    w.give(Input::Gap { from: 7, to: 8 }).unwrap();
+    w.give(Input::Swept { sessions: 0 }).unwrap();
+    w.pass(2_000);
+    book.add("damage", &w);
+    let mut w = World::new();
+    w.holds_channels = true;
+    let message = Text::short("index out of bounds");
+    w.give(Input::Quarantined { file: "01JD.json".into(), message }).unwrap();
+    w.pass(MINUTE);
+    book.add("put aside", &w);
+
+    let mut w = World::new();
+    w.give(Input::Disk { free: 310 << 20, failing: false }).unwrap();
+    w.pass(MINUTE);
+    book.add("disk low", &w);
+    let mut full = w.clone();
+    full.give(Input::Disk { free: 0, failing: true }).unwrap();
+    book.add("disk full", &full);
+    w.give(Input::Disk { free: 41 << 30, failing: false }).unwrap();
+    w.pass(15_000);
+    book.add("disk settled", &w);
+
+    let mut w = World::new();
+    let refused = |file: &str, reason: &str| Input::ConfigRefused {
+        file: file.into(),
+        reason: Text::short(reason),
+    };
+    let file = "/repo/my-app/agent-orchestrator.yaml";
+    w.give(refused(file, "line 12: `notifer` is not a setting\n12 │ notifer: slack")).unwrap();
+    w.pass(MINUTE);
+    book.add("config refused", &w);
+    w.give(refused("/repo/api/agent-orchestrator.yaml", "waits for trust: postCreate")).unwrap();
+    book.add("two of them", &w);
+    for file in [file, "/repo/api/agent-orchestrator.yaml"] {
+        w.give(Input::ConfigAccepted { file: file.into() }).unwrap();
+    }
+    w.pass(15_000);
+    book.add("config settled", &w);
+
+    let mut w = World::new();
+    let kept = Some("/data/quarantine/settings.json-1".to_owned());
+    w.give(Input::Tampered { path: "/data/agents/app-3/settings.json".into(), kept }).unwrap();
+    w.pass(2_000);
+    book.add("tampered", &w);
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    book.add("tampered, seen", &w);
+    let mut w = World::new();
+    w.give(Input::Tampered { path: "/data/journal/1.jsonl".into(), kept: None }).unwrap();
+    w.pass(2_000);
+    book.add("tampered, not kept", &w);
+    insta::assert_snapshot!("server", book.0);
+}
+
+#[test]
+fn golden_all_complete() {
+    let mut book = Book::default();
+    let finish = |w: &mut World, n: u32| {
+        let usage = Usage { cost_micros: Some(1_844_999), ..Usage::default() };
+        w.tell(n, [Told::Usage { usage, offset: 9 }]);
+        w.tell(n, [Told::Completed { text: None }, turn_ended("t1")]);
+        w.look(n, work(2, 0));
+        while w.effect(n).is_some() {
+            w.succeed(n);
+        }
+    };
+    let mut w = World::new();
+    for issue in ["41", "42", "43"] {
+        w.add_working(issue);
+    }
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(72 * MINUTE);
+    w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
+    w.give(spawn_of("44")).unwrap();
+    w.fail(4, ErrorKind::Permanent);
+    finish(&mut w, 1);
+    finish(&mut w, 2);
+    w.give(kill(3)).unwrap();
+    while w.effect(3).is_some() {
+        w.succeed(3);
+    }
+    book.add("four", &w);
+    let mut w = World::working("41");
+    finish(&mut w, 1);
+    book.add("one", &w);
+    insta::assert_snapshot!("all-complete", book.0);
+}
+
+#[test]
+fn golden_rows_and_reasons() {
+    let mut book = String::new();
+    let mut add = |what: &str, w: &World| {
+        let session = w.session(1);
+        let (text, command) = one_line(&w.state, session);
+        let reason = words(w, &|_| None).reason(session);
+        let _ = writeln!(
+            book,
+            "── {what}\n{text} │ {command}\n{}\n{}\n",
+            reason.sentence, reason.not_the_case
+        );
+    };
+    let mut w = World::new();
+    w.spawn("41");
+    add("reading its issue", &w);
+    let mut failed = w.clone();
+    failed.fail(1, ErrorKind::Permanent);
+    add("not started", &failed);
+    for what in ["workspace", "set-up commands", "launch", "launched"] {
+        w.succeed(1);
+        add(what, &w);
+    }
+    w.tell(1, [started()]);
+    add("prompting", &w);
+    let mut undelivered = w.clone();
+    undelivered.pass(62_000);
+    add("no task", &undelivered);
+    w.tell(1, [turn_started("t1")]);
+    w.look(1, work(2, 1));
+    add("working", &w);
+    let mut v = w.clone();
+    v.tell(1, [asked("k1", question("Should a coupon also apply to shipping?"))]);
+    add("asks", &v);
+    v.give(answer(1, "1")).unwrap();
+    add("answered", &v);
+    let mut v = w.clone();
+    v.tell(1, [asked("k1", permission("npm publish"))]);
+    add("wants", &v);
+    let mut v = w.clone();
+    v.tell(1, [Told::Setup { text: Text::short("Trust?") }]);
+    add("set-up dialog", &v);
+    let mut v = w.clone();
+    v.tell(1, [Told::Observed { activity: Activity::WaitingInput }]);
+    add("in its terminal", &v);
+    let mut v = w.clone();
+    v.tell(1, [Told::Suspected { text: Text::short("Overwrite?") }]);
+    add("suspected", &v);
+    let mut v = w.clone();
+    v.see(1, RuntimeState::Exited { code: Some(1) });
+    add("exited", &v);
+    v.give(restore(1)).unwrap();
+    add("being restored", &v);
+    let mut v = w.clone();
+    v.tell(1, [Told::Failed { kind: AgentErrorKind::Login, text: Text::short("token expired") }]);
+    add("cannot go on", &v);
+    let mut v = w.clone();
+    let until = "2026-11-21T17:00:00Z".parse().ok();
+    v.tell(1, [Told::RateLimited { until }]);
+    add("no quota", &v);
+    let mut v = w.clone();
+    v.tell(1, [Told::NoSignal]);
+    add("no signal", &v);
+    let mut v = w.clone();
+    v.see(1, RuntimeState::Unknown);
+    add("unknown", &v);
+    let mut v = w.clone();
+    v.pass(10 * MINUTE);
+    add("stuck", &v);
+    let mut v = w.clone();
+    v.tell(1, [turn_ended("t1")]);
+    add("idle", &v);
+    v.look(1, work(2, 0));
+    v.pass(5 * MINUTE);
+    add("looks finished", &v);
+    v.give(done(1)).unwrap();
+    v.succeed(1);
+    add("cleaning up", &v);
+    v.fail(1, ErrorKind::Refused);
+    add("done, kept", &v);
+    w.give(kill(1)).unwrap();
+    add("being killed", &w);
+    w.succeed(1);
+    w.succeed(1);
+    add("killed", &w);
+    insta::assert_snapshot!("rows-and-reasons", book);
+}
+
+#[test]
+fn s40_hostile_text_is_inert_everywhere() {
+    let evil = "\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}[31mRun\u{202e}\u{200b} \u{0}token ghp_abcdefghijklmnopqrstuvwxyz0123\nnext";
+    let hidden = |message: &Message| {
+        let all = page(message);
+        assert!(all.contains("[hidden]"), "{all}");
+        assert!(!all.contains("ghp_") && !all.contains('\u{202e}'), "{all}");
+        let controls = all.chars().any(|c| c.is_control() && c != '\n');
+        assert!(!controls, "{all:?}");
+        assert!(!message.title.contains('\n') && !message.short.contains('\n'), "{all}");
+    };
+    let ask = Ask::Permission {
+        verb: evil.into(),
+        subject: evil.into(),
+        place: Some(evil.into()),
+        reason: Some(evil.into()),
+        careful: vec![evil.into()],
+    };
+    hidden(&newest(&asking(ask)));
+    let options = vec![evil.to_owned(), evil.to_owned()];
+    let ask = Ask::Question { text: evil.into(), options, many: false };
+    let w = asking(ask);
+    hidden(&newest(&w));
+    let (text, _) = one_line(&w.state, w.session(1));
+    assert!(text.contains("[hidden]") && !text.contains(char::is_control), "{text:?}");
+    let mut w = World::working("41");
+    exits(&mut w, RuntimeState::Exited { code: Some(1) }, evil);
+    w.pass(2_000);
+    let all = page(&newest(&w));
+    assert!(all.contains("[hidden]") && !all.contains('\u{1b}'), "{all}");
+    let mut w = World::working("41");
+    let text = Text { excerpt: evil.into(), blob: None };
+    w.tell(1, [Told::Failed { kind: AgentErrorKind::Reported, text }]);
+    w.pass(2_000);
+    hidden(&newest(&w));
+    let mut w = World::working("41");
+    w.give(Input::ConfigRefused {
+        file: evil.into(),
+        reason: Text { excerpt: evil.into(), blob: None },
+    })
+    .unwrap();
+    w.pass(MINUTE);
+    hidden(&newest(&w));
+}
+
+#[test]
+fn long_words_are_cut_where_that_shows() {
+    let long = "Should it be so? ".repeat(400);
+    let message = newest(&asking(question(&long)));
+    assert!(
+        message.title.chars().count() <= 220 && message.title.ends_with('…'),
+        "{}",
+        message.title
+    );
+    let Block::Quote(quote) = &message.body[0] else { panic!("{:?}", message.body) };
+    assert!(quote.contains("… +") && quote.ends_with(" characters"), "{quote}");
+    // The whole is read from where it lies.
+    let mut w = World::working("41");
+    let full = Some(BlobRef { sha256: "abc".into(), size: 9, excerpt: "beginning".into() });
+    let (key, turn, tool, ask) =
+        ("k1".into(), None, "AskUserQuestion".into(), question("beginning"));
+    w.tell(1, [Told::Asked { key, turn, tool, ask, full, answerable: true }]);
+    w.pass(2_000);
+    let notification = w.state.notifications.values().next().unwrap();
+    let message = words(&w, &|_| Some("the whole question?".into())).message(notification);
+    assert_eq!(message.title, "app-1 asks: the whole question?");
+    let message = words(&w, &|_| None).message(notification);
+    assert_eq!(message.title, "app-1 asks: beginning");
+}
+
+#[test]
+fn sets_are_ranges_with_nothing_left_out() {
+    let ids = |list: &str| -> Vec<SessionId> {
+        list.split_whitespace().map(|id| id.parse().unwrap()).collect()
+    };
+    for (from, to) in [
+        ("", ""),
+        ("app-3", "app-3"),
+        ("app-1 app-2", "app-1…2"),
+        ("app-2 app-3 api-9 api-4", "api-4, api-9, app-2…3"),
+        (
+            "app-12 app-1 app-2 app-3 app-4 app-5 app-6 app-7 app-8 app-9 app-10 app-11 api-3",
+            "api-3, app-1…12",
+        ),
+        ("app-1 app-1 app-3", "app-1, app-3"),
+    ] {
+        assert_eq!(phrase::ranges(&ids(from)), to);
+    }
+}
+
+#[test]
+fn counts_and_money_read_right_at_none_one_two_and_a_thousand() {
+    let commits: Vec<String> = [0, 1, 2, 1_000].map(phrase::commits).to_vec();
+    assert_eq!(commits, ["no commits", "1 commit", "2 commits", "1,000 commits"]);
+    let asked: Vec<String> = [0, 1, 2, 1_000].map(phrase::asked).to_vec();
+    assert_eq!(
+        asked,
+        ["never asked you", "asked you once", "asked you twice", "asked you 1,000 times"]
+    );
+    let money: Vec<String> = [0, 9_999, 1_844_999, 1_234_567_890_000].map(phrase::dollars).to_vec();
+    assert_eq!(money, ["$0.00", "$0.01", "$1.84", "$1,234,567.89"]);
+}
+
+#[test]
+fn what_events_keep_holds_no_local_time() {
+    let mut w = World::working("41");
+    w.tell(1, [Told::NoSignal]);
+    w.pass(2_000);
+    assert_eq!(w.pushes(), ["app-1 cannot be observed"]);
+    assert_eq!(newest(&w).title, "app-1 cannot be observed since 15:00");
+    let mut w = World::working("41");
+    let until = Some(w.now.wall + SignedDuration::from_hours(3));
+    w.tell(1, [Told::RateLimited { until }]);
+    w.pass(MINUTE);
+    assert_eq!(w.pushes(), ["app-1 waits for quota"]);
+    assert_eq!(newest(&w).title, "app-1 waits for quota until 18:00");
+}
+
+#[test]
+fn a_message_whose_incident_is_forgotten_still_says_what_it_was() {
+    let mut w = asking(question("A?"));
+    w.state.incidents.clear();
+    let message = newest(&w);
+    assert_eq!(message.title, "app-1 asks: A?");
+    assert!(message.buttons.is_empty());
+}
