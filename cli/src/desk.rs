@@ -154,6 +154,17 @@ impl Desk {
         }
     }
 
+    /// What would be in use, with this file beside those that are known: how many files count, what they come to, and
+    /// what is wrong with those that cannot be used.
+    pub(crate) fn with_file(&self, file: Option<PathBuf>) -> (usize, Loaded, Vec<ConfigError>) {
+        if let Some(file) = file {
+            lock(&self.memory).registered.add(&file);
+        }
+        let files = self.paths().iter().filter(|(path, _)| path.exists()).count();
+        let (loaded, refused) = self.load_what_can_be_used();
+        (files, loaded, refused)
+    }
+
     /// The server serves with `loaded`; what was refused at the start is told.
     pub(crate) async fn serve(&self, handle: Handle, loaded: &Loaded, refused: &[ConfigError]) {
         *lock(&self.handle) = Some(handle);

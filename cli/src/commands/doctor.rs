@@ -1,30 +1,32 @@
 //! `ao doctor`: a list of checks, each with an id, a severity and a remedy.
+//!
+//! [`facts`] looks, [`judge`] says what it means, and what can be corrected without losing anything is
+//! corrected here.
+
+mod facts;
+mod judge;
 
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
-use ao_core::{
-    config::{self, Catalog},
-    disk::RealDisk,
-    registry::Registry,
-    slots::{
-        Call,
-        notifier::Mark,
-        text::{count, one_line, size},
-    },
+use ao_core::slots::{
+    notifier::Mark,
+    text::{count, one_line},
 };
-use ao_web::view::{ChannelList, Health};
 use serde::Serialize;
 
+use self::{
+    facts::{Facts, Link},
+    judge::judge,
+};
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
-    out,
+    out::{self, Tone},
 };
 
 /// Look for problems, and say how to correct them
@@ -67,6 +69,7 @@ impl Finding {
     fn good(id: &'static str, words: impl Into<String>) -> Self {
         Self { id, severity: Severity::Good, words: words.into(), fix: None, fixable: false }
     }
+
     fn note(id: &'static str, words: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             id,
@@ -76,6 +79,7 @@ impl Finding {
             fixable: false,
         }
     }
+
     fn problem(id: &'static str, words: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             id,
@@ -85,6 +89,7 @@ impl Finding {
             fixable: false,
         }
     }
+
     fn fixable(mut self) -> Self {
         self.fixable = true;
         self
@@ -93,20 +98,27 @@ impl Finding {
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
-        let mut findings = look(cx).await;
+        let mut facts = Facts::gather(cx).await;
+        let mut corrected = vec![];
         if self.fix {
-            let fixed =
-                findings.iter().filter(|finding| finding.fixable && fix(cx, finding.id)).count();
-            out::note(&format!("{} corrected", count(fixed as u64, "problem is", "problems are")));
-            findings = look(cx).await;
+            corrected = fix(cx, &facts);
+            for words in &corrected {
+                out::note(
+                    &cx.err.text(&format!("  {} {words}", cx.err.painted_mark(Mark::Settled))),
+                );
+            }
+            facts = Facts::gather(cx).await;
         }
+        let findings = judge(&facts);
         if self.report {
             return report(cx, &findings);
         }
         let problems =
             findings.iter().filter(|finding| finding.severity == Severity::Problem).count() as u64;
         if cx.global.json {
-            out::json(&serde_json::json!({ "schema": "ao.doctor/1", "findings": findings }));
+            out::json(
+                &serde_json::json!({ "schema": "ao.doctor/1", "findings": findings, "corrected": corrected }),
+            );
         } else {
             show(cx, &findings, problems);
         }
@@ -116,44 +128,70 @@ impl Cmd {
 
 fn show(cx: &Cx, findings: &[Finding], problems: u64) {
     let style = &cx.style;
-    for finding in findings {
+    // What is good stands side by side, as much as fits; the rest has lines of its own.
+    let (good, rest): (Vec<_>, Vec<_>) =
+        findings.iter().partition(|finding| finding.severity == Severity::Good);
+    let mut line = String::new();
+    for finding in good {
+        let words = style.text(&format!("{} {}", finding.id, finding.words));
+        let next = format!("{} {words}", style.painted_mark(Mark::Settled));
+        if !line.is_empty() && out::width(&line) + 3 + out::width(&next) > style.width {
+            out::say(&line);
+            line.clear();
+        }
+        line.push_str(if line.is_empty() { "  " } else { "   " });
+        line.push_str(&next);
+    }
+    out::say(&line);
+    let names = rest.iter().map(|finding| finding.id.len()).max().unwrap_or(0);
+    let margin = 2 + 2 + names + 2;
+    for finding in rest {
         let mark = match finding.severity {
-            Severity::Good => style.painted_mark(Mark::Settled),
-            Severity::Note => {
-                if style.ascii {
-                    "-".into()
-                } else {
-                    "–".to_owned()
-                }
-            }
             Severity::Problem => style.painted_mark(Mark::Failed),
+            _ => style.paint(Tone::Muted, &style.text("–")),
         };
-        out::say(&style.text(&format!("  {mark} {} {}", out::pad(finding.id, 12), finding.words)));
+        let lines = fold(&style.text(&finding.words), style.width.saturating_sub(margin));
+        for (at, line) in lines.iter().enumerate() {
+            match at {
+                0 => out::say(&format!("  {mark} {}  {line}", out::pad(finding.id, names))),
+                _ => out::say(&format!("{}{line}", " ".repeat(margin))),
+            }
+        }
         if let Some(fix) = &finding.fix {
-            out::say(&style.text(&format!("    {} fix: {fix}", " ".repeat(12))));
+            // Never cut or folded: it is there to be pasted.
+            let (fix, label) = (style.text(fix), style.paint(Tone::Muted, "fix:"));
+            out::say(&format!("{}{label} {}", " ".repeat(margin), style.paint(Tone::Accent, &fix)));
         }
     }
     if problems == 0 {
         out::say("No problems.");
         return;
     }
-    let fixable = findings.iter().filter(|finding| finding.fixable).count();
-    out::say(&format!(
-        "{}. `ao doctor --fix` can repair {fixable} of it.",
-        count(problems, "problem", "problems")
-    ));
+    let problem = |finding: &&Finding| finding.severity == Severity::Problem;
+    let fixable = findings.iter().filter(problem).filter(|finding| finding.fixable).count() as u64;
+    let rest = match (fixable, problems) {
+        (0, _) => "`ao doctor --fix` can repair none of it; the fixes above need you.".to_owned(),
+        (some, all) if some == all => "`ao doctor --fix` can repair it.".to_owned(),
+        (some, _) => format!("`ao doctor --fix` can repair {some} of it; the rest needs you."),
+    };
+    out::say(&format!("{}. {rest}", count(problems, "problem", "problems")));
 }
 
-/// All checks, in the order in which one rests on the other.
-async fn look(cx: &Cx) -> Vec<Finding> {
-    let mut findings = vec![git(cx), tmux(cx)];
-    findings.extend(agents(cx).await);
-    findings.push(data_dir(&cx.data_dir));
-    findings.push(disk(&cx.data_dir));
-    findings.push(journal(&cx.data_dir));
-    findings.push(configuration(cx));
-    findings.extend(server(cx).await);
-    findings
+/// Words in lines of at most `columns`; a word that is longer has a line of its own.
+fn fold(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut();
+        match line {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if out::width(line) + 1 + out::width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The first line that a program says of its version; none where it cannot be run.
@@ -172,195 +210,33 @@ pub(crate) fn version_of(program: &str, args: &[&str], cx: &Cx) -> Option<String
     String::from_utf8_lossy(&output.stdout).lines().next().map(one_line)
 }
 
-fn git(cx: &Cx) -> Finding {
-    match version_of("git", &["--version"], cx) {
-        None => Finding::problem("git", "is not installed", "sudo apt install git"),
-        Some(version) => {
-            let name = version_of("git", &["config", "--global", "user.email"], cx);
-            match name {
-                Some(_) => Finding::good("git", version),
-                None => Finding::note(
-                    "git",
-                    format!("{version}; no identity is set"),
-                    "git config --global user.email you@example.com",
-                ),
-            }
+/// Corrects what loses nothing, and says what was done.
+fn fix(cx: &Cx, facts: &Facts) -> Vec<String> {
+    let mut done = vec![];
+    let mut private = |path: &Path| {
+        let Ok(meta) = fs::symlink_metadata(path) else { return };
+        let mode = meta.permissions().mode() & 0o700;
+        if fs::set_permissions(path, fs::Permissions::from_mode(mode)).is_ok() {
+            done.push(format!("{} is private now", path.display()));
         }
-    }
-}
-
-fn tmux(cx: &Cx) -> Finding {
-    match version_of("tmux", &["-V"], cx) {
-        Some(version) => Finding::good("tmux", version),
-        None => Finding::problem(
-            "tmux",
-            "is not installed",
-            "sudo apt install tmux   or set `runtime: process`",
-        ),
-    }
-}
-
-async fn agents(cx: &Cx) -> Vec<Finding> {
-    let Ok(context) = super::init::build_context(cx) else { return vec![] };
-    let registry = Registry::new(ao_plugins_bundled::all());
-    let mut findings = vec![];
-    for (name, agent) in registry.agents(&context).into_iter().filter(|(name, _)| *name != "custom")
-    {
-        let call = Call::new(format!("doctor-{name}"), Duration::from_secs(10));
-        findings.push(match agent.check(&call, &cx.env, None).await {
-            Ok(check) => match (check.program, check.version, check.logged_in) {
-                (None, ..) => {
-                    Finding::note("agent", format!("{name} is not installed"), check.install_hint)
-                }
-                (Some(_), version, Some(false)) => Finding::problem(
-                    "agent",
-                    format!("{name} {} is not logged in", version.unwrap_or_default()),
-                    "start it once by hand and log in",
-                ),
-                (Some(_), version, _) => {
-                    Finding::good("agent", format!("{name} {}", version.unwrap_or_default()))
-                }
-            },
-            Err(error) => Finding::problem(
-                "agent",
-                format!("{name}: {error}"),
-                error.remedy.unwrap_or_else(|| "start it by hand".into()),
-            ),
-        });
-    }
-    findings
-}
-
-/// Private, and ours.
-fn data_dir(dir: &Path) -> Finding {
-    match fs::metadata(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Finding::good("data", format!("{} is made when it is needed", dir.display()))
-        }
-        Err(error) => Finding::problem(
-            "data",
-            format!("{}: {error}", dir.display()),
-            "choose another with --data-dir",
-        ),
-        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => Finding::problem(
-            "data",
-            format!("others can look into {}", dir.display()),
-            format!("chmod 700 {}", dir.display()),
-        )
-        .fixable(),
-        Ok(_) => Finding::good("data", dir.display().to_string()),
-    }
-}
-
-fn disk(dir: &Path) -> Finding {
-    let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
-    match nix::sys::statvfs::statvfs(there) {
-        Ok(stat) => {
-            let free = stat.blocks_available() * stat.fragment_size();
-            match free < 1 << 30 {
-                true => {
-                    Finding::problem("disk", format!("{} free", size(free)), "ao session cleanup")
-                }
-                false => Finding::good("disk", format!("{} free", size(free))),
-            }
-        }
-        Err(error) => {
-            Finding::problem("disk", format!("free space is not known: {error}"), "df -h")
-        }
-    }
-}
-
-fn journal(dir: &Path) -> Finding {
-    if !dir.join("journal").exists() {
-        return Finding::good("journal", "none yet");
-    }
-    match ao_core::journal::verify(std::sync::Arc::new(RealDisk), dir) {
-        Ok(report) if report.gaps.is_empty() && report.bad.is_empty() => {
-            Finding::good("journal", format!("{}, sound", count(report.events, "event", "events")))
-        }
-        Ok(report) => {
-            let places = report.gaps.len() + report.bad.len();
-            Finding::problem(
-                "journal",
-                format!("damaged in {}", count(places as u64, "place", "places")),
-                "ao events verify",
-            )
-        }
-        Err(error) => Finding::problem("journal", crate::fail::chain(&error), "ao events verify"),
-    }
-}
-
-fn configuration(cx: &Cx) -> Finding {
-    let Ok(mut files) = cx.own_files() else {
-        return Finding::problem("config", "your own file is not valid", "ao config check");
     };
-    if let Some(path) = cx.file_here() {
-        match config::SourceFile::read(&path, config::Role::Registered) {
-            Ok(file) => files.push(file),
-            Err(errors) => {
-                let first = errors.first().map(ToString::to_string);
-                return Finding::problem("config", first.unwrap_or_default(), "ao config check");
-            }
+    if matches!(facts.data, facts::DataDir::There { mine: true, mode, .. } if mode & 0o077 != 0) {
+        private(&cx.data_dir);
+    }
+    facts.open_to_others.iter().for_each(|path| private(path));
+    if let Some(socket) = &facts.dead_socket
+        && fs::remove_file(socket).is_ok()
+    {
+        done.push(format!("{} is removed", socket.display()));
+    }
+    if matches!(facts.link, Link::Missing | Link::Broken(_)) {
+        let link = cx.data_dir.join("run/ao");
+        super::start::link_program(&link);
+        if let Link::Good(target) = facts::link(&cx.data_dir) {
+            done.push(format!("{} leads to {} again", link.display(), target.display()));
         }
     }
-    match config::load(&files, &cx.world(Catalog::new(ao_plugins_bundled::all()))) {
-        Ok(_) if files.is_empty() => Finding::note("config", "no file here", "ao init"),
-        Ok(loaded) => Finding::good(
-            "config",
-            count(loaded.policy.projects.len() as u64, "project", "projects"),
-        ),
-        Err(errors) => Finding::problem(
-            "config",
-            count(errors.len() as u64, "error", "errors"),
-            "ao config check",
-        ),
-    }
-}
-
-async fn server(cx: &Cx) -> Vec<Finding> {
-    let client = cx.client();
-    if !client.is_up().await {
-        return vec![Finding::note("server", "does not run", "ao start")];
-    }
-    let mut findings = vec![];
-    match client.get::<Health>("/api/health").await {
-        Ok(health) if health.version == crate::VERSION => {
-            findings.push(Finding::good("server", format!("ao {}", health.version)))
-        }
-        Ok(health) => findings.push(Finding::note(
-            "server",
-            format!("is ao {}, this is {}", health.version, crate::VERSION),
-            "ao restart",
-        )),
-        Err(fail) => findings.push(Finding::problem("server", fail.what, "ao restart")),
-    }
-    match client.get::<ChannelList>("/api/channels").await {
-        Ok(list) if list.channels.is_empty() => {
-            findings.push(Finding::problem(
-                "push",
-                "no channel: nobody would be called",
-                "ao help push",
-            ));
-        }
-        Ok(list) => findings.extend(list.channels.into_iter().map(|channel| match channel.error {
-            Some(error) => Finding::problem(
-                "push",
-                format!("{}: {}", channel.name, one_line(&error)),
-                channel.remedy.unwrap_or_else(|| format!("ao notify test {}", channel.name)),
-            ),
-            None => Finding::good("push", format!("{} ({})", channel.name, channel.plugin)),
-        })),
-        Err(fail) => findings.push(Finding::problem("push", fail.what, "ao notify channels")),
-    }
-    findings
-}
-
-/// Corrects what a check found; only what loses nothing.
-fn fix(cx: &Cx, id: &str) -> bool {
-    match id {
-        "data" => fs::set_permissions(&cx.data_dir, fs::Permissions::from_mode(0o700)).is_ok(),
-        _ => false,
-    }
+    done
 }
 
 /// Everything that helps another to understand a problem, without secrets.
@@ -374,38 +250,83 @@ fn report(cx: &Cx, findings: &[Finding]) -> Result<u8, Fail> {
             Severity::Note => "note",
             Severity::Problem => "PROBLEM",
         };
-        text.push_str(&format!("{severity:8} {:12} {}\n", finding.id, finding.words));
+        text.push_str(&format!("{severity:8} {:16} {}\n", finding.id, finding.words));
+        if let Some(fix) = finding.fix.as_ref().filter(|_| finding.severity != Severity::Good) {
+            text.push_str(&format!("{:25} fix: {fix}\n", ""));
+        }
     }
-    text.push_str("\nserver.log, last 200 lines\n");
-    for line in crate::client::last_lines(&cx.data_dir.join("logs/server.log"), 200) {
-        text.push_str(&line);
-        text.push('\n');
+    let logs = cx.data_dir.join("logs");
+    for (log, most) in [("server.log", 200), ("start.log", 20)] {
+        text.push_str(&format!("\n{log}, last {most} lines\n"));
+        for line in crate::client::last_lines(&logs.join(log), most) {
+            text.push_str(&line);
+            text.push('\n');
+        }
     }
-    let home = cx.home.to_string_lossy();
-    out::say(&ao_core::slots::text::redact(&text).replace(home.as_ref(), "~"));
+    let text = redacted(&text, &cx.home);
+    if cx.global.json {
+        out::json(&serde_json::json!({ "schema": "ao.report/1", "text": text }));
+    } else {
+        out::say(&text);
+    }
     Ok(0)
+}
+
+/// Without secrets, and without the name of the home folder.
+fn redacted(text: &str, home: &Path) -> String {
+    ao_core::slots::text::redact(text).replace(home.to_string_lossy().as_ref(), "~")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Global;
 
-    #[test]
-    fn a_data_directory_that_others_can_read_is_a_problem_that_can_be_corrected() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let finding = data_dir(dir.path());
-        assert_eq!((finding.severity, finding.fixable), (Severity::Problem, true));
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(data_dir(dir.path()).severity, Severity::Good);
-        assert_eq!(data_dir(&dir.path().join("none")).severity, Severity::Good);
+    fn cx(dir: &Path) -> Cx {
+        use clap::Parser;
+        let data_dir = dir.to_string_lossy().into_owned();
+        let cli = crate::args::Cli::parse_from(["ao", "--data-dir", &data_dir, "doctor"]);
+        let global: Global = cli.global;
+        Cx::new(global).unwrap()
     }
 
     #[test]
-    fn a_damaged_journal_is_a_problem() {
-        use ao_core::journal::{Durability, Identity, Limits, Line, Recovery};
+    fn what_can_be_corrected_is_corrected_and_told() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(journal(dir.path()).severity, Severity::Good);
+        let cx = cx(dir.path());
+        let open =
+            |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        for folder in ["run", "journal", "logs"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::set_permissions(dir.path().join(folder), fs::Permissions::from_mode(0o700))
+                .unwrap();
+        }
+        open(dir.path());
+        open(&dir.path().join("logs"));
+        drop(std::os::unix::net::UnixListener::bind(cx.socket()).unwrap());
+        fs::set_permissions(cx.socket(), fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("/no/such/program", dir.path().join("run/ao")).unwrap();
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let facts = runtime.block_on(Facts::gather(&cx));
+        let ids = |facts: &Facts| -> Vec<_> {
+            judge(facts).into_iter().filter(|f| f.fixable).map(|f| f.id).collect()
+        };
+        assert_eq!(ids(&facts), ["data", "modes", "link", "socket"]);
+        assert_eq!(fix(&cx, &facts).len(), 4);
+        let facts = runtime.block_on(Facts::gather(&cx));
+        assert_eq!(ids(&facts), Vec::<&str>::new());
+        assert_eq!(fix(&cx, &facts), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_damaged_journal_is_told_from_a_sound_one() {
+        use ao_core::{
+            disk::RealDisk,
+            journal::{Durability, Identity, Limits, Line, Recovery},
+        };
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(facts::journal(dir.path()), facts::Journal::None);
         let recovery =
             Recovery::start(std::sync::Arc::new(RealDisk), dir.path(), Limits::default()).unwrap();
         let instance = "01JD0000000000000000000000".parse().unwrap();
@@ -415,15 +336,23 @@ mod tests {
             written.append(&[Line { seq, json }], Durability::Commit).unwrap();
         }
         drop(written);
-        assert_eq!(journal(dir.path()).words, "3 events, sound");
+        assert_eq!(facts::journal(dir.path()), facts::Journal::Sound(3));
         let segment = dir.path().join("journal/00000000000000000001.jsonl");
         let text = fs::read_to_string(&segment).unwrap().replace("event 2", "event 9");
         fs::write(&segment, text).unwrap();
-        assert_eq!(journal(dir.path()).severity, Severity::Problem);
+        assert!(matches!(facts::journal(dir.path()), facts::Journal::Damaged(1..)));
     }
 
     #[test]
-    fn free_space_is_told() {
-        assert!(disk(Path::new("/no/such/folder")).words.ends_with("free"));
+    fn a_report_tells_neither_secrets_nor_who_it_is_from() {
+        let text = "push hook at https://x.test/h?token=ghp_0123456789abcdefghijklmnopqrstuvwxyzAB in /home/ana/src";
+        let text = redacted(text, Path::new("/home/ana"));
+        assert!(text.ends_with("in ~/src") && !text.contains("ghp_0123"), "{text}");
+    }
+
+    #[test]
+    fn long_findings_are_folded_at_words() {
+        assert_eq!(fold("one two three", 7), ["one two", "three"]);
+        assert_eq!(fold("a/path/without/end x", 5), ["a/path/without/end", "x"]);
     }
 }

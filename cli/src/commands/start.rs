@@ -198,7 +198,7 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
 }
 
 /// The link that hooks and panes run: never a path of a build, so that it outlives an update.
-fn link_program(link: &Path) {
+pub(crate) fn link_program(link: &Path) {
     let linked = std::env::current_exe().and_then(|program| {
         if fs::read_link(link).is_ok_and(|target| target == program) {
             return Ok(());
