@@ -406,21 +406,23 @@ impl Shell {
         id: MessageId,
     ) -> Result<Outcome, Failure> {
         let call = Call::new(format!("look-{id}"), Duration::from_secs(20));
+        let handle = work.handle()?;
+        let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
+        let text = work.plugins.agent.as_message(&self.whole(&message.text));
+        let mut shows = Dialog::Unknown;
         for _ in 0..20 {
             if self.waiting(work, id).is_none() {
                 return Ok(Outcome::Done);
             }
+            shows = self.dialog(work, &call, handle).await?;
+            if let Dialog::Prompt { draft, busy: false } = &shows
+                && work.plugins.agent.is_draft_of(draft, &text)
+            {
+                return self.submit_draft(work, &call, handle, id, &text).await;
+            }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        let handle = work.handle()?;
-        let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
-        let text = work.plugins.agent.as_message(&self.whole(&message.text));
-        match self.dialog(work, &call, handle).await? {
-            Dialog::Prompt { draft, busy: false }
-                if work.plugins.agent.is_draft_of(&draft, &text) =>
-            {
-                self.submit_draft(work, &call, handle, id, &text).await
-            }
+        match shows {
             // An empty prompt, no trace in the transcript: it never arrived.
             Dialog::Prompt { draft, busy: false }
                 if draft.is_empty() && self.transcript_is_read(&work.session.id) =>
