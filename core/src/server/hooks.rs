@@ -177,13 +177,8 @@ pub(super) async fn report(
             // server was away.
             let key = format!("report-{}", digest(&format!("{text}\n{}", options.join("\n"))));
             let ask = Ask::Question { text, options, many: false };
-            let request = AgentRequest {
-                key,
-                turn: None,
-                tool: "report".into(),
-                ask,
-                answerable: true,
-            };
+            let request =
+                AgentRequest { key, turn: None, tool: "report".into(), ask, answerable: true };
             vec![told(handle, Signal::Asked(request))]
         }
         ReportCall::Blocked { text } => vec![told(handle, Signal::Setup { text })],

@@ -83,7 +83,7 @@ pub(super) struct Shell {
     registry: Registry,
     context: BuildContext,
     plugins: RwLock<Arc<Plugins>>,
-    live: RwLock<Arc<Live>>,
+    projects: RwLock<Arc<Projects>>,
     clock: Arc<dyn Clock>,
     reader: Reader,
     disk: Arc<dyn Disk>,
@@ -93,6 +93,8 @@ pub(super) struct Shell {
     tokens: Mutex<HashMap<SessionId, String>>,
     /// `ao`'s own files of each session: path → content's hash.
     pub(super) guarded: Mutex<BTreeMap<PathBuf, (SessionId, String)>>,
+    /// Their time and size at the last look.
+    pub(super) guarded_seen: Mutex<HashMap<PathBuf, Option<(Option<std::time::SystemTime>, u64)>>>,
     /// Sessions that the last probe told nothing of.
     pub(super) unanswered: Mutex<std::collections::BTreeSet<SessionId>>,
     /// Sessions whose workspace is to be looked at soon.
@@ -134,7 +136,7 @@ impl Shell {
             registry,
             context,
             plugins: RwLock::new(Arc::new(plugins)),
-            live: RwLock::new(Arc::new(live)),
+            projects: RwLock::new(Arc::new(projects_of(&live))),
             clock,
             reader,
             disk,
@@ -143,6 +145,7 @@ impl Shell {
             waiters: Mutex::default(),
             tokens: Mutex::default(),
             guarded: Mutex::default(),
+            guarded_seen: Mutex::default(),
             unanswered: Mutex::default(),
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
@@ -204,10 +207,11 @@ impl Shell {
     ) -> Result<(), PluginError> {
         let plugins = self.registry.build(&live, &self.context)?;
         // In place before it is recorded: what follows from it may be performed at once.
-        let before = (swap(&self.plugins, Arc::new(plugins)), swap(&self.live, Arc::new(live)));
+        let projects = Arc::new(projects_of(&live));
+        let before = (swap(&self.plugins, Arc::new(plugins)), swap(&self.projects, projects));
         self.record_policy(handle, policy).await.map_err(|refusal| {
             swap(&self.plugins, before.0);
-            swap(&self.live, before.1);
+            swap(&self.projects, before.1);
             PluginError::transient("the configuration could not be recorded", refusal)
         })
     }
@@ -276,8 +280,8 @@ impl Shell {
         let session =
             state.sessions.get(id).ok_or_else(|| no_such("the session is unknown"))?.clone();
         drop(state);
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let project = live.projects.get(&session.project);
+        let projects = self.projects.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let project = projects.get(&session.project);
         let project =
             project.ok_or_else(|| no_such("its project is no longer configured"))?.clone();
         let plugins = self.plugins();
@@ -409,11 +413,18 @@ impl Shell {
     }
 }
 
+/// The projects with the values of all variables, shared by every effect and look.
+type Projects = BTreeMap<ProjectId, Arc<ProjectPolicy>>;
+
+fn projects_of(live: &Live) -> Projects {
+    live.projects.iter().map(|(id, project)| (id.clone(), Arc::new(project.clone()))).collect()
+}
+
 /// What an effect on a session works with.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
     pub(super) session: Session,
-    pub(super) project: ProjectPolicy,
+    pub(super) project: Arc<ProjectPolicy>,
     pub(super) plugins: ProjectPlugins,
 }
 

@@ -367,8 +367,7 @@ async fn measure_disk(handle: &Handle) {
 
 /// `ao`'s own files are looked at each sweep: changed by another they are kept aside, restored and reported.
 async fn guard_files(handle: &Handle) {
-    let guarded = lock(&handle.shell.guarded).clone();
-    for (path, (session, hash)) in guarded {
+    for (path, (session, hash)) in touched(handle).await {
         let Ok(content) = tokio::fs::read(&path).await else { continue };
         if super::lane::content_hash(&content) == hash {
             continue;
@@ -392,6 +391,23 @@ async fn guard_files(handle: &Handle) {
         };
         let _ = handle.submit(input).await;
     }
+}
+
+/// The guarded files that are not as they were at the last look: by time and size, so that a sweep reads none
+/// that nobody wrote.
+async fn touched(handle: &Handle) -> Vec<(PathBuf, (SessionId, String))> {
+    let shell = handle.shell.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let guarded = lock(&shell.guarded).clone();
+        let mut seen = lock(&shell.guarded_seen);
+        seen.retain(|path, _| guarded.contains_key(path));
+        let mut is_news = |path: &PathBuf| {
+            let stamp = std::fs::metadata(path).ok().map(|meta| (meta.modified().ok(), meta.len()));
+            seen.insert(path.clone(), stamp) != Some(stamp)
+        };
+        guarded.into_iter().filter(|(path, _)| is_news(path)).collect()
+    });
+    looked.await.unwrap_or_default()
 }
 
 /// Looks into workspaces when something may have changed there: after a turn, an exit, a claim, and now and
