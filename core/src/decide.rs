@@ -6,6 +6,7 @@
 //! asking twice changes nothing, and a restart needs no memory of what was decided but not written.
 
 mod deliver;
+mod ending;
 mod human;
 mod incident;
 mod input;

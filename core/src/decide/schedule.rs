@@ -6,7 +6,10 @@ use ao_slots::{
 };
 use jiff::SignedDuration;
 
-use super::lifecycle::{end_again_at, next_to_type, quota_back_at, retry_at};
+use super::{
+    ending::end_again_at,
+    lifecycle::{next_to_type, quota_back_at, retry_at},
+};
 use crate::{
     config::trigger::Trigger,
     event::{Settled, Subject},

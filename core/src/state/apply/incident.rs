@@ -1,0 +1,276 @@
+//! The fold of what concerns incidents, and the messages that tell of them.
+
+use ao_slots::{RequestId, SessionId};
+
+use super::focus_of_subject;
+use crate::{
+    config::trigger::Trigger,
+    event::{Event, Kind, Subject},
+    state::{
+        ChannelState, Delivery, Focus, Incident, IncidentKey, Moment, Notification, Progress, State,
+    },
+};
+
+/// Resolved incidents and settled notifications that the state keeps, for late clicks and for the log.
+const KEEP_RESOLVED: usize = 2_000;
+
+impl State {
+    pub(super) fn fold_incident(&mut self, event: &Event, when: Moment) -> Vec<Focus> {
+        match &event.kind {
+            Kind::IncidentOpened(e) => {
+                self.given.incident = self.given.incident.max(e.incident.0);
+                let incident = Incident {
+                    id: e.incident,
+                    subject: e.subject.clone(),
+                    project: event.project.clone(),
+                    trigger: e.trigger,
+                    detail: e.detail.clone(),
+                    priority: e.priority,
+                    request: e.request,
+                    sessions: e.sessions.clone(),
+                    opened: when,
+                    stands: when,
+                    cleared: None,
+                    changed: None,
+                    resolved: None,
+                    acknowledged: None,
+                    snoozed: None,
+                    notification: None,
+                    because: event.because.clone(),
+                };
+                self.open.insert(incident.key(), e.incident);
+                self.incidents.insert(e.incident, incident);
+                let mut foci = vec![Focus::Incident(e.incident)];
+                foci.extend(focus_of_subject(&e.subject));
+                foci
+            }
+            Kind::NotificationOpened(e) => {
+                self.given.notification = self.given.notification.max(e.notification.0);
+                let priority = e
+                    .incident
+                    .and_then(|id| self.incidents.get(&id))
+                    .map_or(ao_slots::fact::Priority::Info, |incident| incident.priority);
+                let notification = Notification {
+                    id: e.notification,
+                    incident: e.incident,
+                    covers: e.covers.clone(),
+                    title: e.title.clone(),
+                    priority,
+                    summary: e.summary.clone(),
+                    project: event.project.clone(),
+                    opened: when,
+                    revision: 1,
+                    revised: when,
+                    settled: false,
+                    deliveries: e
+                        .channels
+                        .iter()
+                        .map(|name| (name.clone(), Delivery::default()))
+                        .collect(),
+                };
+                for id in &e.covers {
+                    if let Some(incident) = self.incidents.get_mut(id) {
+                        incident.notification = Some(e.notification);
+                        incident.snoozed = None;
+                    }
+                }
+                for session in event.session.iter() {
+                    if let Some(session) = self.sessions.get_mut(session) {
+                        session.asked += 1;
+                    }
+                }
+                self.notifications.insert(e.notification, notification);
+                self.update_waiting(e.notification);
+                self.prune();
+                let mut foci: Vec<_> = e.channels.iter().cloned().map(Focus::Channel).collect();
+                foci.extend(e.incident.map(Focus::Incident));
+                foci
+            }
+            Kind::NotificationChanged(e) => {
+                let Some(notification) = self.notifications.get_mut(&e.notification) else {
+                    return vec![];
+                };
+                notification.revision = e.revision;
+                notification.revised = when;
+                notification.settled |= e.settled;
+                let foci = notification.deliveries.keys().cloned().map(Focus::Channel).collect();
+                self.update_waiting(e.notification);
+                foci
+            }
+            Kind::DeliveryDropped(e) => {
+                let Some(notification) = self.notifications.get_mut(&e.notification) else {
+                    return vec![];
+                };
+                if let Some(delivery) = notification.deliveries.get_mut(&e.channel) {
+                    // What was sent stays sent; it is not changed any more.
+                    match delivery.progress {
+                        Progress::Sent => delivery.handle = None,
+                        _ => delivery.progress = Progress::Dropped,
+                    }
+                }
+                self.update_waiting(e.notification);
+                vec![Focus::Channel(e.channel.clone())]
+            }
+            Kind::IncidentChanged(e) => self.change_incident(e.incident, |incident| {
+                incident.priority = e.priority;
+                incident.sessions.clone_from(&e.sessions);
+                incident.detail.clone_from(&e.detail);
+                incident.changed = Some(when);
+            }),
+            Kind::IncidentCleared(e) => self.change_incident(e.incident, |incident| {
+                incident.cleared = Some((e.how.clone(), when))
+            }),
+            Kind::IncidentReopened(e) => self.change_incident(e.incident, |incident| {
+                incident.cleared = None;
+                incident.stands = when;
+                incident.changed = Some(when);
+            }),
+            Kind::IncidentResolved(e) => {
+                let foci = self.change_incident(e.incident, |incident| {
+                    incident.resolved = Some((e.how.clone(), when));
+                });
+                if let Some(incident) = self.incidents.get(&e.incident) {
+                    self.open.remove(&incident.key());
+                    if incident.subject == Subject::Server {
+                        match incident.trigger {
+                            Trigger::Tampered => self.server.tampered = None,
+                            Trigger::ServerWasAway => {
+                                self.server.away_ms = None;
+                                self.server.gaps_new = 0;
+                                self.server.quarantined_new = 0;
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                self.prune();
+                foci
+            }
+            Kind::IncidentAcknowledged(e) => self.change_incident(e.incident, |incident| {
+                incident.acknowledged = Some((e.by.clone(), when));
+                incident.changed = Some(when);
+            }),
+            Kind::IncidentSnoozed(e) => {
+                self.change_incident(e.incident, |incident| incident.snoozed = Some(e.until))
+            }
+            _ => vec![],
+        }
+    }
+
+    fn change_incident(
+        &mut self,
+        id: ao_slots::IncidentId,
+        change: impl FnOnce(&mut Incident),
+    ) -> Vec<Focus> {
+        let Some(incident) = self.incidents.get_mut(&id) else { return vec![] };
+        change(incident);
+        let mut foci = vec![Focus::Incident(id)];
+        foci.extend(focus_of_subject(&incident.subject));
+        let told = incident.notification.and_then(|id| self.notifications.get(&id));
+        let channels = told.into_iter().flat_map(|told| told.deliveries.keys());
+        foci.extend(channels.cloned().map(Focus::Channel));
+        foci
+    }
+
+    /// What became of a request changes what a human sees of its incident.
+    pub(super) fn touch_request(
+        &mut self,
+        session: &SessionId,
+        request: RequestId,
+        when: Moment,
+    ) -> Vec<Focus> {
+        let key = IncidentKey {
+            subject: Subject::Session(session.clone()),
+            trigger: Trigger::AgentNeedsInput,
+            request: Some(request),
+        };
+        let Some(id) = self.open.get(&key).copied() else { return vec![] };
+        self.change_incident(id, |incident| incident.changed = Some(when))
+    }
+
+    /// A restore changes what a human sees of everything about the session.
+    pub(super) fn touch_incidents(&mut self, session: &SessionId, when: Moment) -> Vec<Focus> {
+        let subject = Subject::Session(session.clone());
+        let about = self.incidents_of(&subject);
+        let ids: Vec<_> = about.map(|incident| incident.id).collect();
+        let touched =
+            ids.into_iter().map(|id| self.change_incident(id, |i| i.changed = Some(when)));
+        touched.flatten().collect()
+    }
+
+    /// Keeps each channel's list of deliveries that have something to do.
+    pub(super) fn update_waiting(&mut self, id: ao_slots::NotificationId) {
+        let Some(notification) = self.notifications.get(&id) else { return };
+        for (name, delivery) in &notification.deliveries {
+            let channel: &mut ChannelState = self.channels.entry(name.clone()).or_default();
+            let waits = delivery.waits(notification.revision);
+            if waits {
+                channel.waiting.insert(id);
+            } else {
+                channel.waiting.remove(&id);
+            }
+        }
+    }
+
+    /// Forgets the oldest settled messages and resolved incidents beyond what late clicks may need.
+    fn prune(&mut self) {
+        while self.notifications.len() > KEEP_RESOLVED {
+            let over = |n: &Notification| {
+                n.settled
+                    || n.incident
+                        .and_then(|id| self.incidents.get(&id))
+                        .is_none_or(|incident| incident.resolved.is_some())
+            };
+            let idle =
+                |n: &Notification| over(n) && n.deliveries.values().all(|d| !d.waits(n.revision));
+            let Some(id) = self.notifications.values().find(|n| idle(n)).map(|n| n.id) else {
+                break;
+            };
+            self.notifications.remove(&id);
+        }
+        while self.incidents.len() > KEEP_RESOLVED {
+            let old = self.incidents.values().find(|i| i.resolved.is_some()).map(|i| i.id);
+            let Some(id) = old else { break };
+            self.incidents.remove(&id);
+        }
+    }
+
+    /// A wall clock that was set back makes every wait that was measured by it void: one from a clock that
+    /// stood years ahead would silence a channel for years.
+    pub(super) fn forget_wall_waits(&mut self) {
+        for channel in self.channels.values_mut() {
+            channel.not_before = None;
+        }
+        for notification in self.notifications.values_mut() {
+            for delivery in notification.deliveries.values_mut() {
+                delivery.not_before = None;
+            }
+        }
+    }
+}
+
+impl Delivery {
+    /// There is something to send, or to change in what was sent.
+    fn waits(&self, revision: u32) -> bool {
+        match self.progress {
+            Progress::Queued | Progress::Again => true,
+            Progress::Sent => self.handle.is_some() && self.shown < revision,
+            Progress::Dropped => false,
+        }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            progress: Progress::Queued,
+            shown: 0,
+            handle: None,
+            reached: None,
+            tries: 0,
+            not_before: None,
+            sent: None,
+            error: None,
+        }
+    }
+}
