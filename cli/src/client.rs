@@ -318,11 +318,16 @@ fn spawn_server(cx: &Cx, log: &Path) -> Result<Child, Fail> {
         .map_err(failed)
 }
 
-/// Whether a user's systemd runs here and can be asked for a scope.
-fn scope(cx: &Cx) -> bool {
+/// Whether a user's systemd runs here.
+pub(crate) fn user_systemd(cx: &Cx) -> bool {
     let socket = cx.env.get("XDG_RUNTIME_DIR").map(|dir| Path::new(dir).join("systemd/private"));
-    let program = |dir: &Path| dir.join("systemd-run").is_file();
     socket.is_some_and(|socket| socket.exists())
+}
+
+/// Whether it can be asked for a scope.
+fn scope(cx: &Cx) -> bool {
+    let program = |dir: &Path| dir.join("systemd-run").is_file();
+    user_systemd(cx)
         && cx
             .env
             .get("PATH")

@@ -27,6 +27,7 @@ pub(crate) mod spawn;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod unit;
 pub(crate) mod why;
 
 use std::time::Duration;

@@ -14,7 +14,7 @@ Push         notify  ack  snooze  answer  approve  deny
 Configure    config  plugin  completions  man
 For agents   hook  report
 
-`ao <command> --help` shows examples. Docs: ao help push | config | exit-codes | permissions
+`ao <command> --help` shows examples. Docs: ao help push | config | exit-codes | permissions | server
 ";
 
 /// A topic of the built-in documentation.
@@ -108,6 +108,22 @@ A session that runs keeps what it was started with.
 ao keeps agents apart from your verbs: inside a session `ao answer`, `approve`, `config` and the like are
 refused. This stops accidents and ordinary prompt injection. It is no wall against hostile code that runs
 as the same user.
+",
+    },
+    Topic {
+        name: "server",
+        about: "The server: one process that holds all state",
+        text: "\
+The first command that needs it starts it; it outlives your terminal. Stopping it, or killing it, never
+touches agents: the next start finds them.
+
+  ao start            start it; --foreground stays in this process
+  ao stop             stop it; hooks of agents keep what they have to say until it runs again
+  ao restart          after an update of ao
+  ao init --systemd   a systemd user unit: from log-in on, and again after a fault
+
+The unit ends the server alone (KillMode=process). So that it runs without a log-in: loginctl enable-linger
+Away again: systemctl --user disable --now ao
 ",
     },
 ];

@@ -97,7 +97,7 @@ impl Cmd {
         }
         if let Some(after) = first {
             let goes_on = || "The sessions go on starting; `ao status` shows them.".to_owned();
-            until_interrupted(follow(cx, client, &self.project, after, &mut items, begun), goes_on)
+            until_interrupted(follow(cx, client, &self.project, after, &mut items), goes_on)
                 .await?;
         }
         Ok(self.sum_up(cx, &items, begun.elapsed()))
@@ -227,7 +227,6 @@ async fn follow(
     project: &ProjectId,
     after: Seq,
     items: &mut [Item],
-    begun: Instant,
 ) -> Result<(), Fail> {
     let bars = MultiProgress::with_draw_target(match cx.err.terminal && !cx.global.json {
         true => ProgressDrawTarget::stderr(),
@@ -263,10 +262,6 @@ async fn follow(
         if let Some(share) = item.read(&event) {
             if let Some(bar) = &item.bar {
                 bar.set_position((share * 100.0) as u64);
-            }
-            if item.state != State::Starting && !cx.err.terminal && !cx.global.json {
-                let time = ao_core::slots::text::duration_short(begun.elapsed().as_secs());
-                out::note(&format!("{} {} ({time})", item.id(), item.words(cx)));
             }
         }
     }

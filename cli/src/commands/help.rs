@@ -9,7 +9,7 @@ use crate::{
 
 /// Explain a topic or a command
 ///
-/// Topics: push, config, exit-codes, permissions
+/// Topics: push, config, exit-codes, permissions, server
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cmd {
     /// The topic or command

@@ -22,7 +22,7 @@ use ao_web::{
     view::{ChannelList, TestDoc},
 };
 
-use super::usage;
+use super::{unit, usage};
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
@@ -56,6 +56,12 @@ pub(crate) struct Cmd {
     /// Send no test message
     #[arg(long)]
     no_test: bool,
+    /// Let systemd start the server at log-in, and again when it ends by a fault
+    #[arg(long, overrides_with = "no_systemd")]
+    systemd: bool,
+    /// Do not
+    #[arg(long)]
+    no_systemd: bool,
 }
 
 fn permissions(text: &str) -> Result<Permissions, String> {
@@ -255,6 +261,8 @@ impl Cmd {
         }
         let project = written.map(|(project, _)| project);
         self.try_push(cx).await?;
+        let offered = unit::Offer { wanted: self.systemd, refused: self.no_systemd };
+        offered.make(cx).await?;
         if cx.global.json {
             out::json(
                 &serde_json::json!({ "schema": "ao.init/1", "file": file, "project": project }),

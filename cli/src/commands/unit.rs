@@ -1,0 +1,153 @@
+//! The systemd user unit that `ao init` offers: the server from log-in on, and again when it ends by a fault.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use ao_core::slots::notifier::Mark;
+
+use crate::{
+    client,
+    cx::Cx,
+    fail::{Exit, Fail},
+    out,
+};
+
+/// The unit's name, for `systemctl --user`.
+const UNIT: &str = "ao.service";
+
+/// What the flags say of it; neither = ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer {
+    /// `--systemd`
+    pub(crate) wanted: bool,
+    /// `--no-systemd`
+    pub(crate) refused: bool,
+}
+
+impl Offer {
+    /// Asks where a user's systemd is there and no unit yet, then writes and enables it. Never the answer of a
+    /// script: without a terminal, and with `--yes`, nothing is installed that was not asked for.
+    pub(crate) async fn make(self, cx: &Cx) -> Result<(), Fail> {
+        if self.refused {
+            return Ok(());
+        }
+        let file = file(cx);
+        if !client::user_systemd(cx) {
+            return match self.wanted {
+                true => Err(Fail::new(Exit::Missing, "no systemd of this user runs here")
+                    .remedy("log in with a session of your own, or: ao init --no-systemd")),
+                false => Ok(()),
+            };
+        }
+        if !self.wanted {
+            let asks = out::can_ask() && !cx.global.yes && !cx.global.no_input;
+            let question = "Let systemd start the server at log-in, and again after a fault?";
+            if !asks || file.exists() || !cx.ask(question, false, "--systemd")? {
+                return Ok(());
+            }
+        }
+        let program = std::env::current_exe()?;
+        install(cx, &file, &text(&program, &cx.data_dir, cx.global.config.as_deref()))?;
+        // The server that this command started gives way; agents go on.
+        super::stop::stop(cx, "systemd takes over", false).await?;
+        systemctl(cx, &["start", UNIT])?;
+        if !cx.global.json {
+            let words = format!("systemd starts the server ({})", file.display());
+            out::note(&format!("  {} {}", cx.err.painted_mark(Mark::Settled), cx.err.text(&words)));
+            cx.hint("Away again: systemctl --user disable --now ao");
+        }
+        Ok(())
+    }
+}
+
+fn file(cx: &Cx) -> PathBuf {
+    let base = cx.env.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    base.unwrap_or_else(|| cx.home.join(".config")).join("systemd/user").join(UNIT)
+}
+
+fn install(cx: &Cx, file: &Path, text: &str) -> Result<(), Fail> {
+    let failed = |error: std::io::Error| {
+        Fail::new(Exit::Failed, format!("{} could not be written", file.display())).because(error)
+    };
+    fs::create_dir_all(file.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    fs::write(file, text).map_err(failed)?;
+    systemctl(cx, &["daemon-reload"])?;
+    systemctl(cx, &["enable", UNIT])
+}
+
+fn systemctl(cx: &Cx, args: &[&str]) -> Result<(), Fail> {
+    let what = || format!("`systemctl --user {}` failed", args.join(" "));
+    let mut command = Command::new("systemctl");
+    command.arg("--user").args(args).stdin(Stdio::null()).current_dir(&cx.home);
+    let ran = command.output().map_err(|error| Fail::new(Exit::Missing, what()).because(error))?;
+    match ran.status.success() {
+        true => Ok(()),
+        false => Err(Fail::new(Exit::Failed, what())
+            .because(String::from_utf8_lossy(&ran.stderr).trim())
+            .remedy("ao init --no-systemd")),
+    }
+}
+
+/// The unit. Only the server's own process is ended with it: agents and their terminals go on.
+fn text(program: &Path, data_dir: &Path, config: Option<&Path>) -> String {
+    let config = config.map(|file| format!(" --config {}", quoted(file))).unwrap_or_default();
+    format!(
+        "\
+[Unit]
+Description=ao: runs coding agents side by side and calls you only when you are needed
+
+[Service]
+ExecStart={} start --foreground --data-dir {}{config}
+Restart=on-failure
+KillMode=process
+
+[Install]
+WantedBy=default.target
+",
+        quoted(program),
+        quoted(data_dir)
+    )
+}
+
+/// A path as one word of a unit's command line (systemd.service(5)): `%` and `$` stand for themselves doubled.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let text = text.replace('%', "%%").replace('$', "$$");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+%$".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_ends_the_server_alone_and_starts_it_again_after_a_fault() {
+        let unit = text(Path::new("/usr/bin/ao"), Path::new("/home/ana/.agent-orchestrator"), None);
+        for line in [
+            "ExecStart=/usr/bin/ao start --foreground --data-dir /home/ana/.agent-orchestrator",
+            "Restart=on-failure",
+            "KillMode=process",
+            "WantedBy=default.target",
+        ] {
+            assert!(unit.lines().any(|l| l == line), "{line} is not in\n{unit}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_word_whatever_stands_in_it() {
+        let of = |path: &str| quoted(Path::new(path));
+        assert_eq!(of("/usr/bin/ao"), "/usr/bin/ao");
+        assert_eq!(of("/home/a b/ao"), "\"/home/a b/ao\"");
+        assert_eq!(of("/100%/$x"), "/100%%/$$x");
+        assert_eq!(of("/a\"b\\c"), "\"/a\\\"b\\\\c\"");
+        let unit = text(Path::new("/ao"), Path::new("/d"), Some(Path::new("/my config.yaml")));
+        assert!(unit.contains("--data-dir /d --config \"/my config.yaml\"\n"), "{unit}");
+    }
+}
