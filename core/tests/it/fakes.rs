@@ -511,12 +511,13 @@ struct Teller;
 #[async_trait::async_trait]
 impl Agent for Teller {
     fn capabilities(&self, config: &AgentConfig) -> AgentCapabilities {
+        let screen = config.model.as_deref() == Some("screen");
         AgentCapabilities {
             answerable: vec!["Tell".into()],
             takes_messages: vec![],
             resume: config.model.as_deref() != Some("forgets"),
-            input: InputMode::Stdin,
-            screen: false,
+            input: if screen { InputMode::Paste } else { InputMode::Stdin },
+            screen,
             free_answers: true,
         }
     }
@@ -555,8 +556,15 @@ impl Agent for Teller {
     fn read_status(&self, _: &[u8]) -> Option<Signal> {
         None
     }
-    fn match_dialog(&self, _: &Screen) -> Dialog {
-        Dialog::Unknown
+    /// The last line says what the screen shows: `prompt` with a draft behind it, `busy` or `dialog`.
+    fn match_dialog(&self, screen: &Screen) -> Dialog {
+        let last = screen.lines.last().map_or("", String::as_str);
+        match last.split_once(' ').unwrap_or((last, "")) {
+            ("prompt", draft) => Dialog::Prompt { draft: draft.into(), busy: false },
+            ("busy", _) => Dialog::Prompt { draft: String::new(), busy: true },
+            ("dialog", _) => Dialog::Setup { text: "May it?".into() },
+            _ => Dialog::Unknown,
+        }
     }
     fn answer_keys(&self, _: &AgentRequest, _: &Decision, _: &Screen) -> Option<Vec<Key>> {
         None

@@ -11,3 +11,4 @@ mod load;
 mod lost;
 mod plugins;
 mod server;
+mod typing;
