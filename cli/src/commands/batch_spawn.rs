@@ -259,10 +259,10 @@ async fn follow(
         if item.state != State::Starting {
             continue;
         }
-        if let Some(share) = item.read(&event) {
-            if let Some(bar) = &item.bar {
-                bar.set_position((share * 100.0) as u64);
-            }
+        if let Some(share) = item.read(&event)
+            && let Some(bar) = &item.bar
+        {
+            bar.set_position((share * 100.0) as u64);
         }
     }
     for item in items.iter() {
