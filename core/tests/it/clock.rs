@@ -33,10 +33,11 @@ async fn r10_no_jump_of_the_wall_clock_calls_a_human() {
     for (n, by) in jumps.into_iter().enumerate() {
         let swept = house.count("sweep.completed").await;
         clock.set_wall(by);
-        house.patiently("everything is looked at once", async || {
-            (house.count("sweep.completed").await > swept).then_some(())
-        })
-        .await;
+        house
+            .patiently("everything is looked at once", async || {
+                (house.count("sweep.completed").await > swept).then_some(())
+            })
+            .await;
         assert_eq!(house.count("clock.jumped").await, n + 1);
     }
     assert_eq!(open(&house.handle().state(), Trigger::AgentStuck), []);
@@ -66,10 +67,11 @@ async fn r10_after_a_sleep_everything_is_looked_at_before_a_limit_is_judged() {
     // The machine sleeps for eight hours in the middle of a sweep, and is then so busy that a limit passes.
     house.fakes.rig.set("runtime.probe", "", Mood::Slow(Duration::from_millis(400)), 2);
     let asked = house.fakes.rig.calls("runtime.probe", "");
-    house.patiently("a sweep begins", async || {
-        (house.fakes.rig.calls("runtime.probe", "") > asked).then_some(())
-    })
-    .await;
+    house
+        .patiently("a sweep begins", async || {
+            (house.fakes.rig.calls("runtime.probe", "") > asked).then_some(())
+        })
+        .await;
     clock.set_wall(8 * HOUR);
     clock.pass(11 * 60_000);
     house.until("it is stuck", |state| !open(state, Trigger::AgentStuck).is_empty()).await;
@@ -89,18 +91,20 @@ async fn r10_while_a_runtime_does_not_answer_nothing_is_said_to_be_missing() {
     let session = house.working("Do it").await;
     house.fakes.rig.set("runtime.probe", "", Mood::Hangs, u32::MAX);
     clock.set_wall(8 * HOUR);
-    house.until("it is unknown", |state| {
-        let seen = state.sessions[&session].runtime_state.value;
-        seen == ao_slots::fact::RuntimeState::Unknown
-    })
-    .await;
+    house
+        .until("it is unknown", |state| {
+            let seen = state.sessions[&session].runtime_state.value;
+            seen == ao_slots::fact::RuntimeState::Unknown
+        })
+        .await;
     assert_eq!(house.fakes.channel.messages(), []);
     house.fakes.rig.heal();
-    house.until("it is known again", |state| {
-        let seen = state.sessions[&session].runtime_state.value;
-        seen == ao_slots::fact::RuntimeState::Alive
-    })
-    .await;
+    house
+        .until("it is known again", |state| {
+            let seen = state.sessions[&session].runtime_state.value;
+            seen == ao_slots::fact::RuntimeState::Alive
+        })
+        .await;
     assert_eq!(house.fakes.channel.messages(), []);
     house.stop().await;
 }
@@ -128,10 +132,11 @@ async fn r10_promises_to_people_follow_the_wall_clock_and_limits_the_awake_one()
     house.swept().await;
     assert_eq!(house.fakes.channel.messages().len(), 1, "half an hour is not an hour");
     clock.pass(31 * 60_000);
-    house.until_pushed("the snoozed one", |messages| {
-        messages.iter().any(|m| m.session.as_ref() == Some(&other))
-    })
-    .await;
+    house
+        .until_pushed("the snoozed one", |messages| {
+            messages.iter().any(|m| m.session.as_ref() == Some(&other))
+        })
+        .await;
     house.stop().await;
 }
 
@@ -142,10 +147,11 @@ async fn retry_after_is_honoured_by_the_wall_clock_and_survives_its_being_set() 
     // Asks to be left alone for 30 s.
     house.fakes.channel.behave(Far::Busy);
     house.tell(&session, &[question("Which?")]).await.unwrap();
-    house.patiently("it is tried", async || {
-        (house.fakes.rig.calls("channel.send", "") == 1).then_some(())
-    })
-    .await;
+    house
+        .patiently("it is tried", async || {
+            (house.fakes.rig.calls("channel.send", "") == 1).then_some(())
+        })
+        .await;
     house.fakes.channel.behave(Far::Well);
     for _ in 0..5 {
         clock.pass(5_000);
@@ -162,10 +168,11 @@ async fn retry_after_is_honoured_by_the_wall_clock_and_survives_its_being_set() 
     let other = house.working("Do more").await;
     let tries = house.fakes.rig.calls("channel.send", "");
     house.tell(&other, &[question("How?")]).await.unwrap();
-    house.patiently("it is tried", async || {
-        (house.fakes.rig.calls("channel.send", "") > tries).then_some(())
-    })
-    .await;
+    house
+        .patiently("it is tried", async || {
+            (house.fakes.rig.calls("channel.send", "") > tries).then_some(())
+        })
+        .await;
     house.fakes.channel.behave(Far::Well);
     clock.set_wall(-10 * YEAR);
     house.until_pushed("the other question", |messages| messages.len() == 2).await;

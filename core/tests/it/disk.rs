@@ -67,10 +67,11 @@ async fn r6_a_server_stops_and_starts_on_a_full_disk() {
     house.tell(&session, &[question("Full?")]).await.unwrap_err();
     disk.faults.heal();
     house.tell_until_taken(&session, &[question("Full?")]).await;
-    house.until_pushed("the question", |messages| {
-        messages.iter().any(|message| message.session.as_ref() == Some(&session))
-    })
-    .await;
+    house
+        .until_pushed("the question", |messages| {
+            messages.iter().any(|message| message.session.as_ref() == Some(&session))
+        })
+        .await;
     assert_eq!(house.fakes.runtime.started(), 1, "the agent was adopted");
     house.is_rebuilt().await;
     house.stop().await;
@@ -108,10 +109,11 @@ async fn r7_while_no_sync_succeeds_nothing_leaves_and_then_all_goes_on() {
     assert_eq!(house.fakes.channel.messages(), [], "what is not durable is not told");
     disk.faults.heal();
     house.tell_until_taken(&session, &[question("Lost?")]).await;
-    house.until_pushed("the question", |messages| {
-        messages.iter().any(|message| message.session.as_ref() == Some(&session))
-    })
-    .await;
+    house
+        .until_pushed("the question", |messages| {
+            messages.iter().any(|message| message.session.as_ref() == Some(&session))
+        })
+        .await;
     house.is_rebuilt().await;
     house.stop().await;
     let state = replayed(house.disk.clone(), house.data_dir());

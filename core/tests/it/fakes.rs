@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -152,7 +152,13 @@ fn registration<T: ?Sized>(
     name: &'static str,
     build: fn(&Value, &BuildContext) -> Result<Arc<T>, PluginError>,
 ) -> Registration<T> {
-    Registration { name, about: "", schema: || schemars::json_schema!({}), check: |_| Ok(()), build }
+    Registration {
+        name,
+        about: "",
+        schema: || schemars::json_schema!({}),
+        check: |_| Ok(()),
+        build,
+    }
 }
 
 pub(crate) fn registry() -> Registry {
@@ -208,27 +214,29 @@ impl Rigged {
 
 /// The process that a runtime's server would be.
 #[derive(Debug, Default)]
-pub(crate) struct Hall(Mutex<Option<Child>>);
+pub(crate) struct Hall(Mutex<(Option<Child>, bool)>);
 
 impl Hall {
     fn process(&self) -> Option<ProcessId> {
-        let mut child = self.0.lock().unwrap();
-        if child.is_none() {
-            *child = Some(Command::new("sleep").arg("600").spawn().unwrap());
+        let (child, closed) = &mut *self.0.lock().unwrap();
+        if child.is_none() && !*closed {
+            let mut sleep = Command::new("sleep");
+            sleep.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            *child = Some(sleep.spawn().unwrap());
         }
         ProcessId::of(child.as_ref()?.id().cast_signed())
     }
 
     fn end(&self) {
-        if let Some(mut child) = self.0.lock().unwrap().take() {
+        if let Some(mut child) = self.0.lock().unwrap().0.take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
-}
 
-impl Drop for Hall {
-    fn drop(&mut self) {
+    /// For good: whatever still runs starts no other.
+    pub(crate) fn close(&self) {
+        self.0.lock().unwrap().1 = true;
         self.end();
     }
 }
@@ -537,8 +545,8 @@ impl Agent for Teller {
         })
     }
     fn reduce_hook(&self, _: &str, payload: &[u8]) -> Result<HookReport, PluginError> {
-        let signals =
-            serde_json::from_slice(payload).map_err(|e| PluginError::permanent("bad payload", e))?;
+        let signals = serde_json::from_slice(payload)
+            .map_err(|e| PluginError::permanent("bad payload", e))?;
         Ok(HookReport { signals })
     }
     fn hook_reply(&self, _: &str, _: &[u8], decision: &Decision) -> Result<String, PluginError> {
@@ -659,12 +667,7 @@ impl Workspace for Desk {
         made.remove(&handle.path);
         Ok(Removed::default())
     }
-    async fn list(
-        &self,
-        _: &Call,
-        _: &Path,
-        _: &Path,
-    ) -> Result<Vec<FoundWorkspace>, PluginError> {
+    async fn list(&self, _: &Call, _: &Path, _: &Path) -> Result<Vec<FoundWorkspace>, PluginError> {
         Ok(vec![])
     }
     async fn post_create(&self, _: &Call, _: &PostCreate) -> Result<PostCreateDone, PluginError> {

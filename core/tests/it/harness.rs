@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -16,7 +17,7 @@ use ao_core::{
         trigger::Trigger,
     },
     decide::{Answered, Refusal},
-    disk::{Disk, RealDisk},
+    disk::{Disk, DiskFile, Entry, Open, RealDisk, testing::CrashDisk},
     event::{Actor, Event},
     journal::{Durability, Limits, Recovery},
     server::{
@@ -40,9 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A running server and its world.
 #[derive(Debug)]
 pub(crate) struct House {
-    /// The machine's own folder of this test.
+    /// The data directory; with a disk in memory only its name and its lock.
     root: tempfile::TempDir,
-    data_dir: PathBuf,
     pub(crate) fakes: Fakes,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -60,6 +60,7 @@ pub(crate) fn policy() -> Policy {
     policy.lifecycle.settle.action_ms = 50;
     policy.lifecycle.settle.warning_ms = 50;
     channels(&mut policy, &["desktop"]);
+    policy.projects.values_mut().for_each(|p| p.post_create = vec!["make ready".into()]);
     let finished = reaction(&mut policy, Trigger::AgentFinished);
     finished.threshold_ms = Some(200);
     policy
@@ -68,8 +69,7 @@ pub(crate) fn policy() -> Policy {
 /// Sends everything through these channels.
 pub(crate) fn channels(policy: &mut Policy, names: &[&str]) {
     let name = |name: &&str| name.parse().unwrap();
-    policy.channels =
-        names.iter().map(|plugin| (name(plugin), PluginChoice::of(plugin))).collect();
+    policy.channels = names.iter().map(|plugin| (name(plugin), PluginChoice::of(plugin))).collect();
     for rules in policy.projects.values_mut().map(|p| &mut p.rules).chain([&mut policy.rules]) {
         rules.channels = names.iter().map(name).collect();
         rules.fallback = names.iter().map(name).collect();
@@ -83,6 +83,12 @@ pub(crate) fn reaction(
 ) -> &mut ao_core::config::policy::Reaction {
     let project = policy.projects.values_mut().next().unwrap();
     project.rules.reactions.get_mut(&trigger).unwrap()
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.fakes.hall.close();
+    }
 }
 
 impl House {
@@ -101,7 +107,6 @@ impl House {
     pub(crate) fn closed(change: impl FnOnce(&mut Self)) -> Self {
         let root = tempfile::tempdir().unwrap();
         let mut house = Self {
-            data_dir: root.path().to_owned(),
             fakes: Fakes::register(&root.path().join("run")),
             root,
             disk: Arc::new(RealDisk),
@@ -115,19 +120,18 @@ impl House {
         house
     }
 
-    /// Puts all data on a disk in memory, whose one folder is `/data`.
-    pub(crate) fn on(&mut self, disk: Arc<dyn Disk>) {
-        self.disk = disk;
-        self.data_dir = "/data".into();
+    /// Puts all data on a disk in memory.
+    pub(crate) fn on(&mut self, disk: CrashDisk) {
+        self.disk = Arc::new(Mounted { disk, at: self.root.path().to_owned() });
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
-        &self.data_dir
+        self.root.path()
     }
 
     pub(crate) async fn start(&mut self) -> Result<(), StartError> {
         let context = BuildContext {
-            data_dir: self.data_dir.clone(),
+            data_dir: self.data_dir().to_owned(),
             run_dir: self.root.path().join("run"),
             instance: "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
             ao: "/bin/true".into(),
@@ -196,7 +200,7 @@ impl House {
     }
 
     pub(crate) fn call(&self, session: &SessionId, signals: &[Signal]) -> HookCall {
-        let path = self.data_dir.join("secrets/token").join(session.as_str());
+        let path = self.data_dir().join("secrets/token").join(session.as_str());
         let token = ao_core::disk::read(&*self.disk, &path).unwrap_or_default();
         HookCall {
             agent: "claude-code".into(),
@@ -227,8 +231,7 @@ impl House {
             transcript: None,
             version: None,
         };
-        let turn =
-            Signal::TurnStarted { turn: Some("t1".into()), prompt: Some(prompt.into()) };
+        let turn = Signal::TurnStarted { turn: Some("t1".into()), prompt: Some(prompt.into()) };
         self.tell_until_taken(session, &[started, turn]).await;
         self.until("set up", |state| state.sessions[session].step == Step::Ready).await;
     }
@@ -315,6 +318,43 @@ impl House {
             (self.fakes.rig.calls("runtime.probe", "") > before + 2).then_some(())
         })
         .await;
+    }
+}
+
+/// A disk in memory whose folder `/data` has another name.
+#[derive(Debug)]
+struct Mounted {
+    disk: CrashDisk,
+    at: PathBuf,
+}
+
+impl Mounted {
+    fn path(&self, path: &Path) -> PathBuf {
+        Path::new("/data").join(path.strip_prefix(&self.at).unwrap())
+    }
+}
+
+impl Disk for Mounted {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.open(&self.path(path), how)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.disk.list(&self.path(dir))
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir(&self.path(dir))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(&self.path(from), &self.path(to))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(&self.path(path))
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(&self.path(dir))
+    }
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        self.disk.free(&self.path(dir))
     }
 }
 

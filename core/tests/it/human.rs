@@ -86,10 +86,9 @@ async fn r26_a_configuration_whose_plugins_cannot_be_built_changes_nothing() {
     channels(&mut good, &["letters"]);
     house.handle().apply_policy(good.clone(), good.into()).await.unwrap();
     house.tell(&session, &[question("How?")]).await.unwrap();
-    house.patiently("a letter", async || {
-        (house.fakes.letters.taken().len() == 1).then_some(())
-    })
-    .await;
+    house
+        .patiently("a letter", async || (house.fakes.letters.taken().len() == 1).then_some(()))
+        .await;
     assert_eq!(house.fakes.channel.messages().len(), 1);
     house.is_rebuilt().await;
     house.stop().await;

@@ -35,19 +35,21 @@ async fn r19_a_kill_at_any_step_of_a_spawn_leaves_nothing_behind() {
             let mut house = House::open().await;
             house.fakes.rig.set(op, first.as_str(), mood.clone(), u32::MAX);
             assert_eq!(house.spawn("Do it").await.unwrap(), first);
-            house.patiently("it hangs", async || {
-                (house.fakes.rig.calls(op, first.as_str()) > 0).then_some(())
-            })
-            .await;
+            house
+                .patiently("it hangs", async || {
+                    (house.fakes.rig.calls(op, first.as_str()) > 0).then_some(())
+                })
+                .await;
             house.handle().submit(kill(&first)).await.unwrap();
             let what = format!("{op} {mood:?}: killed and cleaned up");
-            house.until(&what, |state| {
-                let session = &state.sessions[&first];
-                session.over.is_some_and(|(how, _)| how == Over::Killed)
-                    && session.busy.is_none()
-                    && session.cleanup.is_none()
-            })
-            .await;
+            house
+                .until(&what, |state| {
+                    let session = &state.sessions[&first];
+                    session.over.is_some_and(|(how, _)| how == Over::Killed)
+                        && session.busy.is_none()
+                        && session.cleanup.is_none()
+                })
+                .await;
             assert!(!house.fakes.workspace.has(&first), "{op} {mood:?}");
             assert_eq!(house.fakes.runtime.processes().len(), 0, "{op} {mood:?}");
             assert_eq!(house.fakes.rig.calls(op, first.as_str()), 1, "{op} {mood:?}");
@@ -120,10 +122,9 @@ async fn an_agent_that_ended_is_brought_back_in_its_conversation() {
     house.tell_until_taken(&session, &[started]).await;
     house.until("restored", |s| s.sessions[&session].step == Step::Ready).await;
     let resumed = house.events().await.into_iter().any(|event| match event.kind {
-        Kind::EffectSucceeded(e) => matches!(
-            e.outcome,
-            ao_core::event::Outcome::Runtime { resumed: true, .. }
-        ),
+        Kind::EffectSucceeded(e) => {
+            matches!(e.outcome, ao_core::event::Outcome::Runtime { resumed: true, .. })
+        }
         _ => false,
     });
     assert!(resumed);
@@ -136,10 +137,11 @@ async fn an_agent_that_ended_is_brought_back_in_its_conversation() {
 
 /// Cuts the server off while `op` runs for the first session, and starts it again.
 async fn cut(house: &mut House, op: &str, stop: bool) {
-    house.patiently("the call is made", async || {
-        (house.fakes.rig.calls(op, "app-1") > 0).then_some(())
-    })
-    .await;
+    house
+        .patiently("the call is made", async || {
+            (house.fakes.rig.calls(op, "app-1") > 0).then_some(())
+        })
+        .await;
     if stop {
         house.stop().await;
     } else {
@@ -204,14 +206,15 @@ async fn a_message_that_may_have_been_typed_is_not_typed_again() {
             };
             house.tell_until_taken(&session, &[turn]).await;
         }
-        house.until("it is known, or said that it is not", |s| {
-            match &s.sessions[&session].messages[&message].fate {
-                Fate::Confirmed { .. } => confirmed,
-                Fate::Undelivered { .. } => !confirmed,
-                Fate::Waiting | Fate::Withdrawn { .. } => false,
-            }
-        })
-        .await;
+        house
+            .until("it is known, or said that it is not", |s| {
+                match &s.sessions[&session].messages[&message].fate {
+                    Fate::Confirmed { .. } => confirmed,
+                    Fate::Undelivered { .. } => !confirmed,
+                    Fate::Waiting | Fate::Withdrawn { .. } => false,
+                }
+            })
+            .await;
         let typed = house.fakes.runtime.processes()[0].typed.clone();
         assert_eq!(typed, ["Also fix the docs."]);
         house.stop().await;
@@ -230,17 +233,17 @@ async fn a_send_that_was_cut_off_is_repeated_only_when_urgent_and_says_so() {
         house.fakes.letters.rig.set("send", "", Mood::DoesAndHangs, 1);
         let told = if urgent { question("Which?") } else { turn_ended("t1") };
         house.tell(&session, &[told]).await.unwrap();
-        house.patiently("a letter", async || {
-            (house.fakes.letters.taken().len() == 1).then_some(())
-        })
-        .await;
+        house
+            .patiently("a letter", async || (house.fakes.letters.taken().len() == 1).then_some(()))
+            .await;
         house.kill().await;
         house.start().await.unwrap();
-        house.until("it is settled", |state| {
-            let mut all = state.notifications.values().flat_map(|n| n.deliveries.values());
-            all.all(|d| matches!(d.progress, Progress::Sent | Progress::Dropped))
-        })
-        .await;
+        house
+            .until("it is settled", |state| {
+                let mut all = state.notifications.values().flat_map(|n| n.deliveries.values());
+                all.all(|d| matches!(d.progress, Progress::Sent | Progress::Dropped))
+            })
+            .await;
         let letters = house.fakes.letters.taken();
         let marked: Vec<bool> = letters.iter().map(|(_, letter)| letter.may_repeat).collect();
         assert_eq!(marked, if urgent { vec![false, true] } else { vec![false] });
@@ -280,10 +283,11 @@ async fn r27_a_stop_waits_for_nobody_and_forgets_nothing() {
     let hangs = house.spawn("Hang").await.unwrap();
     let (handle, call) = (house.handle(), house.call(&session, &[question("Which?")]));
     let waiting = tokio::spawn(async move { handle.wait(call, asked).await });
-    house.patiently("it hangs", async || {
-        (house.fakes.rig.calls("runtime.create", hangs.as_str()) > 0).then_some(())
-    })
-    .await;
+    house
+        .patiently("it hangs", async || {
+            (house.fakes.rig.calls("runtime.create", hangs.as_str()) > 0).then_some(())
+        })
+        .await;
     // Well below the limits of what hangs: 30 s for an agent's start, 24 h for a hook that waits.
     tokio::time::timeout(Duration::from_secs(10), house.stop()).await.expect("it ends");
     assert!(waiting.await.unwrap().is_err(), "the hook is told to come back");
@@ -306,13 +310,17 @@ async fn what_is_refused_is_not_tried_for_ever() {
     let refused = PluginError::new(ErrorKind::Refused, "the channel", "not from here");
     house.fakes.rig.set("channel.send", "", Mood::Fails(refused), u32::MAX);
     house.tell(&session, &[question("Which?")]).await.unwrap();
-    house.until("given up", |state| {
-        let mut all = state.notifications.values().flat_map(|n| n.deliveries.values());
-        all.any(|delivery| delivery.progress == Progress::Dropped)
-    })
-    .await;
+    house
+        .until("given up", |state| {
+            let mut all = state.notifications.values().flat_map(|n| n.deliveries.values());
+            all.any(|delivery| delivery.progress == Progress::Dropped)
+        })
+        .await;
     let tries = house.fakes.rig.calls("channel.send", "");
-    house.tell(&session, &[answered("Which?"), turn_ended("t1"), turn_started("t2")]).await.unwrap();
+    house
+        .tell(&session, &[answered("Which?"), turn_ended("t1"), turn_started("t2")])
+        .await
+        .unwrap();
     house.swept().await;
     assert_eq!(house.fakes.rig.calls("channel.send", ""), tries);
     house.stop().await;

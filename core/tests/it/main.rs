@@ -1,4 +1,5 @@
 //! The server as a whole, on plugins that live in memory, on disks that fail and by clocks that jump.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod clock;
 mod crash;
