@@ -154,6 +154,7 @@ pub(crate) fn command_line() -> clap::Command {
 }
 
 /// Follows a session's events after `after` until `done` says what came of it; none when `limit` passed first.
+/// A server that ends meanwhile is followed by the next one, which knows as much.
 pub(crate) async fn wait_for<T>(
     client: Client<'_>,
     session: &SessionId,
@@ -161,16 +162,24 @@ pub(crate) async fn wait_for<T>(
     limit: Duration,
     mut done: impl FnMut(&EventView) -> Option<T>,
 ) -> Result<Option<T>, Fail> {
-    let mut events = client.follow(&format!("session={session}&after={after}")).await?;
+    let query = |after: Seq| format!("session={session}&after={after}");
+    let mut events = client.follow(&query(after)).await?;
     let search = async {
-        while let Some(event) = events.next().await {
-            if let Some(found) = done(&event) {
-                return Some(found);
+        let mut last = after;
+        loop {
+            while let Some(event) = events.next().await {
+                last = event.seq;
+                if let Some(found) = done(&event) {
+                    return found;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if let Ok(again) = client.follow(&query(last)).await {
+                events = again;
             }
         }
-        None
     };
-    Ok(tokio::time::timeout(limit, search).await.ok().flatten())
+    Ok(tokio::time::timeout(limit, search).await.ok())
 }
 
 /// The message that an event confirms: by the turn that began with it, or by what else shows it.
