@@ -6,7 +6,8 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use ao_slots::{
-    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId,
+    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
+    Seq, SessionId,
     agent::{Ask, Decision, Usage},
     call::ErrorKind,
     fact::{Activity, PrFacts, Priority, RuntimeState, Source, WorkFacts},
@@ -108,7 +109,11 @@ pub struct Actor {
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.via == "cli" { f.write_str(&self.name) } else { write!(f, "{} by {}", self.name, self.via) }
+        if self.via == "cli" {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{} by {}", self.name, self.via)
+        }
     }
 }
 
@@ -1010,11 +1015,16 @@ mod tests {
     fn an_event_reads_back_what_it_wrote() {
         let kinds: Vec<Kind> = vec![
             SessionReady {}.into(),
-            EffectIntended { effect: Effect::CreateRuntime { launch: Launch(2), resume: true } }.into(),
-            EffectSucceeded { intent: Seq(4), outcome: Outcome::Done }.into(),
-            EffectSucceeded { intent: Seq(4), outcome: Outcome::Removed(Default::default()) }.into(),
-            IncidentCleared { incident: IncidentId(1), how: Settled::By(Actor { name: "ana".into(), via: "cli".into() }) }
+            EffectIntended { effect: Effect::CreateRuntime { launch: Launch(2), resume: true } }
                 .into(),
+            EffectSucceeded { intent: Seq(4), outcome: Outcome::Done }.into(),
+            EffectSucceeded { intent: Seq(4), outcome: Outcome::Removed(Default::default()) }
+                .into(),
+            IncidentCleared {
+                incident: IncidentId(1),
+                how: Settled::By(Actor { name: "ana".into(), via: "cli".into() }),
+            }
+            .into(),
         ];
         for kind in kinds {
             let event = event(kind);
@@ -1026,14 +1036,18 @@ mod tests {
     fn r25_a_kind_of_a_newer_version_survives_byte_for_byte() {
         let line = br#"{"seq":7,"at":"2026-11-21T14:28:03Z","awake":12,"class":"obs","kind":"moon.risen","v":3,"data":{"b":1, "a":[2]}}"#;
         let event = Event::decode(line).unwrap();
-        assert!(matches!(&event.kind, Kind::Unknown(u) if u.kind == "moon.risen" && u.version == 3));
+        assert!(
+            matches!(&event.kind, Kind::Unknown(u) if u.kind == "moon.risen" && u.version == 3)
+        );
         assert_eq!(event.encode().unwrap(), line);
     }
 
     #[test]
     fn kind_names_are_a_noun_and_a_past_tense_and_unique() {
         let mut names: Vec<_> = Kind::NAMES.iter().map(|(_, name)| *name).collect();
-        assert!(names.iter().all(|name| name.split_once('.').is_some_and(|(noun, verb)| !noun.is_empty() && !verb.is_empty())));
+        assert!(names.iter().all(|name| {
+            name.split_once('.').is_some_and(|(noun, verb)| !noun.is_empty() && !verb.is_empty())
+        }));
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Kind::NAMES.len());

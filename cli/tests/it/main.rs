@@ -1,7 +1,8 @@
 //! The whole of `ao` on real programs: git, tmux, the server, and a scripted agent.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot be set up has failed, and says what stood there")]
 
 mod house;
+mod kills;
 #[path = "../../examples/receiver/mod.rs"]
 mod receiver;
 mod server;

@@ -468,7 +468,10 @@ pub trait Agent: fmt::Debug + Send + Sync {
     /// Whether `draft`, as [`Dialog::Prompt`] tells it, is `text` that was just typed: screens wrap lines,
     /// and agents abbreviate long texts.
     fn is_draft_of(&self, draft: &str, text: &str) -> bool {
-        draft.split_whitespace().flat_map(str::chars).eq(text.split_whitespace().flat_map(str::chars))
+        draft
+            .split_whitespace()
+            .flat_map(str::chars)
+            .eq(text.split_whitespace().flat_map(str::chars))
     }
 
     /// The line of the screen that looks like a question by the project's own expressions

@@ -94,7 +94,7 @@ pub(super) struct Shell {
     /// `ao`'s own files of each session: path → content's hash.
     pub(super) guarded: Mutex<BTreeMap<PathBuf, (SessionId, String)>>,
     /// Their time and size at the last look.
-    pub(super) guarded_seen: Mutex<HashMap<PathBuf, Option<(Option<std::time::SystemTime>, u64)>>>,
+    pub(super) guarded_seen: Mutex<HashMap<PathBuf, Stamp>>,
     /// Sessions that the last probe told nothing of.
     pub(super) unanswered: Mutex<std::collections::BTreeSet<SessionId>>,
     /// Sessions whose workspace is to be looked at soon.
@@ -412,6 +412,9 @@ impl Shell {
         crate::disk::replace(&*self.disk, path, content).map_err(failed)
     }
 }
+
+/// A file's time of change and size; none when it is not there.
+pub(super) type Stamp = Option<(Option<std::time::SystemTime>, u64)>;
 
 /// The projects with the values of all variables, shared by every effect and look.
 type Projects = BTreeMap<ProjectId, Arc<ProjectPolicy>>;

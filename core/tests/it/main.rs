@@ -11,5 +11,6 @@ mod life;
 mod load;
 mod lost;
 mod plugins;
+mod projection;
 mod server;
 mod typing;
