@@ -1,6 +1,11 @@
 //! A receiver on the loopback address that keeps what arrives, for the demo and the benchmarks.
 
-#![allow(dead_code, clippy::expect_used, clippy::unwrap_used, reason = "tools for trying ao: each uses a part, and a failure is its message")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "tools for trying ao: each uses a part, and a failure is its message"
+)]
 
 use std::{
     sync::{Arc, Mutex},

@@ -207,6 +207,17 @@ impl House {
         fs::read_to_string(self.path("data/run/lock")).ok()?.trim().parse().ok()
     }
 
+    /// What a person would look at first after a failed test.
+    fn tell(&self) {
+        for file in ["start.log", "server.log"] {
+            let log = fs::read_to_string(self.path("data/logs").join(file)).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            println!("--- {file}\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+        }
+        let status = self.command(&["status", "--all"]).output().unwrap();
+        println!("--- ao status\n{}", String::from_utf8_lossy(&status.stdout));
+    }
+
     /// Kills the server as a power cut would end it.
     pub(crate) fn kill_server(&self) {
         end(self.server());
@@ -243,6 +254,9 @@ pub(crate) fn end(pid: i32) {
 
 impl Drop for House {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         // No hook of an agent starts a server from here on. One that was just starting takes that back, and
         // may bring agents back, so it is looked twice.
         for _ in 0..2 {

@@ -1,5 +1,9 @@
 //! The whole of `ao` on real programs: git, tmux, the server, and a scripted agent.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot be set up has failed, and says what stood there")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot be set up has failed, and says what stood there"
+)]
 
 mod house;
 mod kills;

@@ -8,7 +8,7 @@ use std::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ao_conformance::{notifier::fake::Channel, runtime::fake::FakeRuntime};
@@ -446,6 +446,8 @@ impl Workspace for Rigged {
 pub(crate) struct Letters {
     pub(crate) rig: Rig,
     taken: Mutex<Vec<(String, Message)>>,
+    /// When each send was begun, and for which session.
+    pub(crate) begun: Mutex<Vec<(Option<SessionId>, Instant)>>,
     /// More than one send was under way at a time.
     pub(crate) crossed: AtomicU64,
     under_way: AtomicU64,
@@ -479,6 +481,7 @@ impl Notifier for Letters {
                 self.0.fetch_sub(1, Ordering::SeqCst);
             }
         }
+        self.begun.lock().unwrap().push((message.session.clone(), Instant::now()));
         if self.under_way.fetch_add(1, Ordering::SeqCst) > 0 {
             self.crossed.fetch_add(1, Ordering::SeqCst);
         }

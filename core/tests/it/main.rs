@@ -13,4 +13,5 @@ mod lost;
 mod plugins;
 mod projection;
 mod server;
+mod slow;
 mod typing;

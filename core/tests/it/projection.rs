@@ -17,10 +17,11 @@ async fn scripts_read_each_sessions_status_from_its_file() {
     let mut house = House::open().await;
     let session = house.working("Fix the coupon").await;
     let shows = async |status: &'static str| {
-        house.patiently(status, async || {
-            read(&house, &session).filter(|json| json["status"] == status)
-        })
-        .await
+        house
+            .patiently(status, async || {
+                read(&house, &session).filter(|json| json["status"] == status)
+            })
+            .await
     };
     let json = shows("working").await;
     assert_eq!(json["session"], session.as_str());
