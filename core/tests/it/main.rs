@@ -5,6 +5,7 @@ mod clock;
 mod crash;
 mod disk;
 mod fakes;
+mod golden;
 mod harness;
 mod human;
 mod life;
