@@ -97,12 +97,6 @@ impl House {
         path
     }
 
-    /// An issue for the tracker of plain files.
-    pub(crate) fn issue(&self, number: usize, title: &str) {
-        let text = format!("---\ntitle: {title}\nstatus: open\n---\nDo it.\n");
-        fs::write(self.path(&format!("repo/issues/{number}.md")), text).unwrap();
-    }
-
     /// What git says of the repository.
     pub(crate) fn git(&self, args: &[&str]) -> String {
         let out = Command::new("git")
