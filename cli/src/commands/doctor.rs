@@ -1,6 +1,6 @@
 //! `ao doctor`: a list of checks, each with an id, a severity and a remedy.
 //!
-//! [`facts`] looks, [`judge`] says what it means, and what can be corrected without losing anything is
+//! [`mod@facts`] looks, [`mod@judge`] says what it means, and what can be corrected without losing anything is
 //! corrected here.
 
 mod facts;
