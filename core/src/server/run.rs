@@ -179,11 +179,17 @@ impl Loop {
         self.sync_if_due().await;
         let own = self.own.drain(..).map(|input| Submission { input, reply: None });
         let mut batch: Vec<_> = own.chain(first).collect();
-        while batch.len() < MOST_INPUTS {
-            match self.waiting.try_recv() {
-                Ok(more) => batch.push(more),
-                Err(_) => break,
+        loop {
+            let before = batch.len();
+            while batch.len() < MOST_INPUTS {
+                let Ok(more) = self.waiting.try_recv() else { break };
+                batch.push(more);
             }
+            if batch.len() == before || batch.len() == MOST_INPUTS {
+                break;
+            }
+            // Those who were answered just now may be about to send again: one sync is enough for all.
+            tokio::task::yield_now().await;
         }
         self.notice_jump(&mut batch);
         batch.push(Submission { input: Input::Tick, reply: None });
