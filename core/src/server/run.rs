@@ -42,6 +42,8 @@ const SNAPSHOT_EVERY: u64 = 20_000;
 const JUMP: SignedDuration = SignedDuration::from_secs(5);
 /// A due rule is looked at again no sooner than that: a rule that stays due must not spin.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
+/// A batch waits that long for as many senders as the one before it had: far less than a sync takes.
+const STRAGGLERS: Duration = Duration::from_micros(300);
 /// How often a journal that refused an append is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// How long a batch without an effect may stay unsynced with [`Durability::Batch`].
@@ -66,6 +68,8 @@ pub(super) struct Loop {
     reader: Reader,
     disk: Arc<dyn Disk>,
     failing: Option<Failing>,
+    /// Senders that the last batch answered.
+    answered: usize,
     last_look: Option<(Timestamp, u64)>,
     /// Since when something is written and not synced.
     unsynced: Option<Instant>,
@@ -123,6 +127,7 @@ impl Loop {
             reader,
             disk,
             failing: None,
+            answered: 0,
             last_look: None,
             unsynced: None,
             snapshot: None,
@@ -179,16 +184,16 @@ impl Loop {
         self.sync_if_due().await;
         let own = self.own.drain(..).map(|input| Submission { input, reply: None });
         let mut batch: Vec<_> = own.chain(first).collect();
+        let began = Instant::now();
         loop {
-            let before = batch.len();
             while batch.len() < MOST_INPUTS {
                 let Ok(more) = self.waiting.try_recv() else { break };
                 batch.push(more);
             }
-            if batch.len() == before || batch.len() == MOST_INPUTS {
+            // Those who were answered just now are about to send again: one sync is enough for all.
+            if batch.len() >= self.answered.min(MOST_INPUTS) || began.elapsed() > STRAGGLERS {
                 break;
             }
-            // Those who were answered just now may be about to send again: one sync is enough for all.
             tokio::task::yield_now().await;
         }
         self.notice_jump(&mut batch);
@@ -354,6 +359,7 @@ impl Loop {
                 shown.apply(event);
             }
         }
+        self.answered = batch.iter().filter(|submission| submission.reply.is_some()).count();
         for (submission, answer) in batch.into_iter().zip(stepped.answers) {
             reply(submission.reply, answer);
         }
