@@ -261,8 +261,23 @@ impl Drop for House {
             if self.path("data/run/tmux.sock").exists() {
                 self.tmux(&["kill-server"]);
             }
+            // Of many that started at once a loser may only now be taking the lock.
+            for pid in servers_of(&self.path("data")) {
+                end(pid);
+            }
         }
     }
+}
+
+/// Every process that was told to serve this data directory, whether it holds the lock or not.
+fn servers_of(data: &Path) -> Vec<i32> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let serves = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"--detached") && runs_ours(*pid, data)
+    };
+    numbers.filter(serves).collect()
 }
 
 /// A number in a lock file may be another's by now.
