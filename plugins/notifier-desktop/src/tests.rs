@@ -351,7 +351,7 @@ async fn a_real_daemon_shows_takes_presses_and_closes() {
     let notifier = desktop_at(&dunst.bus.address());
     let handle = sent(&notifier, "k1", &message(1)).await;
     until("it is on the screen", async || (dunst.count().await == 1).then_some(())).await;
-    let action = acted(&notifier, async || dunst.choose("Items and shipping").await).await;
+    let action = acted(&notifier, async || dunst.choose(&["Items and shipping"]).await).await;
     assert_eq!(action.button.as_deref(), Some("two"));
     notifier.resolve(&call("r1"), &handle, &message(1)).await.unwrap();
     until("the screen is empty", async || (dunst.count().await == 0).then_some(())).await;
@@ -361,11 +361,8 @@ async fn a_real_daemon_shows_takes_presses_and_closes() {
     assert_eq!(action.button.as_deref(), Some(OPEN));
 
     let handle = sent(&notifier, "k3", &merge()).await;
-    let action = acted(&notifier, async || {
-        dunst.choose("Merge").await;
-        dunst.choose("Merge #57").await;
-    })
-    .await;
+    // The press, and the answer to the question that then stands in its place: one menu after the other.
+    let action = acted(&notifier, async || dunst.choose(&["Merge", "Merge #57"]).await).await;
     assert_eq!(action.button.as_deref(), Some("merge"));
     notifier.resolve(&call("r3"), &handle, &merge()).await.unwrap();
     until("the screen is empty", async || (dunst.count().await == 0).then_some(())).await;
@@ -392,7 +389,7 @@ async fn pictures() {
     dunst.picture(&folder.join("desktop-urgent-and-action.png"));
     notifier.resolve(&call("r1"), &asks, &question).await.unwrap();
     until("one is settled", async || (dunst.count().await == 1).then_some(())).await;
-    dunst.choose("Merge").await;
+    dunst.choose(&["Merge"]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     dunst.picture(&folder.join("desktop-settled-and-confirm.png"));
 }

@@ -441,10 +441,11 @@ impl Dunst {
         value.try_into().unwrap()
     }
 
-    /// The person opens the menu and chooses the button with this label, if it is there.
-    pub(super) async fn choose(&self, label: &str) {
+    /// The person opens the menu and chooses the first button with one of these labels, if there is one.
+    pub(super) async fn choose(&self, labels: &[&str]) {
         // An entry reads `#Merge (PR #57 is ready to merge: Dark mode) [3,ao]`.
-        fs::write(self.bus.folder.path().join("choice"), format!("#{label} (")).unwrap();
+        let entries: Vec<String> = labels.iter().map(|label| format!("#{label} (")).collect();
+        fs::write(self.bus.folder.path().join("choice"), entries.join("\n")).unwrap();
         let interface = Some("org.dunstproject.cmd0");
         self.control
             .call_method(Some(SERVICE), PATH, interface, "ContextMenuCall", &())
