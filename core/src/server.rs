@@ -1,6 +1,7 @@
 //! The server: one loop that commits what `decide` concludes, lanes that perform it, a sweep that looks.
 
 mod clock;
+mod guard;
 mod handle;
 mod hooks;
 mod lane;

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     clock::Clock,
+    guard::Guarded,
     handle::{Handle, Served},
 };
 use crate::{
@@ -40,7 +41,6 @@ use crate::{
     state::{Lane, Now, Session, State},
 };
 
-pub(super) use agent::content_hash;
 pub(super) use notify::receive;
 
 /// The host's own deadline is later than the plugin's by that much.
@@ -91,10 +91,8 @@ pub(super) struct Shell {
     lanes: Mutex<HashMap<Lane, effect::Running>>,
     waiters: Mutex<HashMap<RequestId, mpsc::Sender<HandOver>>>,
     tokens: Mutex<HashMap<SessionId, String>>,
-    /// `ao`'s own files of each session: path → content's hash.
-    pub(super) guarded: Mutex<BTreeMap<PathBuf, (SessionId, String)>>,
-    /// Their time and size at the last look.
-    pub(super) guarded_seen: Mutex<HashMap<PathBuf, Stamp>>,
+    /// `ao`'s own files of each session.
+    pub(super) guarded: Mutex<BTreeMap<PathBuf, Guarded>>,
     /// Sessions that the last probe told nothing of.
     pub(super) unanswered: Mutex<std::collections::BTreeSet<SessionId>>,
     /// Sessions whose workspace is to be looked at soon.
@@ -145,7 +143,6 @@ impl Shell {
             waiters: Mutex::default(),
             tokens: Mutex::default(),
             guarded: Mutex::default(),
-            guarded_seen: Mutex::default(),
             unanswered: Mutex::default(),
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
@@ -267,7 +264,8 @@ impl Shell {
             Kind::SessionEnded(_) => {
                 if let Some(session) = &event.session {
                     lock(&self.read).remove(session);
-                    lock(&self.guarded).retain(|_, (owner, _)| owner != session);
+                    lock(&self.unanswered).remove(session);
+                    self.unwatch(session);
                 }
             }
             _ => {}
@@ -412,9 +410,6 @@ impl Shell {
         crate::disk::replace(&*self.disk, path, content).map_err(failed)
     }
 }
-
-/// A file's time of change and size; none when it is not there.
-pub(super) type Stamp = Option<(Option<std::time::SystemTime>, u64)>;
 
 /// The projects with the values of all variables, shared by every effect and look.
 type Projects = BTreeMap<ProjectId, Arc<ProjectPolicy>>;

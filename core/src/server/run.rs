@@ -31,7 +31,7 @@ use crate::{
     disk::{DirLock, Disk},
     event::{Event, Kind, Text},
     journal::{Durability, Journal, JournalError, Line, Reader, Retention, Snapshot, Tampered},
-    state::{Lane, Now, State},
+    state::{Focus, Lane, Now, State},
 };
 
 /// Inputs that one batch takes.
@@ -266,9 +266,26 @@ impl Loop {
             for event in &stepped.events {
                 self.working.apply(event);
             }
+            if matches!(input, Input::Tick) {
+                self.pass_over(now);
+            }
             stepped.answers.push(Err(self.put_aside(input, broke)));
         }
         stepped
+    }
+
+    /// One thing that breaks a rule whenever it is due must not keep all others from being looked at.
+    fn pass_over(&mut self, now: Now) {
+        for focus in self.working.due(now) {
+            let looked = AssertUnwindSafe(|| conclude(&self.working, &focus, now));
+            if catch_unwind(looked).is_err() {
+                tracing::error!(?focus, "a rule breaks over it; it is passed over");
+                self.working.pass_over(&focus);
+                let served = &self.handle.served;
+                let mut shown = served.state.write().unwrap_or_else(PoisonError::into_inner);
+                shown.pass_over(&focus);
+            }
+        }
     }
 
     /// Puts an input aside that no rule can take; it is never tried again by this version.
@@ -542,8 +559,14 @@ impl Loop {
 
 fn take(state: &mut State, input: &Input, now: Now) -> Result<(Vec<Event>, Answered), Refusal> {
     #[cfg(test)]
-    super::tests::break_on(input);
+    super::tests::break_on(state, input, now);
     decide::step(state, input, now)
+}
+
+fn conclude(state: &State, focus: &Focus, now: Now) {
+    #[cfg(test)]
+    super::tests::break_at(state, focus);
+    decide::conclude(state, focus, now);
 }
 
 /// Events as the journal takes them, or why it cannot.

@@ -18,7 +18,7 @@ use super::{
     lane::{self, Shell},
     projection,
     run::{Loop, fold, unpack},
-    sweep,
+    spool, sweep,
 };
 use crate::{
     blob::Blobs,
@@ -34,6 +34,8 @@ use crate::{
 const QUEUE: usize = 4_096;
 /// Events that a slow reader may lag behind before it is told to look anew.
 const BUS: usize = 8_192;
+/// How long what waits in the spool may hold up the start.
+const SPOOL: Duration = Duration::from_secs(2);
 /// How long the end may take once it was asked for: a disk that hangs does not keep the process.
 const END: Duration = Duration::from_secs(2);
 
@@ -199,6 +201,9 @@ impl Server {
         for seq in doubted {
             handle.shell.settle(handle, seq);
         }
+        // What agents told while nobody listened comes before what they tell now: the end of a turn that is
+        // not known to have begun says nothing. A long spool is left to the sweep.
+        let _ = tokio::time::timeout(SPOOL, spool::drain(handle)).await;
         let stopped = || self.stopped.clone();
         self.tasks = vec![
             tokio::spawn(sweep::run(handle.clone(), stopped())),

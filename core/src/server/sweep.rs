@@ -6,7 +6,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -60,13 +63,18 @@ pub(super) struct Transcript {
 /// Sweeps until the server ends.
 pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
     let mut count = 0_u64;
+    let shell = handle.shell.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || shell.watch_again()).await {
+        tracing::error!(%error, "files of earlier launches are not watched");
+    }
     loop {
         let before = handle.state().unswept_since;
-        let sessions = sweep(&handle, count).await;
+        let whole = Arc::new(AtomicBool::new(true));
+        let sessions = sweep(&handle, count, &whole).await;
         count += 1;
         // Lets the loop look at the clocks: what was seen before a sleep says nothing about now.
         let _ = handle.submit(Input::Tick).await;
-        if handle.state().unswept_since == before {
+        if handle.state().unswept_since == before && whole.load(Ordering::Relaxed) {
             // Refused only when the journal is: the next sweep tells it again.
             let _ = handle.submit(Input::Swept { sessions }).await;
         }
@@ -79,7 +87,7 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn sweep(handle: &Handle, count: u64) -> u32 {
+async fn sweep(handle: &Handle, count: u64, whole: &Arc<AtomicBool>) -> u32 {
     // What agents told while nobody listened comes before what is seen now.
     super::spool::drain(handle).await;
     let live: Vec<SessionId> = {
@@ -100,10 +108,10 @@ async fn sweep(handle: &Handle, count: u64) -> u32 {
     }
     let mut parts = JoinSet::new();
     for works in by_runtime.into_values() {
-        parts.spawn(look_at_runtime(handle.clone(), works));
+        parts.spawn(look_at_runtime(handle.clone(), works, whole.clone()));
     }
     let guarding = handle.clone();
-    parts.spawn(async move { guard_files(&guarding).await });
+    parts.spawn(async move { super::guard::look(&guarding).await });
     if count.is_multiple_of(DISK_EVERY) {
         let measuring = handle.clone();
         parts.spawn(async move { measure_disk(&measuring).await });
@@ -121,15 +129,21 @@ async fn finish(mut parts: JoinSet<()>) {
     }
 }
 
-async fn look_at_runtime(handle: Handle, works: Vec<(Work, RuntimeHandle)>) {
+async fn look_at_runtime(
+    handle: Handle,
+    works: Vec<(Work, RuntimeHandle)>,
+    whole: Arc<AtomicBool>,
+) {
     // Files are read through the runtime: one that does not answer is not asked once more for each session.
-    if !probe(&handle, &works).await {
+    if !probe(&handle, &works, &whole).await {
         return;
     }
     let mut reading = JoinSet::new();
     for (work, _) in works {
-        if reading.len() >= READS_AT_ONCE {
-            let _ = reading.join_next().await;
+        if reading.len() >= READS_AT_ONCE
+            && let Some(Err(error)) = reading.join_next().await
+        {
+            tracing::error!(%error, "a plugin broke a part of the sweep");
         }
         let handle = handle.clone();
         reading.spawn(async move { read_signs(&handle, &work).await });
@@ -138,8 +152,8 @@ async fn look_at_runtime(handle: Handle, works: Vec<(Work, RuntimeHandle)>) {
 }
 
 /// One answer for all sessions of a runtime; says whether there was one. No answer is unknown for each, never
-/// missing.
-async fn probe(handle: &Handle, works: &[(Work, RuntimeHandle)]) -> bool {
+/// missing, and the first time the sweep is not whole.
+async fn probe(handle: &Handle, works: &[(Work, RuntimeHandle)], whole: &AtomicBool) -> bool {
     let Some((first, _)) = works.first() else { return true };
     let runtime: &Arc<dyn Runtime> = &first.plugins.runtime;
     let handles: Vec<RuntimeHandle> = works.iter().map(|(_, at)| at.clone()).collect();
@@ -165,6 +179,7 @@ async fn probe(handle: &Handle, works: &[(Work, RuntimeHandle)]) -> bool {
         // One probe without an answer is nothing yet: unknown is said after two.
         if state == RuntimeState::Unknown {
             if lock(&handle.shell.unanswered).insert(work.session.id.clone()) {
+                whole.store(false, Ordering::Relaxed);
                 continue;
             }
         } else {
@@ -363,51 +378,6 @@ async fn measure_disk(handle: &Handle) {
     if let Ok(Ok(free)) = measured {
         let _ = handle.submit(Input::Disk { free, failing: false }).await;
     }
-}
-
-/// `ao`'s own files are looked at each sweep: changed by another they are kept aside, restored and reported.
-async fn guard_files(handle: &Handle) {
-    for (path, (session, hash)) in touched(handle).await {
-        let Ok(content) = tokio::fs::read(&path).await else { continue };
-        if super::lane::content_hash(&content) == hash {
-            continue;
-        }
-        let Some(work) = handle.shell.work_of(&session).filter(|work| !work.session.is_over())
-        else {
-            continue;
-        };
-        let Ok(request) = request_of(handle, &work).await else { continue };
-        let Ok(plan) = work.plugins.agent.plan_launch(&request) else { continue };
-        let Some(file) = plan.files.iter().find(|file| file.path == path) else { continue };
-        let kept = path.with_extension(format!("changed-{}", handle.now().wall.as_second()));
-        let aside = handle.shell.write_private(&kept, &content);
-        if let Err(error) = handle.shell.write_private(&path, file.content.as_bytes()) {
-            tracing::error!(%error, "a changed file of ao's own could not be restored");
-            continue;
-        }
-        let input = Input::Tampered {
-            path: path.to_string_lossy().into_owned(),
-            kept: aside.ok().map(|()| kept.to_string_lossy().into_owned()),
-        };
-        let _ = handle.submit(input).await;
-    }
-}
-
-/// The guarded files that are not as they were at the last look: by time and size, so that a sweep reads none
-/// that nobody wrote.
-async fn touched(handle: &Handle) -> Vec<(PathBuf, (SessionId, String))> {
-    let shell = handle.shell.clone();
-    let looked = tokio::task::spawn_blocking(move || {
-        let guarded = lock(&shell.guarded).clone();
-        let mut seen = lock(&shell.guarded_seen);
-        seen.retain(|path, _| guarded.contains_key(path));
-        let mut is_news = |path: &PathBuf| {
-            let stamp = std::fs::metadata(path).ok().map(|meta| (meta.modified().ok(), meta.len()));
-            seen.insert(path.clone(), stamp) != Some(stamp)
-        };
-        guarded.into_iter().filter(|(path, _)| is_news(path)).collect()
-    });
-    looked.await.unwrap_or_default()
 }
 
 /// Looks into workspaces when something may have changed there: after a turn, an exit, a claim, and now and

@@ -12,12 +12,27 @@ use crate::{
     event::Text,
     journal::{Durability, Limits},
     registry::Registry,
+    state::{Focus, Now, State},
 };
 
+/// In this policy a configuration that is not used breaks a rule when it has lasted.
+const POISONED: u16 = 1;
+
 /// Called for each input before it is decided.
-pub(super) fn break_on(input: &Input) {
-    if let Input::ConfigRefused { file, .. } = input {
-        assert_ne!(file, "poison", "no rule takes it");
+pub(super) fn break_on(state: &State, input: &Input, now: Now) {
+    match input {
+        Input::ConfigRefused { file, .. } => assert_ne!(file, "poison", "no rule takes it"),
+        Input::Tick => state.due(now).iter().for_each(|focus| break_at(state, focus)),
+        _ => {}
+    }
+}
+
+/// Called for each focus that is looked at alone.
+pub(super) fn break_at(state: &State, focus: &Focus) {
+    if let Focus::Incident(id) = focus
+        && state.policy.port == POISONED
+    {
+        assert_ne!(state.incidents[id].trigger, Trigger::ConfigRefused, "no rule takes it");
     }
 }
 
@@ -25,9 +40,11 @@ fn refused(file: &str) -> Input {
     Input::ConfigRefused { file: file.into(), reason: Text::short("why") }
 }
 
-async fn start(root: &std::path::Path) -> Server {
-    let mut policy = Policy::default();
+async fn start(root: &std::path::Path, port: u16) -> Server {
+    let mut policy = Policy { port, ..Policy::default() };
     policy.channels.clear();
+    policy.lifecycle.settle.urgent_ms = 50;
+    policy.lifecycle.settle.warning_ms = 10;
     let context = BuildContext {
         data_dir: root.to_owned(),
         run_dir: root.join("run"),
@@ -54,7 +71,7 @@ async fn start(root: &std::path::Path) -> Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_breaks_a_rule_is_put_aside_and_the_others_go_on() {
     let root = tempfile::tempdir().unwrap();
-    let server = start(root.path()).await;
+    let server = start(root.path(), 3000).await;
     let handle = server.handle();
     // In one batch with it: what came before and after is taken, in whatever order they come.
     let batch = (0..20).map(|n| {
@@ -91,7 +108,7 @@ async fn an_input_that_breaks_a_rule_is_put_aside_and_the_others_go_on() {
     let hash = { handle.state().hash() };
     server.wait().await;
     std::fs::remove_file(root.path().join("snapshot.json")).unwrap();
-    let mut replayed = crate::state::State::default();
+    let mut replayed = State::default();
     let recovery =
         crate::journal::Recovery::start(Arc::new(RealDisk), root.path(), Limits::default());
     let mut recovery = recovery.unwrap();
@@ -99,4 +116,29 @@ async fn an_input_that_breaks_a_rule_is_put_aside_and_the_others_go_on() {
         super::run::fold(&mut replayed, seq, json);
     }
     assert_eq!(replayed.hash(), hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_a_rule_whenever_it_is_due_holds_up_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let server = start(root.path(), POISONED).await;
+    let handle = server.handle();
+    handle.submit(refused("a")).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    handle.submit(Input::Tampered { path: "x".into(), kept: None }).await.unwrap();
+    let told = |trigger| {
+        let state = handle.state();
+        state.incidents.values().any(|i| i.trigger == trigger && i.notification.is_some())
+    };
+    for _ in 0..250 {
+        if told(Trigger::Tampered) && told(Trigger::ServerWasAway) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(told(Trigger::Tampered), "others are told in time");
+    assert!(!told(Trigger::ConfigRefused));
+    assert_eq!(std::fs::read_dir(root.path().join("quarantine")).unwrap().count(), 1);
+    handle.stop("test").await;
+    server.wait().await;
 }

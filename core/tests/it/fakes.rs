@@ -17,7 +17,8 @@ use ao_slots::{
     Call, ErrorKind, Launch, PluginError, SessionId,
     agent::{
         Agent, AgentCapabilities, AgentCheck, AgentConfig, AgentRequest, Decision, Dialog,
-        HookReport, InputMode, Introspection, LaunchPlan, LaunchRequest, PromptDelivery, Signal,
+        HookReport, InputMode, Introspection, LaunchPlan, LaunchRequest, PlannedFile,
+        PromptDelivery, Signal,
     },
     call::Answer,
     fact::WorkFacts,
@@ -539,7 +540,11 @@ impl Agent for Teller {
         Ok(LaunchPlan {
             argv: vec!["teller".into()],
             env: BTreeMap::new(),
-            files: vec![],
+            files: vec![PlannedFile {
+                path: request.agent_dir.join("settings.json"),
+                content: format!("{{ \"session\": \"{}\" }}", request.session),
+                guarded: true,
+            }],
             prompt: PromptDelivery::Argument,
             native_id: None,
             transcript: None,

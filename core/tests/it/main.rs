@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod fakes;
 mod golden;
+mod guard;
 mod harness;
 mod human;
 mod life;

@@ -38,13 +38,7 @@ impl Shell {
         let agent = &work.plugins.agent;
         let plan = agent.plan_launch(&request)?;
         let can = agent.capabilities(&request.config);
-        for file in &plan.files {
-            self.write_private(&file.path, file.content.as_bytes())?;
-            if file.guarded {
-                let entry = (session.id.clone(), content_hash(file.content.as_bytes()));
-                lock(&self.guarded).insert(file.path.clone(), entry);
-            }
-        }
+        self.place_files(&session.id, &plan)?;
         let token = self.token(&session.id)?;
         let mut env = self.env_of(session).await;
         env.extend(work.project.env.clone());
@@ -567,10 +561,4 @@ fn input_of(work: &Work) -> InputMode {
 
 fn not_now(why: &str) -> Failure {
     PluginError::new(ErrorKind::Transient, "the message waits", why).into()
-}
-
-/// SHA-256 of a file's content.
-pub(in crate::server) fn content_hash(content: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
