@@ -26,12 +26,14 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let is_flag = |word: &OsString| word.to_str().is_none_or(|word| word.starts_with('-'));
+    let asks_help = |words: &[OsString]| matches!(words, [one] if one == "--help" || one == "-h");
     match words.split_first() {
         Some((first, [])) if first == "--version" || first == "-V" => {
             let _ = writeln!(std::io::stdout(), "ao {VERSION}");
             ExitCode::SUCCESS
         }
-        Some((first, rest)) if first == "hook" && !rest.iter().any(is_flag) => {
+        // Whatever else it is given: an agent reads another exit code as a verdict.
+        Some((first, rest)) if first == "hook" && !asks_help(rest) => {
             hook::run(rest);
             ExitCode::SUCCESS
         }

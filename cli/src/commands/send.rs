@@ -3,8 +3,8 @@
 use std::{io::Read, time::Duration};
 
 use ao_core::{
-    event::MessageWithdrawn,
-    slots::{SessionId, notifier::Mark},
+    event::{Effect, EffectIntended, EffectSucceeded, MessageWithdrawn},
+    slots::{Seq, SessionId, notifier::Mark},
 };
 use ao_web::view::Taken;
 
@@ -57,16 +57,28 @@ impl Cmd {
         let begun = std::time::Instant::now();
         let came = match taken.message {
             Some(message) if self.wait > 0 => {
+                let mut typing: Option<Seq> = None;
                 wait_for(client, session, taken.after, Duration::from_secs(self.wait), |event| {
                     if confirmed(event) == Some(message) {
-                        return Some(Ok(()));
+                        return Some(Ok("confirmed"));
                     }
-                    let withdrawn = event.kind == "message.withdrawn";
-                    withdrawn
-                        .then(|| data::<MessageWithdrawn>(event))
-                        .flatten()
-                        .filter(|e| e.message == message)
-                        .map(|e| Err(e.reason))
+                    match event.kind.as_str() {
+                        "effect.intended" => {
+                            let effect = data::<EffectIntended>(event)?.effect;
+                            if effect == (Effect::TypeMessage { message }) {
+                                typing = Some(event.seq);
+                            }
+                            None
+                        }
+                        // All there is to know of an agent that tells nothing of what it reads.
+                        "effect.succeeded" => data::<EffectSucceeded>(event)
+                            .filter(|e| Some(e.intent) == typing)
+                            .map(|_| Ok("typed")),
+                        "message.withdrawn" => data::<MessageWithdrawn>(event)
+                            .filter(|e| e.message == message)
+                            .map(|e| Err(e.reason)),
+                        _ => None,
+                    }
                 })
                 .await?
             }
@@ -76,11 +88,11 @@ impl Cmd {
             out::json(&taken);
         }
         match came {
-            Some(Ok(())) => {
+            Some(Ok(how)) => {
                 if !cx.global.json {
                     let took = format!("{:.1} s", begun.elapsed().as_secs_f64());
                     out::say(&format!(
-                        "{} {session} got it (confirmed {took})",
+                        "{} {session} got it ({how} {took})",
                         cx.style.painted_mark(Mark::Settled)
                     ));
                 }

@@ -3,17 +3,18 @@
 use std::{
     fs, io,
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use ao_core::{
     config::Catalog,
+    decide::Input,
     disk::{LockError, RealDisk},
     journal::{Durability, Limits},
     registry::Registry,
-    server::{Options, Server, StartError, SystemClock},
+    server::{Handle, Options, Server, StartError, SystemClock},
     slots::{InstanceId, plugin::BuildContext},
 };
 use ao_web::Api;
@@ -92,12 +93,16 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
     let desk = Desk::open(cx, Catalog::new(plugins))?;
     let (loaded, refused) = desk.load_what_can_be_used();
     let port = loaded.policy.port;
-    link_program(&cx.data_dir.join("run/ao"));
+    let link = cx.data_dir.join("run/ao");
+    // Beside a server that serves this one ends at once: the link is not its.
+    if std::os::unix::net::UnixStream::connect(cx.socket()).is_err() {
+        link_program(&link);
+    }
     let context = BuildContext {
         data_dir: cx.data_dir.clone(),
         run_dir: cx.run_dir.clone(),
         instance: unknown_instance()?,
-        ao: cx.data_dir.join("run/ao"),
+        ao: link.clone(),
         home: cx.home.clone(),
         env: cx.env.clone(),
     };
@@ -127,6 +132,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
     let api = Api::new(handle.clone(), desk.clone(), infos, crate::VERSION);
     let serving = tokio::spawn(ao_web::serve_unix(listener, api, over(ended.clone())));
     let health = tokio::spawn(serve_health(port, ended.clone()));
+    let guarding = tokio::spawn(guard_link(handle.clone(), link, ended.clone()));
     let watching = tokio::spawn(desk.clone().watch(ended));
     tracing::info!(version = crate::VERSION, socket = %socket.display(), "serving");
 
@@ -141,7 +147,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
     // The socket goes first, so that a client that comes now starts a server of its own.
     let _ = fs::remove_file(&socket);
     let drained = tokio::time::timeout(Duration::from_secs(3), serving).await;
-    for task in [health, watching, signals] {
+    for task in [health, watching, guarding, signals] {
         task.abort();
     }
     if let Ok(Ok(Err(error))) = drained {
@@ -211,6 +217,32 @@ pub(crate) fn link_program(link: &Path) {
     });
     if let Err(error) = linked {
         tracing::error!(%error, link = %link.display(), "the link that hooks run could not be made");
+    }
+}
+
+/// Whoever else sets the link decides what hooks run: it is put right, and a human is told (S24).
+async fn guard_link(handle: Handle, link: PathBuf, ended: watch::Receiver<bool>) {
+    let Ok(ours) = fs::read_link(&link) else { return };
+    let ended = over(ended);
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            () = &mut ended => return,
+        }
+        if fs::read_link(&link).is_ok_and(|now| now == ours) {
+            continue;
+        }
+        let kept = link.with_extension("changed");
+        let kept = fs::rename(&link, &kept).is_ok().then(|| kept.to_string_lossy().into_owned());
+        if let Err(error) = symlink(&ours, &link) {
+            tracing::error!(%error, link = %link.display(), "the link that hooks run could not be made");
+        }
+        let path = link.to_string_lossy().into_owned();
+        // Refused only when the journal is; the log tells it then.
+        if let Err(refusal) = handle.submit(Input::Tampered { path, kept }).await {
+            tracing::error!(%refusal, "the link that hooks run was changed by another");
+        }
     }
 }
 

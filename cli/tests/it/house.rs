@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    os::unix::fs::PermissionsExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -251,41 +251,35 @@ impl Drop for House {
         if std::thread::panicking() {
             self.tell();
         }
-        // No hook of an agent starts a server from here on. One that was just starting takes that back, and
-        // may bring agents back, so it is looked twice.
-        for _ in 0..2 {
+        // No hook of an agent starts a server from here on. One that is just starting takes that back, and may
+        // bring agents back, so it is looked until nothing is left.
+        for _ in 0..50 {
             let _ = fs::write(self.path("data/run/stopped"), "");
-            if let Some(pid) = self.lock_owner().filter(|pid| runs_ours(*pid, &self.path("data"))) {
-                end(pid);
-            }
             if self.path("data/run/tmux.sock").exists() {
                 self.tmux(&["kill-server"]);
             }
-            // Of many that started at once a loser may only now be taking the lock.
-            for pid in servers_of(&self.path("data")) {
-                end(pid);
+            let left = processes_of(self.dir.path());
+            if left.is_empty() {
+                return;
             }
+            left.into_iter().for_each(end);
         }
     }
 }
 
-/// Every process that was told to serve this data directory, whether it holds the lock or not.
-fn servers_of(data: &Path) -> Vec<i32> {
-    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let serves = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|word| word == b"--detached") && runs_ours(*pid, data)
+/// The processes that were started for a house: its folder, which no other has, is named in their words or in
+/// their environment.
+fn processes_of(house: &Path) -> Vec<i32> {
+    let name = house.as_os_str().as_bytes();
+    let names = |file: PathBuf| {
+        fs::read(file).is_ok_and(|text| text.windows(name.len()).any(|part| part == name))
     };
-    numbers.filter(serves).collect()
-}
-
-/// A number in a lock file may be another's by now.
-fn runs_ours(pid: i32, data: &Path) -> bool {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&line).contains(&*data.to_string_lossy())
-        || fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|e| String::from_utf8_lossy(&e).contains(&*data.to_string_lossy()))
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of_house = |pid: &i32| {
+        let folder = Path::new("/proc").join(pid.to_string());
+        names(folder.join("cmdline")) || names(folder.join("environ"))
+    };
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(of_house).collect()
 }
 
 /// A command that came to its end.

@@ -5,11 +5,15 @@
     reason = "a test that cannot be set up has failed, and says what stood there"
 )]
 
+mod hooks;
 mod house;
+mod journey;
 mod kills;
+mod losses;
 #[path = "../../examples/receiver/mod.rs"]
 mod receiver;
 mod server;
+mod trust;
 
 use house::House;
 
