@@ -257,6 +257,18 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The message that it sends or changes.
+    pub fn notification(&self) -> Option<NotificationId> {
+        match self {
+            Self::SendNotification { notification, .. }
+            | Self::UpdateNotification { notification, .. }
+            | Self::ResolveNotification { notification, .. } => Some(*notification),
+            _ => None,
+        }
+    }
+}
+
 /// What an effect brought.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "got", rename_all = "kebab-case")]
@@ -890,6 +902,12 @@ kinds! {
         intent: Seq,
         /// Why.
         failure: Failure,
+        /// A message is not tried again on this channel before; none where it may be at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
+        /// Nothing goes out on the whole channel before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel_not_before: Option<Timestamp>,
     }
     /// Nobody knows whether it happened: to be settled by looking.
     Out "effect.doubted" EffectDoubted {

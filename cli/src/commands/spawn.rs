@@ -160,7 +160,7 @@ impl Story {
                 ended(&effect, &outcome, span(begun, event.at))
             }
             "effect.failed" => {
-                let EffectFailed { intent, failure } = data(event)?;
+                let EffectFailed { intent, failure, .. } = data(event)?;
                 let (effect, begun) = self.effects.remove(&intent)?;
                 let name = name(&effect)?;
                 let words = one_line(&failure.message);

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use ao_slots::{ChannelName, ErrorKind, ProjectId, fact::Priority, notifier::ChannelKind};
 
-use super::Decider;
+use jiff::Timestamp;
+
+use super::{Decider, schedule::retry_wait};
 use crate::{
     config::trigger::Trigger,
-    event::{DeliveryDropped, Effect, EffectIntended, NotificationOpened, RoundCompleted},
-    state::{ChannelState, Delivery, Notification, Progress, Round},
+    event::{DeliveryDropped, Effect, EffectIntended, Failure, NotificationOpened, RoundCompleted},
+    state::{ChannelState, Delivery, Intent, Lane, Notification, Progress, Round},
     words,
 };
 
@@ -98,6 +100,29 @@ impl Decider<'_> {
                 Next::Nothing => {}
             }
         }
+    }
+
+    /// When a message that failed may be tried again, and when anything on its channel.
+    pub(super) fn rests(
+        &self,
+        intent: &Intent,
+        failure: &Failure,
+    ) -> (Option<Timestamp>, Option<Timestamp>) {
+        let (Lane::Channel(name), Some(id)) = (&intent.lane, intent.effect.notification()) else {
+            return (None, None);
+        };
+        let message = self.state.notifications.get(&id);
+        let tried = message.and_then(|n| n.deliveries.get(name)).map_or(0, |d| d.tries);
+        let failed = self.state.channels.get(name).map_or(0, |channel| channel.failures);
+        let after = |before: u32, most: u32| {
+            let tries = before.saturating_add(1).min(most);
+            let wait = retry_wait(tries, failure.retry_after_ms, id.0);
+            self.now.wall.saturating_add(wait).unwrap_or(self.now.wall)
+        };
+        // A channel that is down rests as a whole, but never so long that an urgent message would have to wait
+        // for minutes; a message that alone is refused does not hold up the others.
+        let down = failure.kind == ErrorKind::Transient || failure.retry_after_ms.is_some();
+        (Some(after(tried, u32::MAX)), down.then(|| after(failed, 5)))
     }
 
     fn next_step(

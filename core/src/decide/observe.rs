@@ -137,7 +137,13 @@ impl Decider<'_> {
                         })
                     }
                     Err(failure) => {
-                        self.push(EffectFailed { intent: *intent, failure: failure.clone() })
+                        let (not_before, channel_not_before) = self.rests(known, failure);
+                        self.push(EffectFailed {
+                            intent: *intent,
+                            failure: failure.clone(),
+                            not_before,
+                            channel_not_before,
+                        })
                     }
                 };
                 draft.because(&because);

@@ -10,9 +10,8 @@ use ao_slots::fact::{Activity, RuntimeState, Source};
 use super::{
     Fact, Focus, Intent, Lane, Moment, Progress, Round, Session, State, Status, Step, Want,
 };
-use crate::{
-    decide::schedule::retry_wait,
-    event::{Effect, EffectIntended, Event, Failure, Kind, Outcome, SessionRequested, Subject},
+use crate::event::{
+    Effect, EffectFailed, EffectIntended, Event, Kind, Outcome, SessionRequested, Subject,
 };
 
 impl State {
@@ -125,7 +124,7 @@ impl State {
             }
             Kind::EffectFailed(e) => {
                 let Some(intent) = self.end_intent(e.intent) else { return vec![] };
-                self.fold_failure(&intent, &e.failure, when)
+                self.fold_failure(&intent, e, when)
             }
             Kind::EffectDoubted(e) => {
                 let Some(intent) = self.intents.get_mut(&e.intent) else { return vec![] };
@@ -391,7 +390,8 @@ impl State {
         }
     }
 
-    fn fold_failure(&mut self, intent: &Intent, failure: &Failure, when: Moment) -> Vec<Focus> {
+    fn fold_failure(&mut self, intent: &Intent, e: &EffectFailed, when: Moment) -> Vec<Focus> {
+        let failure = &e.failure;
         match &intent.lane {
             Lane::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
@@ -404,48 +404,23 @@ impl State {
                 foci
             }
             Lane::Channel(name) => {
-                let (id, again) = match &intent.effect {
-                    Effect::SendNotification { notification, .. } => {
-                        (*notification, failure.kind == ao_slots::ErrorKind::InDoubt)
+                let Some(id) = intent.effect.notification() else { return vec![] };
+                let again = failure.kind == ao_slots::ErrorKind::InDoubt
+                    && matches!(intent.effect, Effect::SendNotification { .. });
+                let delivery =
+                    self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name));
+                if let Some(delivery) = delivery {
+                    delivery.tries = delivery.tries.saturating_add(1);
+                    delivery.error = Some(failure.clone());
+                    delivery.not_before = e.not_before;
+                    if again {
+                        delivery.progress = Progress::Again;
                     }
-                    Effect::UpdateNotification { notification, .. }
-                    | Effect::ResolveNotification { notification, .. } => (*notification, false),
-                    _ => return vec![],
-                };
-                let tries = match self
-                    .notifications
-                    .get_mut(&id)
-                    .and_then(|n| n.deliveries.get_mut(name))
-                {
-                    Some(delivery) => {
-                        delivery.tries = delivery.tries.saturating_add(1);
-                        delivery.error = Some(failure.clone());
-                        if again {
-                            delivery.progress = Progress::Again;
-                        }
-                        delivery.tries
-                    }
-                    None => 1,
-                };
-                let later = |tries| {
-                    let wait = retry_wait(tries, failure.retry_after_ms, id.0);
-                    Some(when.at.saturating_add(wait).unwrap_or(when.at))
-                };
+                }
                 let channel = self.channels.entry(name.clone()).or_default();
                 channel.failures = channel.failures.saturating_add(1);
                 channel.error = Some(failure.clone());
-                // A channel that is down rests as a whole, but never so long that an urgent message would
-                // have to wait for minutes; a message that alone is refused does not hold up the others.
-                if failure.kind == ao_slots::ErrorKind::Transient
-                    || failure.retry_after_ms.is_some()
-                {
-                    channel.not_before = later(channel.failures.min(5));
-                }
-                if let Some(delivery) =
-                    self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name))
-                {
-                    delivery.not_before = later(tries);
-                }
+                channel.not_before = e.channel_not_before.or(channel.not_before);
                 vec![Focus::Channel(name.clone())]
             }
         }

@@ -126,6 +126,31 @@ fn retry_after_is_kept_to_the_second() {
 }
 
 #[test]
+fn how_long_a_channel_rests_stands_in_the_event_and_is_not_computed_anew() {
+    let mut w = asking(desktop());
+    let before = w.state.clone();
+    refuses(&mut w, ErrorKind::Transient);
+    let mut event = w.events.iter().rfind(|e| e.kind.name() == "effect.failed").unwrap().clone();
+    let Kind::EffectFailed(failed) = &mut event.kind else { unreachable!() };
+    assert!(failed.not_before.is_some() && failed.channel_not_before.is_some());
+    let fold = |event: &Event| {
+        let mut state = before.clone();
+        state.apply(&Event::decode(&event.encode().unwrap()).unwrap());
+        let delivery = &state.notifications.values().next().unwrap().deliveries[&desk()];
+        (delivery.not_before, state.channels[&desk()].not_before)
+    };
+    // What other rules would have concluded.
+    let years = w.now.wall + SignedDuration::from_hours(50_000);
+    (failed.not_before, failed.channel_not_before) = (Some(years), Some(years));
+    assert_eq!(fold(&event), (Some(years), Some(years)));
+    // Events of the first version do not say it.
+    let Kind::EffectFailed(failed) = &mut event.kind else { unreachable!() };
+    (failed.not_before, failed.channel_not_before) = (None, None);
+    assert!(!String::from_utf8(event.encode().unwrap()).unwrap().contains("not_before"));
+    assert_eq!(fold(&event), (None, None));
+}
+
+#[test]
 fn an_urgent_message_waits_for_a_channel_no_longer_than_half_a_minute() {
     let mut w = asking(desktop());
     for _ in 0..10 {
