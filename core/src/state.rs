@@ -592,6 +592,10 @@ pub struct ServerFacts {
     pub started: Option<Moment>,
     /// How long nothing served before it, in milliseconds of wall time.
     pub away_ms: Option<u64>,
+    /// The server before said good-bye.
+    pub clean: bool,
+    /// The machine was started anew since.
+    pub rebooted: bool,
     /// Free bytes where the data directory lies.
     pub disk_free: Option<u64>,
     /// Too few.

@@ -777,6 +777,7 @@ mod tests {
                 events: BTreeMap::new(),
             };
             tape.give(Input::Started {
+                alive: None,
                 instance: "01JD0000000000000000000000".parse().unwrap(),
                 boot: "b".into(),
                 monotonic_ms: 5_000,

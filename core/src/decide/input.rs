@@ -36,6 +36,9 @@ pub enum Input {
         version: String,
         /// Its process.
         pid: i32,
+        /// The last sign of life of the server before, where it left one.
+        #[serde(default)]
+        alive: Option<Timestamp>,
     },
     /// The server is about to end.
     Stopping {

@@ -4,6 +4,7 @@ use ao_slots::{
     ErrorKind, MessageId,
     fact::{Activity, RuntimeState, Source},
 };
+use jiff::Timestamp;
 
 use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told};
 use crate::{
@@ -25,8 +26,8 @@ impl Decider<'_> {
     pub(super) fn observe(&mut self, input: &Input) -> Result<Answered, Refusal> {
         match input {
             Input::Tick => {}
-            Input::Started { instance, boot, monotonic_ms, version, pid } => {
-                self.started(instance, boot, *monotonic_ms, version, *pid);
+            Input::Started { instance, boot, monotonic_ms, version, pid, alive } => {
+                self.started(instance, boot, *monotonic_ms, version, *pid, *alive);
             }
             Input::Stopping { reason } => {
                 self.push(ServerStopped { reason: reason.clone() });
@@ -170,6 +171,7 @@ impl Decider<'_> {
         monotonic_ms: u64,
         version: &str,
         pid: i32,
+        alive: Option<Timestamp>,
     ) {
         let state = self.state;
         // Awake time goes on where it stood: within one boot by the kernel's clock, after another boot from the last event.
@@ -180,7 +182,9 @@ impl Decider<'_> {
             i64::try_from(state.awake).unwrap_or(i64::MAX).saturating_sub(monotonic)
         };
         let first = state.instance.is_none();
-        let away = self.now.wall.duration_since(state.last_at).as_millis();
+        // An hour in which nothing happened is no absence.
+        let lived = alive.map_or(state.last_at, |alive| alive.max(state.last_at));
+        let away = self.now.wall.duration_since(lived).as_millis();
         let away_ms = (!first).then(|| u64::try_from(away).unwrap_or(0));
         self.push(ServerStarted {
             instance: instance.clone(),

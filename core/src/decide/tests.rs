@@ -185,12 +185,18 @@ impl World {
     }
 
     pub(crate) fn start(&mut self, boot: &str) {
+        self.start_after(boot, None);
+    }
+
+    /// After a server that gave its last sign of life then.
+    pub(crate) fn start_after(&mut self, boot: &str, alive: Option<jiff::Timestamp>) {
         let input = Input::Started {
             instance: "01JD0000000000000000000000".parse().unwrap(),
             boot: boot.into(),
             monotonic_ms: 5_000,
             version: "0.1.0".into(),
             pid: 7,
+            alive,
         };
         self.give(input).unwrap();
     }

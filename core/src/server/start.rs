@@ -7,12 +7,14 @@ use std::{
 };
 
 use ao_slots::{IdError, InstanceId, PluginError, Seq, plugin::BuildContext};
+use jiff::Timestamp;
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinHandle,
 };
 
 use super::{
+    alive,
     clock::Clock,
     handle::{Handle, Served},
     lane::{self, Shell},
@@ -122,7 +124,7 @@ impl Server {
             open(opening_disk, &opening_root, limits, &opening_boot)
         });
         let opened = opened.await.unwrap_or_else(|panic| Err(opening_failed(&root, &panic)))?;
-        let Opened { journal, state, gaps, instance } = opened;
+        let Opened { journal, state, gaps, instance, alive } = opened;
         context.instance = instance.clone();
 
         let blobs = Blobs::open(disk.clone(), &root)
@@ -171,6 +173,7 @@ impl Server {
             monotonic_ms: clock.monotonic_ms(),
             version,
             pid: std::process::id().cast_signed(),
+            alive,
         };
         match server.begin(started, gaps, policy).await {
             Ok(()) => Ok(server),
@@ -210,6 +213,7 @@ impl Server {
             tokio::spawn(sweep::look_at_work(handle.clone(), stopped())),
             tokio::spawn(lane::receive(handle.clone(), stopped())),
             tokio::spawn(projection::run(handle.clone(), stopped())),
+            tokio::spawn(alive::run(handle.clone(), stopped())),
         ];
         Ok(())
     }
@@ -254,6 +258,7 @@ struct Opened {
     state: State,
     gaps: Vec<(u64, u64)>,
     instance: InstanceId,
+    alive: Option<Timestamp>,
 }
 
 fn opening_failed(root: &Path, panic: &tokio::task::JoinError) -> StartError {
@@ -266,6 +271,7 @@ fn open(
     limits: Limits,
     boot: &str,
 ) -> Result<Opened, StartError> {
+    let alive = alive::last(&*disk, root);
     let mut recovery = Recovery::start(disk, root, limits)?;
     let mut state = State::default();
     if let Some(snapshot) = recovery.snapshot() {
@@ -295,5 +301,5 @@ fn open(
         .map(|gap| (gap.from, gap.to))
         .filter(|gap| !known.contains(gap))
         .collect();
-    Ok(Opened { journal, state, gaps, instance })
+    Ok(Opened { journal, state, gaps, instance, alive })
 }

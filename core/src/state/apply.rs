@@ -40,6 +40,8 @@ impl State {
         match &event.kind {
             Kind::ServerStarted(e) => {
                 self.instance = Some(e.instance.clone());
+                self.server.clean = e.clean;
+                self.server.rebooted = self.boot != e.boot && !self.boot.is_empty();
                 self.boot.clone_from(&e.boot);
                 self.offset_ms = e.offset_ms;
                 self.unswept_since = Some(when);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ao_conformance::notifier::Mood as Far;
-use ao_core::{config::trigger::Trigger, decide::Input};
+use ao_core::{config::trigger::Trigger, decide::Input, server::Clock as _};
 
 use crate::{
     fakes::Mood,
@@ -106,6 +106,40 @@ async fn r10_while_a_runtime_does_not_answer_nothing_is_said_to_be_missing() {
         })
         .await;
     assert_eq!(house.fakes.channel.messages(), []);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absence_counts_from_the_last_sign_of_life_not_from_the_last_event() {
+    let (mut house, clock) = house().await;
+    let session = house.working("Do it").await;
+    house.tell(&session, &[question("Which?")]).await.unwrap();
+    house.until_pushed("the question", |messages| messages.len() == 1).await;
+    house.swept().await;
+    // Nothing happens for an hour but signs of life.
+    clock.pass(HOUR.cast_unsigned());
+    let path = house.data_dir().join("run/alive");
+    house
+        .patiently("a sign of life", async || {
+            let sign: jiff::Timestamp = std::fs::read_to_string(&path).ok()?.trim().parse().ok()?;
+            (clock.wall().duration_since(sign).as_secs() < 60).then_some(())
+        })
+        .await;
+    let events = house.events().await;
+    let since = clock.wall() - jiff::SignedDuration::from_mins(30);
+    assert!(events.iter().all(|event| event.at < since), "the hour leaves no event");
+    house.kill().await;
+    house.start().await.unwrap();
+    let away = |house: &House| house.handle().state().server.away_ms;
+    assert!(away(&house).is_none_or(|ms| ms < 60_000), "{:?}", away(&house));
+    house.swept().await;
+    assert_eq!(house.fakes.channel.messages().len(), 1, "nobody was away");
+
+    house.kill().await;
+    clock.pass(12 * 60_000);
+    house.start().await.unwrap();
+    let told = house.until_pushed("the absence", |messages| messages.len() == 2).await;
+    assert_eq!(told[1].title, "ao was away for 12 min and is back; nothing was lost");
     house.stop().await;
 }
 

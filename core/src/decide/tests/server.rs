@@ -78,6 +78,28 @@ fn an_absence_is_told_once_after_everything_was_looked_at() {
 }
 
 #[test]
+fn an_idle_hour_before_the_end_is_no_absence() {
+    let away = |w: &World| w.state.server.away_ms;
+    let mut w = World::working("41");
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(MINUTE);
+    let last = w.state.last_at;
+    w.now.wall += jiff::SignedDuration::from_hours(1);
+    let alive = w.now.wall - jiff::SignedDuration::from_secs(10);
+    let mut said_nothing = w.clone();
+    w.start_after("boot-1", Some(alive));
+    assert_eq!(away(&w), Some(10_000));
+    // What tells less than the journal, or of a time to come, is not believed.
+    for (alive, ms) in [(None, 3_660_000), (Some(last), 3_660_000), (Some(alive), 10_000)] {
+        let mut w = said_nothing.clone();
+        w.start_after("boot-1", alive);
+        assert!(away(&w).unwrap().abs_diff(ms) < MINUTE, "{alive:?}: {:?}", away(&w));
+    }
+    said_nothing.start_after("boot-1", Some(jiff::Timestamp::MAX));
+    assert_eq!(away(&said_nothing), Some(0));
+}
+
+#[test]
 fn a_short_absence_or_one_without_sessions_is_nobodys_business() {
     let mut w = World::working("41");
     w.now.wall += jiff::SignedDuration::from_secs(50);

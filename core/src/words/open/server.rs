@@ -133,9 +133,14 @@ impl Words<'_> {
         let gone = back.checked_sub(jiff::SignedDuration::from_millis(
             i64::try_from(away).unwrap_or(i64::MAX),
         ));
+        let cause = match (server.clean, server.rebooted) {
+            (true, _) => "stopped",
+            (false, true) => "the machine was restarted",
+            (false, false) => "killed or crashed",
+        };
         let span = match (gone, self.zone.is_some()) {
-            (Ok(gone), true) => format!("{}–{}, cause unknown.", self.time(gone), self.time(back)),
-            _ => "Cause unknown.".into(),
+            (Ok(gone), true) => format!("{}–{}, cause: {cause}.", self.time(gone), self.time(back)),
+            _ => format!("Cause: {cause}."),
         };
         let mut body = vec![text("Agents went on.")];
         if missed {
