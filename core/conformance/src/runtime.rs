@@ -13,7 +13,9 @@ use ao_slots::{
     Call, Launch, PluginError, SessionId,
     call::{Answer, ErrorKind},
     process::{ProcessId, Stat},
-    runtime::{CreateRuntime, Key, ProbeState, Runtime, RuntimeHandle, Screen},
+    runtime::{
+        CreateRuntime, FileAnswer, FileRequest, Key, ProbeState, Runtime, RuntimeHandle, Screen,
+    },
 };
 use tokio::time::{sleep, timeout};
 
@@ -392,8 +394,15 @@ pub async fn files_and_commands(harness: &dyn Harness) {
     alive(&*runtime, &handle).await;
     let path = harness.cwd().join("made-by-exec");
     let path = path.to_str().expect("the working directory is UTF-8");
-    let absent = runtime.read(&call(), &handle, path, 0).await.map_err(|error| error.kind);
-    assert_eq!(absent, Err(ErrorKind::NotFound), "Errors: read of a file that is not there");
+    let file =
+        |from, seen| FileRequest { handle: handle.clone(), path: path.to_owned(), from, seen };
+    let read =
+        async |files: &[FileRequest]| runtime.read(&call(), files).await.expect("read works");
+    assert_eq!(
+        read(&[file(0, None)]).await,
+        [FileAnswer::Absent],
+        "Errors: read of a file that is not there"
+    );
     let script = "printf 0123456789 >made-by-exec; echo out; echo err >&2; exit 4";
     let argv = ["/bin/sh", "-c", script].map(str::to_owned);
     let output = runtime.exec(&call(), &handle, &argv).await.expect("exec works");
@@ -401,8 +410,30 @@ pub async fn files_and_commands(harness: &dyn Harness) {
         (output.code, output.stdout.as_slice(), output.stderr.as_slice()),
         (Some(4), &b"out\n"[..], &b"err\n"[..])
     );
-    let read = runtime.read(&call(), &handle, path, 7).await;
-    assert_eq!(read.expect("the command ran in the agent's folder"), b"789");
+    let answers = read(&[file(7, None), file(99, None)]).await;
+    let [FileAnswer::Read { bytes, .. }, FileAnswer::Read { bytes: after_end, .. }] = &answers[..]
+    else {
+        panic!("the command did not run in the agent's folder: {answers:?}");
+    };
+    assert_eq!((&bytes[..], &after_end[..]), (&b"789"[..], &b""[..]));
+    // A stamp is there as soon as it can tell a change.
+    let mut stamp = None;
+    while stamp.is_none() {
+        sleep(Duration::from_millis(100)).await;
+        let answers = read(&[file(0, None)]).await;
+        let [FileAnswer::Read { stamp: seen, .. }] = answers[..] else {
+            panic!("it is gone: {answers:?}");
+        };
+        stamp = seen;
+    }
+    assert_eq!(read(&[file(0, stamp)]).await, [FileAnswer::Unchanged], "read: nothing changed");
+    let more = ["/bin/sh", "-c", "printf 8 >>made-by-exec"].map(str::to_owned);
+    runtime.exec(&call(), &handle, &more).await.expect("exec works");
+    let changed = read(&[file(10, stamp)]).await;
+    assert!(
+        matches!(&changed[..], [FileAnswer::Read { bytes, .. }] if bytes == b"8"),
+        "read: a changed file was not read again: {changed:?}"
+    );
     assert!(runtime.exec(&call(), &handle, &[]).await.is_err(), "an empty command was run");
     runtime.destroy(&call(), &handle).await.expect("destroy works");
 }
@@ -580,6 +611,7 @@ mod tests {
             KeepsControlCharacters => input: "out of the paste",
             AttachWithoutScreen => screen: "exactly if it has a screen",
             EmptyForAbsent => files_and_commands: "Errors: read of a file that is not there",
+            StampsLie => files_and_commands: "a changed file was not read again",
             CostOfGone => metrics: "Errors: metrics of what is gone",
         }
     }

@@ -119,6 +119,50 @@ pub struct RuntimeCapabilities {
     pub survives_restart: bool,
 }
 
+/// A file to be read as an agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FileRequest {
+    /// Beside whose agent it lies.
+    pub handle: RuntimeHandle,
+    /// Its path, absolute.
+    pub path: String,
+    /// The byte to begin at.
+    pub from: u64,
+    /// How it was at an earlier read: it is not read again while it is so.
+    pub seen: Option<FileStamp>,
+}
+
+/// Tells a file from what it was before it was written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FileStamp {
+    /// When it was last changed in any way, in nanoseconds since 1970.
+    pub changed_ns: i64,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// What a runtime says about one [`FileRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileAnswer {
+    /// It is as it was.
+    Unchanged,
+    /// What it holds from the byte asked for, at most 1 MiB. No stamp where it changed so lately that a further
+    /// change might not show in one.
+    Read {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// How it was before it was read.
+        stamp: Option<FileStamp>,
+    },
+    /// There is no such file.
+    Absent,
+    /// It cannot be read, and why.
+    Failed(String),
+}
+
 /// How a human gets in front of a running agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -248,14 +292,13 @@ pub trait Runtime: fmt::Debug + Send + Sync {
         handles: &[RuntimeHandle],
     ) -> Result<Vec<RuntimeProbe>, PluginError>;
 
-    /// Reads a file as the agent sees it, from byte `from` on, at most 1 MiB. No such file is `NotFound`.
+    /// Reads files as their agents see them: one answer for each, in their order, at a cost that does not grow
+    /// by a process or a round trip a file.
     async fn read(
         &self,
         call: &Call,
-        handle: &RuntimeHandle,
-        path: &str,
-        from: u64,
-    ) -> Result<Vec<u8>, PluginError>;
+        files: &[FileRequest],
+    ) -> Result<Vec<FileAnswer>, PluginError>;
 
     /// Runs a command beside the agent.
     async fn exec(

@@ -98,8 +98,8 @@ pub(super) struct Shell {
     /// Sessions whose workspace is to be looked at soon.
     pub(super) looks: mpsc::UnboundedSender<SessionId>,
     pub(super) looks_wanted: Mutex<Option<mpsc::UnboundedReceiver<SessionId>>>,
-    /// How far each transcript was read.
-    pub(super) read: Mutex<HashMap<SessionId, super::sweep::Transcript>>,
+    /// What was read of each session's files.
+    pub(super) signs: Mutex<HashMap<SessionId, super::signs::Known>>,
     /// Workspaces made at one time; one at a time a repository is the workspace plugin's matter.
     spawns: tokio::sync::Semaphore,
 }
@@ -146,7 +146,7 @@ impl Shell {
             unanswered: Mutex::default(),
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
-            read: Mutex::default(),
+            signs: Mutex::default(),
             spawns: tokio::sync::Semaphore::new(spawns),
         }
     }
@@ -263,7 +263,7 @@ impl Shell {
             }
             Kind::SessionEnded(_) => {
                 if let Some(session) = &event.session {
-                    lock(&self.read).remove(session);
+                    lock(&self.signs).remove(session);
                     lock(&self.unanswered).remove(session);
                     self.unwatch(session);
                 }

@@ -18,6 +18,7 @@ use super::{
     clock::Clock,
     handle::{Handle, Served},
     lane::{self, Shell},
+    look,
     projection,
     run::{Loop, fold, unpack},
     spool, sweep,
@@ -210,7 +211,7 @@ impl Server {
         let stopped = || self.stopped.clone();
         self.tasks = vec![
             tokio::spawn(sweep::run(handle.clone(), stopped())),
-            tokio::spawn(sweep::look_at_work(handle.clone(), stopped())),
+            tokio::spawn(look::run(handle.clone(), stopped())),
             tokio::spawn(lane::receive(handle.clone(), stopped())),
             tokio::spawn(projection::run(handle.clone(), stopped())),
             tokio::spawn(alive::run(handle.clone(), stopped())),

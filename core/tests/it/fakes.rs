@@ -29,8 +29,8 @@ use ao_slots::{
     plugin::{BuildContext, Plugin, Registration},
     process::ProcessId,
     runtime::{
-        AttachInfo, CreateRuntime, ExecOutput, Key, Reach, Runtime, RuntimeCapabilities,
-        RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
+        AttachInfo, CreateRuntime, ExecOutput, FileAnswer, FileRequest, Key, Reach, Runtime,
+        RuntimeCapabilities, RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
     },
     terminal::{OpenRequest, Opened, Terminal},
     workspace::{
@@ -310,11 +310,9 @@ impl Runtime for Rigged {
     async fn read(
         &self,
         call: &Call,
-        handle: &RuntimeHandle,
-        path: &str,
-        from: u64,
-    ) -> Result<Vec<u8>, PluginError> {
-        self.runtime().read(call, handle, path, from).await
+        files: &[FileRequest],
+    ) -> Result<Vec<FileAnswer>, PluginError> {
+        self.runtime().read(call, files).await
     }
     async fn exec(
         &self,

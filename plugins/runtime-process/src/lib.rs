@@ -5,7 +5,6 @@
 //! `<data_dir>/process/<session>~<launch>`, so that the next `ao` finds all of it again.
 
 mod folder;
-mod local;
 
 use std::{
     collections::BTreeMap,
@@ -16,14 +15,15 @@ use std::{
     time::Duration,
 };
 
+use ao_sdk::local;
 use ao_slots::{
     Call, Launch, PluginError, SessionId,
     call::{Answer, ErrorKind},
     plugin::{self, BuildContext, Registration},
     process::{self, Ending, ProcessId, Signal, Stat},
     runtime::{
-        AttachInfo, CreateRuntime, ExecOutput, Key, ProbeState, Reach, Runtime,
-        RuntimeCapabilities, RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
+        AttachInfo, CreateRuntime, ExecOutput, FileAnswer, FileRequest, Key, ProbeState, Reach,
+        Runtime, RuntimeCapabilities, RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
     },
     text,
 };
@@ -347,11 +347,9 @@ impl Runtime for Process {
     async fn read(
         &self,
         call: &Call,
-        _handle: &RuntimeHandle,
-        path: &str,
-        from: u64,
-    ) -> Result<Vec<u8>, PluginError> {
-        local::read(path, from, local::deadline(call)).await
+        files: &[FileRequest],
+    ) -> Result<Vec<FileAnswer>, PluginError> {
+        local::read(files, local::deadline(call)).await
     }
 
     /// In the folder that the agent was started in, with the environment that its launcher had.

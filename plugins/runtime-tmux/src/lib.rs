@@ -6,7 +6,6 @@
 //! identity of the server that gave it, never by a name that could match another's.
 
 mod commands;
-mod local;
 mod panes;
 mod server;
 
@@ -20,14 +19,15 @@ use std::{
     time::Duration,
 };
 
+use ao_sdk::local;
 use ao_slots::{
     Call, InstanceId, Launch, PluginError, SessionId,
     call::{Answer, ErrorKind},
     plugin::{self, BuildContext, Registration},
     process::{self, Ending, ProcessId},
     runtime::{
-        AttachInfo, CreateRuntime, ExecOutput, Key, Reach, Runtime, RuntimeCapabilities,
-        RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
+        AttachInfo, CreateRuntime, ExecOutput, FileAnswer, FileRequest, Key, Reach, Runtime,
+        RuntimeCapabilities, RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
     },
     text,
 };
@@ -383,11 +383,9 @@ impl Runtime for Tmux {
     async fn read(
         &self,
         call: &Call,
-        _handle: &RuntimeHandle,
-        path: &str,
-        from: u64,
-    ) -> Result<Vec<u8>, PluginError> {
-        local::read(path, from, local::deadline(call)).await
+        files: &[FileRequest],
+    ) -> Result<Vec<FileAnswer>, PluginError> {
+        local::read(files, local::deadline(call)).await
     }
 
     /// In the folder that the agent was started in, with the environment that the tmux server has.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use ao_sdk::local;
 use ao_slots::{
     PluginError,
     call::ErrorKind,
@@ -15,8 +16,6 @@ use ao_slots::{
     text,
 };
 use tokio::{process::Command, time::Instant};
-
-use crate::local;
 
 /// Why a command list gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use ao_slots::{
     call::{Answer, ErrorKind},
     process::ProcessId,
     runtime::{
-        AttachInfo, CreateRuntime, ExecOutput, Key, ProbeState, Reach, Runtime,
-        RuntimeCapabilities, RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
+        AttachInfo, CreateRuntime, ExecOutput, FileAnswer, FileRequest, FileStamp, Key, ProbeState,
+        Reach, Runtime, RuntimeCapabilities, RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
     },
     text,
 };
@@ -42,6 +42,7 @@ pub enum Fault {
     KeepsControlCharacters,
     AttachWithoutScreen,
     EmptyForAbsent,
+    StampsLie,
     CostOfGone,
 }
 
@@ -340,17 +341,24 @@ impl Runtime for FakeRuntime {
     async fn read(
         &self,
         call: &Call,
-        _handle: &RuntimeHandle,
-        path: &str,
-        from: u64,
-    ) -> Result<Vec<u8>, PluginError> {
+        files: &[FileRequest],
+    ) -> Result<Vec<FileAnswer>, PluginError> {
         self.answer(call).await?;
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(bytes.get(from..).unwrap_or_default().to_vec()),
-            Err(_) if self.has(Fault::EmptyForAbsent) => Ok(Vec::new()),
-            Err(error) => Err(PluginError::new(ErrorKind::NotFound, path, error)),
-        }
+        let read = |file: &FileRequest| {
+            let Ok(bytes) = std::fs::read(&file.path) else {
+                let empty = FileAnswer::Read { bytes: Vec::new(), stamp: None };
+                return if self.has(Fault::EmptyForAbsent) { empty } else { FileAnswer::Absent };
+            };
+            // Its clock is the length alone.
+            let stamp = FileStamp { changed_ns: 0, size: bytes.len() as u64 };
+            if file.seen == Some(stamp) || self.has(Fault::StampsLie) && file.seen.is_some() {
+                return FileAnswer::Unchanged;
+            }
+            let from = usize::try_from(file.from).unwrap_or(usize::MAX);
+            let bytes = bytes.get(from..).unwrap_or_default().to_vec();
+            FileAnswer::Read { bytes, stamp: Some(stamp) }
+        };
+        Ok(files.iter().map(read).collect())
     }
 
     async fn exec(

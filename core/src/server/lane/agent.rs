@@ -10,7 +10,7 @@ use ao_slots::{
 };
 use serde_json::json;
 
-use super::{HandOver, Shell, Work, lock};
+use super::{super::signs::Known, HandOver, Shell, Work, lock};
 use crate::{
     event::{Failure, Outcome, Text},
     state::{Fate, QueuedMessage, Session, State},
@@ -541,7 +541,7 @@ impl Shell {
     }
 
     fn transcript_is_read(&self, session: &ao_slots::SessionId) -> bool {
-        lock(&self.read).get(session).is_some_and(|transcript| transcript.caught_up)
+        lock(&self.signs).get(session).is_some_and(Known::is_caught_up)
     }
 }
 

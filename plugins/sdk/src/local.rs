@@ -2,13 +2,16 @@
 
 use std::{
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::PathBuf,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::Path,
     process::Stdio,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use ao_slots::{Call, PluginError, call::ErrorKind, runtime::ExecOutput};
+use ao_slots::{
+    Call, PluginError,
+    runtime::{ExecOutput, FileAnswer, FileRequest, FileStamp},
+};
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -19,22 +22,22 @@ use tokio::{
 /// The most that is kept of a stream or read from a file, in bytes.
 const MOST: usize = 1024 * 1024;
 
+/// Two changes of a file within that time may carry the same stamp: of the clocks of file systems in use the
+/// coarsest tick.
+const COARSE: Duration = Duration::from_secs(2);
+
 /// How long output may still come when its program has ended and something else holds the pipe.
 const LATE_OUTPUT: Duration = Duration::from_millis(200);
 
 /// When the call must have ended in good order: a tenth of its limit before the host loses patience.
-pub(crate) fn deadline(call: &Call) -> Instant {
+pub fn deadline(call: &Call) -> Instant {
     const LONGEST: Duration = Duration::from_hours(24);
     Instant::now() + (call.limit() / 10 * 9).min(LONGEST)
 }
 
 /// Runs a program to its end with this standard input. At the deadline, or when the future is dropped, its
 /// process group is killed; the error is then [`io::ErrorKind::TimedOut`].
-pub(crate) async fn run(
-    mut command: Command,
-    stdin: &[u8],
-    deadline: Instant,
-) -> io::Result<ExecOutput> {
+pub async fn run(mut command: Command, stdin: &[u8], deadline: Instant) -> io::Result<ExecOutput> {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.process_group(0).kill_on_drop(true).spawn()?;
     let mut group = Group(child.id().and_then(|pid| i32::try_from(pid).ok()));
@@ -66,43 +69,77 @@ pub(crate) async fn run(
     Ok(output)
 }
 
-/// Reads at most 1 MiB of a regular file from byte `from` on.
-pub(crate) async fn read(path: &str, from: u64, deadline: Instant) -> Result<Vec<u8>, PluginError> {
-    let what = || format!("could not read `{}`", ao_slots::text::one_line(path));
-    let path = PathBuf::from(path);
-    if !path.is_absolute() {
-        return Err(PluginError::permanent(what(), "the path is not absolute"));
-    }
+/// Reads regular files of this machine, each from the byte asked for.
+pub async fn read(
+    files: &[FileRequest],
+    deadline: Instant,
+) -> Result<Vec<FileAnswer>, PluginError> {
+    let what = || format!("could not read {} files", files.len());
+    let asked = files.to_vec();
     let read = tokio::task::spawn_blocking(move || {
-        // Without O_NONBLOCK a FIFO in the place of the file would hold the thread for ever.
-        let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
-        let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let mut bytes = vec![0; MOST];
-        let mut filled = 0;
-        while filled < MOST {
-            match file.read_at(&mut bytes[filled..], from + filled as u64)? {
-                0 => break,
-                more => filled += more,
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        let read =
+            |file| read_one(file).unwrap_or_else(|error| FileAnswer::Failed(error.to_string()));
+        asked.iter().map(read).collect()
     });
     match timeout_at(deadline, read).await {
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
-        Ok(Ok(Err(error))) => {
-            let kind = match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
-                _ => ErrorKind::Permanent,
-            };
-            Err(PluginError::new(kind, what(), error))
-        }
+        Ok(Ok(answers)) => Ok(answers),
         Ok(Err(error)) => Err(PluginError::transient(what(), error)),
         Err(_) => Err(PluginError::transient(what(), "the disk did not answer in time")),
     }
+}
+
+fn read_one(request: &FileRequest) -> io::Result<FileAnswer> {
+    let path = Path::new(&request.path);
+    if !path.is_absolute() {
+        return Err(io::Error::other("the path is not absolute"));
+    }
+    match stat(path) {
+        Ok(stamp) if request.seen == Some(stamp) => return Ok(FileAnswer::Unchanged),
+        Err(error) if is_absent(&error) => return Ok(FileAnswer::Absent),
+        _ => {}
+    }
+    // Without O_NONBLOCK a FIFO in the place of the file would hold the thread for ever.
+    let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
+    let file = match std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if is_absent(&error) => return Ok(FileAnswer::Absent),
+        opened => opened?,
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let stamp = stamp(&meta);
+    let most = usize::try_from(meta.len().saturating_sub(request.from)).unwrap_or(MOST).min(MOST);
+    let mut bytes = vec![0; most];
+    let mut filled = 0;
+    while filled < most {
+        match file.read_at(&mut bytes[filled..], request.from + filled as u64)? {
+            0 => break,
+            more => filled += more,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(FileAnswer::Read { bytes, stamp: settled(stamp, SystemTime::now()) })
+}
+
+/// The stamp, unless another change could still get the same one.
+fn settled(stamp: FileStamp, now: SystemTime) -> Option<FileStamp> {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
+    let age = now.saturating_sub(u128::try_from(stamp.changed_ns).unwrap_or(0));
+    (age > COARSE.as_nanos()).then_some(stamp)
+}
+
+fn stat(path: &Path) -> io::Result<FileStamp> {
+    Ok(stamp(&std::fs::metadata(path)?))
+}
+
+fn stamp(meta: &std::fs::Metadata) -> FileStamp {
+    let changed_ns = meta.ctime().saturating_mul(1_000_000_000).saturating_add(meta.ctime_nsec());
+    FileStamp { changed_ns, size: meta.len() }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Writes the input and closes it. A program that does not read it is no error.
@@ -135,7 +172,7 @@ impl Drop for Group {
 
 #[cfg(test)]
 mod tests {
-    use ao_slots::process::ProcessId;
+    use ao_slots::{Launch, process::ProcessId, runtime::RuntimeHandle};
 
     use super::*;
 
@@ -191,15 +228,41 @@ mod tests {
         let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(at("file"), "hello").unwrap();
         nix::unistd::mkfifo(at("fifo").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(read(&at("file"), 3, soon()).await.unwrap(), b"lo");
-        assert_eq!(read(&at("file"), 99, soon()).await.unwrap(), b"");
-        for (path, kind) in [
-            (at("absent"), ErrorKind::NotFound),
-            (at("file/x"), ErrorKind::NotFound),
-            (at("fifo"), ErrorKind::Permanent),
-            ("relative".to_owned(), ErrorKind::Permanent),
-        ] {
-            assert_eq!(read(&path, 0, soon()).await.unwrap_err().kind, kind, "{path}");
-        }
+        let ask = |path: String, from| FileRequest {
+            handle: RuntimeHandle {
+                session: "app-1".parse().unwrap(),
+                launch: Launch(1),
+                id: String::new(),
+                server: None,
+                process: None,
+            },
+            path,
+            from,
+            seen: None,
+        };
+        let asked = [
+            ask(at("file"), 3),
+            ask(at("absent"), 0),
+            ask(at("file"), 99),
+            ask(at("file/x"), 0),
+            ask(at("fifo"), 0),
+            ask("relative".to_owned(), 0),
+        ];
+        let text = |text: &str| FileAnswer::Read { bytes: text.into(), stamp: None };
+        let answers = read(&asked, soon()).await.unwrap();
+        assert_eq!(answers[..4], [text("lo"), FileAnswer::Absent, text(""), FileAnswer::Absent]);
+        assert!(answers[4..].iter().all(|answer| matches!(answer, FileAnswer::Failed(_))));
+    }
+
+    #[test]
+    fn a_file_is_read_again_when_it_may_have_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "hello").unwrap();
+        let now = stat(&path).unwrap();
+        let later = Duration::from_nanos(now.changed_ns as u64) + COARSE;
+        let at = |time| settled(now, SystemTime::UNIX_EPOCH + time);
+        assert_eq!(at(later), None, "another change may come and look the same");
+        assert_eq!(at(later + Duration::from_millis(1)), Some(now));
     }
 }
