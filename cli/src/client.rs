@@ -33,11 +33,18 @@ const PATIENCE: Duration = Duration::from_secs(70);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client<'a> {
     cx: &'a Cx,
+    /// A server that is away is started.
+    starts: bool,
 }
 
 impl<'a> Client<'a> {
     pub(crate) fn new(cx: &'a Cx) -> Self {
-        Self { cx }
+        Self { cx, starts: true }
+    }
+
+    /// The same, but for a server that runs: none is started.
+    pub(crate) fn that_runs(self) -> Self {
+        Self { starts: false, ..self }
     }
 
     /// Reads a document.
@@ -116,6 +123,7 @@ impl<'a> Client<'a> {
                 return Err(Fail::new(Exit::Server, "the server is away")
                     .remedy("start it outside the session: ao start"));
             }
+            Err(error) if !self.starts => return Err(away(self.cx, &error)),
             Err(_) => {
                 start(self.cx).await?;
                 UnixStream::connect(self.cx.socket())

@@ -199,3 +199,17 @@ impl Cx {
         if line.trim() == name { Ok(()) } else { Err(refused()) }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    /// A command's surroundings, with this data directory.
+    pub(crate) fn cx(data_dir: &Path) -> Cx {
+        let dir = data_dir.to_string_lossy();
+        let cli = crate::args::Cli::parse_from(["ao", "--data-dir", &dir, "doctor"]);
+        Cx::new(cli.global).unwrap()
+    }
+}

@@ -150,6 +150,9 @@ impl Style {
                 '“' | '”' => out.push('"'),
                 '’' => out.push('\''),
                 '→' => out.push_str("->"),
+                '✓' => out.push_str("ok"),
+                '✗' => out.push('x'),
+                '⏎' => out.push_str("enter"),
                 c if c.is_ascii() => out.push(c),
                 _ => out.push('?'),
             }
@@ -214,6 +217,23 @@ pub(crate) fn pad_left(text: &str, columns: usize) -> String {
     format!("{}{text}", " ".repeat(columns.saturating_sub(width(text))))
 }
 
+/// Words in lines of at most `columns`; a word that is longer has a line of its own.
+pub(crate) fn fold(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut();
+        match line {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Prints to standard output. A reader that went away is no failure.
 pub(crate) fn say(text: &str) {
     let mut out = io::stdout().lock();
@@ -270,5 +290,11 @@ mod tests {
         assert_eq!(ascii.text("a · b… “c” → d"), "a , b... \"c\" -> d");
         let color = Style { color: true, ..style };
         assert_eq!(width(&color.paint(Tone::Need, "▲")), 1);
+    }
+
+    #[test]
+    fn long_texts_are_folded_at_words() {
+        assert_eq!(fold("one two three", 7), ["one two", "three"]);
+        assert_eq!(fold("a/path/without/end x", 5), ["a/path/without/end", "x"]);
     }
 }

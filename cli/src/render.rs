@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod notifications;
 pub(crate) mod session;
 pub(crate) mod status;
+pub(crate) mod watch;
 pub(crate) mod why;
 
 use ao_core::slots::text::{duration, duration_short};

@@ -1,223 +1,582 @@
 //! `ao status --watch`: the status on the whole screen, redrawn as things change.
+//!
+//! The keys act as the commands of the same verbs do. A server that ends is waited for, never started: it may
+//! have been stopped on purpose.
+
+mod screen;
 
 use std::{
-    io::{self, IsTerminal, Write},
-    os::fd::AsFd,
+    future::pending,
+    io::{self, IsTerminal},
+    pin::Pin,
     time::Duration,
 };
 
-use ao_core::slots::SessionId;
-use ao_web::view::{SessionDoc, StatusDoc};
-use jiff::{Timestamp, tz::TimeZone};
-use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
-use tokio::io::AsyncReadExt;
+use ao_core::slots::agent::Ask;
+use ao_web::view::{
+    AttachDoc, IncidentView, NotificationList, SessionDoc, StatusDoc, Taken, WhyDoc,
+};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
+use self::screen::{Key, Keys, Screen};
 use crate::{
-    client::Client,
+    client::{Client, Follow},
     cx::Cx,
     fail::{Exit, Fail},
-    out::{Style, Tone},
-    render,
+    out::Style,
+    render::watch::{self, Board, Detail, Item, Page, Prompt},
 };
 
-/// The alternate screen with keys that come one by one; leaves the terminal as it was.
-struct Screen {
-    before: Termios,
-}
+/// How long a burst of events is gathered before it is looked at.
+const GATHER: Duration = Duration::from_millis(100);
+/// How long after an escape the rest of a longer key may come.
+const ESCAPE: Duration = Duration::from_millis(50);
+/// How long between two tries to reach a server that went away.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long a snooze is.
+const SNOOZE: SignedDuration = SignedDuration::from_hours(1);
 
-impl Screen {
-    fn enter() -> Result<Self, Fail> {
-        let failed = |error: nix::Error| {
-            Fail::new(Exit::Failed, "the terminal cannot be used for --watch").because(error)
-        };
-        let before = termios::tcgetattr(io::stdin().as_fd()).map_err(failed)?;
-        let mut raw = before.clone();
-        raw.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
-        termios::tcsetattr(io::stdin().as_fd(), SetArg::TCSANOW, &raw).map_err(failed)?;
-        write("\x1b[?1049h\x1b[?25l");
-        Ok(Self { before })
-    }
-}
+/// Something that goes on while keys are read.
+type Work<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        write("\x1b[?25h\x1b[?1049l");
-        let _ = termios::tcsetattr(io::stdin().as_fd(), SetArg::TCSANOW, &self.before);
-    }
-}
-
-fn write(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// What a key means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
-    Down,
-    Up,
-    Quit,
-    /// Runs the command of the selected session in its place.
-    Answer,
-    Approve,
-    Deny,
-    Terminal,
-    Ack,
-}
-
-fn key(byte: u8) -> Option<Key> {
-    Some(match byte {
-        b'j' => Key::Down,
-        b'k' => Key::Up,
-        b'q' | 3 => Key::Quit,
-        b'r' => Key::Answer,
-        b'y' => Key::Approve,
-        b'n' => Key::Deny,
-        b't' | b'\n' => Key::Terminal,
-        b'a' => Key::Ack,
-        _ => return None,
-    })
-}
-
-/// Shows the status until `q`.
+/// Shows the status until it is left.
 pub(crate) async fn run(cx: &Cx, client: Client<'_>) -> Result<u8, Fail> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(Fail::new(Exit::Usage, "--watch needs a terminal")
             .remedy("ao status   or, for programs: ao events --follow --json"));
     }
-    let screen = Screen::enter()?;
-    let mut keys = tokio::io::stdin();
-    let mut events = client.follow("").await.ok();
-    let mut selected: Option<SessionId> = None;
-    let mut shown = String::new();
-    let mut said = String::new();
-    loop {
-        let status = client.get::<StatusDoc>("/api/status").await;
-        let frame = match &status {
-            Ok(doc) => {
-                let order = order(doc);
-                selected =
-                    selected.filter(|id| order.contains(id)).or_else(|| order.first().cloned());
-                let detail = match &selected {
-                    Some(id) => client.get::<SessionDoc>(&format!("/api/sessions/{id}")).await.ok(),
-                    None => None,
-                };
-                frame(doc, detail.as_ref(), &said, &cx.style)
-            }
-            Err(fail) => format!("No connection to ao: {}\n", fail.what),
-        };
-        if frame != shown {
-            // Lines are cleared as they are written: nothing blinks.
-            write(&format!("\x1b[H{}\x1b[J", frame.replace('\n', "\x1b[K\r\n")));
-            shown = frame;
-        }
-        let mut byte = [0_u8; 1];
-        tokio::select! {
-            // Cancel safe: a read that is dropped has taken nothing, or the next one gets it.
-            read = keys.read(&mut byte) => {
-                let Ok(1) = read else { break };
-                let Some(key) = key(byte[0]) else { continue };
-                let order = status.as_ref().map(order).unwrap_or_default();
-                match (key, &selected) {
-                    (Key::Quit, _) => break,
-                    (Key::Down, Some(id)) => selected = step(&order, id, 1),
-                    (Key::Up, Some(id)) => selected = step(&order, id, -1),
-                    (Key::Terminal, Some(id)) => {
-                        drop(screen);
-                        return become_command(&["session", "attach", id.as_str()]);
-                    }
-                    (Key::Answer, Some(id)) => {
-                        drop(screen);
-                        let answer = cx.ask_text(&format!("Answer for {id}, a number or your own words:"), "", "ao answer")?;
-                        return match answer.is_empty() {
-                            true => Ok(0),
-                            false => become_command(&["answer", id.as_str(), "--", &answer]),
-                        };
-                    }
-                    (Key::Approve, Some(id)) => said = act(client, &format!("/api/sessions/{id}/approve"), "approved").await,
-                    (Key::Deny, Some(id)) => said = act(client, &format!("/api/sessions/{id}/deny"), "denied").await,
-                    (Key::Ack, Some(id)) => {
-                        let row = status.as_ref().ok().and_then(|doc| doc.sessions.iter().find(|row| row.id == *id));
-                        said = match row.and_then(|row| row.incident) {
-                            Some(incident) => act(client, &format!("/api/incidents/{incident}/ack"), "yours").await,
-                            None => format!("{id} has nothing to take"),
-                        };
-                    }
-                    (_, None) => {}
-                }
-            }
-            event = next(&mut events) => {
-                if event.is_none() {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                    events = client.follow("").await.ok();
-                }
-            }
-            // Times change without events.
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-    }
-    Ok(0)
+    // The first look may start the server, and fails like any other command.
+    let doc: StatusDoc = client.get("/api/status").await?;
+    let mut watch = Watch::new(client.that_runs(), cx.style, doc);
+    let mut screen = Screen::enter()?;
+    watch.run(&mut screen).await
 }
 
-async fn next(events: &mut Option<crate::client::Follow>) -> Option<()> {
+/// What one look found.
+struct Seen {
+    doc: Result<StatusDoc, Fail>,
+    chosen: Option<Item>,
+    detail: Option<Detail>,
+}
+
+/// What a key leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Stay,
+    Look,
+    Leave(u8),
+    Stop,
+    /// An act of a human.
+    Act {
+        path: String,
+        body: Value,
+        done: String,
+    },
+    /// The terminal of a session.
+    Terminal(String),
+}
+
+struct Watch<'a> {
+    client: Client<'a>,
+    style: Style,
+    zone: TimeZone,
+    doc: StatusDoc,
+    detail: Option<Detail>,
+    chosen: Option<Item>,
+    opened: bool,
+    page: Page,
+    prompt: Option<Prompt>,
+    said: String,
+    away: Option<Timestamp>,
+    size: (usize, usize),
+}
+
+impl<'a> Watch<'a> {
+    fn new(client: Client<'a>, style: Style, doc: StatusDoc) -> Self {
+        let zone = TimeZone::system();
+        let chosen = watch::items(&doc, false, &zone).into_iter().next();
+        Self {
+            client,
+            style,
+            zone,
+            doc,
+            detail: None,
+            chosen,
+            opened: false,
+            page: Page::List,
+            prompt: None,
+            said: String::new(),
+            away: None,
+            size: (80, 24),
+        }
+    }
+
+    fn board(&self) -> Board<'_> {
+        Board {
+            doc: &self.doc,
+            detail: self.detail.as_ref(),
+            chosen: self.chosen.as_ref(),
+            opened: self.opened,
+            page: self.page,
+            prompt: self.prompt.as_ref(),
+            said: &self.said,
+            away: self.away,
+            now: Timestamp::now(),
+        }
+    }
+
+    fn style(&self) -> Style {
+        Style { width: self.size.0, ..self.style }
+    }
+
+    async fn run(&mut self, screen: &mut Screen) -> Result<u8, Fail> {
+        let mut resized = signal(SignalKind::window_change())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut ended = signal(SignalKind::terminate())?;
+        let mut hung_up = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut keys = Keys::default();
+        let mut buffer = [0_u8; 4096];
+        let mut events: Option<Follow> = None;
+        let mut connect: Option<Work<'a, Option<Follow>>> =
+            Some(follow(self.client, Duration::ZERO));
+        let mut look: Option<Work<'a, Seen>> = Some(self.look(Duration::ZERO));
+        let mut act: Option<Work<'a, String>> = None;
+        // Something happened while a look was under way.
+        let mut again = false;
+        loop {
+            self.size = screen.size();
+            screen.draw(watch::frame(&self.board(), &self.style(), self.size, &self.zone));
+            let mut pressed = vec![];
+            tokio::select! {
+                read = screen.read(&mut buffer) => match read {
+                    Some(read) => pressed = keys.push(buffer.get(..read).unwrap_or_default()),
+                    None => return Ok(Exit::Failed as u8),
+                },
+                () = tokio::time::sleep(ESCAPE), if keys.waits() => pressed.extend(keys.flush()),
+                seen = going(&mut look) => {
+                    look = None;
+                    if !self.take(seen) || std::mem::take(&mut again) {
+                        look = Some(self.look(GATHER));
+                    }
+                }
+                said = going(&mut act) => {
+                    (act, self.said) = (None, said);
+                    again = look.is_some();
+                    look.get_or_insert_with(|| self.look(Duration::ZERO));
+                }
+                followed = going(&mut connect) => {
+                    (connect, events) = (None, followed);
+                    match events {
+                        Some(_) if self.away.is_some() => look = Some(self.look(Duration::ZERO)),
+                        Some(_) => {}
+                        None => {
+                            self.away.get_or_insert_with(Timestamp::now);
+                            connect = Some(follow(self.client, AGAIN));
+                        }
+                    }
+                }
+                event = next(&mut events) => match event {
+                    Some(()) if look.is_some() => again = true,
+                    Some(()) => look = Some(self.look(GATHER)),
+                    None => {
+                        events = None;
+                        connect = Some(follow(self.client, Duration::ZERO));
+                    }
+                },
+                _ = resized.recv() => screen.forget(),
+                _ = interrupted.recv() => return Ok(130),
+                _ = ended.recv() => return Ok(143),
+                _ = hung_up.recv() => return Ok(129),
+                // The clock and the ages change without events.
+                _ = tick.tick() => {}
+            }
+            for key in pressed {
+                match self.press(key) {
+                    Next::Stay => {}
+                    Next::Look => look = Some(self.look(Duration::ZERO)),
+                    Next::Leave(code) => return Ok(code),
+                    Next::Stop => screen.stop()?,
+                    Next::Act { path, body, done } => {
+                        self.said = "…".into();
+                        act = Some(post(self.client, path, body, done));
+                    }
+                    Next::Terminal(session) => {
+                        self.said = terminal(self.client, screen, &session).await?;
+                        // What was pressed there is not meant for this screen.
+                        (interrupted, keys) = (signal(SignalKind::interrupt())?, Keys::default());
+                        look = Some(self.look(Duration::ZERO));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what was seen. False when something else is chosen by now.
+    fn take(&mut self, seen: Seen) -> bool {
+        match seen.doc {
+            Ok(doc) => {
+                let before = watch::items(&self.doc, self.opened, &self.zone);
+                (self.doc, self.away) = (doc, None);
+                let items = watch::items(&self.doc, self.opened, &self.zone);
+                let gone = self.chosen.as_ref().is_none_or(|chosen| !items.contains(chosen));
+                if gone && self.page == Page::List {
+                    // What takes its place in the list.
+                    let at = before.iter().position(|item| Some(item) == self.chosen.as_ref());
+                    let at = at.unwrap_or(0).min(items.len().saturating_sub(1));
+                    self.chosen = items.get(at).cloned();
+                }
+                if seen.chosen == self.chosen {
+                    self.detail = seen.detail;
+                }
+                seen.chosen == self.chosen
+            }
+            Err(_) => {
+                self.away.get_or_insert_with(Timestamp::now);
+                true
+            }
+        }
+    }
+
+    fn look(&self, after: Duration) -> Work<'a, Seen> {
+        let (client, chosen) = (self.client, self.chosen.clone());
+        Box::pin(async move {
+            tokio::time::sleep(after).await;
+            let doc = client.get("/api/status").await;
+            let detail = match (&doc, &chosen) {
+                (Ok(_), Some(chosen)) => detail(client, chosen).await,
+                _ => None,
+            };
+            Seen { doc, chosen, detail }
+        })
+    }
+
+    fn press(&mut self, key: Key) -> Next {
+        if key == Key::Ctrl('c') {
+            return Next::Leave(130);
+        }
+        if key == Key::Ctrl('z') {
+            return Next::Stop;
+        }
+        if let Some(prompt) = self.prompt.take() {
+            return self.press_in(prompt, key);
+        }
+        self.said.clear();
+        match (self.page, &key) {
+            (Page::Help, _) => {
+                self.page = Page::List;
+                return Next::Stay;
+            }
+            (Page::Story(_), Key::Esc | Key::Enter | Key::Backspace) => {
+                self.page = Page::List;
+                return Next::Look;
+            }
+            (Page::Story(from), Key::Char('j') | Key::Down) => {
+                let end = watch::story_end(&self.board(), &self.style(), self.size, &self.zone);
+                self.page = Page::Story((from + 1).min(end));
+                return Next::Stay;
+            }
+            (Page::Story(from), Key::Char('k') | Key::Up) => {
+                self.page = Page::Story(from.saturating_sub(1));
+                return Next::Stay;
+            }
+            (Page::List, Key::Char('j') | Key::Down) => return self.step(1),
+            (Page::List, Key::Char('k') | Key::Up) => return self.step(-1),
+            (Page::List, Key::Tab) => {
+                self.opened = !self.opened;
+                return self.step(0);
+            }
+            (Page::List, Key::Char('?')) => self.page = Page::Help,
+            (Page::List, Key::Enter) if self.chosen.is_some() => self.page = Page::Story(0),
+            (_, Key::Char('q')) => return Next::Leave(0),
+            _ => {}
+        }
+        let Key::Char(letter) = key else { return Next::Stay };
+        // A key that does not stand there does nothing.
+        let shown = watch::keys(&self.board()).iter().any(|(key, _)| key.chars().eq([letter]));
+        if shown { self.act(letter) } else { Next::Stay }
+    }
+
+    /// The verbs of the chosen one.
+    fn act(&mut self, letter: char) -> Next {
+        let Some(detail) = &self.detail else { return Next::Stay };
+        let session = detail.session.as_ref().map(|doc| doc.session.id.clone());
+        match (letter, &session, detail.ask(), &detail.incident) {
+            ('r', Some(id), Some((request, Ask::Question { .. })), _) => {
+                let (session, draft) = (id.clone(), String::new());
+                self.prompt = Some(Prompt::Answer { session, request, draft });
+            }
+            ('y' | 'n', Some(id), Some((request, Ask::Permission { verb, subject, .. })), _) => {
+                self.prompt = Some(Prompt::Decide {
+                    session: id.clone(),
+                    request,
+                    approve: letter == 'y',
+                    wish: format!("wants to {verb}: {subject}"),
+                });
+            }
+            ('a', _, _, Some(incident)) => {
+                return Next::Act {
+                    path: format!("/api/incidents/{}/ack", incident.id),
+                    body: json!({}),
+                    done: format!("✓ {} is yours", incident.id),
+                };
+            }
+            ('s', _, _, Some(incident)) => {
+                let until = Timestamp::now().saturating_add(SNOOZE).unwrap_or(Timestamp::MAX);
+                let time = until.to_zoned(self.zone.clone()).strftime("%H:%M").to_string();
+                return Next::Act {
+                    path: format!("/api/incidents/{}/snooze", incident.id),
+                    body: json!({ "until": until }),
+                    done: format!("✓ {} is quiet until {time}", incident.id),
+                };
+            }
+            ('t', Some(id), ..) => return Next::Terminal(id.to_string()),
+            _ => {}
+        }
+        Next::Stay
+    }
+
+    /// A key while something is asked of the human.
+    fn press_in(&mut self, prompt: Prompt, key: Key) -> Next {
+        match prompt {
+            Prompt::Answer { session, request, mut draft } => {
+                match key {
+                    Key::Esc => return Next::Stay,
+                    Key::Enter if !draft.trim().is_empty() => {
+                        return Next::Act {
+                            path: format!("/api/sessions/{session}/answer"),
+                            body: json!({ "text": draft.trim(), "request": request }),
+                            done: format!("✓ {session} gets \"{}\"", draft.trim()),
+                        };
+                    }
+                    Key::Char(c) => draft.push(c),
+                    Key::Pasted(text) => draft.push_str(&ao_core::slots::text::one_line(&text)),
+                    Key::Backspace => drop(draft.pop()),
+                    Key::Ctrl('u') => draft.clear(),
+                    _ => {}
+                }
+                self.prompt = Some(Prompt::Answer { session, request, draft });
+                Next::Stay
+            }
+            Prompt::Decide { session, request, approve, .. } => {
+                let (letter, verb, done) = match approve {
+                    true => ('y', "approve", "approved once"),
+                    false => ('n', "deny", "denied"),
+                };
+                if key != Key::Char(letter) {
+                    return Next::Stay;
+                }
+                Next::Act {
+                    path: format!("/api/sessions/{session}/{verb}"),
+                    body: json!({ "request": request }),
+                    done: format!("✓ {session}: {done}"),
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, by: isize) -> Next {
+        let items = watch::items(&self.doc, self.opened, &self.zone);
+        let at = items.iter().position(|item| Some(item) == self.chosen.as_ref()).unwrap_or(0);
+        let at = at.saturating_add_signed(by).min(items.len().saturating_sub(1));
+        let next = items.get(at).cloned();
+        if next == self.chosen {
+            return Next::Stay;
+        }
+        self.chosen = next;
+        Next::Look
+    }
+}
+
+/// What goes on, or nothing for ever.
+async fn going<T>(work: &mut Option<Work<'_, T>>) -> T {
+    match work {
+        Some(work) => work.await,
+        None => pending().await,
+    }
+}
+
+async fn next(events: &mut Option<Follow>) -> Option<()> {
     match events {
         Some(events) => events.next().await.map(|_| ()),
+        None => pending().await,
+    }
+}
+
+fn follow(client: Client<'_>, after: Duration) -> Work<'_, Option<Follow>> {
+    Box::pin(async move {
+        tokio::time::sleep(after).await;
+        client.follow("").await.ok()
+    })
+}
+
+fn post(client: Client<'_>, path: String, body: Value, done: String) -> Work<'_, String> {
+    Box::pin(async move {
+        match client.post::<Taken>(&path, &body).await {
+            Ok(taken) => taken.note.map_or(done.clone(), |note| format!("{done}; {note}")),
+            Err(fail) => {
+                let cause = fail.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                format!("✗ {}{cause}", fail.what)
+            }
+        }
+    })
+}
+
+/// All about one.
+async fn detail(client: Client<'_>, item: &Item) -> Option<Detail> {
+    let (session, incident, about) = match item {
+        Item::Session(id) => {
+            let doc: SessionDoc = client.get(&format!("/api/sessions/{id}")).await.ok()?;
+            let first = doc.session.incident;
+            let incident = doc.incidents.iter().find(|incident| Some(incident.id) == first);
+            let (incident, about) = (incident.cloned(), id.to_string());
+            (Some(doc), incident, about)
+        }
+        Item::Notice(id) => {
+            let incident: IncidentView = client.get(&format!("/api/incidents/{id}")).await.ok()?;
+            (None, Some(incident), id.to_string())
+        }
+    };
+    let why = client.get::<WhyDoc>(&format!("/api/why/{about}")).await.ok();
+    let told = match incident.as_ref().and_then(|i| Some((i.notification?, i.opened))) {
+        Some((id, since)) => {
+            let list: Option<NotificationList> =
+                client.get(&format!("/api/notifications?since={since}")).await.ok();
+            list.and_then(|list| list.notifications.into_iter().find(|told| told.id == id))
+        }
         None => None,
-    }
+    };
+    let terminal = match &session {
+        Some(_) => {
+            let attach = client.get::<AttachDoc>(&format!("/api/sessions/{about}/attach")).await;
+            attach.is_ok_and(|doc| doc.argv.is_some())
+        }
+        None => false,
+    };
+    Some(Detail { item: item.clone(), session, incident, why, told, terminal })
 }
 
-async fn act(client: Client<'_>, path: &str, done: &str) -> String {
-    match client.post::<ao_web::view::Taken>(path, &serde_json::json!({})).await {
-        Ok(_) => done.to_owned(),
-        Err(fail) => fail.what,
-    }
-}
-
-fn become_command(words: &[&str]) -> Result<u8, Fail> {
-    use std::os::unix::process::CommandExt;
-    let program = std::env::current_exe()?;
-    Err(std::process::Command::new(program).args(words).exec().into())
-}
-
-/// Sessions from the most urgent on.
-fn order(doc: &StatusDoc) -> Vec<SessionId> {
-    let mut rows: Vec<_> = doc.sessions.iter().filter(|row| row.over.is_none()).collect();
-    rows.sort_by_key(|row| (std::cmp::Reverse(row.zone), row.since));
-    rows.into_iter().map(|row| row.id.clone()).collect()
-}
-
-fn step(order: &[SessionId], id: &SessionId, by: isize) -> Option<SessionId> {
-    let at = order.iter().position(|known| known == id).unwrap_or(0);
-    let next = at.saturating_add_signed(by).min(order.len().saturating_sub(1));
-    order.get(next).cloned()
-}
-
-/// The list, the selected session below it, and the keys.
-fn frame(doc: &StatusDoc, detail: Option<&SessionDoc>, said: &str, style: &Style) -> String {
-    let mut text = render::status::screen(doc, style, &TimeZone::system());
-    if let Some(detail) = detail {
-        text.push('\n');
-        text.push_str(&render::session::show(detail, style, &TimeZone::system(), Timestamp::now()));
-    }
-    if !said.is_empty() {
-        text.push_str(&format!("\n{}\n", style.cut(said, style.width)));
-    }
-    let keys = "j k move  r answer  y approve  n deny  a take  t terminal  q leave";
-    text.push_str(&format!("\n{}\n", style.paint(Tone::Muted, keys)));
-    text
+/// Looks into a session's terminal and comes back. Returns what there is to say of it.
+async fn terminal(client: Client<'_>, screen: &mut Screen, session: &str) -> Result<String, Fail> {
+    let doc: AttachDoc = match client.get(&format!("/api/sessions/{session}/attach")).await {
+        Ok(doc) => doc,
+        Err(fail) => return Ok(format!("✗ {}", fail.what)),
+    };
+    let Some((program, args)) = doc.argv.as_ref().and_then(|argv| argv.split_first()) else {
+        return Ok(format!("✗ {session} has no terminal now"));
+    };
+    screen.pause();
+    let mut command = tokio::process::Command::new(program);
+    // An inner terminal refuses to nest while these are set.
+    command.args(args).env_remove("TMUX").env_remove("TMUX_PANE");
+    let ended = command.status().await;
+    screen.resume()?;
+    Ok(match ended {
+        Ok(status) if status.success() => String::new(),
+        Ok(status) => format!("✗ the terminal of {session} could not be shown: {status}"),
+        Err(error) => format!("✗ `{program}` could not be started: {error}"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::status::tests::example;
+
+    fn typed(watch: &mut Watch<'_>, text: &str) -> Vec<Next> {
+        text.chars().map(|c| watch.press(Key::Char(c))).collect()
+    }
+
+    fn chosen(watch: &Watch<'_>) -> String {
+        match &watch.chosen {
+            Some(Item::Session(id)) => id.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
 
     #[test]
-    fn the_selection_stays_within_the_list() {
-        let ids: Vec<SessionId> = ["app-1", "app-2"].iter().map(|id| id.parse().unwrap()).collect();
-        assert_eq!(step(&ids, &ids[0], -1), Some(ids[0].clone()));
-        assert_eq!(step(&ids, &ids[0], 1), Some(ids[1].clone()));
-        assert_eq!(step(&ids, &ids[1], 1), Some(ids[1].clone()));
-        assert_eq!(step(&[], &ids[1], 1), None);
-        assert_eq!((key(b'j'), key(b'q'), key(b'z')), (Some(Key::Down), Some(Key::Quit), None));
+    fn the_choice_stays_within_the_list_and_with_its_session() {
+        let cx = crate::cx::tests::cx(std::path::Path::new("/nonexistent"));
+        let mut watch = Watch::new(cx.client(), Style::plain(80), example());
+        assert_eq!(chosen(&watch), "app-3");
+        assert_eq!(watch.press(Key::Up), Next::Stay);
+        assert_eq!(typed(&mut watch, "jjj"), [Next::Look, Next::Look, Next::Look]);
+        assert_eq!((chosen(&watch), typed(&mut watch, "j")), ("api-5".into(), vec![Next::Stay]));
+        assert_eq!(watch.press(Key::Tab), Next::Stay);
+        assert_eq!((typed(&mut watch, "j"), chosen(&watch)), (vec![Next::Look], "app-5".into()));
+        // What was listed before it goes away: the choice stays.
+        let mut doc = example();
+        doc.sessions.retain(|row| row.id.as_str() != "app-3");
+        let chosen_now = watch.chosen.clone();
+        let seen = |doc, chosen| Seen { doc: Ok(doc), chosen, detail: None };
+        assert!(watch.take(seen(doc.clone(), chosen_now.clone())));
+        assert_eq!(chosen(&watch), "app-5");
+        // It goes away itself: what takes its place, which has to be looked at.
+        doc.sessions.retain(|row| row.id.as_str() != "app-5");
+        assert!(!watch.take(seen(doc, chosen_now)));
+        assert_eq!(chosen(&watch), "app-6");
+        assert_eq!(
+            (watch.press(Key::Ctrl('c')), watch.press(Key::Char('q'))),
+            (Next::Leave(130), Next::Leave(0))
+        );
+    }
+
+    fn with(ask: Value) -> Detail {
+        let mut detail = crate::render::watch::tests::detail();
+        let session = detail.session.as_mut().unwrap();
+        session.requests[0].ask = serde_json::from_value(ask).unwrap();
+        detail
+    }
+
+    #[test]
+    fn an_answer_goes_to_the_question_that_was_on_the_screen() {
+        let cx = crate::cx::tests::cx(std::path::Path::new("/nonexistent"));
+        let mut watch = Watch::new(cx.client(), Style::plain(80), example());
+        assert_eq!(
+            typed(&mut watch, "rynast"),
+            vec![Next::Stay, Next::Stay, Next::Stay, Next::Stay, Next::Stay, Next::Stay]
+        );
+        assert_eq!(watch.prompt, None, "nothing is known of the session yet");
+        watch.detail = Some(crate::render::watch::tests::detail());
+        typed(&mut watch, "rq");
+        watch.press(Key::Backspace);
+        assert_eq!(watch.press(Key::Enter), Next::Stay, "an empty answer is none");
+        watch.press(Key::Pasted(" items\nonly ".into()));
+        // Another session is looked at meanwhile; the answer stays where it belongs.
+        watch.detail = None;
+        let Next::Act { path, body, .. } = watch.press(Key::Enter) else { panic!() };
+        assert_eq!(path, "/api/sessions/app-3/answer");
+        assert_eq!(body, json!({"text": "items only", "request": "r-7"}));
+    }
+
+    #[test]
+    fn a_permission_is_decided_by_two_keys_that_say_the_same() {
+        let cx = crate::cx::tests::cx(std::path::Path::new("/nonexistent"));
+        let mut watch = Watch::new(cx.client(), Style::plain(80), example());
+        watch.detail =
+            Some(with(json!({"kind": "permission", "verb": "run", "subject": "npm publish", "place": null, "reason": null, "careful": []})));
+        assert_eq!(typed(&mut watch, "yn"), [Next::Stay, Next::Stay]);
+        assert_eq!(watch.prompt, None);
+        assert_eq!(watch.press(Key::Pasted("yy".into())), Next::Stay);
+        for (keys, verb) in [("yy", "approve"), ("nn", "deny")] {
+            let Some(Next::Act { path, body, .. }) = typed(&mut watch, keys).pop() else {
+                panic!()
+            };
+            assert_eq!(path, format!("/api/sessions/app-3/{verb}"));
+            assert_eq!(body, json!({"request": "r-7"}));
+        }
+        let acts = typed(&mut watch, "as");
+        let paths: Vec<_> = acts
+            .iter()
+            .map(|next| match next {
+                Next::Act { path, .. } => path.as_str(),
+                _ => "",
+            })
+            .collect();
+        assert_eq!(paths, ["/api/incidents/i-142/ack", "/api/incidents/i-142/snooze"]);
+        assert_eq!(typed(&mut watch, "t"), [Next::Terminal("app-3".into())]);
     }
 }

@@ -150,7 +150,7 @@ fn show(cx: &Cx, findings: &[Finding], problems: u64) {
             Severity::Problem => style.painted_mark(Mark::Failed),
             _ => style.paint(Tone::Muted, &style.text("–")),
         };
-        let lines = fold(&style.text(&finding.words), style.width.saturating_sub(margin));
+        let lines = out::fold(&style.text(&finding.words), style.width.saturating_sub(margin));
         for (at, line) in lines.iter().enumerate() {
             match at {
                 0 => out::say(&format!("  {mark} {}  {line}", out::pad(finding.id, names))),
@@ -175,23 +175,6 @@ fn show(cx: &Cx, findings: &[Finding], problems: u64) {
         (some, _) => format!("`ao doctor --fix` can repair {some} of it; the rest needs you."),
     };
     out::say(&format!("{}. {rest}", count(problems, "problem", "problems")));
-}
-
-/// Words in lines of at most `columns`; a word that is longer has a line of its own.
-fn fold(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut();
-        match line {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if out::width(line) + 1 + out::width(word) <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 /// The first line that a program says of its version; none where it cannot be run.
@@ -280,15 +263,7 @@ fn redacted(text: &str, home: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Global;
-
-    fn cx(dir: &Path) -> Cx {
-        use clap::Parser;
-        let data_dir = dir.to_string_lossy().into_owned();
-        let cli = crate::args::Cli::parse_from(["ao", "--data-dir", &data_dir, "doctor"]);
-        let global: Global = cli.global;
-        Cx::new(global).unwrap()
-    }
+    use crate::cx::tests::cx;
 
     #[test]
     fn what_can_be_corrected_is_corrected_and_told() {
@@ -348,11 +323,5 @@ mod tests {
         let text = "push hook at https://x.test/h?token=ghp_0123456789abcdefghijklmnopqrstuvwxyzAB in /home/ana/src";
         let text = redacted(text, Path::new("/home/ana"));
         assert!(text.ends_with("in ~/src") && !text.contains("ghp_0123"), "{text}");
-    }
-
-    #[test]
-    fn long_findings_are_folded_at_words() {
-        assert_eq!(fold("one two three", 7), ["one two", "three"]);
-        assert_eq!(fold("a/path/without/end x", 5), ["a/path/without/end", "x"]);
     }
 }

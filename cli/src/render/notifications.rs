@@ -49,7 +49,7 @@ pub(crate) fn log(
 }
 
 /// `slack ✓ 0.2s`
-fn delivery(delivery: &DeliveryView, style: &Style) -> String {
+pub(super) fn delivery(delivery: &DeliveryView, style: &Style) -> String {
     let took =
         delivery.took_ms.map(|ms| format!(" {:.1}s", ms as f64 / 1_000.0)).unwrap_or_default();
     match (delivery.progress, delivery.reached) {
@@ -61,6 +61,9 @@ fn delivery(delivery: &DeliveryView, style: &Style) -> String {
         }
         (Progress::Dropped, None) => {
             format!("{} {}", delivery.channel, if style.ascii { "-" } else { "–" })
+        }
+        (Progress::Again, None) => {
+            format!("{} {} tries again", delivery.channel, style.painted_mark(Mark::Failed))
         }
         (_, None) => {
             format!("{} …", delivery.channel).replace('…', if style.ascii { "..." } else { "…" })

@@ -8,17 +8,35 @@ use ao_core::{
 use ao_web::view::{Row, StatusDoc};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{age, ago, clock};
+use super::{age, ago, clock, watch::Item};
 use crate::out::{Style, Tone, pad, pad_left, tone, width};
+
+/// The zones in which something is asked of a human, with their headings.
+pub(super) const ZONES: [(Zone, &str); 3] =
+    [(Zone::Red, "NEEDS YOU"), (Zone::Orange, "DECIDE"), (Zone::Yellow, "NOT GOING WELL")];
 
 /// A line of a zone: a session, or what concerns none.
 #[derive(Clone)]
-struct Entry<'a> {
-    id: String,
+pub(super) struct Entry<'a> {
+    pub(super) item: Item,
+    pub(super) id: String,
     task: String,
-    words: &'a str,
-    since: Timestamp,
+    pub(super) words: &'a str,
+    pub(super) since: Timestamp,
     next: Option<&'a str>,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn of(row: &'a Row) -> Self {
+        Self {
+            item: Item::Session(row.id.clone()),
+            id: row.id.to_string(),
+            task: task(row),
+            words: &row.words,
+            since: row.since,
+            next: row.next.as_deref(),
+        }
+    }
 }
 
 /// The whole screen.
@@ -29,9 +47,7 @@ pub(crate) fn screen(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String 
         let next = style.paint(Tone::Accent, &project.unwrap_or_else(|| "ao init".into()));
         return format!("No sessions. Start one: {next}\n");
     }
-    let zones =
-        [(Zone::Red, "NEEDS YOU"), (Zone::Orange, "DECIDE"), (Zone::Yellow, "NOT GOING WELL")]
-            .map(|(zone, heading)| (zone, heading, entries(doc, zone)));
+    let zones = ZONES.map(|(zone, heading)| (zone, heading, entries(doc, zone)));
     let all: Vec<Entry<'_>> =
         zones.iter().flat_map(|(.., entries)| entries.iter().cloned()).collect();
     let columns = Columns::of(&all, doc, style);
@@ -45,12 +61,7 @@ pub(crate) fn screen(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String 
     let finished: Vec<&Row> =
         doc.sessions.iter().filter(|row| finished_today(row, doc, zone)).collect();
     if all.is_empty() {
-        let agents = match working.len() {
-            0 => "No agent works.".to_owned(),
-            1 => "1 agent works.".to_owned(),
-            n => format!("{n} agents work."),
-        };
-        out.push(format!("Nothing needs you. {agents}"));
+        out.push(nothing(working.len()));
     }
     out.extend(tail(&working, &finished, style));
     if !doc.reachable {
@@ -64,26 +75,12 @@ pub(crate) fn screen(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String 
 }
 
 fn head(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String {
-    let open = doc.sessions.iter().filter(|row| row.over.is_none()).count() as u64;
-    let mut facts = vec![if style.width >= 100 {
-        format!(
-            "{} in {}",
-            count(open, "session", "sessions"),
-            count(doc.projects.into(), "project", "projects")
-        )
-    } else {
-        let all = count(open, "session", "sessions");
-        if style.width < 70 {
-            all
-        } else {
-            format!("{all} in {}", count(doc.projects.into(), "project", "projects"))
-        }
-    }];
-    facts.push(match doc.want_you {
-        0 => "nothing wants you".to_owned(),
-        1 => "1 wants you".to_owned(),
-        n => format!("{n} want you"),
-    });
+    let [all, want] = summary(doc);
+    let all = match style.width {
+        70.. => format!("{all} in {}", count(doc.projects.into(), "project", "projects")),
+        _ => all,
+    };
+    let mut facts = vec![all, want];
     if let Some(push) = doc.last_push {
         facts.push(format!("last push {} ago", ago(doc.at, push)));
     }
@@ -96,8 +93,30 @@ fn head(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String {
     format!("{left}{}{}", " ".repeat(gap), style.paint(Tone::Muted, &time))
 }
 
-fn entries(doc: &StatusDoc, zone: Zone) -> Vec<Entry<'_>> {
+/// The good news.
+pub(super) fn nothing(working: usize) -> String {
+    let agents = match working {
+        0 => "No agent works.".to_owned(),
+        1 => "1 agent works.".to_owned(),
+        n => format!("{n} agents work."),
+    };
+    format!("Nothing needs you. {agents}")
+}
+
+/// How many sessions there are, and how many things want a human.
+pub(super) fn summary(doc: &StatusDoc) -> [String; 2] {
+    let open = doc.sessions.iter().filter(|row| row.over.is_none()).count() as u64;
+    let want = match doc.want_you {
+        0 => "nothing wants you".to_owned(),
+        1 => "1 wants you".to_owned(),
+        n => format!("{n} want you"),
+    };
+    [count(open, "session", "sessions"), want]
+}
+
+pub(super) fn entries(doc: &StatusDoc, zone: Zone) -> Vec<Entry<'_>> {
     let notices = doc.notices.iter().filter(|notice| notice.zone == zone).map(|notice| Entry {
+        item: Item::Notice(notice.id),
         id: notice.id.to_string(),
         task: String::new(),
         words: &notice.words,
@@ -105,13 +124,7 @@ fn entries(doc: &StatusDoc, zone: Zone) -> Vec<Entry<'_>> {
         next: Some(&notice.next),
     });
     let sessions =
-        doc.sessions.iter().filter(|row| row.zone == zone && row.over.is_none()).map(|row| Entry {
-            id: row.id.to_string(),
-            task: task(row),
-            words: &row.words,
-            since: row.since,
-            next: row.next.as_deref(),
-        });
+        doc.sessions.iter().filter(|row| row.zone == zone && row.over.is_none()).map(Entry::of);
     let mut all: Vec<_> = notices.chain(sessions).collect();
     all.sort_by_key(|entry| entry.since);
     all
@@ -182,7 +195,7 @@ impl Columns {
 /// From this width on the task has a column, and the command stands beside.
 const WIDE: usize = 100;
 
-fn finished_today(row: &Row, doc: &StatusDoc, zone: &TimeZone) -> bool {
+pub(super) fn finished_today(row: &Row, doc: &StatusDoc, zone: &TimeZone) -> bool {
     let day = |at: Timestamp| at.to_zoned(zone.clone()).date();
     row.over.is_some_and(|over| day(over) == day(doc.at))
 }
@@ -245,7 +258,7 @@ pub(crate) fn short(doc: &StatusDoc, style: &Style) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn example() -> StatusDoc {

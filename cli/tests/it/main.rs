@@ -14,6 +14,7 @@ mod losses;
 mod receiver;
 mod server;
 mod trust;
+mod watch;
 
 use house::House;
 
