@@ -18,8 +18,7 @@ use super::{
     clock::Clock,
     handle::{Handle, Served},
     lane::{self, Shell},
-    look,
-    projection,
+    look, projection,
     run::{Loop, fold, unpack},
     spool, sweep,
 };
