@@ -41,6 +41,8 @@ struct Hook {
     data_dir: PathBuf,
     ask_for: Duration,
     payload: Vec<u8>,
+    /// When it was started, in microseconds of the monotonic clock.
+    started: u64,
 }
 
 /// An event that waits for the server: `<dataDir>/run/spool/<milliseconds>-<pid>.json`.
@@ -53,6 +55,7 @@ struct Spooled<'a> {
     launch: u32,
     token: &'a str,
     payload: &'a str,
+    started: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -83,6 +86,7 @@ pub(crate) fn run(args: &[OsString]) {
 
 impl Hook {
     fn from_environment(args: &[OsString]) -> Option<Self> {
+        let started = monotonic();
         let [agent, event, ..] = args else { return None };
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let session = variable("AO_SESSION")?;
@@ -105,6 +109,7 @@ impl Hook {
             data_dir,
             ask_for: Duration::from_secs(ask_for),
             payload,
+            started,
         })
     }
 
@@ -147,10 +152,12 @@ impl Hook {
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: ao\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\nx-ao-session: {}\r\nx-ao-launch: {}\r\nauthorization: Bearer {}\r\n\r\n",
+             content-length: {}\r\nx-ao-session: {}\r\nx-ao-launch: {}\r\nx-ao-started: {}\r\n\
+             authorization: Bearer {}\r\n\r\n",
             self.payload.len(),
             self.session,
             self.launch,
+            self.started,
             self.token,
         );
         stream.write_all(head.as_bytes())?;
@@ -216,6 +223,7 @@ impl Hook {
             launch: self.launch,
             token: &self.token,
             payload: &String::from_utf8_lossy(&self.payload),
+            started: self.started,
         };
         let json = serde_json::to_vec(&event).ok()?;
         let held: u64 = spooled(spool).map(|(_, size)| size).sum();
@@ -259,6 +267,16 @@ fn is_kept(name: &str) -> bool {
         "PATH" | "HOME" | "USER" | "LOGNAME" | "SHELL" | "LANG" | "TZ" | "DBUS_SESSION_BUS_ADDRESS"
     ) || name.starts_with("LC_")
         || name.starts_with("XDG_")
+}
+
+/// The monotonic clock: hooks race, and a wall clock may be set between two of them.
+fn monotonic() -> u64 {
+    let clock = nix::time::ClockId::CLOCK_MONOTONIC;
+    // The call cannot fail for a clock that every supported kernel has; 0 would only say "the oldest".
+    clock.now().map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        seconds * 1_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000
+    })
 }
 
 /// Age and size of what is in the spool.
@@ -325,6 +343,7 @@ mod tests {
             data_dir: dir.to_owned(),
             ask_for: Duration::from_secs(20),
             payload: br#"{"a":1}"#.to_vec(),
+            started: 7,
         }
     }
 
@@ -364,9 +383,12 @@ mod tests {
         );
         let asked = server.join().unwrap().remove(0);
         assert!(asked.starts_with("POST /api/hooks/claude-code/PermissionRequest HTTP/1.1\r\n"));
-        for header in
-            ["x-ao-session: app-1\r\n", "x-ao-launch: 2\r\n", "authorization: Bearer t0\r\n"]
-        {
+        for header in [
+            "x-ao-session: app-1\r\n",
+            "x-ao-launch: 2\r\n",
+            "x-ao-started: 7\r\n",
+            "authorization: Bearer t0\r\n",
+        ] {
             assert!(asked.contains(header), "{asked}");
         }
     }

@@ -276,10 +276,16 @@ pub fn step(state: &mut State, input: &Input, now: Now) -> Result<(Vec<Event>, A
 /// Several signals that came at once are decided one after the other, each on what the one before it left.
 fn parts(input: &Input) -> Vec<Cow<'_, Input>> {
     match input {
-        Input::Signals { session, launch, source, told } if told.len() > 1 => {
+        Input::Signals { session, launch, source, started, told } if told.len() > 1 => {
             let alone = |told: &Told| {
                 let (session, launch, source) = (session.clone(), *launch, *source);
-                Input::Signals { session, launch, source, told: vec![told.clone()] }
+                Input::Signals {
+                    session,
+                    launch,
+                    source,
+                    started: *started,
+                    told: vec![told.clone()],
+                }
             };
             told.iter().map(|told| Cow::Owned(alone(told))).collect()
         }

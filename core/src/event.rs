@@ -211,6 +211,13 @@ pub enum Effect {
         /// Which.
         message: MessageId,
     },
+    /// Give a message to the hook that told of the turn's end: the turn goes on with it.
+    HandOverMessage {
+        /// Which.
+        message: MessageId,
+        /// When that hook was started: it alone may be told twice.
+        hook: Option<u64>,
+    },
     /// Hand a human's decision to the agent.
     DecideRequest {
         /// Which request.

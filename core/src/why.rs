@@ -699,6 +699,9 @@ fn effect(effect: &Effect) -> String {
         }
         Effect::CreateRuntime { resume: false, .. } => "starting the agent".into(),
         Effect::TypeMessage { message } => format!("handing over {message}"),
+        Effect::HandOverMessage { message, .. } => {
+            format!("handing over {message} at the turn's end")
+        }
         Effect::DecideRequest { request } => format!("handing over the decision on {request}"),
         Effect::DestroyRuntime { .. } => "ending the agent".into(),
         Effect::DestroyWorkspace { .. } => "removing the workspace".into(),
@@ -827,6 +830,7 @@ mod tests {
                 session: app(),
                 launch: Launch(1),
                 source: Source::Hook,
+                started: None,
                 told: vec![told],
             });
         }

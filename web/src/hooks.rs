@@ -43,9 +43,16 @@ fn key(headers: &HeaderMap) -> Result<SessionKey, Problem> {
         .ok_or_else(|| Problem::new(Code::Forbidden, "a hook needs its session's token"))
 }
 
-fn call(key: SessionKey, agent: String, event: String, payload: &Bytes) -> HookCall {
-    let SessionKey { session, launch, token } = key;
-    HookCall { agent, event, session, launch, token, payload: payload.to_vec() }
+fn call(
+    headers: &HeaderMap,
+    agent: String,
+    event: String,
+    payload: &Bytes,
+) -> Result<HookCall, Problem> {
+    let SessionKey { session, launch, token } = key(headers)?;
+    let started = headers.get("x-ao-started").and_then(|value| value.to_str().ok()?.parse().ok());
+    let payload = payload.to_vec();
+    Ok(HookCall { agent, event, session, launch, token, payload, started, waits: true })
 }
 
 pub(crate) async fn hook(
@@ -54,7 +61,7 @@ pub(crate) async fn hook(
     headers: HeaderMap,
     payload: Bytes,
 ) -> Result<Json<HookAnswer>, Problem> {
-    Ok(Json(api.handle.hook(call(key(&headers)?, agent, event, &payload)).await?))
+    Ok(Json(api.handle.hook(call(&headers, agent, event, &payload)?).await?))
 }
 
 pub(crate) async fn wait(
@@ -63,7 +70,7 @@ pub(crate) async fn wait(
     headers: HeaderMap,
     payload: Bytes,
 ) -> Result<Json<HookAnswer>, Problem> {
-    let waiting = api.handle.wait(call(key(&headers)?, agent, event, &payload), request);
+    let waiting = api.handle.wait(call(&headers, agent, event, &payload)?, request);
     // A server that goes away says so at once: the hook comes again when it is back.
     tokio::select! {
         answer = waiting => Ok(Json(HookAnswer { stdout: answer?, wait: None })),

@@ -138,6 +138,9 @@ pub enum Input {
         launch: Launch,
         /// Through what.
         source: Source,
+        /// When the hook that tells it was started, see [`HookCall::started`](crate::server::HookCall::started).
+        #[serde(default)]
+        started: Option<u64>,
         /// What, in order.
         told: Vec<Told>,
     },
@@ -334,6 +337,11 @@ pub enum Told {
         /// Work goes on in the background.
         background: bool,
     },
+    /// The hook that told of this turn's end waits for what the agent is to do next: a message can be its answer.
+    TakesMessage {
+        /// The turn that ends, unless it is prolonged.
+        turn: Option<String>,
+    },
     /// The provider refuses for now.
     RateLimited {
         /// Until.
@@ -387,7 +395,7 @@ pub enum Told {
 pub struct Answered {
     /// The session that was made or meant.
     pub session: Option<SessionId>,
-    /// The message that was queued.
+    /// The message that was queued, or that is the answer to a hook which takes one.
     pub message: Option<MessageId>,
     /// The request that was opened or decided.
     pub request: Option<RequestId>,

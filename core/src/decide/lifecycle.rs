@@ -1,7 +1,7 @@
 //! A session from being asked for to being cleaned up: one effect a step, the next chosen from what stands.
 
 use ao_slots::{
-    Launch, SessionId,
+    Launch, MessageId, SessionId,
     fact::{Activity, Source},
     text::slug,
 };
@@ -282,6 +282,37 @@ impl Decider<'_> {
         let effect = Effect::TypeMessage { message: message.id };
         self.intend(&session.id, effect, "hand-over-message", &because);
     }
+
+    /// The hook that tells of a turn's end waits for its answer: the next message is that answer, and the turn
+    /// goes on with it. A hook that asks again was not answered, and gets the same.
+    pub(super) fn hand_over_message(
+        &mut self,
+        session: &Session,
+        turn: Option<&str>,
+        hook: Option<u64>,
+    ) -> Option<MessageId> {
+        if let Some(message) = self.handed_to(session, hook) {
+            return Some(message);
+        }
+        let message = next_to_hand_over(session, turn)?;
+        let because = [message.queued.seq, session.activity.since.seq];
+        let effect = Effect::HandOverMessage { message: message.id, hook };
+        self.intend(&session.id, effect, "hand-over-at-stop", &because);
+        Some(message.id)
+    }
+
+    /// The message that this very hook was given, while nobody knows whether the agent has it.
+    pub(super) fn handed_to(&self, session: &Session, hook: Option<u64>) -> Option<MessageId> {
+        let doing = &self.state.intents.get(&session.busy?)?.effect;
+        let waits =
+            |id: &MessageId| session.messages.get(id).is_some_and(|m| m.fate == Fate::Waiting);
+        match doing {
+            Effect::HandOverMessage { message, hook: to } if hook.is_some() && hook == *to => {
+                Some(*message).filter(waits)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where and from what a session's workspace is made.
@@ -333,6 +364,20 @@ pub(super) fn next_to_type(session: &Session) -> Option<&QueuedMessage> {
     let in_launch = message.is_in_launch();
     let may = can_be_reached(session) && heard && stands && !asks && !in_launch;
     may.then_some(message)
+}
+
+/// The message that the end of `turn` may be answered with. Work that goes on in the background does not keep
+/// the agent from reading it.
+fn next_to_hand_over<'s>(session: &'s Session, turn: Option<&str>) -> Option<&'s QueuedMessage> {
+    let present = session.turn.is_none() || session.turn.as_deref() == turn;
+    let stands = match session.activity.value {
+        Activity::Idle => true,
+        Activity::Active => turn.is_some() && present,
+        _ => false,
+    };
+    let asks = session.suspected.is_some() || session.open_requests().next().is_some();
+    let may = session.step == Step::Ready && can_be_reached(session) && stands && !asks;
+    session.next_message().filter(|message| may && !message.is_in_launch())
 }
 
 /// When a message that could not be handed over is tried again, in awake milliseconds: 2, 4, 8 … at most 60 s

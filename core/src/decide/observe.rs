@@ -104,7 +104,7 @@ impl Decider<'_> {
                     self.about(session, IssueObserved { completed: *completed });
                 }
             }
-            Input::Signals { session, launch, source, told } => {
+            Input::Signals { session, launch, source, started, told } => {
                 let Some(known) = self.state.sessions.get(session) else {
                     return Ok(Answered::default());
                 };
@@ -112,7 +112,7 @@ impl Decider<'_> {
                 if known.launch != *launch || known.is_over() {
                     return Ok(Answered::default());
                 }
-                return Ok(self.signals(known, *source, told));
+                return Ok(self.signals(known, *source, *started, told));
             }
             Input::Effect { intent, result } => {
                 let Some(known) = self.state.intents.get(intent) else {
@@ -244,7 +244,13 @@ impl Decider<'_> {
         }
     }
 
-    fn signals(&mut self, session: &Session, source: Source, told: &[Told]) -> Answered {
+    fn signals(
+        &mut self,
+        session: &Session,
+        source: Source,
+        started: Option<u64>,
+        told: &[Told],
+    ) -> Answered {
         let mut answered = Answered { session: Some(session.id.clone()), ..Answered::default() };
         for told in told {
             let after_the_end = matches!(
@@ -252,7 +258,7 @@ impl Decider<'_> {
                 Told::Usage { .. } | Told::Completed { .. } | Told::TurnEnded { .. }
             );
             if after_the_end || !session.has_ended() {
-                self.signal(session, source, told, &mut answered);
+                self.signal(session, source, started, told, &mut answered);
             }
         }
         answered
@@ -268,7 +274,14 @@ impl Decider<'_> {
         waiting.next().filter(|_| !typing && fresh).map(|m| m.id)
     }
 
-    fn signal(&mut self, session: &Session, source: Source, told: &Told, answered: &mut Answered) {
+    fn signal(
+        &mut self,
+        session: &Session,
+        source: Source,
+        started: Option<u64>,
+        told: &Told,
+        answered: &mut Answered,
+    ) {
         let id = &session.id;
         let launch = session.launch;
         match told {
@@ -361,7 +374,9 @@ impl Decider<'_> {
                 let late = turn.is_some() && session.turn.is_some() && *turn != session.turn;
                 let idle = session.activity.value == Activity::Idle;
                 let known = session.turn_ended.is_some() && !background && idle;
-                if !late && !known {
+                // A hook that tells it again is still to be answered with what prolongs the turn.
+                let prolonged = self.handed_to(session, started).is_some();
+                if !late && !known && !prolonged {
                     if let Some(message) = self.in_launch(session) {
                         self.about(id, MessageConfirmed { message, evidence: "turn".into() });
                     }
@@ -376,6 +391,9 @@ impl Decider<'_> {
                         },
                     );
                 }
+            }
+            Told::TakesMessage { turn } => {
+                answered.message = self.hand_over_message(session, turn.as_deref(), started);
             }
             Told::RateLimited { until } => {
                 self.activity(session, Activity::RateLimited { until: *until }, source, None);

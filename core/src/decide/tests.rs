@@ -156,6 +156,7 @@ pub(crate) fn usual(effect: &Effect) -> Outcome {
             Outcome::Sent { handle, reached: Reached::Delivered }
         }
         Effect::TypeMessage { .. }
+        | Effect::HandOverMessage { .. }
         | Effect::DecideRequest { .. }
         | Effect::DestroyRuntime { .. }
         | Effect::UpdateNotification { .. }
@@ -277,7 +278,8 @@ impl World {
     pub(crate) fn tell(&mut self, n: u32, told: impl Into<Vec<Told>>) -> Answered {
         let launch = self.session(n).launch;
         let (session, told) = (app(n), told.into());
-        self.give(Input::Signals { session, launch, source: Source::Hook, told }).unwrap()
+        let source = Source::Hook;
+        self.give(Input::Signals { session, launch, source, started: None, told }).unwrap()
     }
 
     pub(crate) fn see(&mut self, n: u32, state: RuntimeState) {
@@ -472,6 +474,7 @@ fn line(event: &Event) -> Option<String> {
             Effect::CreateRuntime { launch, resume: false } => format!("do launch {launch}"),
             Effect::CreateRuntime { launch, resume: true } => format!("do resume {launch}"),
             Effect::TypeMessage { message } => format!("do type {message}"),
+            Effect::HandOverMessage { message, .. } => format!("do hand over {message}"),
             Effect::DecideRequest { request } => format!("do decide {request}"),
             Effect::DestroyRuntime { launch } => format!("do end {launch}"),
             Effect::DestroyWorkspace { removal } => format!("do remove {removal:?}"),

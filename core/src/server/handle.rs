@@ -67,6 +67,11 @@ pub struct HookCall {
     pub token: String,
     /// What the hook got on its standard input.
     pub payload: Vec<u8>,
+    /// When the hook was started, in microseconds of its machine's monotonic clock: tells the hooks of one
+    /// launch apart and orders them, whatever the wall clock does. None = it does not say.
+    pub started: Option<u64>,
+    /// Its process waits for the answer.
+    pub waits: bool,
 }
 
 /// What the hook's process is told.

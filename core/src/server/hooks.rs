@@ -37,19 +37,36 @@ pub(super) async fn hook(handle: &Handle, call: HookCall) -> Result<HookAnswer, 
             return Ok(HookAnswer::default());
         }
     };
-    let told: Vec<Told> = report.signals.into_iter().map(|signal| told(handle, signal)).collect();
+    let mut told: Vec<Told> =
+        report.signals.into_iter().map(|signal| told(handle, signal)).collect();
     if told.is_empty() {
         return Ok(HookAnswer::default());
+    }
+    let can = agent.capabilities(&work.project.agent_config);
+    let reply = |text: &str| agent.message_reply(&call.event, &call.payload, text);
+    if call.waits && can.takes_messages.contains(&call.event) && reply("").is_some() {
+        let turn = told.iter().find_map(|told| match told {
+            Told::TurnEnded { turn, .. } => turn.clone(),
+            _ => None,
+        });
+        told.push(Told::TakesMessage { turn });
     }
     let input = Input::Signals {
         session: call.session.clone(),
         launch: call.launch,
         source: Source::Hook,
+        started: call.started,
         told,
     };
     let answered = handle.submit(input).await?;
-    let waits = agent.capabilities(&work.project.agent_config).answerable.contains(&call.event);
-    Ok(HookAnswer { stdout: None, wait: answered.request.filter(|_| waits) })
+    // Recorded by now: what is handed over here is looked for, whatever becomes of this connection.
+    let message = answered.message.and_then(|id| {
+        let state = handle.state();
+        Some(state.sessions.get(&call.session)?.messages.get(&id)?.text.clone())
+    });
+    let stdout = message.and_then(|text| reply(&handle.shell.whole(&text)));
+    let waits = can.answerable.contains(&call.event);
+    Ok(HookAnswer { stdout, wait: answered.request.filter(|_| waits) })
 }
 
 /// Waits until a human has decided; what is returned is printed by the waiting hook.
@@ -104,7 +121,7 @@ pub(super) async fn wait_answer(
         .map(|r| r.key.clone());
     if let Some(key) = key {
         let told = vec![Told::ToolEnded { request: Some(key) }];
-        handle.submit(Input::Signals { session, launch, source: Source::Hook, told }).await?;
+        handle.submit(said(session, launch, told)).await?;
     }
     Ok(Some(text))
 }
@@ -193,7 +210,12 @@ pub(super) async fn report(
             ]
         }
     };
-    handle.submit(Input::Signals { session, launch, source: Source::Hook, told }).await
+    handle.submit(said(session, launch, told)).await
+}
+
+/// What an agent says of itself, by no hook.
+fn said(session: SessionId, launch: Launch, told: Vec<Told>) -> Input {
+    Input::Signals { session, launch, source: Source::Hook, started: None, told }
 }
 
 /// A session's own token is the only thing that speaks for it.

@@ -268,7 +268,7 @@ impl<'a> Reading<'a> {
         if !self.found.is_empty() {
             let (id, launch) = (session.id.clone(), session.launch);
             let (source, told) = (Source::Transcript, self.found);
-            let input = Input::Signals { session: id, launch, source, told };
+            let input = Input::Signals { session: id, launch, source, started: None, told };
             let taken = handle.submit(input).await;
             // What the journal could not take is read again.
             if taken.is_err_and(|refusal| refusal.kind == RefusalKind::Unavailable) {

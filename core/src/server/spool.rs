@@ -19,6 +19,8 @@ struct Spooled {
     launch: Launch,
     token: String,
     payload: String,
+    #[serde(default)]
+    started: Option<u64>,
 }
 
 /// Takes what lies in the spool, oldest first. What the journal cannot take yet stays; what cannot be read or
@@ -65,6 +67,8 @@ async fn read(path: &PathBuf) -> Option<HookCall> {
         launch: spooled.launch,
         token: spooled.token,
         payload: spooled.payload.into_bytes(),
+        started: spooled.started,
+        waits: false,
     })
 }
 

@@ -524,7 +524,7 @@ impl Agent for Teller {
         let screen = config.model.as_deref() == Some("screen");
         AgentCapabilities {
             answerable: vec!["Tell".into()],
-            takes_messages: vec![],
+            takes_messages: vec!["Stop".into()],
             resume: config.model.as_deref() != Some("forgets"),
             input: if screen { InputMode::Paste } else { InputMode::Stdin },
             screen,
@@ -558,8 +558,8 @@ impl Agent for Teller {
     fn hook_reply(&self, _: &str, _: &[u8], decision: &Decision) -> Result<String, PluginError> {
         serde_json::to_string(decision).map_err(|e| PluginError::permanent("bad decision", e))
     }
-    fn message_reply(&self, _: &str, _: &[u8], _: &str) -> Option<String> {
-        None
+    fn message_reply(&self, event: &str, _: &[u8], text: &str) -> Option<String> {
+        (event == "Stop").then(|| format!("go on: {text}"))
     }
     fn introspect(&self, _: &[u8]) -> Introspection {
         Introspection::default()

@@ -209,6 +209,8 @@ impl House {
             launch: self.session(session).launch,
             token: String::from_utf8(token).unwrap(),
             payload: serde_json::to_vec(signals).unwrap(),
+            started: None,
+            waits: true,
         }
     }
 

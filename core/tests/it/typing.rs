@@ -2,7 +2,11 @@
 //! stands there.
 
 use ao_conformance::runtime::fake::FakeProcess;
-use ao_core::state::Fate;
+use ao_core::{
+    event::{Effect, Kind},
+    server::HookCall,
+    state::Fate,
+};
 use ao_slots::{SessionId, agent::Signal, runtime::Key};
 
 use crate::harness::{House, ana, turn_ended};
@@ -11,12 +15,7 @@ const TEXT: &str = "use the helper";
 
 /// An agent with a screen whose turn has ended.
 async fn standing() -> (House, SessionId) {
-    let change = |house: &mut House| {
-        let project = house.policy.projects.values_mut().next().unwrap();
-        project.agent_config.model = Some("screen".into());
-    };
-    let house = House::with(change).await;
-    let session = house.working("Do it").await;
+    let (house, session) = busy().await;
     house.tell(&session, &[turn_ended("t1")]).await.unwrap();
     (house, session)
 }
@@ -95,5 +94,74 @@ async fn r1_a_draft_that_a_killed_server_left_is_entered_and_not_typed_again() {
     until(&house, "it is entered", |house| process(house, &session).keys.len() > before).await;
     until_confirmed(&house, &session).await;
     assert_eq!(process(&house, &session).typed, [TEXT]);
+    house.stop().await;
+}
+
+/// The agent's hook says that the turn ends, and hears what it is to print.
+async fn stops(house: &House, session: &SessionId, hook: u64) -> Option<String> {
+    let call = HookCall {
+        event: "Stop".into(),
+        started: Some(hook),
+        ..house.call(session, &[turn_ended("t1")])
+    };
+    house.handle().hook(call).await.unwrap().stdout
+}
+
+/// An agent with a screen that works.
+async fn busy() -> (House, SessionId) {
+    let change = |house: &mut House| {
+        let project = house.policy.projects.values_mut().next().unwrap();
+        project.agent_config.model = Some("screen".into());
+    };
+    let house = House::with(change).await;
+    let session = house.working("Do it").await;
+    shows(&house, &session, "busy");
+    (house, session)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_for_a_working_agent_is_the_answer_to_the_hook_that_ends_its_turn() {
+    let (mut house, session) = busy().await;
+    send(&house, &session).await;
+    assert_eq!(stops(&house, &session, 1).await.unwrap(), format!("go on: {TEXT}"));
+    let intended = house.events().await.into_iter().any(|event| {
+        matches!(event.kind, Kind::EffectIntended(e) if matches!(e.effect, Effect::HandOverMessage { .. }))
+    });
+    assert!(intended, "recorded before it is told");
+    assert_eq!(stops(&house, &session, 2).await, None, "one delivery at a time");
+    until_confirmed(&house, &session).await;
+    let seen = process(&house, &session);
+    assert!(seen.typed.is_empty() && seen.keys.is_empty(), "{seen:?}");
+    house.is_rebuilt().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_a_hook_whose_server_was_killed_asks_again_and_is_told_the_same() {
+    let (mut house, session) = busy().await;
+    send(&house, &session).await;
+    assert!(stops(&house, &session, 1).await.is_some());
+    house.kill().await;
+    house.start().await.unwrap();
+    assert_eq!(stops(&house, &session, 2).await, None, "another hook was told nothing of it");
+    assert_eq!(stops(&house, &session, 1).await.unwrap(), format!("go on: {TEXT}"));
+    until_confirmed(&house, &session).await;
+    assert!(process(&house, &session).typed.is_empty());
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lay_in_the_spool_is_given_no_message_and_the_message_is_typed() {
+    let (mut house, session) = busy().await;
+    send(&house, &session).await;
+    let call = HookCall {
+        event: "Stop".into(),
+        waits: false,
+        ..house.call(&session, &[turn_ended("t1")])
+    };
+    assert_eq!(house.handle().hook(call).await.unwrap().stdout, None);
+    shows(&house, &session, "prompt");
+    until(&house, "it is typed", |house| process(house, &session).typed == [TEXT]).await;
+    until_confirmed(&house, &session).await;
     house.stop().await;
 }

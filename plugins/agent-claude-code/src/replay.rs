@@ -99,6 +99,26 @@ fn every_captured_transcript_says_what_it_said() {
     insta::assert_snapshot!("transcripts", out);
 }
 
+/// What the first `Stop` of the captured talk was answered with is found in its transcript, word for word; the
+/// second, of the prolonged turn, takes none.
+#[test]
+fn what_a_stop_hook_was_answered_with_is_found_in_the_transcript() {
+    let of =
+        |folder| corpus(folder).into_iter().find(|(name, _)| name == "stop-handover").unwrap().1;
+    let lines = of("hooks");
+    let stops = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let stops = stops.filter(|captured| captured["event"] == hook::STOP);
+    let text = "please also do\nand a second line \"q\"";
+    let replies: Vec<_> = stops
+        .map(|stop| hook::message_reply(hook::STOP, stop["payload"].to_string().as_bytes(), text))
+        .collect();
+    let [Some(reply), None] = replies.as_slice() else { panic!("{replies:?}") };
+    let reply: Value = serde_json::from_str(reply).unwrap();
+    assert_eq!(reply, serde_json::json!({ "decision": "block", "reason": text }));
+    let read = transcript::introspect(of("transcript").as_bytes());
+    assert!(read.user_texts.iter().any(|seen| seen == text), "{:?}", read.user_texts);
+}
+
 #[test]
 fn a_transcript_read_in_pieces_tells_the_same_texts() {
     for (name, text) in corpus("transcript") {

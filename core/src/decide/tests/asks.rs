@@ -1,6 +1,7 @@
 //! What an agent asks, what a human answers, and what is said to an agent.
 
 use super::*;
+use crate::state::Fate;
 
 const SHIPPING: &str = "Should a coupon also apply to shipping?";
 
@@ -161,6 +162,82 @@ fn a_message_waits_for_the_end_of_the_turn() {
     w.hears(1, [turn_ended("t1")], &["is idle", "do type m-2"]);
     w.brings(1, Ok(Outcome::Done), &[]);
     w.after(60 * SECOND, &[]);
+}
+
+/// The agent's hook tells that the turn ends, and waits for its answer.
+fn stops(w: &mut World, turn: &str, hook: Option<u64>, expected: &[&str]) -> Option<MessageId> {
+    let takes = Told::TakesMessage { turn: Some(turn.into()) };
+    let input = Input::Signals {
+        session: app(1),
+        launch: w.session(1).launch,
+        source: Source::Hook,
+        started: hook,
+        told: vec![turn_ended(turn), takes],
+    };
+    let before = w.events.len();
+    let answered = w.give(input).unwrap();
+    let lines: Vec<_> = w.events[before..].iter().filter_map(line).collect();
+    assert_eq!(lines, expected);
+    answered.message
+}
+
+#[test]
+fn a_hook_that_waits_at_the_end_of_a_turn_is_given_the_message() {
+    let mut w = World::working("41");
+    w.check(send(1, "Use the helper"), &[]);
+    w.check(send(1, "And the other"), &[]);
+    let given = stops(&mut w, "t1", Some(7), &["do hand over m-2"]);
+    assert_eq!(given, Some(MessageId(2)));
+    assert_eq!(w.session(1).activity.value, Activity::Active, "the turn goes on");
+    // The same hook was not answered and asks again; another one is told nothing while that is open.
+    assert_eq!(stops(&mut w, "t1", Some(7), &[]), Some(MessageId(2)));
+    assert_eq!(stops(&mut w, "t1", Some(8), &["is idle"]), None);
+    w.hears(1, [Told::TextSeen { digest: digest("Use the helper") }], &[]);
+    assert!(matches!(w.session(1).messages[&MessageId(2)].fate, Fate::Confirmed { .. }));
+    w.brings(1, Ok(Outcome::Done), &["do type m-3"]);
+    assert_eq!(stops(&mut w, "t1", Some(9), &[]), None, "one delivery at a time");
+}
+
+#[test]
+fn a_message_that_a_hook_did_not_take_is_typed_and_one_in_doubt_is_told_of() {
+    let mut w = World::working("41");
+    w.give(send(1, "Use the helper")).unwrap();
+    stops(&mut w, "t1", None, &["do hand over m-2"]);
+    assert_eq!(stops(&mut w, "t1", None, &["is idle"]), None, "it cannot be told from another");
+    w.fail(1, ErrorKind::InDoubt);
+    w.fail(1, ErrorKind::Transient);
+    w.after(2 * SECOND, &["do type m-2"]);
+
+    let mut w = World::working("41");
+    w.give(send(1, "Use the helper")).unwrap();
+    stops(&mut w, "t1", Some(7), &["do hand over m-2"]);
+    w.fail(1, ErrorKind::InDoubt);
+    w.fail(1, ErrorKind::InDoubt);
+    w.pass(5 * MINUTE);
+    assert!(w.pushes().iter().any(|push| push.contains("message")), "{:?}", w.pushes());
+    assert_eq!(w.effect(1), None, "never again by itself");
+}
+
+#[test]
+fn a_hook_is_given_nothing_that_may_not_be_said_now() {
+    let ends = |w: &mut World, expected: &[&str]| stops(w, "t1", Some(7), expected);
+    // Nothing waits.
+    assert_eq!(ends(&mut World::working("41"), &["is idle"]), None);
+    // It is to end.
+    let mut w = World::working("41");
+    w.give(send(1, "Use the helper")).unwrap();
+    w.give(Input::Kill { session: app(1), force: false, by: ana() }).unwrap();
+    assert_eq!(ends(&mut w, &[]), None);
+    // An earlier turn ended.
+    let mut w = World::working("41");
+    w.tell(1, [turn_started("t2")]);
+    w.give(send(1, "Use the helper")).unwrap();
+    assert_eq!(ends(&mut w, &[]), None);
+    // Work that goes on in the background keeps nobody from reading.
+    let mut w = World::working("41");
+    w.give(send(1, "Use the helper")).unwrap();
+    let told = Told::TurnEnded { turn: Some("t1".into()), last_words: None, background: true };
+    w.hears(1, [told, Told::TakesMessage { turn: Some("t1".into()) }], &["do hand over m-2"]);
 }
 
 #[test]

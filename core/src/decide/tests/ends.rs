@@ -312,7 +312,13 @@ fn stale_signals_of_an_earlier_launch_say_nothing() {
     w.give(restore(1)).unwrap();
     w.succeed(1);
     let told = vec![asked("k1", question("Old?")), turn_started("t1")];
-    let stale = Input::Signals { session: app(1), launch: Launch(1), source: Source::Hook, told };
+    let stale = Input::Signals {
+        session: app(1),
+        launch: Launch(1),
+        source: Source::Hook,
+        started: None,
+        told,
+    };
     w.check(stale, &[]);
     assert!(w.session(1).requests.is_empty());
 }

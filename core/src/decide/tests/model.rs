@@ -27,7 +27,7 @@ enum Happens {
     /// The `n`th effect under way comes to an end that fits it.
     Ends { nth: usize, result: Result<(), ErrorKind> },
     /// The agent of session `n` tells something, in its present launch.
-    Tells { n: u32, source: Source, told: Vec<Told> },
+    Tells { n: u32, source: Source, started: Option<u64>, told: Vec<Told> },
     /// The runtime says something of session `n` in its present launch.
     Seen { n: u32, state: RuntimeState, server_lost: bool },
 }
@@ -106,6 +106,7 @@ fn told() -> impl Strategy<Value = Told> {
             last_words: None,
             background,
         }),
+        2 => turn().prop_map(|turn| Told::TakesMessage { turn }),
         1 => digests.prop_map(|text| Told::TextSeen { digest: digest(text) }),
         1 => proptest::option::of(small_text())
             .prop_map(|command| Told::ToolStarted { tool: "Bash".into(), command }),
@@ -240,7 +241,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         1 => (session(), 0..4_u32, source(), vec(told(), 0..3)).prop_map(
             |(session, launch, source, told)| {
                 let launch = Launch(launch);
-                Input::Signals { session, launch, source, told }
+                Input::Signals { session, launch, source, started: None, told }
             }
         ),
         // Ends of effects that do not fit, or that never were.
@@ -292,8 +293,8 @@ fn happens() -> impl Strategy<Value = Happens> {
         }),
         8 => (0..4_usize, result).prop_map(|(nth, result)| Happens::Ends { nth, result }),
         8 => inputs().prop_map(Happens::Input),
-        6 => (1..4_u32, source(), vec(told(), 1..3))
-            .prop_map(|(n, source, told)| Happens::Tells { n, source, told }),
+        6 => (1..4_u32, source(), proptest::option::of(0..40_u64), vec(told(), 1..3))
+            .prop_map(|(n, source, started, told)| Happens::Tells { n, source, started, told }),
         2 => (1..4_u32, runtime(), any::<bool>())
             .prop_map(|(n, state, server_lost)| Happens::Seen { n, state, server_lost }),
     ]
@@ -363,10 +364,10 @@ impl Run {
                 };
                 self.give(&Input::Effect { intent: *seq, result });
             }
-            Happens::Tells { n, source, told } => {
+            Happens::Tells { n, source, started, told } => {
                 let Some(session) = self.state.sessions.get(&app(n)) else { return };
                 let launch = session.launch;
-                self.give(&Input::Signals { session: app(n), launch, source, told });
+                self.give(&Input::Signals { session: app(n), launch, source, started, told });
             }
             Happens::Seen { n, state, server_lost } => {
                 let Some(session) = self.state.sessions.get(&app(n)) else { return };
@@ -573,6 +574,7 @@ fn r22_anything_that_happens_to_working_agents() {
         let started = |n| Happens::Tells {
             n,
             source: Source::Hook,
+            started: Some(20),
             told: vec![started(), turn_started("t1")],
         };
         let spawn = |issue| Happens::Input(spawn_of(issue));

@@ -22,6 +22,8 @@ const SCREEN: u32 = 60;
 const GLANCE: Duration = Duration::from_millis(120);
 /// How long a screen may still show a turn that has ended.
 const REDRAW: Duration = Duration::from_secs(2);
+/// How long evidence for a message that a hook was given is waited for before it is looked for: some sweeps.
+const TAKEN: Duration = Duration::from_secs(15);
 /// How long evidence for a message that may have been typed is waited and looked for.
 pub(super) const EVIDENCE: Duration = Duration::from_secs(30);
 
@@ -373,13 +375,14 @@ impl Shell {
             if tokio::time::Instant::now() < next_press {
                 continue;
             }
-            match self.dialog(work, call, handle).await? {
+            // From here on nothing that fails says that the text is not there.
+            match self.dialog(work, call, handle).await.unwrap_or(Dialog::Unknown) {
                 Dialog::Prompt { draft, .. }
                     if work.plugins.agent.is_draft_of(&draft, text)
                         && self.may_type(work)
                         && pressed < 3 =>
                 {
-                    work.plugins.runtime.press(call, handle, &[Key::Enter]).await?;
+                    let _ = work.plugins.runtime.press(call, handle, &[Key::Enter]).await;
                     pressed += 1;
                     next_press = tokio::time::Instant::now() + Duration::from_secs(2);
                 }
@@ -408,7 +411,7 @@ impl Shell {
             if self.waiting(work, id).is_none() {
                 return Ok(Outcome::Done);
             }
-            shows = self.dialog(work, &call, handle).await?;
+            shows = self.dialog(work, &call, handle).await.unwrap_or(Dialog::Unknown);
             if let Dialog::Prompt { draft, busy: false } = &shows
                 && work.plugins.agent.is_draft_of(draft, &text)
             {
@@ -424,6 +427,50 @@ impl Shell {
                 Err(not_now("it was not there after all"))
             }
             _ => {
+                Err(PluginError::in_doubt("whether the message arrived cannot be told", "").into())
+            }
+        }
+    }
+
+    /// A hook was answered with the message: waits for evidence that the agent has it.
+    pub(super) async fn see_taken(&self, work: &Work, id: MessageId) -> Result<Outcome, Failure> {
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < TAKEN {
+            if self.waiting(work, id).is_none() {
+                return Ok(Outcome::Done);
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        Err(PluginError::in_doubt("the agent's hook was given the message; no trace of it", "")
+            .into())
+    }
+
+    /// A hook may have been answered with the message. It never was if the agent stands at its prompt and its
+    /// transcript, read since, does not hold it.
+    pub(super) async fn look_for_handed_over(
+        &self,
+        work: &Work,
+        id: MessageId,
+    ) -> Result<Outcome, Failure> {
+        let call = Call::new(format!("look-{id}"), Duration::from_secs(20));
+        let mut stood = 0;
+        for _ in 0..20 {
+            if self.waiting(work, id).is_none() {
+                return Ok(Outcome::Done);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if work.plugins.runtime.capabilities().screen {
+                let shows = self.dialog(work, &call, work.handle()?).await;
+                let stands = matches!(shows, Ok(Dialog::Prompt { busy: false, .. }));
+                stood = if stands { stood + 1 } else { 0 };
+            }
+        }
+        match self.waiting(work, id) {
+            None => Ok(Outcome::Done),
+            Some(_) if stood >= 15 && self.transcript_is_read(&work.session.id) => {
+                Err(not_now("its hook did not take it"))
+            }
+            Some(_) => {
                 Err(PluginError::in_doubt("whether the message arrived cannot be told", "").into())
             }
         }

@@ -130,7 +130,9 @@ impl Shell {
             Effect::CreateRuntime { .. } | Effect::DestroyRuntime { .. } => {
                 limits.runtime_create_ms
             }
-            Effect::TypeMessage { .. } | Effect::DecideRequest { .. } => limits.prompt_confirm_ms,
+            Effect::TypeMessage { .. }
+            | Effect::HandOverMessage { .. }
+            | Effect::DecideRequest { .. } => limits.prompt_confirm_ms,
             Effect::SendNotification { .. }
             | Effect::UpdateNotification { .. }
             | Effect::ResolveNotification { .. } => limits.notify_ms,
@@ -177,6 +179,7 @@ impl Shell {
             }
             Effect::DestroyRuntime { launch } => self.destroy_runtime(&work, &call, *launch).await,
             Effect::TypeMessage { message } => self.type_message(&work, &call, *message).await,
+            Effect::HandOverMessage { message, .. } => self.see_taken(&work, *message).await,
             Effect::DecideRequest { request } => self.decide_request(&work, &call, *request).await,
             Effect::SendNotification { .. }
             | Effect::UpdateNotification { .. }
@@ -200,12 +203,17 @@ impl Shell {
                 Effect::FetchIssue
                 | Effect::PostCreate
                 | Effect::TypeMessage { .. }
+                | Effect::HandOverMessage { .. }
                 | Effect::DecideRequest { .. },
             ) if self.is_over(id) => Err(no_such("the session was ended meanwhile")),
             (Lane::Session(id), Effect::TypeMessage { message }) => {
                 let work = self.work(id)?;
                 let patience = limit + super::agent::EVIDENCE;
                 within(patience, self.look_for_message(&work, *message)).await
+            }
+            (Lane::Session(id), Effect::HandOverMessage { message, .. }) => {
+                let work = self.work(id)?;
+                within(super::agent::EVIDENCE, self.look_for_handed_over(&work, *message)).await
             }
             (Lane::Session(id), Effect::PostCreate) => {
                 // Half-run set-up commands leave a workspace that nobody knows: it is made anew.

@@ -435,10 +435,16 @@ impl Session {
                 self.moved(when);
                 self.go(Step::CreatingRuntime, when);
             }
-            Effect::TypeMessage { message } => {
+            Effect::TypeMessage { message } | Effect::HandOverMessage { message, .. } => {
                 if let Some(message) = self.messages.get_mut(message) {
                     message.tried.get_or_insert(when);
                     message.tries += 1;
+                }
+                if let Effect::HandOverMessage { .. } = effect {
+                    // The turn goes on with it.
+                    self.turn_ended = None;
+                    self.set_activity(Activity::Active, Source::Server, when);
+                    self.moved(when);
                 }
             }
             _ => {}
@@ -533,7 +539,7 @@ impl Session {
                     decided.handed = Some(Ok(when));
                 }
             }
-            (Effect::TypeMessage { message }, _) => {
+            (Effect::TypeMessage { message } | Effect::HandOverMessage { message, .. }, _) => {
                 if let Some(message) = self.messages.get_mut(message)
                     && message.fate == Fate::Waiting
                 {
@@ -568,13 +574,19 @@ impl Session {
                     decided.handed = Some(Err(failure.clone()));
                 }
             }
-            Effect::TypeMessage { message } => {
+            Effect::TypeMessage { message } | Effect::HandOverMessage { message, .. } => {
                 if let Some(message) = self.messages.get_mut(message)
                     && message.fate == Fate::Waiting
                 {
                     message.failed = Some(when);
                     if !matches!(failure.kind, ao_slots::ErrorKind::Transient) {
                         message.fate = Fate::Undelivered { failure: failure.clone() };
+                    } else if let Effect::HandOverMessage { .. } = effect
+                        && self.activity.value == Activity::Active
+                    {
+                        // The turn ended after all.
+                        self.turn_ended = Some(when);
+                        self.set_activity(Activity::Idle, Source::Server, when);
                     }
                 }
             }
@@ -597,7 +609,7 @@ fn step_name(effect: &Effect) -> &'static str {
         Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace => "workspace",
         Effect::PostCreate => "postCreate",
         Effect::CreateRuntime { .. } => "agent",
-        Effect::TypeMessage { .. } => "prompt",
+        Effect::TypeMessage { .. } | Effect::HandOverMessage { .. } => "prompt",
         Effect::DecideRequest { .. } => "answer",
         Effect::DestroyRuntime { .. } => "kill",
         Effect::DestroyWorkspace { .. } => "cleanup",
