@@ -131,7 +131,8 @@ impl Server {
         stdin: &[u8],
         deadline: Instant,
     ) -> Result<String, Fault> {
-        let mut command = self.command("tmux");
+        let path = self.env.get("PATH").map_or("", String::as_str);
+        let mut command = self.command(local::program("tmux", path));
         command.current_dir("/").args(["-u", "-f", "/dev/null", "-S"]).arg(&self.socket);
         command.args(words);
         match local::run(command, stdin, deadline).await {

@@ -3,7 +3,7 @@
 use std::{
     io,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, SystemTime},
 };
@@ -33,6 +33,17 @@ const LATE_OUTPUT: Duration = Duration::from_millis(200);
 pub fn deadline(call: &Call) -> Instant {
     const LONGEST: Duration = Duration::from_hours(24);
     Instant::now() + (call.limit() / 10 * 9).min(LONGEST)
+}
+
+/// Where a program lies on this `PATH`; its bare name where it lies nowhere. The standard library copies the
+/// whole address space to start a bare name with another `PATH` than its own.
+pub fn program(name: &str, path: &str) -> PathBuf {
+    let is_program = |file: &PathBuf| {
+        file.is_absolute()
+            && file.metadata().is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+    };
+    let found = std::env::split_paths(path).map(|dir| dir.join(name)).find(is_program);
+    found.unwrap_or_else(|| name.into())
 }
 
 /// Runs a program to its end with this standard input. At the deadline, or when the future is dropped, its
@@ -220,6 +231,21 @@ mod tests {
         let pid: i32 = std::str::from_utf8(&output.stdout).unwrap().trim().parse().unwrap();
         let child = ProcessId::of(pid).expect("the child runs");
         assert!(child.signal(Signal::SIGKILL));
+    }
+
+    #[test]
+    fn a_program_is_looked_up_as_the_shell_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+        for folder in [&first, &second] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join("tool"), "").unwrap();
+        }
+        let runs = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(second.join("tool"), runs).unwrap();
+        let path = format!("relative:{}:{}", first.display(), second.display());
+        assert_eq!(program("tool", &path), second.join("tool"));
+        assert_eq!(program("other", &path), Path::new("other"));
     }
 
     #[tokio::test]
