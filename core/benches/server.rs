@@ -51,6 +51,7 @@ fn main() {
         assert!(own.unwrap().success());
     }
     runtime.block_on(sweep(1_000));
+    runtime.block_on(recovery(1_000_000));
 }
 
 fn tool(command: String) -> Signal {
@@ -230,4 +231,37 @@ async fn sweep(count: usize) {
         millis(fake)
     );
     house.stop().await;
+}
+
+/// A server's whole start over that many events: with the snapshot that it wrote itself, and without any.
+async fn recovery(events: u64) {
+    let mut house = House::with(|house| house.policy.lifecycle.sweep_interval_ms = 3_600_000).await;
+    let sessions = spawn(&house, 100, None).await;
+    let tellers = (0..256).map(|teller| {
+        let handle = house.handle();
+        let call = house.call(&sessions[teller % sessions.len()], &[]);
+        tokio::spawn(async move {
+            for n in 0_u64.. {
+                if handle.state().last_seq.0 >= events {
+                    return;
+                }
+                let mut call = call.clone();
+                let told = [tool(format!("step {teller} {n}"))];
+                call.payload = serde_json::to_vec(&told).unwrap();
+                handle.hook(call).await.unwrap();
+            }
+        })
+    });
+    for teller in tellers.collect::<Vec<_>>() {
+        teller.await.unwrap();
+    }
+    house.kill().await;
+    println!("a server's start over {events} events:");
+    for what in ["with the last snapshot", "without a snapshot"] {
+        let began = Instant::now();
+        house.start().await.unwrap();
+        println!("  {what}: {:.0} ms", millis(began.elapsed()));
+        house.kill().await;
+        let _ = std::fs::remove_file(house.data_dir().join("snapshot.json"));
+    }
 }
