@@ -581,10 +581,13 @@ kinds! {
         /// Which start.
         launch: Launch,
     }
-    /// The agent moved: transcript growth, output. Journalled at most once a minute a session.
+    /// The agent moved: transcript growth, output. Journalled now and then only: enough for the limits.
     Obs "progress.observed" ProgressObserved {
         /// Which start.
         launch: Launch,
+        /// It wrote to its terminal then; none when it moved now, by another sign.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Timestamp>,
     }
     /// The screen looks like a question that no hook told of.
     Obs "question.suspected" QuestionSuspected {

@@ -492,7 +492,10 @@ pub fn describe(event: &Event) -> Described {
             e.command.as_ref().map_or_else(|| e.tool.clone(), |command| command.excerpt.clone()),
         ),
         Kind::ToolEnded(_) => say(None, "tool ended", none()),
-        Kind::ProgressObserved(_) => say(None, "moves", none()),
+        Kind::ProgressObserved(e) => {
+            let words = if e.output.is_some() { "it writes to its terminal" } else { "" };
+            say(None, "moves", words.into())
+        }
         Kind::QuestionSuspected(e) => {
             say(Some(Mark::Need), "looks like a question", e.text.excerpt.clone())
         }
@@ -955,6 +958,7 @@ mod tests {
             process: None,
             tail: None,
             server_lost: false,
+            output: None,
         };
         tape.give(Input::Runtime { seen: vec![exited] });
         tape.wait(3);

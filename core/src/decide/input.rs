@@ -269,6 +269,9 @@ pub struct RuntimeSeen {
     pub tail: Option<Text>,
     /// Its runtime's own server is another than it was made in, or gone.
     pub server_lost: bool,
+    /// When it last wrote to its terminal, where that says that it moves.
+    #[serde(default)]
+    pub output: Option<Timestamp>,
 }
 
 /// What an agent tells, as the rules read it: a signal with its texts cut and put away.

@@ -6,7 +6,7 @@ use ao_slots::{
 };
 use jiff::Timestamp;
 
-use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told};
+use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told, schedule::stuck_after};
 use crate::{
     event::{
         ActivityObserved, AgentStarted, ClockJumped, CompletionClaimed, ConfigAccepted,
@@ -241,6 +241,25 @@ impl Decider<'_> {
                     server_lost: seen.server_lost,
                 },
             );
+        }
+        if let Some(at) = seen.output.filter(|_| !ended) {
+            self.wrote(session, at);
+        }
+    }
+
+    /// Output moves an agent that does not signal, and one whose tool runs. It is journalled with its own time,
+    /// and only once the known movement is older than a quarter of the stuck limit: what an agent wrote last
+    /// is known long before the limit could pass, and one that never stops writing costs four events a limit.
+    fn wrote(&mut self, session: &Session, at: Timestamp) {
+        let at = at.min(self.now.wall);
+        let counts = !session.signals || session.tool.is_some();
+        let known = self.now.awake.saturating_sub(session.progress.awake);
+        let matters = known.saturating_mul(4) >= stuck_after(self.state, session);
+        // A wall clock that was set back makes what is known look later than anything new.
+        let news = at > session.progress.at || session.progress.at > self.now.wall;
+        if counts && matters && news {
+            let event = ProgressObserved { launch: session.launch, output: Some(at) };
+            self.about(&session.id, event);
         }
     }
 
@@ -477,7 +496,7 @@ impl Decider<'_> {
     fn alive(&mut self, session: &Session) {
         let quiet = matches!(session.activity.value, Activity::NoSignal);
         if quiet || self.now.awake.saturating_sub(session.progress.awake) >= PROGRESS_EVERY_MS {
-            self.about(&session.id, ProgressObserved { launch: session.launch });
+            self.about(&session.id, ProgressObserved { launch: session.launch, output: None });
         }
     }
 }

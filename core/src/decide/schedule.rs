@@ -22,6 +22,9 @@ use crate::{
 /// Detail of the incident that tells of an agent that cannot be observed.
 pub(super) const NO_SIGNAL: &str = "no-signal";
 
+/// The stuck limit of a policy that names none.
+const STUCK_MS: u64 = 600_000;
+
 const DAY_MS: u64 = 86_400_000;
 
 /// How long an agent that ended in good order, or said good-bye, is waited for: a look at its workspace may
@@ -48,8 +51,6 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
     let active = ready && alive && activity.value == Activity::Active;
     let asks = session.open_requests().next().is_some();
     let pr_open = session.pr().is_some_and(|pr| matches!(pr.state, PrState::Open | PrState::Draft));
-    let stuck = rules.reaction(Trigger::AgentStuck);
-    let stuck_after = stuck.threshold_ms.unwrap_or(600_000);
 
     let mut limits = vec![];
     let mut limit = |trigger: Trigger, since: Moment, wait: u64, because: Vec<Seq>| {
@@ -59,9 +60,8 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
     let threshold = |trigger: Trigger| rules.reaction(trigger).threshold_ms.unwrap_or(0);
 
     if active && !asks {
-        let of_a_command = stuck.command_threshold_ms.filter(|_| session.tool.is_some());
         let because = vec![session.progress.seq, activity.since.seq];
-        limit(Trigger::AgentStuck, session.progress, of_a_command.unwrap_or(stuck_after), because);
+        limit(Trigger::AgentStuck, session.progress, stuck_after(state, session), because);
     }
     if let Some(busy) = session.busy_since.filter(|_| active && !pr_open) {
         let project = state.policy.projects.get(&session.project);
@@ -121,11 +121,19 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
         limit(Trigger::PromptUndelivered, since, wait, because);
     }
     if ready && runtime.value == RuntimeState::Unknown && activity.value != Activity::NoSignal {
-        let at = runtime.since.awake.saturating_add(stuck_after);
+        let wait = rules.reaction(Trigger::AgentStuck).threshold_ms.unwrap_or(STUCK_MS);
+        let at = runtime.since.awake.saturating_add(wait);
         let because = vec![runtime.since.seq];
         limits.push(Limit { trigger: Trigger::AgentStuck, detail: Some(NO_SIGNAL), at, because });
     }
     limits
+}
+
+/// How long nothing may move in a turn, in milliseconds; longer while a command runs.
+pub(super) fn stuck_after(state: &State, session: &Session) -> u64 {
+    let stuck = state.policy.reaction(Some(&session.project), Trigger::AgentStuck);
+    let of_a_command = stuck.command_threshold_ms.filter(|_| session.tool.is_some());
+    of_a_command.or(stuck.threshold_ms).unwrap_or(STUCK_MS)
 }
 
 /// The agent was started: from here on its end concerns a human.

@@ -308,6 +308,28 @@ impl World {
         n
     }
 
+    /// The same, with an agent that tells nothing by itself.
+    #[track_caller]
+    pub(crate) fn quiet(issue: &str) -> Self {
+        let mut world = Self::new();
+        world.spawn(issue);
+        while let Some(effect) = world.effect(1) {
+            let mut outcome = usual(&effect);
+            if let Outcome::Runtime { signals, native_id, .. } = &mut outcome {
+                (*signals, *native_id) = (false, None);
+            }
+            world.settle(1, Ok(outcome));
+        }
+        world
+    }
+
+    /// The runtime says when the session last wrote to its terminal.
+    pub(crate) fn wrote(&mut self, n: u32, output: jiff::Timestamp) {
+        let Input::Runtime { mut seen } = seen(self, n, RuntimeState::Alive, false) else { return };
+        seen[0].output = Some(output);
+        self.give(Input::Runtime { seen }).unwrap();
+    }
+
     /// The same, with the first turn ended.
     pub(crate) fn idle(issue: &str) -> Self {
         let mut world = Self::working(issue);
@@ -429,7 +451,8 @@ pub(crate) fn seen(world: &World, n: u32, state: RuntimeState, server_lost: bool
     let launch = world.session(n).launch;
     let tail = Some(Text::short("ENOSPC: no space left on device"));
     let session = app(n);
-    let seen = RuntimeSeen { session, launch, state, process: None, tail, server_lost };
+    let seen =
+        RuntimeSeen { session, launch, state, process: None, tail, server_lost, output: None };
     Input::Runtime { seen: vec![seen] }
 }
 

@@ -131,7 +131,9 @@ async fn probe(handle: &Handle, group: &mut [Running], whole: &AtomicBool) -> bo
     let mut seen = vec![];
     for (running, probe) in group.iter_mut().zip(probes) {
         running.output = probe.last_output;
-        let Running { work, at, .. } = &*running;
+        let Running { work, at, output } = &*running;
+        // A spinner that is redrawn says nothing about the agent behind it: one that signals tells itself.
+        let redraws = work.session.signals && work.plugins.runtime.capabilities().screen;
         let state = match &probe.state {
             ProbeState::Alive => RuntimeState::Alive,
             ProbeState::Exited(code) => RuntimeState::Exited { code: *code },
@@ -162,6 +164,7 @@ async fn probe(handle: &Handle, group: &mut [Running], whole: &AtomicBool) -> bo
             process: probe.process,
             tail,
             server_lost,
+            output: output.filter(|_| !redraws),
         });
     }
     // Refused only when the journal is: the next sweep sees it again.

@@ -257,8 +257,15 @@ fn golden_permission() {
 fn exits(w: &mut World, state: RuntimeState, tail: &str) {
     let launch = w.session(1).launch;
     let tail = Some(Text::short(tail));
-    let seen =
-        RuntimeSeen { session: app(1), launch, state, process: None, tail, server_lost: false };
+    let seen = RuntimeSeen {
+        session: app(1),
+        launch,
+        state,
+        process: None,
+        tail,
+        server_lost: false,
+        output: None,
+    };
     w.give(Input::Runtime { seen: vec![seen] }).unwrap();
 }
 
@@ -465,6 +472,7 @@ fn golden_runtime_lost() {
             process: None,
             tail: None,
             server_lost: true,
+            output: None,
         });
         let seen = seen.collect();
         w.give(Input::Runtime { seen }).unwrap();

@@ -41,6 +41,69 @@ fn what_moves_asks_or_has_ended_its_turn_is_never_stuck() {
     assert_eq!(w.pushes(), ["app-1 asks: A?"]);
 }
 
+fn moves(w: &World) -> usize {
+    w.events.iter().filter(|event| matches!(event.kind, Kind::ProgressObserved(_))).count()
+}
+
+#[test]
+fn an_agent_that_tells_nothing_and_writes_is_not_stuck_and_costs_few_events() {
+    let mut w = World::quiet("41");
+    for _ in 0..60 * 12 {
+        w.pass(5 * SECOND);
+        w.wrote(1, w.now.wall - jiff::SignedDuration::from_millis(300));
+    }
+    assert_eq!(w.session(1).status, crate::state::Status::Working);
+    assert_eq!(moves(&w), 24, "four a limit, in an hour");
+}
+
+#[test]
+fn what_an_agent_wrote_last_is_what_its_limit_counts_from() {
+    let mut w = World::quiet("41");
+    w.pass(MINUTE);
+    let last = w.now.wall;
+    // Seen by a sweep now and then, also by one after a restart of the server.
+    for sweep in 0..22 {
+        w.wrote(1, last);
+        w.pass(30 * SECOND);
+        assert_eq!(moves(&w), usize::from(sweep >= 4), "{sweep}");
+        assert_eq!(w.session(1).status == crate::state::Status::Stuck, sweep >= 19, "{sweep}");
+    }
+    assert_eq!(w.session(1).progress.at, last);
+    assert_eq!(w.pushes(), ["app-1 is stuck: no progress for 10 min"]);
+    let from = w.events.len();
+    w.wrote(1, w.now.wall);
+    w.concluded(from, &["clears i-1 by itself", "is working"]);
+}
+
+#[test]
+fn output_before_a_sleep_raises_no_alarm_after_it() {
+    let mut w = World::quiet("41");
+    w.pass(2 * MINUTE);
+    let last = w.now.wall;
+    w.now.wall += jiff::SignedDuration::from_hours(8);
+    w.pass(MINUTE);
+    w.wrote(1, last);
+    w.after(9 * MINUTE, &[]);
+}
+
+#[test]
+fn output_of_an_agent_that_signals_counts_only_while_its_tool_runs() {
+    let mut w = World::working("41");
+    for _ in 0..11 {
+        w.pass(MINUTE);
+        w.wrote(1, w.now.wall);
+    }
+    assert_eq!(w.pushes(), ["app-1 is stuck: no progress for 10 min"]);
+    assert_eq!(moves(&w), 0);
+    let mut w = World::working("41");
+    w.tell(1, [Told::ToolStarted { tool: "Bash".into(), command: None }]);
+    for _ in 0..90 {
+        w.pass(MINUTE);
+        w.wrote(1, w.now.wall);
+    }
+    assert_eq!(w.pushes(), [""; 0]);
+}
+
 #[test]
 fn a_stuck_agent_is_started_again_on_request() {
     let mut w = World::working("41");

@@ -20,6 +20,7 @@ fn lose(w: &mut World, who: impl IntoIterator<Item = u32>) {
         process: None,
         tail: None,
         server_lost: true,
+        output: None,
     });
     let seen = seen.collect();
     w.give(Input::Runtime { seen }).unwrap();

@@ -373,8 +373,15 @@ impl Run {
                 let Some(session) = self.state.sessions.get(&app(n)) else { return };
                 let launch = session.launch;
                 let session = app(n);
-                let seen =
-                    RuntimeSeen { session, launch, state, process: None, tail: None, server_lost };
+                let seen = RuntimeSeen {
+                    session,
+                    launch,
+                    state,
+                    process: None,
+                    tail: None,
+                    server_lost,
+                    output: None,
+                };
                 self.give(&Input::Runtime { seen: vec![seen] });
             }
         }

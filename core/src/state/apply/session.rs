@@ -49,6 +49,14 @@ impl Session {
         self.progress = when;
     }
 
+    /// Its last output is movement as of then; one before a sleep, of which awake time knows nothing, as of now.
+    fn wrote(&mut self, e: &crate::event::ProgressObserved, when: Moment) {
+        let at = e.output.unwrap_or(when.at).min(when.at);
+        let ago = u64::try_from(when.at.duration_since(at).as_millis()).unwrap_or(0);
+        let awake = when.awake.checked_sub(ago).filter(|awake| *awake >= self.progress.awake);
+        self.moved(Moment { at, awake: awake.unwrap_or(when.awake), ..when });
+    }
+
     /// A turn has begun in this launch.
     fn turn_began(&self) -> bool {
         self.turn.is_some() || self.turn_ended.is_some() || self.activity.value == Activity::Active
@@ -175,6 +183,7 @@ impl Session {
                 self.tool = None;
                 self.moved(when);
             }
+            Kind::ProgressObserved(e) if e.output.is_some() => self.wrote(e, when),
             Kind::ProgressObserved(_) => {
                 self.moved(when);
                 // What looked like a question is behind it, unless both were seen in one look.
