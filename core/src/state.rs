@@ -34,6 +34,9 @@ use crate::{
     event::{Actor, Effect, Failure, Over, Settled, Subject, Summary, Text},
 };
 
+/// How long an agent may take to confirm a decision that it was given, in awake milliseconds.
+pub(crate) const CONFIRM_MS: u64 = 60_000;
+
 /// The two clocks. Limits on agents and machines use `awake`, promises to people use `wall`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -340,6 +343,20 @@ pub struct Request {
     pub decided: Option<Decided>,
     /// When it ended, and how.
     pub ended: Option<(String, Moment)>,
+}
+
+impl Request {
+    /// When a human's decision on it was handed over, which the agent has not confirmed yet.
+    pub fn handed(&self) -> Option<Moment> {
+        let handed = self.decided.as_ref()?.handed.as_ref()?.as_ref().ok()?;
+        self.ended.is_none().then_some(*handed)
+    }
+
+    /// From when on the agent has had long enough to confirm it, in awake milliseconds: then a human is told,
+    /// and may decide anew.
+    pub fn doubted_at(&self) -> Option<u64> {
+        Some(self.handed()?.awake.saturating_add(CONFIRM_MS))
+    }
 }
 
 /// A human's decision on its way.

@@ -27,7 +27,7 @@ use crate::{
     blob::BlobRef,
     config::trigger::Trigger,
     event::{Subject, Summary},
-    state::{Incident, Notification, Now, Session, State, Want},
+    state::{CONFIRM_MS, Incident, Notification, Now, Session, State, Want},
 };
 
 /// The title of an incident's message, without local time.
@@ -50,7 +50,7 @@ pub fn message(
 /// What a session is at, in a row of `ao status`, and the command that helps.
 pub fn one_line(state: &State, session: &Session) -> (String, String) {
     let now = Now { wall: state.last_at, awake: state.awake };
-    Words { state, now, zone: None, text: &|_| None }.one_line(session)
+    Words { state, now, zone: Some(TimeZone::system()), text: &|_| None }.one_line(session)
 }
 
 /// Why a session's status is what it is: what `ao why` begins with.
@@ -98,6 +98,8 @@ enum Stage {
     Doing(String),
     /// A human acted, and it did not work.
     Failed(String),
+    /// A human decided, and the agent says nothing of it.
+    Doubted(String),
 }
 
 impl Words<'_> {
@@ -173,6 +175,13 @@ impl Words<'_> {
                 body.push(Block::Text(words.clone()));
                 (Mark::Failed, Card { short: words, body, ..card })
             }
+            Stage::Doubted(words) => {
+                let mut body = card.body;
+                body.push(Block::Text(words.clone()));
+                let buttons = vec![phrase::button("again", "Send again"), phrase::open_button()];
+                let command = session_of(incident).map(|id| format!("ao session attach {id}"));
+                (Mark::Failed, Card { short: words, body, buttons, command, ..card })
+            }
         }
     }
 
@@ -220,6 +229,14 @@ impl Words<'_> {
                         decided.by,
                         self.at_seconds(decided.when.at)
                     ))
+                }
+                Some(Ok(handed)) if self.now.awake >= handed.awake + CONFIRM_MS => {
+                    let what = match decided.decision {
+                        ao_slots::agent::Decision::Approve => "approval",
+                        ao_slots::agent::Decision::Deny { .. } => "denial",
+                        ao_slots::agent::Decision::Answer { .. } => "answer",
+                    };
+                    Stage::Doubted(format!("The {what} is sent but not confirmed for 60 s."))
                 }
                 Some(Ok(_)) => Stage::Doing(format!(
                     "Decided by {}{}; the agent has not confirmed it yet.",

@@ -21,7 +21,7 @@ impl Decider<'_> {
             Input::Spawn(spawn) => self.spawn(spawn),
             Input::Decide { session, request, decision, full, by } => {
                 let known = self.known(session)?;
-                let request = open_request(known, *request, decision)?;
+                let request = open_request(known, *request, decision, self.now.awake)?;
                 let event = RequestDecided {
                     request: request.id,
                     decision: decision.clone(),
@@ -66,8 +66,13 @@ impl Decider<'_> {
             Input::Kill { session, force, by } => {
                 let known = self.known(session)?;
                 // Killing what is over is a success: the wish holds.
+                if known.is_over() {
+                    let status = known.status.as_str().replace('_', " ");
+                    let note = Some(format!("{session} is already over ({status})"));
+                    return Ok(Answered { note, ..self.meant(session) });
+                }
                 let dying = matches!(known.intent, Want::Kill(_));
-                if !known.is_over() && (!dying || *force && !known.forced) {
+                if !dying || *force && !known.forced {
                     self.about(session, KillRequested { by: by.clone(), force: *force });
                 }
                 Ok(self.meant(session))
@@ -241,6 +246,7 @@ fn open_request<'s>(
     session: &'s Session,
     wanted: Option<ao_slots::RequestId>,
     decision: &Decision,
+    awake: u64,
 ) -> Result<&'s Request, Refusal> {
     let id = &session.id;
     let late = |request: Option<&Request>| {
@@ -269,35 +275,59 @@ fn open_request<'s>(
             other => return Err(late(other)),
         },
         None => {
-            let open: Vec<_> = session.open_requests().filter(fits).collect();
-            match open.as_slice() {
-                [one] => one,
-                [] => match session.open_requests().next() {
-                    Some(other) => other,
-                    None => return Err(late(session.requests.values().next_back())),
-                },
-                many => many.iter().find(|r| r.decided.is_none()).unwrap_or(&many[0]),
+            let undecided = |r: &&Request| fits(r) && r.decided.is_none();
+            let waiting: Vec<&Request> = session.open_requests().filter(undecided).collect();
+            match waiting.as_slice() {
+                [one] => *one,
+                [] => {
+                    let mut open = session.open_requests();
+                    let decided = session.open_requests().find(fits);
+                    decided
+                        .or_else(|| open.next())
+                        .ok_or_else(|| late(session.requests.values().next_back()))?
+                }
+                // Nobody guesses which of them was meant.
+                [first, ..] => {
+                    let ids: Vec<_> = waiting.iter().map(|r| r.id.to_string()).collect();
+                    let message =
+                        format!("{id} waits for {} answers: {}", ids.len(), ids.join(", "));
+                    return Err(Refusal::new(RefusalKind::Conflict, message)
+                        .with_remedy(decide_command(id, first)));
+                }
             }
         }
     };
     if !fits(&request) {
+        let command = decide_command(id, request);
         let verb = match request.ask {
-            Ask::Permission { .. } => {
-                format!("it wants a permission: ao approve {id}   or: ao deny {id}")
-            }
-            Ask::Question { .. } => format!("it asks a question: ao answer {id} \"…\""),
+            Ask::Permission { .. } => format!("it wants a permission: {command}"),
+            Ask::Question { .. } => format!("it asks a question: {command}"),
         };
         return Err(Refusal::new(RefusalKind::Conflict, format!("{id} does not wait for that"))
             .with_remedy(verb));
     }
     match &request.decided {
-        // One that could not be handed over may be decided anew.
-        Some(decided) if !matches!(decided.handed, Some(Err(_))) => {
+        // One that could not be handed over, or was not confirmed in time, may be decided anew.
+        Some(decided)
+            if !matches!(decided.handed, Some(Err(_)))
+                && request.doubted_at().is_none_or(|at| awake < at) =>
+        {
             let message =
                 format!("{id} is already answered, by {}; nothing was done twice", decided.by);
             Err(Refusal::new(RefusalKind::Conflict, message).with_remedy(format!("ao why {id}")))
         }
         _ => Ok(request),
+    }
+}
+
+/// The command that decides exactly this request.
+fn decide_command(session: &SessionId, request: &Request) -> String {
+    let id = request.id;
+    match request.ask {
+        Ask::Permission { .. } => {
+            format!("ao approve {session} {id}   or: ao deny {session} {id}")
+        }
+        Ask::Question { .. } => format!("ao answer {session} --request {id} \"…\""),
     }
 }
 

@@ -8,7 +8,7 @@ use ao_slots::{
 
 use super::{
     Decider, PUT_ASIDE,
-    schedule::{NO_SIGNAL, limits, resolves_at, set_up, settles_at},
+    schedule::{NO_SIGNAL, doubted_at, limits, resolves_at, set_up, settles_at},
 };
 use crate::{
     config::trigger::Trigger,
@@ -184,10 +184,12 @@ impl Decider<'_> {
             // It has become more urgent than what was sent.
             (Some(_), None) => shown.is_some_and(|shown| incident.priority > shown.priority),
         };
+        let doubted = doubted_at(self.state, incident).filter(|_| self.judges());
         if due && self.judges() && wants_human(incident) {
             self.tell(incident);
         } else if let Some(shown) = shown
-            && incident.changed.is_some_and(|changed| changed.seq > shown.revised.seq)
+            && (incident.changed.is_some_and(|changed| changed.seq > shown.revised.seq)
+                || doubted.is_some_and(|at| self.now.awake >= at))
         {
             self.revise(incident, false);
         }

@@ -16,7 +16,7 @@ use crate::{
         RequestOpened, RuntimeObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded,
         ToolStarted, TurnEnded, TurnStarted, UsageObserved, WorkObserved,
     },
-    state::{Fate, QueuedMessage, Session},
+    state::{Fate, Moment, QueuedMessage, Session},
 };
 
 /// Movement is journalled at most that often a session, in milliseconds: enough for limits of minutes.
@@ -243,7 +243,19 @@ impl Decider<'_> {
             );
         }
         if let Some(at) = seen.output.filter(|_| !ended) {
+            if !session.signals {
+                self.confirm_typed(session, |handed| at > handed.at);
+            }
             self.wrote(session, at);
+        }
+    }
+
+    /// An agent that does not signal never says that it took an answer. What it tells or writes after the answer
+    /// was typed is all the confirmation there is.
+    fn confirm_typed(&mut self, session: &Session, after: impl Fn(Moment) -> bool) {
+        let typed = session.open_requests().filter(|r| r.handed().is_some_and(&after));
+        for request in typed.map(|request| request.id) {
+            self.about(&session.id, RequestEnded { request, how: "confirmed".into() });
         }
     }
 
@@ -277,6 +289,11 @@ impl Decider<'_> {
                 Told::Usage { .. } | Told::Completed { .. } | Told::TurnEnded { .. }
             );
             if after_the_end || !session.has_ended() {
+                // These name the request that they end.
+                let names = matches!(told, Told::ToolEnded { .. } | Told::RequestEnded { .. });
+                if !session.signals && source == Source::Hook && !names {
+                    self.confirm_typed(session, |_| true);
+                }
                 self.signal(session, source, started, told, &mut answered);
             }
         }
@@ -363,7 +380,8 @@ impl Decider<'_> {
             }
             Told::Asked { key, turn, tool, ask, full, answerable } => {
                 // Told twice is asked once; an equal one after the first has ended is another.
-                if let Some(known) = open_with(session, key) {
+                let known = open_with(session, key);
+                if let Some(known) = known.filter(|r| session.signals || r.handed().is_none()) {
                     answered.request = Some(known.id);
                 } else {
                     let request = self.next_request();

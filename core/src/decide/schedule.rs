@@ -235,11 +235,22 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
     if state.unswept_since.is_some() || !super::incident::wants_human(incident) {
         return vec![];
     }
-    match (incident.snoozed, incident.notification) {
-        (Some(until), _) => vec![Due::Wall(until)],
-        (None, None) => vec![Due::Awake(settles_at(state, incident))],
-        (None, Some(_)) => vec![],
-    }
+    let doubt = doubted_at(state, incident).map(Due::Awake);
+    let told = match (incident.snoozed, incident.notification) {
+        (Some(until), _) => Some(Due::Wall(until)),
+        (None, None) => Some(Due::Awake(settles_at(state, incident))),
+        (None, Some(_)) => None,
+    };
+    told.into_iter().chain(doubt).collect()
+}
+
+/// When an incident's message has to say that the agent has not confirmed what a human decided; none where it
+/// says so.
+pub(super) fn doubted_at(state: &State, incident: &Incident) -> Option<u64> {
+    let Subject::Session(session) = &incident.subject else { return None };
+    let at = state.sessions.get(session)?.requests.get(&incident.request?)?.doubted_at()?;
+    let shown = state.notifications.get(&incident.notification?)?;
+    (!shown.settled && shown.revised.awake < at).then_some(at)
 }
 
 /// The first moment at which a waiting delivery may go on. One that may now does so at once and needs none.

@@ -1,7 +1,7 @@
 //! What a session is at: the rows of `ao status`, and what `ao why` begins with.
 
 use ao_slots::{
-    agent::Ask,
+    agent::{Ask, Decision},
     fact::{Activity, RuntimeState},
     text::{count, cut},
 };
@@ -36,13 +36,24 @@ impl Words<'_> {
         let message = || format!("ao send {id} \"…\"");
         match session.status {
             Status::NeedsInput | Status::Blocked => match asked_for(session) {
+                // One that could not be handed over is still asked.
+                Some(Request { decided: Some(decided), .. })
+                    if !matches!(decided.handed, Some(Err(_))) =>
+                {
+                    let did = match decided.decision {
+                        Decision::Approve => "approved",
+                        Decision::Deny { .. } => "denied",
+                        Decision::Answer { .. } => "answered",
+                    };
+                    (format!("{did}{}, not confirmed", self.at(decided.when.at)), attach())
+                }
                 Some(request) => match &request.ask {
                     Ask::Question { text, .. } => {
                         (format!("asks: \"{}\"", in_title(text)), format!("ao answer {id} \"…\""))
                     }
                     Ask::Permission { verb, subject, .. } => (
                         format!("wants to {}: {}", clean_line(verb), in_title(subject)),
-                        format!("ao approve {id}"),
+                        format!("ao approve {id} {}", request.id),
                     ),
                 },
                 None if session.status == Status::NeedsInput => {

@@ -129,6 +129,85 @@ fn answers_that_come_too_late_or_do_not_fit_are_refused_in_words() {
 }
 
 #[test]
+fn a_typed_answer_is_confirmed_by_what_a_quiet_agent_writes_or_tells_next() {
+    let answered = || {
+        let mut w = World::quiet("41");
+        w.tell(1, [asked("k1", question(SHIPPING))]);
+        w.pass(2 * SECOND);
+        w.wrote(1, w.now.wall);
+        w.give(answer(1, "Items only")).unwrap();
+        w.wrote(1, w.now.wall);
+        w.pass(SECOND);
+        w.succeed(1);
+        w
+    };
+    let settled = ["is working", "clears i-1 by ana", "resolves i-1 by ana", "settles n-1"];
+    let mut w = answered();
+    // Written before the answer was typed: says nothing about it.
+    w.wrote(1, w.now.wall - jiff::SignedDuration::from_millis(500));
+    assert!(w.session(1).open_requests().next().is_some());
+    w.pass(5 * SECOND);
+    let from = w.events.len();
+    w.wrote(1, w.now.wall);
+    w.concluded(from, &settled);
+    let mut w = answered();
+    w.hears(1, [Told::TurnStarted { turn: None, digest: None }], &settled);
+    // The same words again are another question.
+    let mut w = answered();
+    let again = w.tell(1, [asked("k1", question(SHIPPING))]);
+    assert_eq!(again.request.map(|id| id.0), Some(2));
+    assert_eq!(w.session(1).open_requests().count(), 1);
+    // An agent that signals confirms by its own signal only.
+    let mut w = asking();
+    w.give(answer(1, "Items only")).unwrap();
+    w.succeed(1);
+    w.pass(5 * SECOND);
+    w.wrote(1, w.now.wall);
+    w.tell(1, [Told::Alive]);
+    assert!(w.session(1).open_requests().next().is_some());
+}
+
+#[test]
+fn a_decision_that_is_not_confirmed_for_a_minute_is_told_in_place_and_may_be_given_again() {
+    let mut w = asking();
+    w.pass(2 * SECOND);
+    w.give(answer(1, "Items only")).unwrap();
+    w.succeed(1);
+    let (row, next) = crate::words::one_line(&w.state, w.session(1));
+    assert!(row.starts_with("answered at ") && row.ends_with(", not confirmed"), "{row}");
+    assert_eq!(next, "ao session attach app-1");
+    w.after(MINUTE - SECOND, &[]);
+    w.refused(answer(1, "Items only"), "app-1 is already answered, by ana; nothing was done twice");
+    w.after(SECOND, &["edits n-1"]);
+    let shown = w.state.notifications.values().next().unwrap();
+    let message = crate::words::message(&w.state, shown, w.now, &|_| None);
+    assert_eq!(message.short, "The answer is sent but not confirmed for 60 s.");
+    let buttons: Vec<_> = message.buttons.iter().map(|b| b.label.as_str()).collect();
+    assert_eq!(buttons, ["Send again", "Open"]);
+    w.after(60 * MINUTE, &[]);
+    w.check(answer(1, "Items only"), &["do decide r-1", "edits n-1"]);
+}
+
+#[test]
+fn a_decision_without_a_name_is_taken_only_where_one_request_waits() {
+    let mut w = World::working("41");
+    w.tell(1, [asked("k1", permission("ls")), asked("k2", permission("rm -rf build"))]);
+    w.refused(decision(1, Decision::Approve), "app-1 waits for 2 answers: r-1, r-2");
+    let named = |n: u64| Input::Decide {
+        session: app(1),
+        request: Some(ao_slots::RequestId(n)),
+        decision: Decision::Approve,
+        full: None,
+        by: ana(),
+    };
+    w.check(named(2), &["do decide r-2"]);
+    w.succeed(1);
+    w.check(decision(1, Decision::Approve), &["do decide r-1"]);
+    let (_, next) = crate::words::one_line(&w.state, w.session(1));
+    assert_eq!(next, "ao session attach app-1");
+}
+
+#[test]
 fn a_request_dies_with_the_agent_that_asked_and_its_button_says_so() {
     let mut w = asking();
     w.pass(2 * SECOND);

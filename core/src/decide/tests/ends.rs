@@ -322,3 +322,16 @@ fn stale_signals_of_an_earlier_launch_say_nothing() {
     w.check(stale, &[]);
     assert!(w.session(1).requests.is_empty());
 }
+
+#[test]
+fn killing_what_is_over_says_how_it_ended() {
+    let mut w = World::idle("41");
+    w.give(done(1)).unwrap();
+    while w.effect(1).is_some() {
+        w.succeed(1);
+    }
+    let from = w.events.len();
+    let answered = w.give(kill(1)).unwrap();
+    assert_eq!(answered.note.as_deref(), Some("app-1 is already over (done)"));
+    assert_eq!(w.events.len(), from);
+}

@@ -278,6 +278,10 @@ async fn act(
             };
             decide(Decision::Answer { text: answer }).await
         }
+        // The same decision once more: the agent has not confirmed it.
+        "again" => {
+            decide(last_decision(handle, &whose()?, request).ok_or("nothing was decided")?).await
+        }
         "send" => handle.send(whose()?, &text, by).await.map_err(refused).map(|_| ()),
         "restore" => {
             let sessions = match &session {
@@ -303,6 +307,22 @@ async fn act(
 
 async fn submit(handle: &Handle, input: Input) -> Result<(), String> {
     handle.submit(input).await.map(|_| ()).map_err(|refusal| refusal.to_string())
+}
+
+/// What was decided last on a request, whole.
+fn last_decision(
+    handle: &Handle,
+    session: &ao_slots::SessionId,
+    request: Option<ao_slots::RequestId>,
+) -> Option<Decision> {
+    let state = handle.state();
+    let decided = state.sessions.get(session)?.requests.get(&request?)?.decided.as_ref()?;
+    Some(match (&decided.decision, &decided.full) {
+        (Decision::Answer { text }, Some(full)) => {
+            Decision::Answer { text: handle.text(full).unwrap_or_else(|| text.clone()) }
+        }
+        (decision, _) => decision.clone(),
+    })
 }
 
 fn option_text(

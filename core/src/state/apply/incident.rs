@@ -93,7 +93,8 @@ impl State {
                 notification.revision = e.revision;
                 notification.revised = when;
                 notification.settled |= e.settled;
-                let foci = notification.deliveries.keys().cloned().map(Focus::Channel).collect();
+                let channels = notification.deliveries.keys().cloned().map(Focus::Channel);
+                let foci = channels.chain(notification.incident.map(Focus::Incident)).collect();
                 self.update_waiting(e.notification);
                 foci
             }

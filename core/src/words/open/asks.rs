@@ -175,7 +175,7 @@ impl Words<'_> {
                 text_button("deny-reason", "Deny with reason…"),
                 open_button(),
             ],
-            command: Some(format!("ao approve {id}")),
+            command: Some(format!("ao approve {id} {}", request.id)),
         }
     }
 
