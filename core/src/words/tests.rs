@@ -160,6 +160,9 @@ fn golden_question() {
     book.add("did not work", &refused);
     w.succeed(1);
     book.add("handed over", &w);
+    let mut silent = w.clone();
+    silent.pass(MINUTE);
+    book.add("not confirmed", &silent);
     request_ended(&mut w);
     book.add("settled", &w);
 
