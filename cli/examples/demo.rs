@@ -9,6 +9,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -19,11 +20,31 @@ mod receiver;
 
 /// Nothing here should take longer; most takes a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// From what happens to its push on a busy machine: the agent's own seconds, a sweep, the settle time.
+const SOON: Duration = Duration::from_secs(15);
+/// The same where the limit of 8 s for a silence comes first.
+const AFTER_SILENCE: Duration = Duration::from_secs(25);
+
+/// Set by Ctrl-C and SIGTERM: the demo ends, and clears away what it made.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+async fn hear_signals() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut term) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = term.recv() => {}
+    }
+    INTERRUPTED.store(true, Ordering::Relaxed);
+    Ok(())
+}
 
 fn main() -> ExitCode {
     let check = std::env::args().any(|argument| argument == "--check");
     let began = Instant::now();
     let mut demo = Demo::begin();
+    demo.receiver.also(hear_signals());
     match demo.run() {
         Ok(()) => {
             println!(
@@ -81,11 +102,12 @@ impl Demo {
 
         say("Five agents, each in its own worktree and terminal. Then nobody watches.");
         self.ao(&["batch-spawn", "shop", "1", "2", "3", "4", "5"])?;
+        let spawned = Instant::now();
 
         say("Two finish by themselves: no push. One asks, one crashes, one hangs: three pushes.");
-        self.expect("agent-needs-input", "shop-3")?;
-        self.expect("agent-exited", "shop-4")?;
-        self.expect("agent-stuck", "shop-5")?;
+        self.expect("agent-needs-input", "shop-3", spawned + SOON)?;
+        self.expect("agent-exited", "shop-4", spawned + SOON)?;
+        self.expect("agent-stuck", "shop-5", spawned + AFTER_SILENCE)?;
         self.until("shop-1 and shop-2 are done", |demo| {
             Ok(demo.status_of("shop-1")? == "done" && demo.status_of("shop-2")? == "done")
         })?;
@@ -122,7 +144,7 @@ impl Demo {
             "It dies again at once. What cannot be brought back a second time is named, in one push.",
         );
         self.kill_tmux()?;
-        self.expect("runtime-lost", "shop-5")?;
+        self.expect("runtime-lost", "shop-5", Instant::now() + SOON)?;
         self.ao(&["why", "shop-5"])?;
         self.ao(&["session", "restore", "shop-5"])?;
 
@@ -210,25 +232,36 @@ projects:
         fs::write(self.repo.join("agent-orchestrator.yaml"), config).map_err(text)
     }
 
-    /// Waits for a push about a session; it must come once, by the end of the patience.
-    fn expect(&mut self, kind: &'static str, session: &'static str) -> Result<(), String> {
+    /// Waits for a push about a session, which must have come in time.
+    fn expect(
+        &mut self,
+        kind: &'static str,
+        session: &'static str,
+        by: Instant,
+    ) -> Result<(), String> {
         self.expected.push((kind, session));
         self.until(&format!("a push {kind} about {session}"), |demo| {
-            Ok(demo.about(kind, session) > 0)
-        })
+            Ok(!demo.about(kind, session).is_empty())
+        })?;
+        match self.about(kind, session).first().map(|push| push.at.saturating_duration_since(by)) {
+            Some(late) if !late.is_zero() => {
+                Err(format!("{kind} about {session} came {} s late", late.as_secs_f32()))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn about(&self, kind: &str, session: &str) -> usize {
-        let names = |push: &&Push| {
+    fn about(&self, kind: &str, session: &str) -> Vec<Push> {
+        let names = |push: &Push| {
             push.message("kind") == kind && push.body["message"].to_string().contains(session)
         };
-        self.buzzing().iter().filter(names).count()
+        self.buzzing().into_iter().filter(names).collect()
     }
 
     fn nothing_else_buzzed(&self) -> Result<(), String> {
         let buzzing = self.buzzing();
         for (kind, session) in &self.expected {
-            match self.about(kind, session) {
+            match self.about(kind, session).len() {
                 1 => {}
                 n => return Err(format!("{kind} about {session} came {n} times")),
             }
@@ -244,6 +277,10 @@ projects:
         }
         let sent: Vec<_> =
             self.pushes().into_iter().filter(|p| p.body["type"] == "notification.sent").collect();
+        let summaries = sent.iter().filter(|push| push.message("kind") == "all-complete").count();
+        if summaries != 1 {
+            return Err(format!("the summary came {summaries} times"));
+        }
         let ids: BTreeSet<_> = sent.iter().map(|push| push.id.clone()).collect();
         if ids.len() != sent.len() {
             return Err("one message was sent twice".into());
@@ -259,6 +296,9 @@ projects:
         let began = Instant::now();
         loop {
             self.show_pushes();
+            if INTERRUPTED.load(Ordering::Relaxed) {
+                return Err("interrupted".into());
+            }
             if holds(self)? {
                 self.show_pushes();
                 return Ok(());

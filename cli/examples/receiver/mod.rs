@@ -44,7 +44,7 @@ pub(crate) struct Receiver {
     /// The port on the loopback address.
     pub(crate) port: u16,
     pushes: Arc<Mutex<Vec<Push>>>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Receiver {
@@ -59,7 +59,12 @@ impl Receiver {
         let port = listener.local_addr().expect("its address").port();
         let router = Router::new().route("/", post(take)).with_state(pushes.clone());
         runtime.spawn(async move { axum::serve(listener, router).await });
-        Self { port, pushes, _runtime: runtime }
+        Self { port, pushes, runtime }
+    }
+
+    /// Lets something else wait in the background, until the receiver is dropped.
+    pub(crate) fn also(&self, task: impl Future<Output = std::io::Result<()>> + Send + 'static) {
+        self.runtime.spawn(task);
     }
 
     /// Everything that arrived, in order.
