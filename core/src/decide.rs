@@ -38,6 +38,8 @@ pub struct Draft {
     pub session: Option<SessionId>,
     /// The project it concerns.
     pub project: Option<ProjectId>,
+    /// When the hook that told it was started.
+    pub hook: Option<u64>,
     /// Direct causes.
     pub because: Vec<Seq>,
     /// The rule that concluded it.
@@ -74,6 +76,7 @@ impl<'a> Decider<'a> {
         self.drafts.push(Draft {
             session: None,
             project: None,
+            hook: None,
             because: vec![],
             rule: None,
             kind: kind.into(),
@@ -220,6 +223,9 @@ impl Draft {
 pub fn decide(state: &State, input: &Input, now: Now) -> Result<(Vec<Draft>, Answered), Refusal> {
     let mut decider = Decider::new(state, now);
     let answered = decider.observe(input)?;
+    if let Input::Signals { started, .. } = input {
+        decider.drafts.iter_mut().for_each(|draft| draft.hook = *started);
+    }
     Ok((decider.drafts, answered))
 }
 
@@ -314,6 +320,7 @@ fn add(
             awake: now.awake.max(state.awake),
             session: draft.session.clone(),
             project: draft.project.clone(),
+            hook: draft.hook,
             because,
             rule: draft.rule.map(Cow::Borrowed),
             kind: draft.kind.clone(),

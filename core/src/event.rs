@@ -53,6 +53,8 @@ pub struct Event {
     pub session: Option<SessionId>,
     /// The project it concerns.
     pub project: Option<ProjectId>,
+    /// When the hook that told it was started, see [`HookCall::started`](crate::server::HookCall::started).
+    pub hook: Option<u64>,
     /// Direct causes, all below `seq`, at most 16.
     pub because: Vec<Seq>,
     /// The rule that concluded it: the table row that `ao why` names.
@@ -580,6 +582,9 @@ kinds! {
     Obs "tool.ended" ToolEnded {
         /// Which start.
         launch: Launch,
+        /// The key of the request that it could have been, where none such was open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
     }
     /// The agent moved: transcript growth, output. Journalled now and then only: enough for the limits.
     Obs "progress.observed" ProgressObserved {
@@ -954,6 +959,8 @@ struct Wire<'a> {
     #[serde(default)]
     project: Option<ProjectId>,
     #[serde(default)]
+    hook: Option<u64>,
+    #[serde(default)]
     because: Vec<u64>,
     #[serde(default)]
     rule: Option<String>,
@@ -973,6 +980,8 @@ struct WireHead<'a> {
     session: Option<&'a SessionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<&'a ProjectId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<u64>,
     #[serde(skip_serializing_if = "<[u64]>::is_empty")]
     because: &'a [u64],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -996,6 +1005,7 @@ impl Event {
             v: version,
             session: self.session.as_ref(),
             project: self.project.as_ref(),
+            hook: self.hook,
             because: &because,
             rule: self.rule.as_deref(),
         })?;
@@ -1015,6 +1025,7 @@ impl Event {
             awake: wire.awake,
             session: wire.session,
             project: wire.project,
+            hook: wire.hook,
             because: wire.because.into_iter().map(Seq).collect(),
             rule: wire.rule.map(Cow::Owned),
             kind: Kind::read(wire.class, &wire.kind, wire.v, wire.data)?,
@@ -1033,6 +1044,7 @@ mod tests {
             awake: 12,
             session: Some("app-3".parse().unwrap()),
             project: None,
+            hook: Some(9),
             because: vec![Seq(3)],
             rule: Some("settle-window".into()),
             kind,

@@ -5,6 +5,7 @@
 
 mod apply;
 mod due;
+mod heard;
 mod status;
 
 use std::{
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use due::{Due, Focus};
+pub use heard::Heard;
 pub use status::{Status, Zone};
 
 use crate::{
@@ -187,6 +189,9 @@ pub struct Session {
     pub signals: bool,
     /// The agent has signalled in this launch.
     pub signalled: bool,
+    /// Which hooks of this launch told what is known.
+    #[serde(default, skip_serializing_if = "Heard::is_empty")]
+    pub heard: Heard,
     /// The agent's version.
     pub agent_version: Option<String>,
     /// Whether the process runs.
@@ -339,6 +344,9 @@ pub struct Request {
     pub answerable: bool,
     /// When it was asked.
     pub opened: Moment,
+    /// When the hook that asked was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<u64>,
     /// What a human decided.
     pub decided: Option<Decided>,
     /// When it ended, and how.

@@ -16,7 +16,7 @@ use crate::{
         RequestOpened, RuntimeObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded,
         ToolStarted, TurnEnded, TurnStarted, UsageObserved, WorkObserved,
     },
-    state::{Fate, Moment, QueuedMessage, Session},
+    state::{Fate, Moment, QueuedMessage, RunningTool, Session},
 };
 
 /// Movement is journalled at most that often a session, in milliseconds: enough for limits of minutes.
@@ -320,6 +320,15 @@ impl Decider<'_> {
     ) {
         let id = &session.id;
         let launch = session.launch;
+        if started.is_some_and(|at| overtaken(session, at, told)) {
+            // What a turn began with has arrived, whatever came after it.
+            if let Told::TurnStarted { digest: Some(digest), .. } = told
+                && let Some(message) = waiting_with(session, digest)
+            {
+                self.about(id, MessageConfirmed { message, evidence: "hook".into() });
+            }
+            return;
+        }
         match told {
             Told::Started { native_id, transcript, version } => {
                 // What stood there before it could be talked to is over.
@@ -358,9 +367,9 @@ impl Decider<'_> {
                 }
             }
             Told::ToolStarted { tool, command } => {
-                let known =
-                    session.tool.as_ref().is_some_and(|t| t.tool == *tool && t.command == *command);
-                if !known {
+                let same = |t: &RunningTool| t.tool == *tool && t.command == *command;
+                let news = started.is_some_and(|at| at > session.heard.tool);
+                if news || !session.tool.as_ref().is_some_and(same) {
                     self.about(
                         id,
                         ToolStarted { launch, tool: tool.clone(), command: command.clone() },
@@ -368,12 +377,17 @@ impl Decider<'_> {
                 }
             }
             Told::ToolEnded { request } => {
-                if let Some(known) = request.as_deref().and_then(|key| open_with(session, key)) {
+                // The end of an earlier one with the same key may come late.
+                let open = request.as_deref().and_then(|key| open_with(session, key));
+                let open = open.filter(|r| started.is_none() || r.hook <= started);
+                if let Some(known) = open {
                     let how = if known.decided.is_some() { "confirmed" } else { "in-terminal" };
                     self.about(id, RequestEnded { request: known.id, how: how.into() });
                 }
-                if session.tool.is_some() {
-                    self.about(id, ToolEnded { launch });
+                // The hook that tells of the request itself may be late.
+                let untold = request.clone().filter(|_| open.is_none() && started.is_some());
+                if session.tool.is_some() || untold.is_some() {
+                    self.about(id, ToolEnded { launch, request: untold });
                 } else {
                     self.alive(session);
                 }
@@ -407,10 +421,16 @@ impl Decider<'_> {
                 }
             }
             Told::TurnEnded { turn, last_words, background } => {
-                // A late one of an earlier turn says nothing about the present one.
-                let late = turn.is_some() && session.turn.is_some() && *turn != session.turn;
+                // A late one of an earlier turn says nothing about the present one. Hooks that say when they were
+                // started have been put in order by that.
+                let late = started.is_none()
+                    && turn.is_some()
+                    && session.turn.is_some()
+                    && *turn != session.turn;
                 let idle = session.activity.value == Activity::Idle;
-                let known = session.turn_ended.is_some() && !background && idle;
+                let same =
+                    *turn == session.turn || started.is_none_or(|at| at <= session.heard.turn);
+                let known = session.turn_ended.is_some() && !background && idle && same;
                 // A hook that tells it again is still to be answered with what prolongs the turn.
                 let prolonged = self.handed_to(session, started).is_some();
                 if !late && !known && !prolonged {
@@ -516,6 +536,32 @@ impl Decider<'_> {
         if quiet || self.now.awake.saturating_sub(session.progress.awake) >= PROGRESS_EVERY_MS {
             self.about(&session.id, ProgressObserved { launch: session.launch, output: None });
         }
+    }
+}
+
+/// Whether a newer hook than the one started at `at` has told of the same thing. A request is overtaken by its
+/// own end alone: what else happens beside it says nothing about its dialog.
+fn overtaken(session: &Session, at: u64, told: &Told) -> bool {
+    let heard = &session.heard;
+    match told {
+        Told::Started { .. } => at < heard.started,
+        Told::TurnStarted { .. } | Told::Suspected { .. } => at < heard.turn,
+        Told::TurnEnded { .. }
+        | Told::RateLimited { .. }
+        | Told::Failed { .. }
+        | Told::Setup { .. }
+        | Told::Exited
+        | Told::Observed { .. } => at < heard.activity,
+        Told::ToolStarted { .. } => at < heard.tool.max(heard.turn),
+        Told::Asked { key, .. } => heard.has_ended(key, at),
+        Told::TextSeen { .. }
+        | Told::ToolEnded { .. }
+        | Told::RequestEnded { .. }
+        | Told::TakesMessage { .. }
+        | Told::Alive
+        | Told::NoSignal
+        | Told::Completed { .. }
+        | Told::Usage { .. } => false,
     }
 }
 

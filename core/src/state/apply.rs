@@ -251,6 +251,7 @@ impl State {
             transcript_offset: 0,
             signals: false,
             signalled: false,
+            heard: Default::default(),
             agent_version: None,
             runtime_state: unknown(RuntimeState::Starting),
             activity: Fact { value: Activity::Starting, source: Source::Server, since: when },
@@ -446,7 +447,7 @@ fn focus_of_subject(subject: &Subject) -> Option<Focus> {
     }
 }
 
-fn trim_front<T>(list: &mut Vec<T>, most: usize) {
+pub(super) fn trim_front<T>(list: &mut Vec<T>, most: usize) {
     let excess = list.len().saturating_sub(most);
     list.drain(..excess);
 }

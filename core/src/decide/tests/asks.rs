@@ -1,5 +1,7 @@
 //! What an agent asks, what a human answers, and what is said to an agent.
 
+use ao_slots::fact::AgentErrorKind;
+
 use super::*;
 use crate::state::Fate;
 
@@ -304,7 +306,7 @@ fn a_hook_is_given_nothing_that_may_not_be_said_now() {
     assert_eq!(ends(&mut w, &[]), None);
     // An earlier turn ended.
     let mut w = World::working("41");
-    w.tell(1, [turn_started("t2")]);
+    tells(&mut w, 9, turn_started("t2"));
     w.give(send(1, "Use the helper")).unwrap();
     assert_eq!(ends(&mut w, &[]), None);
     // Work that goes on in the background keeps nobody from reading.
@@ -438,4 +440,112 @@ fn snoozed_before_its_first_push_it_waits_without_a_deadline_that_stands_in_the_
     w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
     w.after(29 * MINUTE, &[]);
     w.after(MINUTE, &["push: app-1 asks: Should a coupon also apply to shipping?"]);
+}
+
+/// What the present facts are, as far as hooks tell them.
+fn facts(w: &World) -> String {
+    let session = w.session(1);
+    let tool = session.tool.as_ref().map(|tool| tool.tool.as_str());
+    let open: Vec<_> = session.open_requests().map(|request| request.key.as_str()).collect();
+    let waits = session.messages.values().filter(|m| m.fate == Fate::Waiting).count();
+    let (does, talk) = (&session.activity.value, &session.native_id);
+    format!("{does:?}, tool {tool:?}, asks {open:?}, {waits} wait, talk {talk:?}")
+}
+
+fn tool(name: &str) -> Told {
+    Told::ToolStarted { tool: name.into(), command: None }
+}
+
+fn tool_ended(key: &str) -> Told {
+    Told::ToolEnded { request: Some(key.into()) }
+}
+
+#[test]
+fn hooks_tell_the_same_in_whatever_order_they_arrive() {
+    let in_talk =
+        |id: &str| Told::Started { native_id: Some(id.into()), transcript: None, version: None };
+    let begun_with = |turn: &str, text: &str| Told::TurnStarted {
+        turn: Some(turn.into()),
+        digest: Some(digest(text)),
+    };
+    let failed = || Told::Failed { kind: AgentErrorKind::ProviderDown, text: Text::short("529") };
+    let in_turn = |turn: &str| match asked("k1", permission("ls")) {
+        Told::Asked { key, tool, ask, full, answerable, .. } => {
+            Told::Asked { key, turn: Some(turn.into()), tool, ask, full, answerable }
+        }
+        other => other,
+    };
+    // What hooks tell, in the order of their starts, and what is known in the end.
+    let stories: Vec<(Vec<Told>, &str)> = vec![
+        (
+            vec![
+                in_talk("c-1"),
+                turn_started("t1"),
+                tool("Bash"),
+                tool_ended("x"),
+                turn_ended("t1"),
+            ],
+            r#"Idle, tool None, asks [], 0 wait, talk Some("c-1")"#,
+        ),
+        (
+            vec![turn_started("t1"), tool("Bash"), in_turn("t1"), tool_ended("k1"), tool("Edit")],
+            r#"Active, tool Some("Edit"), asks [], 0 wait, talk Some("c-1")"#,
+        ),
+        (
+            vec![turn_ended("t1"), turn_started("t2"), tool("Bash"), in_turn("t2")],
+            r#"Blocked, tool Some("Bash"), asks ["k1"], 0 wait, talk Some("c-1")"#,
+        ),
+        (
+            vec![tool_ended("k1"), in_turn("t1")],
+            r#"Blocked, tool None, asks ["k1"], 0 wait, talk Some("c-1")"#,
+        ),
+        (
+            vec![tool("Bash"), tool_ended("x"), tool("Bash")],
+            r#"Active, tool Some("Bash"), asks [], 0 wait, talk Some("c-1")"#,
+        ),
+        (
+            vec![in_turn("t1"), turn_ended("t1"), begun_with("t2", "Go on"), turn_ended("t2")],
+            r#"Idle, tool None, asks [], 0 wait, talk Some("c-1")"#,
+        ),
+        (
+            vec![turn_ended("t1"), begun_with("t2", "Go on"), tool("Bash"), failed()],
+            r#"Errored { kind: ProviderDown }, tool Some("Bash"), asks [], 0 wait, talk Some("c-1")"#,
+        ),
+        (
+            vec![in_talk("c-1"), in_talk("c-2"), turn_started("t2")],
+            r#"Active, tool None, asks [], 0 wait, talk Some("c-2")"#,
+        ),
+    ];
+    for (story, known) in stories {
+        for order in orders(story.len()) {
+            let mut w = World::working("41");
+            if story.iter().any(|told| matches!(told, Told::TurnStarted { digest: Some(_), .. })) {
+                w.give(send(1, "Go on")).unwrap();
+            }
+            for at in &order {
+                tells(&mut w, *at as u64 + 1, story[*at].clone());
+            }
+            assert_eq!(facts(&w), known, "{story:#?} in the order {order:?}");
+        }
+    }
+}
+
+/// A hook that was started at `started` tells something.
+fn tells(w: &mut World, started: u64, told: Told) {
+    let launch = w.session(1).launch;
+    let (session, source, started) = (app(1), Source::Hook, Some(started));
+    w.give(Input::Signals { session, launch, source, started, told: vec![told] }).unwrap();
+}
+
+/// All orders of the numbers below `n`.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    let Some(last) = n.checked_sub(1) else { return vec![vec![]] };
+    let into = |order: Vec<usize>| {
+        (0..=order.len()).map(move |at| {
+            let mut order = order.clone();
+            order.insert(at, last);
+            order
+        })
+    };
+    orders(last).into_iter().flat_map(into).collect()
 }

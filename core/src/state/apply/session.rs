@@ -93,6 +93,12 @@ impl Session {
     }
 
     pub(super) fn fold(&mut self, event: &Event, when: Moment) {
+        // What an older hook tells of one thing may be news, and of another be overtaken.
+        let overtaken = |newest: u64| event.hook.is_some_and(|hook| hook < newest);
+        let (does, runs) = (overtaken(self.heard.activity), overtaken(self.heard.tool));
+        if let Some(hook) = event.hook {
+            self.heard.note(&event.kind, hook);
+        }
         match &event.kind {
             Kind::RuntimeObserved(e) => self.fold_runtime(e, when),
             Kind::ActivityObserved(e) => {
@@ -142,11 +148,15 @@ impl Session {
                 self.turn.clone_from(&e.turn);
                 self.turn_ended = None;
                 self.suspected = None;
-                self.tool = None;
+                if !runs {
+                    self.tool = None;
+                }
                 // A claim speaks for the turn in which it was made.
                 self.claimed = None;
-                self.activity_text = None;
-                self.set_activity(Activity::Active, Source::Hook, when);
+                if !does {
+                    self.activity_text = None;
+                    self.set_activity(Activity::Active, Source::Hook, when);
+                }
                 self.moved(when);
                 if let Some(message) = e.confirms.and_then(|id| self.messages.get_mut(&id)) {
                     message.fate = Fate::Confirmed { evidence: "hook".into(), when };
@@ -156,7 +166,9 @@ impl Session {
             Kind::TurnEnded(e) => {
                 self.signalled = true;
                 self.end_requests("turn-ended", when, |_| true);
-                self.tool = None;
+                if !runs {
+                    self.tool = None;
+                }
                 self.suspected = None;
                 if e.last_words.is_some() {
                     self.last_words.clone_from(&e.last_words);
@@ -180,7 +192,9 @@ impl Session {
                 self.moved(when);
             }
             Kind::ToolEnded(_) => {
-                self.tool = None;
+                if !runs {
+                    self.tool = None;
+                }
                 self.moved(when);
             }
             Kind::ProgressObserved(e) if e.output.is_some() => self.wrote(e, when),
@@ -252,11 +266,14 @@ impl Session {
                         full: e.full.clone(),
                         answerable: e.answerable,
                         opened: when,
+                        hook: event.hook,
                         decided: None,
                         ended: None,
                     },
                 );
-                self.set_activity(waits, Source::Hook, when);
+                if !does {
+                    self.set_activity(waits, Source::Hook, when);
+                }
             }
             Kind::RequestEnded(e) => {
                 self.end_requests(&e.how, when, |r| r.id == e.request);
@@ -426,6 +443,7 @@ impl Session {
                 self.launched = Some(when);
                 self.handle = None;
                 self.signalled = false;
+                self.heard = Default::default();
                 self.suspected = None;
                 self.tool = None;
                 self.claimed = None;
