@@ -48,10 +48,10 @@ impl Blobs {
         Ok(Self { disk, dir, writing: Arc::default() })
     }
 
-    /// Stores `text` without its secrets, cut to [`LONGEST`]. Durable when this returns, so that an event may
+    /// Stores `text` without its tokens, cut to [`LONGEST`]. Durable when this returns, so that an event may
     /// name it. The same text twice is one blob.
     pub fn write(&self, text: &str) -> io::Result<BlobRef> {
-        let kept = cut(text::redact(text));
+        let kept = cut(text::redact_tokens(text));
         let name = hash(kept.as_bytes());
         let packed = zstd::bulk::compress(kept.as_bytes(), 3)?;
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);

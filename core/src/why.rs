@@ -207,7 +207,7 @@ pub fn explain(
     let (headline, not_the_case) = match about {
         About::Session(id) => {
             let session = state.sessions.get(id)?;
-            let reason = words::status_reason(state, session, now);
+            let reason = words::status_reason(state, session, now, zone);
             (reason.sentence, reason.not_the_case)
         }
         About::Incident(id) => (teller.incident(state.incidents.get(id)?), String::new()),
@@ -236,7 +236,7 @@ impl Teller<'_> {
     }
 
     fn incident(&self, incident: &Incident) -> String {
-        let title = words::title(self.state, incident);
+        let title = words::known_as(self.state, incident);
         let title = title.trim_end_matches('.');
         let opened = self.clock(incident.opened.at);
         if let Some((how, when)) = &incident.resolved {

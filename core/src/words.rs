@@ -16,7 +16,7 @@ mod tests;
 use ao_slots::{
     SessionId,
     fact::Priority,
-    notifier::{Block, Button, Mark, Message},
+    notifier::{Block, Button, Mark, Message, NotifierCapabilities},
 };
 use jiff::tz::TimeZone;
 
@@ -33,29 +33,44 @@ use crate::{
 /// The title of an incident's message, without local time.
 pub fn title(state: &State, incident: &Incident) -> String {
     let now = Now { wall: state.last_at, awake: state.awake };
-    Words { state, now, zone: None, text: &|_| None }.open(incident).title
+    Words { state, now, zone: None, channel: None, text: &|_| None }.open(incident).title
 }
 
-/// The message for a notification as it is to be seen now, with times in this machine's zone. `text` reads a
-/// long text; where it cannot, its beginning stands for it.
+/// What an incident is told as: what a human was told of it, whatever has become of it since.
+pub fn known_as(state: &State, incident: &Incident) -> String {
+    let told = incident.notification.and_then(|id| state.notifications.get(&id));
+    match told {
+        Some(told) => told.title.clone(),
+        None if incident.is_open() => title(state, incident),
+        // Nobody was told, and what it was about is not what it was.
+        None => format!("{}: {}", incident.subject, incident.trigger),
+    }
+}
+
+/// The message for a notification as it is to be seen now on `channel`, with times in this machine's zone.
+/// `text` reads a long text; where it cannot, its beginning stands for it.
 pub fn message(
     state: &State,
     notification: &Notification,
     now: Now,
+    channel: &NotifierCapabilities,
     text: &dyn Fn(&BlobRef) -> Option<String>,
 ) -> Message {
-    Words { state, now, zone: Some(TimeZone::system()), text }.message(notification)
+    let zone = Some(TimeZone::system());
+    Words { state, now, zone, channel: Some(channel), text }.message(notification)
 }
 
 /// What a session is at, in a row of `ao status`, and the command that helps.
 pub fn one_line(state: &State, session: &Session) -> (String, String) {
     let now = Now { wall: state.last_at, awake: state.awake };
-    Words { state, now, zone: Some(TimeZone::system()), text: &|_| None }.one_line(session)
+    let zone = Some(TimeZone::system());
+    Words { state, now, zone, channel: None, text: &|_| None }.one_line(session)
 }
 
 /// Why a session's status is what it is: what `ao why` begins with.
-pub fn status_reason(state: &State, session: &Session, now: Now) -> Reason {
-    Words { state, now, zone: Some(TimeZone::system()), text: &|_| None }.reason(session)
+pub fn status_reason(state: &State, session: &Session, now: Now, zone: &TimeZone) -> Reason {
+    let zone = Some(zone.clone());
+    Words { state, now, zone, channel: None, text: &|_| None }.reason(session)
 }
 
 /// A state, a moment and a zone to speak from.
@@ -66,6 +81,8 @@ pub struct Words<'a> {
     pub now: Now,
     /// The reader's zone; none = nothing that depends on one is said.
     pub zone: Option<TimeZone>,
+    /// What it is said on; none = nothing is cut.
+    pub channel: Option<&'a NotifierCapabilities>,
     /// Reads a long text.
     pub text: &'a dyn Fn(&BlobRef) -> Option<String>,
 }

@@ -728,7 +728,7 @@ pub fn incident(state: &State, incident: &Incident) -> IncidentView {
         trigger: incident.trigger.to_string(),
         detail: incident.detail.clone(),
         priority: incident.priority,
-        title: ao_core::words::title(state, incident),
+        title: ao_core::words::known_as(state, incident),
         sessions: incident.sessions.clone(),
         request: incident.request,
         opened: incident.opened.at,

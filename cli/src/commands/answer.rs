@@ -9,7 +9,7 @@ use ao_core::{
 use ao_web::view::{SessionDoc, Taken};
 use serde_json::{Value, json};
 
-use super::{data, parse_session, wait_for};
+use super::{data, parse_session, usage, wait_for};
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
@@ -37,10 +37,21 @@ pub(crate) struct Cmd {
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let text = self.text.join(" ");
+        no_ellipsis(&text)?;
         decide(cx, &self.session, "answer", json!({ "text": text }), |id| {
             format!("{id} got its answer")
         })
         .await
+    }
+}
+
+/// A message ends with a command to fill in, `ao answer app-3 "…"`: what was pasted as it is says nothing.
+pub(crate) fn no_ellipsis(text: &str) -> Result<(), Fail> {
+    match text.trim() {
+        "…" | "..." => {
+            Err(usage("`…` stands for your own words").remedy("write them in its place"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ao_core::slots::SessionId;
 
-use super::parse_session;
+use super::{answer::no_ellipsis, parse_session};
 use crate::{cx::Cx, fail::Fail};
 
 /// Deny what an agent asked for
@@ -20,6 +20,7 @@ pub(crate) struct Cmd {
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        no_ellipsis(self.reason.as_deref().unwrap_or_default())?;
         let body = serde_json::json!({ "reason": self.reason });
         super::answer::decide(cx, &self.session, "deny", body, |id| format!("{id}: denied")).await
     }

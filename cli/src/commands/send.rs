@@ -8,7 +8,7 @@ use ao_core::{
 };
 use ao_web::view::Taken;
 
-use super::{confirmed, data, parse_session, usage, wait_for};
+use super::{answer::no_ellipsis, confirmed, data, parse_session, usage, wait_for};
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
@@ -46,6 +46,7 @@ impl Cmd {
             }
             words => words.join(" "),
         };
+        no_ellipsis(&text)?;
         if text.trim().is_empty() {
             return Err(usage("the message is empty"));
         }

@@ -33,7 +33,7 @@ fn an_agent_is_spawned_asks_is_answered_and_is_killed() {
 
     let asks = house
         .eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
-    assert_eq!(asks["session"]["next"], "ao answer app-1 \"…\"");
+    assert_eq!(asks["session"]["next"], "ao answer app-1 1");
     let status = house.ao(&["status"]).success().stdout();
     assert!(
         status.contains("▲ NEEDS YOU") && status.contains("asks: \"Items only, or shipping too?\""),
@@ -43,6 +43,15 @@ fn an_agent_is_spawned_asks_is_answered_and_is_killed() {
     let why = house.ao(&["why", "app-1"]).success().stdout();
     assert!(why.starts_with("app-1 needs you because"), "{why}");
 
+    // A command of a message, pasted as it is.
+    for pasted in [
+        &["answer", "app-1", "…"][..],
+        &["send", "app-1", "..."],
+        &["deny", "app-1", "--reason", "…"],
+    ] {
+        let refused = house.ao(pasted).exits(2);
+        assert!(refused.stderr().contains("your own words"), "{}", refused.stderr());
+    }
     house.ao(&["answer", "app-1", "2"]).success();
     let late = house.ao(&["answer", "app-1", "items only"]).exits(5);
     assert!(late.stderr().contains("app-1 asks nothing now"), "{}", late.stderr());

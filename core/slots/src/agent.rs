@@ -162,6 +162,12 @@ pub struct AgentRequest {
     pub answerable: bool,
 }
 
+/// Why a human looks twice at a permission of which not all is told: it was too long.
+pub const LONGER: &str = "it is longer than what is shown";
+
+/// Why a human looks twice at a permission in which something has the shape of a secret.
+pub const HIDES: &str = "a part is hidden, it looks like a secret";
+
 /// A permission or a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]

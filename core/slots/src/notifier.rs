@@ -208,7 +208,7 @@ pub struct NotifierCapabilities {
     pub idempotent: bool,
     /// A sent message can be found again by key after a crash.
     pub finds: bool,
-    /// Most characters of a title.
+    /// Most characters of a title; what is longer goes on in the body.
     pub title_limit: u32,
     /// Most characters of a body.
     pub body_limit: u32,

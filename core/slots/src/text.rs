@@ -5,8 +5,9 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Removes what could act on a terminal, a message or a reader: escape sequences (CSI, OSC, DCS, also the
-/// 8-bit ones), control characters but newline and tab, bidirectional overrides, zero-width and tag
-/// characters. `\r\n` and a lone `\r` become a newline.
+/// 8-bit ones), control characters but newline and tab, bidirectional marks, and characters that cannot be
+/// seen: fillers, tags, variation selectors and zero-width ones, but for those that join an emoji or the
+/// letters of a script that needs them. `\r\n` and a lone `\r` become a newline.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -21,7 +22,26 @@ pub fn plain(text: &str) -> String {
                 }
             }
             '\n' | '\t' => out.push(c),
+            '\u{2028}' | '\u{2029}' => out.push('\n'),
             c if c.is_control() || is_hidden(c) => {}
+            // Part of an emoji: how it is shown, and what it is joined with.
+            '\u{fe0f}' => {
+                if out.ends_with(is_emoji) || chars.peek() == Some(&'\u{20e3}') {
+                    out.push(c);
+                }
+            }
+            '\u{200d}' => {
+                let before = out.trim_end_matches('\u{fe0f}').ends_with(is_emoji);
+                if before && chars.peek().is_some_and(|next| is_emoji(*next)) {
+                    out.push(c);
+                }
+            }
+            // Within words of scripts whose letters join.
+            '\u{200c}' => {
+                if out.ends_with(|before: char| !before.is_ascii() && before.is_alphabetic()) {
+                    out.push(c);
+                }
+            }
             c => out.push(c),
         }
     }
@@ -35,8 +55,19 @@ pub fn one_line(text: &str) -> String {
 
 fn is_hidden(c: char) -> bool {
     matches!(c,
-        '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-        | '\u{00ad}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0e}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Symbols that are shown as pictures, and the modifiers of skin.
+fn is_emoji(c: char) -> bool {
+    matches!(c,
+        '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2190}'..='\u{21ff}'
+        | '\u{2300}'..='\u{23ff}' | '\u{2460}'..='\u{24ff}' | '\u{25a0}'..='\u{27bf}' | '\u{2934}' | '\u{2935}'
+        | '\u{2b00}'..='\u{2bff}' | '\u{3030}' | '\u{303d}' | '\u{3297}' | '\u{3299}'
+        | '\u{1f000}'..='\u{1faff}')
 }
 
 fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
@@ -103,6 +134,11 @@ pub fn cut(text: &str, limit: usize) -> String {
     out
 }
 
+/// How many characters a reader sees.
+pub fn length(text: &str) -> usize {
+    text.graphemes(true).count()
+}
+
 /// At most `limit` graphemes of verbatim text, and how much is missing: `… +340 characters`.
 pub fn cut_counted(text: &str, limit: usize) -> String {
     let count = text.graphemes(true).count();
@@ -148,7 +184,25 @@ pub fn redact(text: &str) -> String {
     out
 }
 
-const HIDDEN: &str = "[hidden]";
+/// The same of a text by which a human decides: hides tokens of known shape, JSON web tokens and the lines of a
+/// private key, and nothing for what stands beside it. Else `https://$(rm -r .)@host` could pass as a password.
+pub fn redact_tokens(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut in_pem = false;
+    for line in text.split_inclusive('\n') {
+        in_pem |= line.contains("-----BEGIN ") && line.contains("PRIVATE KEY");
+        if in_pem {
+            hide_key(line, &mut out);
+        } else {
+            hide_tokens(line, &mut out);
+        }
+        in_pem &= !line.contains("-----END ");
+    }
+    out
+}
+
+/// What stands where something was taken out.
+pub const HIDDEN: &str = "[hidden]";
 
 /// Prefixes of tokens as their vendors publish them, with the least number of characters that follow.
 const TOKENS: &[(&str, usize)] = &[
@@ -228,18 +282,37 @@ fn redact_word(word: &str, after_secret_name: &mut bool, out: &mut String) {
         return;
     }
     *after_secret_name = bearer || names_secret(word.trim_end_matches('='));
-    match token_in(word) {
-        Some((at, end)) => {
-            out.push_str(&word[..at]);
-            out.push_str(HIDDEN);
-            out.push_str(&word[end..]);
-        }
-        None => out.push_str(word),
+    hide_tokens(word, out);
+}
+
+fn hide_tokens(mut text: &str, out: &mut String) {
+    while let Some((at, end)) = token_in(text) {
+        out.push_str(&text[..at]);
+        out.push_str(HIDDEN);
+        text = &text[end..];
     }
+    out.push_str(text);
+}
+
+/// Hides the long runs of base64 in a line of a key.
+fn hide_key(mut line: &str, out: &mut String) {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    while let Some(at) = line.find(is_base64) {
+        let run = run_of(&line[at..], is_base64);
+        out.push_str(&line[..at]);
+        out.push_str(if run >= 40 { HIDDEN } else { &line[at..at + run] });
+        line = &line[at + run..];
+    }
+    out.push_str(line);
+}
+
+/// Bytes of the characters at the beginning that are `like` that.
+fn run_of(text: &str, like: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !like(c)).unwrap_or(text.len())
 }
 
 /// Whether a name says that its value is secret, e.g. `API_KEY`, `db_password`, `--token`.
-fn names_secret(name: &str) -> bool {
+pub fn names_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let name = name.trim_start_matches('-');
     [
@@ -262,30 +335,28 @@ fn names_secret(name: &str) -> bool {
         || name.ends_with("-token")
 }
 
-fn token_in(word: &str) -> Option<(usize, usize)> {
-    for (prefix, least) in TOKENS {
-        for (at, _) in word.match_indices(prefix) {
-            let before = word[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_ascii_alphanumeric()) {
-                continue;
-            }
-            let tail = &word[at + prefix.len()..];
-            let length = tail
-                .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')))
-                .unwrap_or(tail.len());
-            if length >= *least {
-                return Some((at, at + prefix.len() + length));
-            }
-        }
-    }
+/// The first token.
+fn token_in(text: &str) -> Option<(usize, usize)> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let begins = |at: usize| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+    let known = TOKENS.iter().filter_map(|(prefix, least)| {
+        text.match_indices(prefix).map(|(at, _)| at).filter(|at| begins(*at)).find_map(|at| {
+            let from = at + prefix.len();
+            let length = run_of(&text[from..], is_part);
+            (length >= *least).then_some((at, from + length))
+        })
+    });
     // A JSON web token: three base64url parts, the first two of which begin with `{"`.
-    let at = word.find("eyJ")?;
-    let parts: Vec<&str> = word[at..].splitn(3, '.').collect();
-    let jwt = parts.len() == 3
-        && parts[1].starts_with("eyJ")
-        && parts[0].len() >= 10
-        && parts[2].len() >= 10;
-    jwt.then_some((at, word.len()))
+    let web = text.match_indices("eyJ").find_map(|(at, _)| {
+        let first = run_of(&text[at..], is_part);
+        let second = at + first + 1;
+        let rest = text.get(second..).filter(|rest| rest.starts_with("eyJ"))?;
+        let third = second + run_of(rest, is_part) + 1;
+        let last = run_of(text.get(third..)?, is_part);
+        let dots = text[..second].ends_with('.') && text[..third].ends_with('.');
+        (dots && first >= 10 && last >= 10).then_some((at, third + last))
+    });
+    known.chain(web).min()
 }
 
 /// The part of a name that may stand in a branch, a ref or a path: lower-case ASCII letters and digits with
@@ -394,6 +465,42 @@ mod tests {
     }
 
     #[test]
+    fn s40_what_cannot_be_seen_is_taken_away() {
+        let hidden = [
+            '\u{e0100}',
+            '\u{e01ef}',
+            '\u{e0041}',
+            '\u{3164}',
+            '\u{061c}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{ffa0}',
+            '\u{034f}',
+            '\u{fe00}',
+            '\u{fe0e}',
+            '\u{fe0f}',
+            '\u{200c}',
+            '\u{200d}',
+            '\u{200b}',
+            '\u{2066}',
+            '\u{206a}',
+            '\u{feff}',
+        ];
+        for c in hidden {
+            assert_eq!(plain(&format!("r{c}m{c}")), "rm", "U+{:04X}", c as u32);
+        }
+        for kept in [
+            "\u{1f469}\u{1f3fd}\u{200d}\u{1f4bb} \u{2764}\u{fe0f}\u{200d}\u{1f525}",
+            "1\u{fe0f}\u{20e3} \u{1f3f3}\u{fe0f}\u{200d}\u{1f308} \u{26a0}\u{fe0f}",
+            "می\u{200c}خواهم",
+        ] {
+            assert_eq!(plain(kept), kept);
+        }
+        // Beside an emoji only once, and only between two of them.
+        assert_eq!(plain("\u{26a0}\u{fe0f}\u{fe0f}\u{200d}x"), "\u{26a0}\u{fe0f}x");
+    }
+
+    #[test]
     fn s32_secrets_are_hidden_and_other_text_is_kept() {
         for (from, to) in [
             ("token ghp_abcdefghijklmnopqrstuvwxyz0123 end", "token [hidden] end"),
@@ -407,11 +514,44 @@ mod tests {
                 "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nafter",
                 "[hidden]\n\n\nafter",
             ),
+            ("ghp_abcdefghijklmnopqrstuvwxyz0123/glpat-abcdefghijklmnopqrst", "[hidden]/[hidden]"),
             ("the risk-free task-list sk-short", "the risk-free task-list sk-short"),
             ("npm test failed in src/token.ts", "npm test failed in src/token.ts"),
             ("https://host/path@2", "https://host/path@2"),
         ] {
             assert_eq!(redact(from), to, "{from:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_human_decides_on_is_hidden_only_where_it_has_the_shape_of_a_secret() {
+        for same in [
+            "curl https://$(rm${IFS}-rf${IFS}.)@h/ ; exec -a token ./evil_script.sh",
+            "API_KEY=$(./evil) run --password ./evil.sh; token: ./evil.sh",
+            "echo '-----BEGIN PRIVATE KEY-----'; rm -rf . # -----END \n./evil.sh",
+            "echo eyJhbGciOiJI.eyJzdWIiOiIx./../../evil.sh",
+            "sk-short eyJ eyJ. eyJa.eyJ ghp_",
+        ] {
+            assert_eq!(redact_tokens(same), same);
+        }
+        let key = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ";
+        for (from, to) in [
+            ("a ghp_abcdefghijklmnopqrstuvwxyz0123;rm b", "a [hidden];rm b"),
+            (
+                "x AKIAIOSFODNN7EXAMPLE sk-abcdefghijklmnopqrst/ghp_abcdefghijklmnopqrstuvwxyz0123",
+                "x [hidden] [hidden]/[hidden]",
+            ),
+            ("x eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF; rm", "x [hidden]; rm"),
+            (
+                &format!(
+                    "-----BEGIN PRIVATE KEY-----\n{key}\n{key}\nrm x\n-----END PRIVATE KEY-----\n{key}"
+                ),
+                &format!(
+                    "-----BEGIN PRIVATE KEY-----\n[hidden]\n[hidden]\nrm x\n-----END PRIVATE KEY-----\n{key}"
+                ),
+            ),
+        ] {
+            assert_eq!(redact_tokens(from), to);
         }
     }
 

@@ -185,6 +185,12 @@ impl Handle {
         put_text(&self.served.blobs, text)
     }
 
+    /// Text by which a human decides, cleaned; only what has the shape of a secret is taken out.
+    pub fn put_verbatim(&self, text: &str) -> Text {
+        let clean = ao_slots::text::redact_tokens(&ao_slots::text::plain(text));
+        put_clean(&self.served.blobs, &clean)
+    }
+
     /// Starts a session.
     pub async fn spawn(&self, call: SpawnCall, by: Actor) -> Result<Answered, Refusal> {
         let prompt = call.prompt.as_deref().unwrap_or_default();
@@ -342,12 +348,15 @@ impl Handle {
 
 /// Cleans and redacts text from outside; puts it away whole when an excerpt does not hold it.
 pub(super) fn put_text(blobs: &Blobs, text: &str) -> Text {
-    let clean = ao_slots::text::redact(&ao_slots::text::plain(text));
+    put_clean(blobs, &ao_slots::text::redact(&ao_slots::text::plain(text)))
+}
+
+fn put_clean(blobs: &Blobs, clean: &str) -> Text {
     if clean.chars().count() <= Text::EXCERPT {
-        return Text { excerpt: clean, blob: None };
+        return Text { excerpt: clean.to_owned(), blob: None };
     }
-    let excerpt = ao_slots::text::cut(&clean, Text::EXCERPT);
-    match blobs.write(&clean) {
+    let excerpt = ao_slots::text::cut(clean, Text::EXCERPT);
+    match blobs.write(clean) {
         Ok(blob) => Text { excerpt, blob: Some(blob) },
         Err(error) => {
             tracing::warn!(%error, "a long text could not be put away; only its beginning is kept");

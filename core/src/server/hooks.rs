@@ -4,8 +4,9 @@ use std::{path::Path, time::Duration};
 
 use ao_slots::{
     Launch, RequestId, SessionId,
-    agent::{AgentRequest, Ask, Decision, Signal},
+    agent::{AgentRequest, Ask, Decision, HIDES, Signal},
     fact::{AgentErrorKind, Source},
+    text,
 };
 use tokio::sync::mpsc;
 
@@ -267,25 +268,30 @@ pub(super) fn told(handle: &Handle, signal: Signal) -> Told {
 
 fn asked(handle: &Handle, request: AgentRequest) -> Told {
     let short = |text: &str| Text::short(text).excerpt;
+    let verbatim = |text: &str| text::cut(&text::redact_tokens(&text::plain(text)), Text::EXCERPT);
     let (ask, full) = match request.ask {
-        Ask::Permission { verb, subject, place, reason, careful } => {
-            let full = handle.put_text(&subject);
+        Ask::Permission { verb, subject, place, reason, mut careful } => {
+            let full = handle.put_verbatim(&subject);
+            let plain = text::plain(&subject);
+            if text::redact_tokens(&plain) != plain {
+                careful.push(HIDES.to_owned());
+            }
             let ask = Ask::Permission {
                 verb,
                 subject: full.excerpt,
-                place: place.as_deref().map(short),
+                place: place.as_deref().map(verbatim),
                 reason: reason.as_deref().map(short),
                 careful,
             };
             (ask, full.blob)
         }
         Ask::Question { text, options, many } => {
-            let full = handle.put_text(&text);
-            let options = options.iter().take(16).map(|option| short(option)).collect();
+            let full = handle.put_verbatim(&text);
+            let options = options.iter().take(16).map(|option| verbatim(option)).collect();
             (Ask::Question { text: full.excerpt, options, many }, full.blob)
         }
     };
-    let tool = ao_slots::text::cut(&ao_slots::text::one_line(&request.tool), 60);
+    let tool = text::cut(&text::one_line(&request.tool), 60);
     Told::Asked {
         key: request.key,
         turn: request.turn,

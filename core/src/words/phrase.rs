@@ -2,8 +2,9 @@
 
 use ao_slots::{
     SessionId,
+    agent::HIDES,
     notifier::{Button, ButtonStyle, Confirm, OPEN},
-    text::{count, cut, cut_counted, duration, one_line, plain, redact},
+    text::{HIDDEN, count, cut, cut_counted, duration, one_line, plain, redact, redact_tokens},
 };
 use jiff::Timestamp;
 
@@ -14,7 +15,9 @@ use crate::{
 };
 
 /// Characters of verbatim text in a body. Channels cut further by their own limits.
-const VERBATIM: usize = 3_000;
+pub(super) const VERBATIM: usize = 3_000;
+/// Characters of a button.
+pub(super) const LABEL: usize = 24;
 /// Characters of somebody's words in a title.
 const IN_TITLE: usize = 200;
 
@@ -28,14 +31,29 @@ pub(super) fn clean_line(text: &str) -> String {
     one_line(&redact(&plain(text)))
 }
 
+/// What a human decides on, harmless: nothing but tokens may be hidden in it.
+pub(super) fn asked_for(text: &str) -> String {
+    redact_tokens(&plain(text)).trim().to_owned()
+}
+
 /// Somebody's words in a title.
 pub(super) fn in_title(text: &str) -> String {
     cut(&clean_line(text), IN_TITLE)
 }
 
+/// What a human decides on, in a title.
+pub(super) fn asked_in_title(text: &str) -> String {
+    cut(&one_line(&asked_for(text)), IN_TITLE)
+}
+
 /// Verbatim text in a body.
 pub(super) fn verbatim(text: &str) -> String {
     cut_counted(&clean(text), VERBATIM)
+}
+
+/// Why a text holds what is hidden; none when nothing is.
+pub(super) fn hides(text: &str) -> Option<&'static str> {
+    text.contains(HIDDEN).then_some(HIDES)
 }
 
 /// A cause as the end of a sentence: on one line, without its full stop.
@@ -112,7 +130,7 @@ pub(super) fn in_seconds(ms: u64) -> String {
 }
 
 pub(super) fn button(id: &str, label: &str) -> Button {
-    let label = cut(label, 24);
+    let label = cut(label, LABEL);
     Button { id: id.to_owned(), label, style: ButtonStyle::Plain, confirm: None, wants_text: false }
 }
 
@@ -129,7 +147,7 @@ pub(super) fn text_button(id: &str, label: &str) -> Button {
 }
 
 pub(super) fn confirmed(button: Button, question: String, yes: &str, no: &str) -> Button {
-    let confirm = Confirm { question, yes: cut(yes, 24), no: no.to_owned() };
+    let confirm = Confirm { question, yes: cut(yes, LABEL), no: no.to_owned() };
     Button { confirm: Some(confirm), ..button }
 }
 

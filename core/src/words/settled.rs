@@ -10,7 +10,7 @@ use ao_slots::{
 use super::{
     Card, Words,
     open::file_name,
-    phrase::{clean_line, commits, in_title, ranges},
+    phrase::{asked_in_title, clean_line, commits, ranges},
     session_of,
 };
 use crate::{
@@ -177,8 +177,8 @@ impl Words<'_> {
         let at =
             request.ended.as_ref().map_or_else(|| self.at(when.at), |(_, when)| self.at(when.at));
         let asks = match &request.ask {
-            ao_slots::agent::Ask::Permission { subject, .. } => in_title(subject),
-            ao_slots::agent::Ask::Question { text, .. } => in_title(text),
+            ao_slots::agent::Ask::Permission { subject, .. } => asked_in_title(subject),
+            ao_slots::agent::Ask::Question { text, .. } => asked_in_title(text),
         };
         let Some(decided) = &request.decided else {
             return match ended {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Words,
-    phrase::{clean_line, commits, in_title},
+    phrase::{asked_in_title, clean_line, commits, in_title},
 };
 use crate::{
     config::trigger::Trigger,
@@ -48,11 +48,15 @@ impl Words<'_> {
                     (format!("{did}{}, not confirmed", self.at(decided.when.at)), attach())
                 }
                 Some(request) => match &request.ask {
-                    Ask::Question { text, .. } => {
-                        (format!("asks: \"{}\"", in_title(text)), format!("ao answer {id} \"…\""))
+                    Ask::Question { text, options, .. } => {
+                        let answer = if options.is_empty() { "\"…\"" } else { "1" };
+                        (
+                            format!("asks: \"{}\"", asked_in_title(text)),
+                            format!("ao answer {id} {answer}"),
+                        )
                     }
                     Ask::Permission { verb, subject, .. } => (
-                        format!("wants to {}: {}", clean_line(verb), in_title(subject)),
+                        format!("wants to {}: {}", clean_line(verb), asked_in_title(subject)),
                         format!("ao approve {id} {}", request.id),
                     ),
                 },

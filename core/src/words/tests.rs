@@ -20,7 +20,7 @@ use crate::{
 /// The reader is an hour ahead of UTC.
 fn words<'a>(world: &'a World, text: &'a dyn Fn(&BlobRef) -> Option<String>) -> Words<'a> {
     let zone = Some(tz::TimeZone::fixed(tz::offset(1)));
-    Words { state: &world.state, now: world.now, zone, text }
+    Words { state: &world.state, now: world.now, zone, channel: None, text }
 }
 
 fn newest(world: &World) -> Message {
@@ -97,7 +97,9 @@ fn check(message: &Message) {
     assert!(message.buttons.len() <= 5, "{all}");
     for button in &message.buttons {
         assert!(button.label.chars().count() <= 24, "{all}");
-        assert_eq!(button.wants_text, button.label.ends_with("…") && button.id != "kill", "{all}");
+        // A choice is cut, `…` elsewhere asks for more.
+        let cut = button.id == "kill" || button.id.starts_with("answer:");
+        assert_eq!(button.wants_text, button.label.ends_with("…") && !cut, "{all}");
     }
     let primary = message.buttons.iter().filter(|b| b.style == ButtonStyle::Primary).count();
     assert!(primary <= 1, "{all}");
@@ -127,6 +129,13 @@ fn check(message: &Message) {
     }
     assert!(!all.contains("  ·") && !all.contains(" ,") && !all.contains(".."), "{all}");
     assert!(!all.contains('\u{1b}'), "{all}");
+}
+
+/// What a desktop is given, which shows little.
+fn on_the_desktop(world: &World) -> Message {
+    let notification = world.state.notifications.values().next_back().expect("a message");
+    let channel = desktop();
+    Words { channel: Some(&channel), ..words(world, &|_| None) }.message(notification)
 }
 
 fn asking(ask: Ask) -> World {
@@ -194,6 +203,14 @@ fn golden_question() {
 
     let none = Ask::Question { text: "Which one?".into(), options: vec![], many: false };
     book.add("without options", &asking(none));
+    let options = ["Delete all files of the build", "Delete all files of the cache", "None"];
+    let options = options.map(str::to_owned).to_vec();
+    let alike = Ask::Question { text: "Which files?".into(), options, many: false };
+    book.add("answers that begin alike", &asking(alike));
+    let options = vec!["Yes".into(), "Open".into()];
+    let token = "Send ghp_abcdefghijklmnopqrstuvwxyz0123, password: hunter22?".into();
+    let hides = Ask::Question { text: token, options, many: false };
+    book.add("an answer like a button, a part is hidden", &asking(hides));
     let options = ["a", "b", "c"].map(str::to_owned).to_vec();
     let many = Ask::Question { text: "Which ones?".into(), options, many: true };
     book.add("several may be chosen", &asking(many));
@@ -237,6 +254,24 @@ fn golden_permission() {
     book.add("denied", &w);
     let careful = ["it sends data to the network", "it writes outside the workspace"];
     book.add("careful", &asking(ask(&careful)));
+    let run = |command: &str| Ask::Permission {
+        verb: "run".into(),
+        subject: command.into(),
+        place: Some("packages/core".into()),
+        reason: None,
+        careful: vec!["it deletes or discards".into()],
+    };
+    let token = "curl -H 'key: ghp_abcdefghijklmnopqrstuvwxyz0123' h";
+    book.add("a part is hidden", &asking(permission(token)));
+    let chain = "curl https://$(rm${IFS}-rf${IFS}.)@h/ ; exec -a token ./evil_script.sh";
+    book.add("nothing is hidden", &asking(run(chain)));
+    let long = format!("echo {}; ./evil.sh", "a".repeat(200));
+    for (what, command) in
+        [("a chain", chain), ("too long", long.as_str()), ("of two lines", "make\nrm -rf .")]
+    {
+        let message = on_the_desktop(&asking(run(command)));
+        let _ = writeln!(book.0, "── on the desktop: {what}\n{}", page(&message));
+    }
     let edit = Ask::Permission {
         verb: "edit".into(),
         subject: "src/theme.ts".into(),
@@ -880,4 +915,42 @@ fn a_message_whose_incident_is_forgotten_still_says_what_it_was() {
     let message = newest(&w);
     assert_eq!(message.title, "app-1 asks: A?");
     assert!(message.buttons.is_empty());
+}
+
+#[test]
+fn nobody_approves_on_a_channel_what_it_does_not_show_whole() {
+    let offered = |message: &Message| message.buttons.iter().any(|button| button.id == "approve");
+    let on =
+        |kind, title_limit, body_limit, w: &World, text: &dyn Fn(&BlobRef) -> Option<String>| {
+            let channel = NotifierCapabilities { kind, title_limit, body_limit, ..desktop() };
+            let notification = w.state.notifications.values().next_back().unwrap();
+            offered(&Words { channel: Some(&channel), ..words(w, text) }.message(notification))
+        };
+    use ao_slots::notifier::ChannelKind::{Chat, Desktop, Mail, Phone, Webhook};
+    let none = |_: &BlobRef| None;
+    for (length, desktop, chat) in
+        [(30, true, true), (100, true, true), (200, false, true), (1_300, false, false)]
+    {
+        let w = asking(permission(&"x".repeat(length)));
+        for kind in [Desktop, Phone] {
+            assert_eq!(on(kind, 60, 200, &w, &none), desktop, "{length}");
+        }
+        for kind in [Chat, Mail, Webhook] {
+            assert_eq!(on(kind, 90, 1_200, &w, &none), chat, "{length}");
+        }
+    }
+    // Also where it would be shown on one line and is not, and where the rest of it is gone.
+    let spaced = asking(permission("rm 'a  b'"));
+    assert!(!on(Desktop, 60, 200, &spaced, &none) && on(Chat, 90, 1_200, &spaced, &none));
+    let mut w = World::working("41");
+    let full = Some(BlobRef { sha256: "abc".into(), size: 9, excerpt: "make".into() });
+    let (key, turn, tool) = ("k1".into(), None, "Bash".into());
+    w.tell(1, [Told::Asked { key, turn, tool, ask: permission("make"), full, answerable: true }]);
+    w.pass(2_000);
+    assert!(!on(Webhook, 90, 1_200, &w, &none));
+    assert!(on(Webhook, 90, 1_200, &w, &|_| Some("make all".into())));
+    let Ask::Permission { verb, subject, place, reason, .. } = permission("make") else { panic!() };
+    let careful = vec![ao_slots::agent::LONGER.to_owned()];
+    let cut = asking(Ask::Permission { verb, subject, place, reason, careful });
+    assert!(!offered(&newest(&cut)));
 }

@@ -328,7 +328,7 @@ mod tests {
             panic!()
         };
         assert!(subject.len() <= LONGEST && subject.ends_with('…'));
-        assert_eq!(careful, [careful::LONGER]);
+        assert_eq!(careful, [ao_slots::agent::LONGER]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use ao_slots::agent::LONGER;
 use serde_json::Value;
 
 const SENDS: &str = "it sends data to the network";
@@ -15,7 +16,6 @@ const RIGHTS: &str = "it takes more rights";
 const LATER: &str = "it changes what runs later by itself";
 const UNREADABLE: &str = "which program it runs cannot be read from it";
 pub(crate) const HIDDEN: &str = "it holds characters that cannot be seen";
-pub(crate) const LONGER: &str = "it is longer than what is shown";
 
 /// Reasons to look twice at the use of `tool`, in a fixed order, each once.
 pub(crate) fn careful(tool: &str, input: &Value, cwd: Option<&Path>) -> Vec<String> {

@@ -410,7 +410,9 @@ impl Run {
             crate::words::title(&self.state, incident);
         }
         for notification in self.state.notifications.values() {
-            let message = crate::words::message(&self.state, notification, self.now, &|_| None);
+            let desktop = desktop();
+            let message =
+                crate::words::message(&self.state, notification, self.now, &desktop, &|_| None);
             assert!(!message.title.is_empty(), "{notification:?}");
         }
     }

@@ -7,7 +7,7 @@ use ao_slots::{
     agent::Decision,
     call::Answer,
     fact::Priority,
-    notifier::{Block, IncomingAction, Mark, Message, Receipt},
+    notifier::{Block, IncomingAction, Mark, Message, NotifierCapabilities, Receipt},
 };
 use tokio::sync::watch;
 
@@ -36,7 +36,8 @@ impl Shell {
             | Effect::ResolveNotification { notification, .. } => (*notification, false),
             _ => return Err(no_such("only messages go to a channel")),
         };
-        let (message, handle, key) = self.message(id, channel, again)?;
+        let can = notifier.capabilities();
+        let (message, handle, key) = self.message(id, channel, &can, again)?;
         // Each edit is an act of its own: a receiver that drops what it has seen must not drop it.
         let key = match effect {
             Effect::SendNotification { .. } => key,
@@ -68,7 +69,7 @@ impl Shell {
             return Err(no_such("only a send can be looked for"));
         };
         let can = notifier.capabilities();
-        let (_, _, key) = self.message(*notification, channel, false)?;
+        let (_, _, key) = self.message(*notification, channel, &can, false)?;
         let asked = notifier.find(&self.call(key.clone(), effect), &key).await;
         let found = asked.unwrap_or_else(|error| Answer::Unknown(error.to_string()));
         match found {
@@ -90,6 +91,7 @@ impl Shell {
         &self,
         id: NotificationId,
         channel: &ChannelName,
+        can: &NotifierCapabilities,
         again: bool,
     ) -> Result<(Message, Option<ao_slots::notifier::ChannelHandle>, String), Failure> {
         let now = self.now();
@@ -97,7 +99,7 @@ impl Shell {
         let notification =
             state.notifications.get(&id).ok_or_else(|| no_such("the message is no longer kept"))?;
         let text = |blob: &crate::blob::BlobRef| self.served.blobs.read(&blob.sha256).ok();
-        let mut message = words::message(&state, notification, now, &text);
+        let mut message = words::message(&state, notification, now, can, &text);
         message.may_repeat = again;
         let handle =
             notification.deliveries.get(channel).and_then(|delivery| delivery.handle.clone());

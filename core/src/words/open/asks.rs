@@ -1,15 +1,15 @@
 //! What an agent asks: questions, permissions, dialogs.
 
 use ao_slots::{
-    agent::Ask,
-    notifier::{Block, Button, ButtonStyle},
-    text::cut,
+    agent::{Ask, LONGER},
+    notifier::{Block, Button, ButtonStyle, ChannelKind},
+    text::{cut, cut_counted, length, one_line},
 };
 
 use super::{
     super::phrase::{
-        button, clean_line, confirmed, in_title, kill_button, last_lines, open_button, primary,
-        text_button, verbatim,
+        LABEL, VERBATIM, asked_for, asked_in_title, button, capital, clean_line, confirmed, hides,
+        in_title, kill_button, last_lines, open_button, primary, text_button, verbatim,
     },
     super::{Card, Words},
     text,
@@ -82,13 +82,14 @@ impl Words<'_> {
             return Card::default();
         };
         let id = &session.id;
-        let whole = self.request_text(request, question);
-        let options: Vec<String> = options.iter().map(|option| clean_line(option)).collect();
+        let (whole, _) = self.request_text(request, question);
+        let options: Vec<String> =
+            options.iter().map(|option| one_line(&asked_for(option))).collect();
         let numbered: Vec<String> =
             options.iter().zip(1..).map(|(option, n)| format!("{n} {option}")).collect();
         let since = self.since(request.opened.at);
         let waits = format!("Waits{since}.");
-        let mut body = vec![Block::Quote(verbatim(&whole))];
+        let mut body = vec![Block::Quote(cut_counted(&whole, VERBATIM))];
         if !numbered.is_empty() {
             body.push(Block::List(numbered.clone()));
         }
@@ -107,75 +108,104 @@ impl Words<'_> {
         body.push(text(format!(
             "{stopped}{since} ({age}).{more} Tried: nothing, only you can answer."
         )));
-        let mut buttons: Vec<Button> = match many {
-            true => vec![],
-            false => (1..)
-                .zip(&options)
-                .take(2)
-                .map(|(n, o)| button(&format!("answer:{n}"), o))
-                .collect(),
-        };
+        let choices =
+            if numbered.is_empty() { vec![] } else { vec![format!("{}.", numbered.join(" · "))] };
+        let careful = hides(&whole).or_else(|| hides(&numbered.concat()));
+        let careful = careful.map(|why| format!("Careful: {why}."));
+        body.extend(careful.clone().map(Block::Text));
+        let mut buttons = if *many { vec![] } else { choice_buttons(&options) };
         buttons.push(text_button("answer", "Answer…"));
         buttons.push(open_button());
         Card {
-            title: format!("{id} asks: {}", in_title(&whole)),
-            short: if numbered.is_empty() {
-                waits
-            } else {
-                format!("{}. {waits}", numbered.join(" · "))
-            },
+            title: format!("{id} asks: {}", asked_in_title(&whole)),
+            short: careful.into_iter().chain(choices).chain([waits]).collect::<Vec<_>>().join(" "),
             body,
             buttons,
-            command: Some(format!("ao answer {id} \"…\"")),
+            command: Some(match options.is_empty() {
+                true => format!("ao answer {id} \"…\""),
+                false => format!("ao answer {id} 1"),
+            }),
         }
     }
 
-    /// The whole of what is asked: its blob, where the event holds only the beginning.
-    pub(in crate::words) fn request_text(&self, request: &Request, beginning: &str) -> String {
-        self.whole(&Text { excerpt: beginning.to_owned(), blob: request.full.clone() })
+    /// The whole of what is asked, and whether it is the whole: its blob, where the event holds only the
+    /// beginning.
+    fn request_text(&self, request: &Request, beginning: &str) -> (String, bool) {
+        let whole = request.full.as_ref().and_then(|blob| (self.text)(blob));
+        let all = whole.is_some() || request.full.is_none();
+        (asked_for(whole.as_deref().unwrap_or(beginning)), all)
     }
 
     pub(in crate::words) fn permission(&self, session: &Session, request: &Request) -> Card {
         let Ask::Permission { verb, subject, place, reason, careful } = &request.ask else {
             return Card::default();
         };
-        let id = &session.id;
-        let whole = self.request_text(request, subject);
-        let place = place.as_deref().map(|place| format!("in {}", clean_line(place)));
-        let mut body = vec![Block::Code(verbatim(&whole))];
+        let (id, verb) = (&session.id, clean_line(verb));
+        let (whole, all) = self.request_text(request, subject);
+        let place = place.as_deref().map(|place| format!("in {}", one_line(&asked_for(place))));
+        let mut careful: Vec<String> = careful.iter().map(|why| clean_line(why)).collect();
+        let hidden = hides(&whole).or_else(|| hides(place.as_deref().unwrap_or_default()));
+        careful.extend(hidden.filter(|why| !careful.iter().any(|c| c == why)).map(str::to_owned));
+        let all = all && !careful.iter().any(|why| why == LONGER);
+        let warning = (!careful.is_empty()).then(|| format!("Careful: {}.", careful.join("; ")));
+        let rule = format!("Not on the allowed list of {}.", session.project);
+
+        let title = format!("{id} wants to {verb}: {}", asked_in_title(&whole));
+        let short = |cut: Option<&str>| {
+            let place = place.as_deref().map(|place| format!("{}.", capital(place)));
+            let parts = [warning.clone(), cut.map(str::to_owned), place];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
+            if parts.is_empty() { rule.clone() } else { parts.join(" ") }
+        };
+        let shown = all && self.shows(&title, &short(None), &whole);
+        let not_all = (!shown).then_some("Not all of it is shown here: open it and look.");
+
+        let mut body = vec![Block::Code(cut_counted(&whole, VERBATIM))];
         body.extend(place.clone().map(Block::Text));
         if let Some(reason) = reason.as_deref().map(clean_line).filter(|reason| !reason.is_empty())
         {
             body.push(text(format!("The agent says: \"{}\"", cut(&reason, 300))));
         }
-        if !careful.is_empty() {
-            let why: Vec<String> = careful.iter().map(|why| clean_line(why)).collect();
-            body.push(text(format!("Careful: {}.", why.join("; "))));
-        }
-        body.push(text(format!("Not on the allowed list of {}.", session.project)));
+        body.extend(warning.clone().map(Block::Text));
+        body.extend(not_all.map(text));
+        body.push(text(rule.clone()));
         let approve = match careful.is_empty() {
             true => primary("approve", "Approve once"),
             false => {
-                let question = format!("Let {id} {} this once?", clean_line(verb));
+                let question = format!("Let {id} {verb} this once?");
                 confirmed(button("approve", "Approve once"), question, "Approve once", "Not now")
             }
         };
-        let short = [Some(cut(&clean_line(&whole), 120)), place]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(" ");
-        Card {
-            title: format!("{id} wants to {}: {}", clean_line(verb), in_title(&whole)),
-            short,
-            body,
-            buttons: vec![
-                approve,
-                button("deny", "Deny"),
-                text_button("deny-reason", "Deny with reason…"),
-                open_button(),
-            ],
-            command: Some(format!("ao approve {id} {}", request.id)),
+        let deny = [button("deny", "Deny"), text_button("deny-reason", "Deny with reason…")];
+        // Nobody approves what he cannot see.
+        let open = Button { style: ButtonStyle::Primary, ..open_button() };
+        let buttons = match shown {
+            true => [approve].into_iter().chain(deny).chain([open_button()]).collect(),
+            false => [open].into_iter().chain(deny).collect(),
+        };
+        let command = match shown {
+            true => format!("ao approve {id} {}", request.id),
+            false => format!("ao session show {id}"),
+        };
+        Card { title, short: short(not_all), body, buttons, command: Some(command) }
+    }
+
+    /// Whether the channel shows the whole of what a human decides on. A small one shows title and short text,
+    /// each on one line; what the title does not hold goes on in the body.
+    fn shows(&self, title: &str, short: &str, whole: &str) -> bool {
+        let Some(channel) = self.channel else { return length(whole) <= VERBATIM };
+        let (title_limit, body_limit) = (channel.title_limit as usize, channel.body_limit as usize);
+        match channel.kind {
+            ChannelKind::Desktop | ChannelKind::Phone => {
+                let together = length(title) + length(short);
+                !whole.is_empty()
+                    && title.ends_with(whole)
+                    && length(short) <= body_limit
+                    && (length(title) <= title_limit || together <= body_limit)
+            }
+            ChannelKind::Chat | ChannelKind::Mail | ChannelKind::Webhook => {
+                length(whole) <= VERBATIM.min(body_limit)
+            }
         }
     }
 
@@ -193,4 +223,20 @@ impl Words<'_> {
             ..self.in_terminal(session)
         }
     }
+}
+
+/// A button for each of the first two choices. Where a label would not tell it from another, its number leads.
+fn choice_buttons(options: &[String]) -> Vec<Button> {
+    let others = ["Answer…", "Open"];
+    let alike = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+    let first = &options[..options.len().min(2)];
+    let unclear = |option: &String| {
+        option.is_empty() || length(option) > LABEL || others.iter().any(|o| alike(o, option))
+    };
+    let numbered = first.iter().any(unclear) || first.len() == 2 && alike(&first[0], &first[1]);
+    let label = |n: usize, option: &str| match numbered {
+        true => format!("{n} {option}"),
+        false => option.to_owned(),
+    };
+    (1..).zip(first).map(|(n, o)| button(&format!("answer:{n}"), &label(n, o))).collect()
 }
