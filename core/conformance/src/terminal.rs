@@ -6,7 +6,7 @@
 
 pub mod fake;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, task::Poll, time::Duration};
 
 use ao_slots::{
     Call, PluginError,
@@ -38,6 +38,7 @@ pub trait Harness: Send + Sync {
 pub async fn all(harness: &dyn Harness) {
     answers(harness).await;
     idempotency(harness).await;
+    cancel_safety(harness).await;
     errors(harness).await;
     many(harness).await;
     is_open(harness).await;
@@ -63,6 +64,22 @@ pub async fn idempotency(harness: &dyn Harness) {
     let first = open(harness, &request).await.expect("open works");
     let second = open(harness, &request).await.expect("Idempotency: opening what is open failed");
     assert_eq!(first, second, "Idempotency: opening again gave another answer");
+}
+
+/// Cancel safety: a dropped call opened the window or did not, and the next one finds nothing changed.
+pub async fn cancel_safety(harness: &dyn Harness) {
+    let request = request(harness, 1, false);
+    let (terminal, call, before) = (harness.terminal(), call(), harness.windows());
+    {
+        let mut dropped = terminal.open(&call, &request);
+        let polled = std::future::poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx)));
+        let _ = polled.await;
+    }
+    let opened = open(harness, &request).await;
+    let opened = opened.expect("Cancel safety: a dropped open keeps the next one from its work");
+    check(&request, &opened);
+    let windows = harness.windows() - before;
+    assert!(windows <= 2, "Cancel safety: two calls opened {windows} windows");
 }
 
 /// Errors: a session without a screen is `Unsupported`, and nothing is opened for it.
@@ -194,6 +211,7 @@ mod tests {
             without_windows(OtherCommand) => answers: "the client runs another command",
             without_windows(EmptyHint) => answers: "does not hold",
             new(RefusesTheSecond) => idempotency: "Idempotency: opening what is open failed",
+            new(StaysBusy) => cancel_safety: "Cancel safety: a dropped open keeps the next",
             new(OpensTheBlind) => errors: "Errors: a session without a screen",
             new(OpensSomeThenFails) => errors: "Errors: windows were opened before",
             without_windows(Reverses) => many: "the hint",

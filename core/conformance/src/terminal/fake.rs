@@ -1,6 +1,9 @@
 //! A terminal in memory. It keeps the contract, unless it is told which part of it to break.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use ao_slots::{
     Call, PluginError, SessionId,
@@ -24,12 +27,14 @@ pub enum Fault {
     Reverses,
     ForgetsTheLast,
     EverythingIsOpen,
+    StaysBusy,
 }
 
 /// The terminal. Clones share their windows.
 #[derive(Debug, Clone)]
 pub struct FakeTerminal {
     windows: Arc<Mutex<Vec<SessionId>>>,
+    busy: Arc<AtomicBool>,
     has_windows: bool,
     fault: Option<Fault>,
 }
@@ -37,7 +42,7 @@ pub struct FakeTerminal {
 impl FakeTerminal {
     /// One that opens windows.
     pub fn new(fault: Option<Fault>) -> Self {
-        Self { windows: Arc::default(), has_windows: true, fault }
+        Self { windows: Arc::default(), busy: Arc::default(), has_windows: true, fault }
     }
 
     /// One that only runs in the asking client's terminal, or hints.
@@ -65,6 +70,12 @@ impl Terminal for FakeTerminal {
         if self.has(Fault::WaitsForTheHuman) {
             std::future::pending::<()>().await;
         }
+        if self.busy.swap(self.has(Fault::StaysBusy), Ordering::Relaxed) {
+            return Err(PluginError::transient("could not open", "another window is being opened"));
+        }
+        // As one that starts a program does.
+        tokio::task::yield_now().await;
+        self.busy.store(false, Ordering::Relaxed);
         let Some(mut argv) = request.attach.argv.clone() else {
             if self.has(Fault::OpensTheBlind) {
                 return Ok(Opened::Window);
