@@ -20,6 +20,9 @@ pub(crate) mod tests;
 /// Detail of the incident that tells of inputs which broke a rule.
 pub(crate) const PUT_ASIDE: &str = "input-put-aside";
 
+/// Detail of the incident that tells of an absence, in which something urgent came up.
+pub(crate) const LATE: &str = "late";
+
 use std::{borrow::Cow, collections::BTreeSet};
 
 use ao_slots::{IncidentId, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId};

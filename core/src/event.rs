@@ -825,7 +825,7 @@ kinds! {
         priority: Priority,
         /// The request behind it.
         request: Option<RequestId>,
-        /// A finer kind of the trigger: `question`, `permission`, `setup`, `no-signal`, `suspected`, `restored`.
+        /// A finer kind of the trigger: `question`, `permission`, `setup`, `no-signal`, `suspected`, `late` ….
         detail: Option<String>,
         /// Sessions it names, for one about more than one.
         sessions: Vec<SessionId>,
@@ -866,10 +866,13 @@ kinds! {
         notification: NotificationId,
         /// About what; none for a summary.
         incident: Option<IncidentId>,
-        /// All incidents that the message covers.
+        /// All incidents that the message covers, the most urgent first.
         covers: Vec<IncidentId>,
         /// Where.
         channels: Vec<ChannelName>,
+        /// The channels that carry only some of them.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        parts: BTreeMap<ChannelName, Vec<IncidentId>>,
         /// The title, for logs.
         title: String,
         /// The summary's own text, for one without an incident.

@@ -89,6 +89,8 @@ pub struct State {
     pub stopped_clean: bool,
     /// Nothing is judged by time until everything was looked at once: since the start, a sleep or a clock step.
     pub unswept_since: Option<Moment>,
+    /// The last look at everything: since when it was owed, and its end. What it brought up is told together.
+    pub looked: Option<(Moment, Moment)>,
     /// The policy that rules.
     pub policy: Arc<Policy>,
     /// Its hash; empty before the first.
@@ -502,10 +504,12 @@ impl Incident {
 pub struct Notification {
     /// Its id.
     pub id: NotificationId,
-    /// The incident; none for a summary.
+    /// The incident, of several the most urgent; none for a summary.
     pub incident: Option<IncidentId>,
-    /// All incidents it covers.
+    /// All incidents it covers, the most urgent first.
     pub covers: Vec<IncidentId>,
+    /// The channels that carry only some of them.
+    pub parts: BTreeMap<ChannelName, Vec<IncidentId>>,
     /// The title it was opened with.
     pub title: String,
     /// How urgent.
@@ -524,6 +528,13 @@ pub struct Notification {
     pub settled: bool,
     /// Each channel's part.
     pub deliveries: BTreeMap<ChannelName, Delivery>,
+}
+
+impl Notification {
+    /// The incidents that its message on a channel is about, the most urgent first.
+    pub fn covers_on(&self, channel: &ChannelName) -> &[IncidentId] {
+        self.parts.get(channel).unwrap_or(&self.covers)
+    }
 }
 
 /// One message on one channel.
@@ -652,6 +663,7 @@ impl Default for State {
             offset_ms: 0,
             stopped_clean: true,
             unswept_since: None,
+            looked: None,
             policy: Arc::default(),
             policy_hash: String::new(),
             given: Given::default(),
@@ -699,8 +711,10 @@ impl State {
 
     /// Its cause seems to be gone: a call that has not gone out waits until that is sure.
     pub fn is_held(&self, notification: &Notification) -> bool {
-        let incident = notification.incident.and_then(|id| self.incidents.get(&id));
-        incident.is_some_and(|incident| incident.cleared.is_some() && incident.resolved.is_none())
+        let covered = || notification.covers.iter().filter_map(|id| self.incidents.get(id));
+        // That `ao` was away is news, and goes with what needs a human.
+        let needs = || covered().filter(|incident| incident.trigger != Trigger::ServerWasAway);
+        !needs().any(Incident::is_open) && needs().any(|incident| incident.resolved.is_none())
     }
 
     /// The effect that a lane is busy with.

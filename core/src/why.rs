@@ -253,7 +253,15 @@ impl Teller<'_> {
                 settled(how)
             );
         }
+        let others = |id: &NotificationId| {
+            let told = self.state.notifications.get(id);
+            told.map_or(0, |told| told.covers.len().saturating_sub(1)) as u64
+        };
         let told = match incident.notification {
+            Some(id) if others(&id) > 0 => {
+                let others = count(others(&id), "other", "others");
+                format!("You were told by {id}, in one message with {others}")
+            }
             Some(id) => format!("You were told by {id}"),
             None if incident.snoozed.is_some_and(|until| until > self.now.wall) => {
                 "It is snoozed".into()
@@ -266,14 +274,13 @@ impl Teller<'_> {
 
     fn notification(&self, notification: &Notification) -> String {
         let sent = self.clock(notification.opened.at);
-        let why = match notification.incident.and_then(|id| self.state.incidents.get(&id)) {
-            Some(incident) => format!(
-                "because of {} ({}, {})",
-                incident.id,
-                incident.trigger,
-                priority(incident.priority)
-            ),
-            None => "as a summary".to_owned(),
+        let covered = notification.covers.iter().filter_map(|id| self.state.incidents.get(id));
+        let named: Vec<String> = covered
+            .map(|i| format!("{} ({}, {})", i.id, i.trigger, priority(i.priority)))
+            .collect();
+        let why = match named.is_empty() {
+            false => format!("because of {}", named.join(", ")),
+            true => "as a summary".to_owned(),
         };
         format!(
             "\"{}\" was sent at {sent} {why}. {}.",

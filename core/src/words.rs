@@ -1,12 +1,13 @@
 //! What a human reads: titles, messages, summaries, rows. Pure functions of the state.
 //!
 //! An incident has one message, and a message is written anew for each revision: open, seen, being done,
-//! settled or failed. What `decide` puts into events ([`title`], [`all_complete`]) holds no local time, so that
+//! settled or failed. What `decide` puts into events ([`title_of_all`], [`all_complete`]) holds no local time, so that
 //! the same events say the same everywhere.
 
 mod open;
 mod phrase;
 mod settled;
+mod several;
 mod status;
 mod summary;
 
@@ -14,12 +15,13 @@ mod summary;
 mod tests;
 
 use ao_slots::{
-    SessionId,
+    ChannelName, SessionId,
     fact::Priority,
     notifier::{Block, Button, Mark, Message, NotifierCapabilities},
 };
 use jiff::tz::TimeZone;
 
+pub(crate) use several::needs;
 pub use status::Reason;
 pub use summary::all_complete;
 
@@ -32,32 +34,44 @@ use crate::{
 
 /// The title of an incident's message, without local time.
 pub fn title(state: &State, incident: &Incident) -> String {
-    let now = Now { wall: state.last_at, awake: state.awake };
-    Words { state, now, zone: None, channel: None, text: &|_| None }.open(incident).title
+    title_of_all(state, std::slice::from_ref(incident))
 }
 
-/// What an incident is told as: what a human was told of it, whatever has become of it since.
-pub fn known_as(state: &State, incident: &Incident) -> String {
-    let told = incident.notification.and_then(|id| state.notifications.get(&id));
-    match told {
-        Some(told) => told.title.clone(),
-        None if incident.is_open() => title(state, incident),
-        // Nobody was told, and what it was about is not what it was.
-        None => format!("{}: {}", incident.subject, incident.trigger),
+/// The title of a message about these incidents, the most urgent first; without local time.
+pub fn title_of_all(state: &State, incidents: &[Incident]) -> String {
+    let now = Now { wall: state.last_at, awake: state.awake };
+    let words = Words { state, now, zone: None, channel: None, text: &|_| None };
+    let needs: Vec<&Incident> = needs(incidents).collect();
+    match needs[..] {
+        [] => String::new(),
+        [one] => words.open(one).title,
+        _ => words.several_title(&needs, needs.len()),
     }
 }
 
-/// The message for a notification as it is to be seen now on `channel`, with times in this machine's zone.
+/// What an incident is told as: what a human was told of it alone, whatever has become of it since.
+pub fn known_as(state: &State, incident: &Incident) -> String {
+    let told = incident.notification.and_then(|id| state.notifications.get(&id));
+    match told {
+        Some(told) if told.covers.len() == 1 => told.title.clone(),
+        _ if incident.is_open() => title(state, incident),
+        // Nobody was told, and what it was about is not what it was.
+        _ => format!("{}: {}", incident.subject, incident.trigger),
+    }
+}
+
+/// The message for a notification as it is to be seen now on a channel, with times in this machine's zone.
 /// `text` reads a long text; where it cannot, its beginning stands for it.
 pub fn message(
     state: &State,
     notification: &Notification,
+    channel: &ChannelName,
     now: Now,
-    channel: &NotifierCapabilities,
+    can: &NotifierCapabilities,
     text: &dyn Fn(&BlobRef) -> Option<String>,
 ) -> Message {
     let zone = Some(TimeZone::system());
-    Words { state, now, zone, channel: Some(channel), text }.message(notification)
+    Words { state, now, zone, channel: Some(can), text }.message(notification, channel)
 }
 
 /// What a session is at, in a row of `ao status`, and the command that helps.
@@ -120,62 +134,87 @@ enum Stage {
 }
 
 impl Words<'_> {
-    /// The message for a notification as it is to be seen now.
-    pub fn message(&self, notification: &Notification) -> Message {
-        let incident = notification.incident.and_then(|id| self.state.incidents.get(&id));
-        let (mark, card) = match incident {
-            Some(incident) if notification.settled => self.settled(incident),
-            // Told, and nothing more to say.
-            Some(incident) if incident.resolved.is_some() => {
-                let title = notification.title.clone();
-                (self.mark(incident), Card { title, ..Card::default() })
-            }
-            // What it spoke of may be gone already.
-            Some(incident) if incident.cleared.is_some() => {
-                let body = vec![Block::Text("It seems to be over.".into())];
-                let title = notification.title.clone();
-                (self.mark(incident), Card { title, body, ..Card::default() })
-            }
-            Some(incident) => self.present(incident, notification),
-            None => (Mark::Finished, summary_card(notification)),
+    /// The message for a notification as it is to be seen now on a channel.
+    pub fn message(&self, notification: &Notification, channel: &ChannelName) -> Message {
+        let covered = notification.covers_on(channel).iter();
+        let covered: Vec<Incident> =
+            covered.filter_map(|id| self.state.incidents.get(id)).cloned().collect();
+        let needs: Vec<&Incident> = needs(&covered).collect();
+        // Once told, an absence is over and what it was is known no more.
+        let beside = |i: &&Incident| {
+            i.trigger == Trigger::ServerWasAway
+                && i.resolved.is_none()
+                && !needs.iter().any(|need| need.id == i.id)
         };
+        let news = covered.iter().find(beside);
+        let (incident, (mark, mut card)) = match needs[..] {
+            [] => (None, (Mark::Finished, summary_card(notification))),
+            [one] => (Some(one), self.single(one, notification)),
+            [first, ..] => (Some(first), self.several(&needs, notification)),
+        };
+        if let Some(news) = news
+            && needs.iter().any(|incident| incident.is_open())
+        {
+            self.add_absence(&mut card, news);
+        }
         let Card { title, short, body, buttons, command } = card;
         let short = if short.is_empty() {
             body.first().map(first_words).unwrap_or_default()
         } else {
             short
         };
-        let session = incident.and_then(session_of);
+        let session = incident.filter(|_| needs.len() == 1).and_then(session_of);
+        let priority = covered.iter().map(|incident| incident.priority).max();
         Message {
             id: notification.id,
-            incident: notification.incident,
+            incident: incident.map(|incident| incident.id).or(notification.incident),
             revision: notification.revision,
             kind: match (incident, &notification.summary) {
                 (Some(incident), _) => incident.trigger.to_string(),
                 (None, Some(summary)) => summary.kind.clone(),
                 (None, None) => Trigger::AllComplete.to_string(),
             },
-            priority: notification
-                .priority
-                .max(incident.map_or(Priority::Info, |incident| incident.priority)),
+            priority: priority.unwrap_or(notification.priority),
             mark,
             title,
             short,
             body,
             buttons,
             command,
-            meta: self.meta(notification, incident),
+            meta: self.meta(notification, &covered, incident),
             session,
             project: notification.project.clone(),
             link: None,
             since: incident.map_or(notification.opened.at, |incident| incident.opened.at),
-            quiet: notification.priority == Priority::Info,
+            quiet: priority.unwrap_or(notification.priority) == Priority::Info,
             may_repeat: false,
         }
     }
 
+    /// What a message says that is about one incident alone.
+    fn single(&self, incident: &Incident, notification: &Notification) -> (Mark, Card) {
+        let title =
+            || match notification.incident == Some(incident.id) && notification.parts.is_empty() {
+                true => notification.title.clone(),
+                false => self.open(incident).title,
+            };
+        match incident {
+            _ if notification.settled => self.settled(incident),
+            // Told, and nothing more to say.
+            _ if incident.resolved.is_some() => {
+                (self.mark(incident), Card { title: title(), ..Card::default() })
+            }
+            // What it spoke of may be gone already.
+            _ if incident.cleared.is_some() => {
+                let body = vec![Block::Text("It seems to be over.".into())];
+                (self.mark(incident), Card { title: title(), body, ..Card::default() })
+            }
+            _ => self.present(incident, title()),
+        }
+    }
+
     /// An open incident's message with what a human has done about it so far.
-    fn present(&self, incident: &Incident, notification: &Notification) -> (Mark, Card) {
+    fn present(&self, incident: &Incident, title: String) -> (Mark, Card) {
         let card = self.open(incident);
         let mark = self.mark(incident);
         match self.stage(incident) {
@@ -183,7 +222,7 @@ impl Words<'_> {
             Stage::Doing(words) => {
                 // A request stands there until it has ended; what is repaired is not what it was.
                 let mut body = if incident.request.is_some() { card.body } else { vec![] };
-                let (short, title) = (words.clone(), notification.title.clone());
+                let short = words.clone();
                 body.push(Block::Text(words));
                 (mark, Card { title, short, body, ..Card::default() })
             }
@@ -285,10 +324,21 @@ impl Words<'_> {
         }
     }
 
-    /// The small last line: where it belongs, who has seen it, its id.
-    fn meta(&self, notification: &Notification, incident: Option<&Incident>) -> Vec<String> {
+    /// The small last line: where it belongs, who has seen it, the ids of all it is about.
+    fn meta(
+        &self,
+        notification: &Notification,
+        covered: &[Incident],
+        incident: Option<&Incident>,
+    ) -> Vec<String> {
         let mut meta: Vec<String> = notification.project.iter().map(ToString::to_string).collect();
         let Some(incident) = incident else { return meta };
+        let ids = covered.iter().map(|incident| incident.id.to_string());
+        let ids = ids.collect::<Vec<_>>().join(", ");
+        if needs(covered).count() > 1 {
+            meta.push(ids);
+            return meta;
+        }
         if let Some(session) = session_of(incident).and_then(|id| self.state.sessions.get(&id)) {
             meta.push(session.id.to_string());
             meta.extend(
@@ -301,7 +351,7 @@ impl Words<'_> {
         {
             meta.push(format!("seen by {by}{}", self.at(when.at)));
         }
-        meta.push(incident.id.to_string());
+        meta.push(ids);
         if let Some((crate::event::Settled::By(_), when)) = &incident.resolved {
             let seconds =
                 u64::try_from(when.at.duration_since(incident.opened.at).as_secs()).unwrap_or(0);

@@ -733,7 +733,7 @@ fn first_of(api: &Api, about: &About) -> Seq {
         incident.sessions.iter().filter_map(session).min()
     };
     let notification =
-        |id: &NotificationId| state.notifications.get(id)?.incident.as_ref().and_then(incident);
+        |id: &NotificationId| state.notifications.get(id)?.covers.iter().filter_map(incident).min();
     match about {
         About::Session(id) => session(id),
         About::Incident(id) => incident(id),

@@ -752,8 +752,11 @@ fn how_words(how: &Settled) -> String {
 
 /// Builds a message's document.
 pub fn notification(state: &State, notification: &Notification) -> NotificationView {
-    let incident = notification.incident.and_then(|id| state.incidents.get(&id));
-    let ended: Option<&(Settled, Moment)> = incident.and_then(|i| i.resolved.as_ref());
+    let covered = notification.covers.iter().filter_map(|id| state.incidents.get(id));
+    let ends: Vec<Option<&(Settled, Moment)>> = covered.map(|i| i.resolved.as_ref()).collect();
+    let open = ends.iter().any(Option::is_none);
+    // Of several the last.
+    let ended = ends.iter().flatten().filter(|_| !open).max_by_key(|(_, when)| when.seq);
     let delivery = |(channel, delivery): (&ChannelName, &Delivery)| DeliveryView {
         channel: channel.clone(),
         progress: delivery.progress,
@@ -762,11 +765,10 @@ pub fn notification(state: &State, notification: &Notification) -> NotificationV
         tries: delivery.tries,
         error: delivery.error.as_ref().map(|error| error.message.clone()),
     };
-    let open = incident.is_some_and(|incident| incident.resolved.is_none());
     NotificationView {
         id: notification.id,
         incident: notification.incident,
-        mark: match (open, incident) {
+        mark: match (open, ended) {
             (true, _) => ao_core::why::mark_of(Zone::from(notification.priority)),
             (false, Some(_)) => Mark::Settled,
             (false, None) => Mark::Finished,

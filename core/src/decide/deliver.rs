@@ -1,6 +1,6 @@
 //! Who is told, and the order in which a channel's messages go out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ao_slots::{ChannelName, ErrorKind, ProjectId, fact::Priority, notifier::ChannelKind};
 
@@ -198,6 +198,7 @@ impl Decider<'_> {
             incident: None,
             covers: vec![],
             channels,
+            parts: BTreeMap::new(),
             title,
             summary: Some(summary),
         };

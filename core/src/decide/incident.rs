@@ -1,14 +1,16 @@
 //! Incidents: opened when a cause stands, cleared when it is gone, pushed when it has lasted.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ao_slots::{
-    IncidentId, ProjectId, Seq, SessionId,
+    ChannelName, IncidentId, NotificationId, ProjectId, Seq, SessionId,
     agent::Ask,
     fact::{Activity, Priority, RuntimeState},
 };
 
 use super::{
-    Decider, PUT_ASIDE,
-    schedule::{NO_SIGNAL, doubted_at, limits, resolves_at, set_up, settles_at},
+    Decider, LATE, PUT_ASIDE,
+    schedule::{NO_SIGNAL, doubted_at, is_due, limits, resolves_at, set_up, waited_for_the_look},
 };
 use crate::{
     config::trigger::Trigger,
@@ -34,6 +36,12 @@ pub(super) struct Cause {
 /// that did not work.
 pub(crate) fn wants_human(incident: &Incident) -> bool {
     incident.is_open() && (incident.trigger != Trigger::RuntimeLost || incident.detail.is_some())
+}
+
+/// It tells that `ao` was away, and of nothing worse.
+fn is_absence(incident: &Incident) -> bool {
+    incident.trigger == Trigger::ServerWasAway
+        && incident.detail.as_deref().is_none_or(|detail| detail == LATE)
 }
 
 impl Decider<'_> {
@@ -175,18 +183,10 @@ impl Decider<'_> {
             return;
         }
         let shown = incident.notification.and_then(|id| self.state.notifications.get(&id));
-        let snoozed = incident.snoozed.map(|until| until > self.now.wall);
-        let due = match (incident.notification, snoozed) {
-            (_, Some(true)) => false,
-            // A human wanted to hear of it later.
-            (_, Some(false)) => true,
-            (None, None) => self.now.awake >= settles_at(self.state, incident),
-            // It has become more urgent than what was sent.
-            (Some(_), None) => shown.is_some_and(|shown| incident.priority > shown.priority),
-        };
         let doubted = doubted_at(self.state, incident).filter(|_| self.judges());
-        if due && self.judges() && wants_human(incident) {
-            self.tell(incident);
+        if is_due(self.state, incident, self.now) {
+            let together = self.told_with(incident);
+            self.tell(&together);
         } else if let Some(shown) = shown
             && (incident.changed.is_some_and(|changed| changed.seq > shown.revised.seq)
                 || doubted.is_some_and(|at| self.now.awake >= at))
@@ -195,33 +195,110 @@ impl Decider<'_> {
         }
     }
 
-    /// Calls a human. An earlier message about it is closed, so that one is on each screen.
-    fn tell(&mut self, incident: &Incident) {
-        self.revise(incident, true);
-        let channels = self.route(incident.project.as_ref(), incident.priority, incident.trigger);
-        let notification = self.next_notification();
-        let event = NotificationOpened {
-            notification,
-            incident: Some(incident.id),
-            covers: vec![incident.id],
-            channels,
-            title: words::title(self.state, incident),
-            summary: None,
+    /// What a human hears of in one message: an incident alone, or all that had to wait for a look at everything
+    /// and is due now, the most urgent first. With it goes that `ao` was away.
+    fn told_with(&self, incident: &Incident) -> Vec<Incident> {
+        let mut together = vec![incident.clone()];
+        if waited_for_the_look(self.state, incident) {
+            let others = self.state.open.values().filter_map(|id| self.state.incidents.get(id));
+            let others = others.filter(|other| other.id != incident.id).filter(|other| {
+                let untold = other.notification.is_none() && other.snoozed.is_none();
+                let news = other.trigger == Trigger::ServerWasAway && untold && other.is_open();
+                waited_for_the_look(self.state, other)
+                    && (news || is_due(self.state, other, self.now))
+            });
+            together.extend(others.cloned());
+        }
+        let late = together.iter().any(|i| i.priority == Priority::Urgent && !is_absence(i));
+        for absence in together.iter_mut().filter(|i| late && is_absence(i)) {
+            absence.priority = absence.priority.max(Priority::Action);
+            absence.detail = Some(LATE.to_owned());
+        }
+        let last = |i: &Incident| i.trigger == Trigger::ServerWasAway;
+        together.sort_by_key(|i| (std::cmp::Reverse(i.priority), last(i), i.stands.seq, i.id));
+        together
+    }
+
+    /// Calls a human. Earlier messages about it are closed, so that one is on each screen.
+    fn tell(&mut self, together: &[Incident]) {
+        let Some(first) = together.first() else { return };
+        let covers: Vec<IncidentId> = together.iter().map(|incident| incident.id).collect();
+        let earlier: BTreeSet<_> = together.iter().filter_map(|i| i.notification).collect();
+        for earlier in earlier {
+            self.change(first, earlier, &covers, true);
+        }
+        let news = |i: &&Incident| {
+            let known = self.state.incidents.get(&i.id);
+            known.is_some_and(|known| (&known.detail, known.priority) != (&i.detail, i.priority))
         };
-        let because = [incident.stands.seq];
-        let rule = match incident.priority {
+        let late: Vec<&Incident> = together.iter().filter(news).collect();
+        for absence in late {
+            let event = IncidentChanged {
+                incident: absence.id,
+                priority: absence.priority,
+                sessions: absence.sessions.clone(),
+                detail: absence.detail.clone(),
+            };
+            self.push(event).rule("urgent-was-late").because(&[first.stands.seq]);
+        }
+        let mut routes: BTreeMap<ChannelName, Vec<IncidentId>> = BTreeMap::new();
+        let mut channels = vec![];
+        for i in together {
+            for channel in self.route(i.project.as_ref(), i.priority, i.trigger) {
+                routes.entry(channel.clone()).or_default().push(i.id);
+                if !channels.contains(&channel) {
+                    channels.push(channel);
+                }
+            }
+        }
+        routes.retain(|_, part| *part != covers);
+        let notification = self.next_notification();
+        let rule = match first.priority {
+            _ if together.len() > 1 => "told-together",
             Priority::Urgent => "route-urgent",
             Priority::Action => "route-action",
             Priority::Warning => "route-warning",
             Priority::Info => "route-info",
         };
-        self.tag(incident, event).rule(rule).because(&because);
+        let because: Vec<Seq> = together.iter().map(|i| i.stands.seq).take(16).collect();
+        let event = NotificationOpened {
+            notification,
+            incident: Some(first.id),
+            covers,
+            channels,
+            parts: routes,
+            title: words::title_of_all(self.state, together),
+            summary: None,
+        };
+        let shared = together.iter().all(|i| i.project == first.project);
+        let draft = self.tag(first, event).rule(rule).because(&because);
+        draft.project.take_if(|_| !shared);
     }
 
     /// Changes in place what a human sees of an incident.
     fn revise(&mut self, incident: &Incident, settled: bool) {
-        let shown = incident.notification.and_then(|id| self.state.notifications.get(&id));
-        let Some(shown) = shown.filter(|shown| !shown.settled) else { return };
+        if let Some(shown) = incident.notification {
+            self.change(incident, shown, &[incident.id], settled);
+        }
+    }
+
+    /// Changes a message for the sake of an incident. It is settled when these incidents are done with, and so
+    /// is all else that it covers.
+    fn change(
+        &mut self,
+        incident: &Incident,
+        shown: NotificationId,
+        done: &[IncidentId],
+        settled: bool,
+    ) {
+        let shown = self.state.notifications.get(&shown).filter(|shown| !shown.settled);
+        let Some(shown) = shown else { return };
+        let is_done = |id: &IncidentId| {
+            let known = self.state.incidents.get(id);
+            done.contains(id)
+                || known.is_none_or(|i| i.resolved.is_some() || i.notification != Some(shown.id))
+        };
+        let settled = settled && shown.covers.iter().all(is_done);
         let event =
             NotificationChanged { notification: shown.id, revision: shown.revision + 1, settled };
         let because: Vec<_> = incident.changed.iter().map(|when| when.seq).collect();
@@ -276,7 +353,10 @@ impl Decider<'_> {
             let last = Seq(self.state.last_seq.0);
             cause(Trigger::ServerWasAway, Some(PUT_ASIDE), vec![last], "input-put-aside");
         } else if server.gaps_new > 0 || missed && !self.state.sessions.is_empty() {
-            cause(Trigger::ServerWasAway, None, because(), "server-was-away");
+            // What was late when it was told stays so.
+            let told = self.state.open_incident(&Subject::Server, Trigger::ServerWasAway, None);
+            let late = told.is_some_and(|told| told.detail.as_deref() == Some(LATE));
+            cause(Trigger::ServerWasAway, late.then_some(LATE), because(), "server-was-away");
         }
         self.compare(&Subject::Server, None, causes, |_| Settled::ByItself);
         if !self.drafts.is_empty() {

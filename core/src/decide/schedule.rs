@@ -2,20 +2,21 @@
 
 use ao_slots::{
     Seq,
-    fact::{Activity, PrState, RuntimeState},
+    fact::{Activity, PrState, Priority, RuntimeState},
 };
 use jiff::SignedDuration;
 
 use super::{
     ending::end_again_at,
+    incident::wants_human,
     lifecycle::{next_to_type, quota_back_at, retry_at},
 };
 use crate::{
     config::trigger::Trigger,
     event::{Settled, Subject},
     state::{
-        ChannelState, Due, Fate, Focus, Incident, Moment, Progress, QueuedMessage, Session, State,
-        Step, Want,
+        ChannelState, Due, Fate, Focus, Incident, Moment, Now, Progress, QueuedMessage, Session,
+        State, Step, Want,
     },
 };
 
@@ -173,9 +174,45 @@ pub(crate) fn resolves_at(state: &State, incident: &Incident) -> Option<u64> {
 }
 
 /// When an incident has lasted long enough to be pushed, in awake milliseconds. A cause that comes and goes
-/// within the settle time is never pushed.
+/// within the settle time is never pushed. What a look at everything brought up counts from its end, so that
+/// all of a class is told at once; that `ao` was away goes with the most urgent of it.
 pub(crate) fn settles_at(state: &State, incident: &Incident) -> u64 {
-    incident.stands.awake.saturating_add(state.policy.lifecycle.settle.of(incident.priority))
+    let settle = &state.policy.lifecycle.settle;
+    match state.looked {
+        Some((since, until))
+            if incident.stands.seq >= since.seq && incident.stands.awake <= until.awake =>
+        {
+            let priority = match incident.trigger {
+                Trigger::ServerWasAway => Priority::Urgent,
+                _ => incident.priority,
+            };
+            until.awake.saturating_add(settle.of(priority))
+        }
+        _ => incident.stands.awake.saturating_add(settle.of(incident.priority)),
+    }
+}
+
+/// Whether a human is to hear of it now.
+pub(super) fn is_due(state: &State, incident: &Incident, now: Now) -> bool {
+    let shown = incident.notification.and_then(|id| state.notifications.get(&id));
+    let due = match (incident.notification, incident.snoozed) {
+        // A human wanted to hear of it later.
+        (_, Some(until)) => until <= now.wall,
+        (None, None) => now.awake >= settles_at(state, incident),
+        // It has become more urgent than what was sent.
+        (Some(_), None) => shown.is_some_and(|shown| incident.priority > shown.priority),
+    };
+    due && state.unswept_since.is_none() && wants_human(incident)
+}
+
+/// Whether it had to wait for the last look at everything, or was brought up by it.
+pub(super) fn waited_for_the_look(state: &State, incident: &Incident) -> bool {
+    let Some((_, until)) = state.looked else { return false };
+    match (incident.notification, incident.snoozed) {
+        (_, Some(later)) => later <= until.at,
+        (None, None) => incident.stands.awake <= until.awake,
+        (Some(_), None) => incident.changed.is_some_and(|when| when.awake <= until.awake),
+    }
 }
 
 /// Back-off after a failed send: 1 s doubling to 5 min, or what the provider asked for if that is longer, at
@@ -232,7 +269,7 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
     if let Some(at) = resolves_at(state, incident) {
         return vec![Due::Awake(at)];
     }
-    if state.unswept_since.is_some() || !super::incident::wants_human(incident) {
+    if state.unswept_since.is_some() || !wants_human(incident) {
         return vec![];
     }
     let doubt = doubted_at(state, incident).map(Due::Awake);

@@ -66,7 +66,7 @@ impl State {
                 self.all_foci()
             }
             Kind::SweepCompleted(_) => {
-                self.unswept_since = None;
+                self.looked = self.unswept_since.take().map(|since| (since, when)).or(self.looked);
                 self.all_foci()
             }
             Kind::ConfigApplied(e) => {

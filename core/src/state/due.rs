@@ -9,19 +9,19 @@ use jiff::Timestamp;
 use super::{Now, State};
 use crate::decide;
 
-/// What rules look at together.
+/// What rules look at together. In this order, so that what is the case is concluded before anybody is told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Focus {
     /// One session.
     Session(SessionId),
-    /// One incident.
-    Incident(IncidentId),
-    /// One channel and its deliveries.
-    Channel(ChannelName),
     /// All sessions of one runtime.
     Runtime(String),
     /// `ao` itself.
     Server,
+    /// One incident.
+    Incident(IncidentId),
+    /// One channel and its deliveries.
+    Channel(ChannelName),
 }
 
 /// When a focus is to be looked at again, by either clock.

@@ -25,7 +25,7 @@ fn words<'a>(world: &'a World, text: &'a dyn Fn(&BlobRef) -> Option<String>) -> 
 
 fn newest(world: &World) -> Message {
     let notification = world.state.notifications.values().next_back().expect("a message");
-    words(world, &|_| None).message(notification)
+    words(world, &|_| None).message(notification, &desk())
 }
 
 /// A message as a page of text.
@@ -135,7 +135,7 @@ fn check(message: &Message) {
 fn on_the_desktop(world: &World) -> Message {
     let notification = world.state.notifications.values().next_back().expect("a message");
     let channel = desktop();
-    Words { channel: Some(&channel), ..words(world, &|_| None) }.message(notification)
+    Words { channel: Some(&channel), ..words(world, &|_| None) }.message(notification, &desk())
 }
 
 fn asking(ask: Ask) -> World {
@@ -191,7 +191,7 @@ fn golden_question() {
     let _ = writeln!(
         book.0,
         "── restarted before it is sure\n{}",
-        page(&words(&w, &|_| None).message(first))
+        page(&words(&w, &|_| None).message(first, &desk()))
     );
     let mut w = asking(ask());
     w.give(kill(1)).unwrap();
@@ -199,7 +199,7 @@ fn golden_question() {
     w.succeed(1);
     w.succeed(1);
     let first = w.state.notifications.values().next().unwrap();
-    let _ = writeln!(book.0, "── killed\n{}", page(&words(&w, &|_| None).message(first)));
+    let _ = writeln!(book.0, "── killed\n{}", page(&words(&w, &|_| None).message(first, &desk())));
 
     let none = Ask::Question { text: "Which one?".into(), options: vec![], many: false };
     book.add("without options", &asking(none));
@@ -490,7 +490,7 @@ fn golden_finished() {
     book.add("being done", &w);
     w.succeed(1);
     let first = w.state.notifications.values().next().unwrap();
-    let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first)));
+    let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first, &desk())));
     insta::assert_snapshot!("agent-finished", book.0);
 }
 
@@ -554,7 +554,7 @@ fn golden_runtime_lost() {
     w.give(kill(12)).unwrap();
     w.pass(15_000);
     let first = w.state.notifications.values().next().unwrap();
-    let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first)));
+    let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first, &desk())));
     insta::assert_snapshot!("runtime-lost", book.0);
 }
 
@@ -604,6 +604,62 @@ fn golden_undelivered() {
 }
 
 #[test]
+fn golden_several() {
+    let mut book = Book::default();
+    let mut w = World::working("41");
+    w.holds_channels = true;
+    for issue in ["42", "43", "44"] {
+        w.add_working(issue);
+    }
+    w.now.wall += SignedDuration::from_mins(12);
+    w.start("boot-1");
+    w.tell(1, [asked("k1", question("Should a coupon also apply to shipping?"))]);
+    w.tell(2, [asked("k1", permission("npm publish --dry-run"))]);
+    w.see(3, RuntimeState::Exited { code: Some(1) });
+    w.give(Input::Swept { sessions: 4 }).unwrap();
+    w.pass(2_000);
+    book.add("three at once", &w);
+    w.holds_channels = false;
+    w.give(Input::Tick).unwrap();
+    w.give(answer(1, "Items only")).unwrap();
+    w.tell(2, [Told::RequestEnded { key: "k1".into() }]);
+    book.add("one being answered, one seems over", &w);
+    w.pass(2_000);
+    w.succeed(1);
+    w.tell(1, [Told::ToolEnded { request: Some("k1".into()) }]);
+    book.add("two settled", &w);
+    w.give(kill(3)).unwrap();
+    while w.effect(3).is_some() {
+        w.succeed(3);
+    }
+    w.pass(2_000);
+    book.add("all settled", &w);
+
+    let mut w = World::new();
+    w.holds_channels = true;
+    w.start("boot-1");
+    for n in 1..=40 {
+        w.add_working(&n.to_string());
+        w.tell(n, [asked("k1", question("Which?"))]);
+    }
+    w.give(Input::Swept { sessions: 40 }).unwrap();
+    w.pass(2_000);
+    book.add("forty", &w);
+
+    let mut w = World::idle("41");
+    w.holds_channels = true;
+    w.add_working("42");
+    w.tell(2, [turn_ended("t1")]);
+    w.pass(16 * MINUTE - 30_000);
+    w.give(Input::ClockJumped { ahead_ms: 3_600_000 }).unwrap();
+    w.pass(MINUTE);
+    w.give(Input::Swept { sessions: 2 }).unwrap();
+    w.pass(MINUTE);
+    book.add("warnings", &w);
+    insta::assert_snapshot!("several", book.0);
+}
+
+#[test]
 fn golden_server() {
     let mut book = Book::default();
     // As it is sent: once it has gone out, nothing more is said of these.
@@ -612,7 +668,12 @@ fn golden_server() {
     w.now.wall += SignedDuration::from_mins(12);
     w.start("boot-1");
     w.give(Input::Swept { sessions: 1 }).unwrap();
+    let mut late = w.clone();
+    w.pass(2_000);
     book.add("was away", &w);
+    late.tell(1, [asked("k1", question("Also shipping?"))]);
+    late.pass(2_000);
+    book.add("was away, and a question is late", &late);
     let mut w = World::new();
     w.holds_channels = true;
     w.give(Input::Gap { from: 7, to: 8 }).unwrap();
@@ -854,9 +915,9 @@ fn long_words_are_cut_where_that_shows() {
     w.tell(1, [Told::Asked { key, turn, tool, ask, full, answerable: true }]);
     w.pass(2_000);
     let notification = w.state.notifications.values().next().unwrap();
-    let message = words(&w, &|_| Some("the whole question?".into())).message(notification);
+    let message = words(&w, &|_| Some("the whole question?".into())).message(notification, &desk());
     assert_eq!(message.title, "app-1 asks: the whole question?");
-    let message = words(&w, &|_| None).message(notification);
+    let message = words(&w, &|_| None).message(notification, &desk());
     assert_eq!(message.title, "app-1 asks: beginning");
 }
 
@@ -924,7 +985,9 @@ fn nobody_approves_on_a_channel_what_it_does_not_show_whole() {
         |kind, title_limit, body_limit, w: &World, text: &dyn Fn(&BlobRef) -> Option<String>| {
             let channel = NotifierCapabilities { kind, title_limit, body_limit, ..desktop() };
             let notification = w.state.notifications.values().next_back().unwrap();
-            offered(&Words { channel: Some(&channel), ..words(w, text) }.message(notification))
+            offered(
+                &Words { channel: Some(&channel), ..words(w, text) }.message(notification, &desk()),
+            )
         };
     use ao_slots::notifier::ChannelKind::{Chat, Desktop, Mail, Phone, Webhook};
     let none = |_: &BlobRef| None;

@@ -41,8 +41,8 @@ fn r10_nothing_is_judged_before_everything_was_looked_at() {
     w.check(Input::Swept { sessions: 1 }, &["push: app-1 is stuck: no progress for 10 min"]);
 }
 
-#[test]
-fn r10_at_most_one_message_an_incident_after_a_night() {
+/// Five agents, one of them at work in another project, that ask while nobody may judge.
+fn five_ask_in_the_night() -> World {
     let mut w = World::new();
     for issue in 1..=5 {
         w.add_working(&issue.to_string());
@@ -52,9 +52,94 @@ fn r10_at_most_one_message_an_incident_after_a_night() {
     jump(&mut w, SignedDuration::from_hours(8));
     w.pass(10 * SECOND);
     assert_eq!(w.pushes(), [""; 0]);
-    w.give(Input::Swept { sessions: 5 }).unwrap();
-    w.pass(60 * MINUTE);
-    assert_eq!(w.pushes().len(), 5);
+    w
+}
+
+#[test]
+fn r10_after_a_night_one_message_a_channel_names_all_that_waited() {
+    let mut w = five_ask_in_the_night();
+    w.check(Input::Swept { sessions: 5 }, &["push: 5 need you: app-1 asks: A?"]);
+    w.after(5 * MINUTE, &[]);
+    let told = w.state.notifications.values().next().unwrap();
+    assert_eq!(told.covers.len(), 5);
+    assert_eq!(told.priority, ao_slots::fact::Priority::Urgent);
+    assert!((1..=5).all(|n| w.session(n).asked == 1), "each is a call of a human");
+
+    // One message until the last of them is settled.
+    w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
+    w.after(2 * SECOND, &["resolves i-1 by itself", "edits n-1"]);
+    for n in 2..=5 {
+        w.tell(n, [Told::RequestEnded { key: "k1".into() }]);
+    }
+    let from = w.events.len();
+    w.pass(2 * SECOND);
+    let settled = |e: &&Event| matches!(&e.kind, Kind::NotificationChanged(c) if c.settled);
+    assert_eq!(w.events[from..].iter().filter(settled).count(), 1);
+    assert_eq!(w.state.incidents.values().filter(|i| i.resolved.is_none()).count(), 0);
+    // What comes up later is told on its own again.
+    w.tell(1, [asked("k2", question("B?"))]);
+    w.tell(2, [asked("k2", question("C?"))]);
+    w.pass(2 * SECOND);
+    assert_eq!(w.pushes()[1..], ["app-1 asks: B?", "app-2 asks: C?"]);
+}
+
+#[test]
+fn r10_what_the_look_brings_up_is_told_together_when_it_has_settled() {
+    let mut w = World::working("41");
+    w.add_working("42");
+    w.start("boot-1");
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(SECOND);
+    w.tell(2, [asked("k1", question("B?"))]);
+    // Gone again before it has settled.
+    w.add_working("43");
+    w.tell(3, [asked("k1", question("C?"))]);
+    let refused = Input::ConfigRefused { file: "a.yaml".into(), reason: Text::short("x") };
+    w.give(refused).unwrap();
+    w.check(Input::Swept { sessions: 3 }, &[]);
+    w.tell(3, [Told::RequestEnded { key: "k1".into() }]);
+    w.pass(1_999);
+    assert_eq!(w.pushes(), [""; 0]);
+    w.pass(1);
+    assert_eq!(w.pushes(), ["2 need you: app-1 asks: A?"]);
+    // A warning waits for its own time.
+    w.pass(MINUTE);
+    assert_eq!(w.pushes()[1..], ["a.yaml was changed and is not used"]);
+}
+
+#[test]
+fn r10_a_channel_carries_only_what_is_routed_to_it() {
+    let (team, hook): (ChannelName, ChannelName) =
+        ("team".parse().unwrap(), "hook".parse().unwrap());
+    let mut policy = Policy::with_projects(&["my-app"]);
+    let urgent = |channels: &[&ChannelName]| {
+        let channels = channels.iter().map(|name| (*name).clone()).collect();
+        Some([(ao_slots::fact::Priority::Urgent, channels)].into())
+    };
+    policy.rules.routing = urgent(&[&team, &hook]);
+    let rules = &mut policy.projects.values_mut().next().unwrap().rules;
+    rules.routing = urgent(&[&desk(), &hook]);
+    let channels = [desk(), team.clone(), hook.clone()].map(|name| (name, desktop()));
+    let mut w = World::with(policy.clone());
+    w.configure(policy, channels.into());
+    w.add_working("41");
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.give(Input::Tampered { path: "/data/run/ao".into(), kept: None }).unwrap();
+    jump(&mut w, SignedDuration::from_hours(8));
+    w.pass(10 * SECOND);
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    let told: Vec<_> = w.state.notifications.values().collect();
+    assert_eq!(told.len(), 1);
+    let [asks, tampered] = told[0].covers[..] else { panic!("{told:?}") };
+    assert_eq!(told[0].covers_on(&desk()), [asks]);
+    assert_eq!(told[0].covers_on(&team), [tampered]);
+    assert_eq!(told[0].covers_on(&hook), [asks, tampered]);
+    let title = |channel: &ChannelName| {
+        crate::words::message(&w.state, told[0], channel, w.now, &desktop(), &|_| None).title
+    };
+    assert_eq!(title(&desk()), "app-1 asks: A?");
+    assert_eq!(title(&team), "ao's own file ao was changed by another program");
+    assert_eq!(title(&hook), "2 need you: app-1 asks: A?");
 }
 
 #[test]

@@ -338,6 +338,9 @@ impl Run {
             let was = before.get(&key).copied().unwrap_or_default();
             assert!(after.0 >= was.0 && after.1 >= was.1, "{key:?}: {was:?} became {after:?}");
         }
+        if matches!(input, Input::Swept { .. }) && *self.state.policy == sane() {
+            one_message_a_channel(&events);
+        }
         self.events.extend(events);
     }
 
@@ -410,10 +413,18 @@ impl Run {
             crate::words::title(&self.state, incident);
         }
         for notification in self.state.notifications.values() {
-            let desktop = desktop();
-            let message =
-                crate::words::message(&self.state, notification, self.now, &desktop, &|_| None);
-            assert!(!message.title.is_empty(), "{notification:?}");
+            for channel in notification.deliveries.keys() {
+                let (state, now) = (&self.state, self.now);
+                let (desktop, text) = (desktop(), |_: &_| None);
+                let message =
+                    crate::words::message(state, notification, channel, now, &desktop, &text);
+                assert!(!message.title.is_empty(), "{notification:?}");
+                let meta = message.meta.join(" ");
+                let names = |id: &IncidentId| meta.contains(&id.to_string());
+                let covers = notification.covers_on(channel);
+                let known = |id: &&IncidentId| self.state.incidents.contains_key(id);
+                assert!(covers.iter().filter(known).all(names), "it names what it covers: {meta}");
+            }
         }
     }
 
@@ -496,7 +507,9 @@ impl Run {
             assert!(event.because.len() <= 16);
             assert!(event.because.iter().all(|cause| *cause < event.seq));
             if let Kind::NotificationOpened(e) = &event.kind {
-                let names = e.incident.is_some_and(|id| e.covers.contains(&id));
+                let names = e.incident.is_some() && e.incident == e.covers.first().copied();
+                let covered = |part: &Vec<IncidentId>| part.iter().all(|id| e.covers.contains(id));
+                assert!(e.parts.values().all(covered), "{e:?}");
                 let summary = e.incident.is_none() && e.summary.is_some();
                 assert!(names || summary, "a message names what it covers: {e:?}");
             }
@@ -545,6 +558,18 @@ impl Run {
         assert_eq!(read.open, self.state.open, "the index of open incidents is stale");
         assert_eq!(read.dues, self.state.dues, "a deadline is stale");
         assert_eq!(read.hash(), self.state.hash());
+    }
+}
+
+/// What had to wait for a look at everything is told in one message a channel.
+fn one_message_a_channel(events: &[Event]) {
+    let mut called = BTreeSet::new();
+    for event in events {
+        if let Kind::NotificationOpened(e) = &event.kind
+            && e.incident.is_some()
+        {
+            assert!(e.channels.iter().all(|name| called.insert(name.clone())), "{events:?}");
+        }
     }
 }
 

@@ -99,7 +99,7 @@ impl Shell {
         let notification =
             state.notifications.get(&id).ok_or_else(|| no_such("the message is no longer kept"))?;
         let text = |blob: &crate::blob::BlobRef| self.served.blobs.read(&blob.sha256).ok();
-        let mut message = words::message(&state, notification, now, can, &text);
+        let mut message = words::message(&state, notification, channel, now, can, &text);
         message.may_repeat = again;
         let handle =
             notification.deliveries.get(channel).and_then(|delivery| delivery.handle.clone());
@@ -237,10 +237,15 @@ async fn act(
             .notifications
             .get(&action.notification)
             .ok_or("that message is no longer kept")?;
-        let incident = notification
-            .incident
-            .and_then(|id| state.incidents.get(&id))
-            .ok_or("it is about no incident")?;
+        let covered = notification.covers_on(channel);
+        let covered: Vec<_> =
+            covered.iter().filter_map(|id| state.incidents.get(id)).cloned().collect();
+        let incident = match words::needs(&covered).collect::<Vec<_>>()[..] {
+            [] => return Err("it is about no incident".into()),
+            [one] => one.clone(),
+            // It has no buttons; a reply would answer one of them alone.
+            [..] => return Err("it is about several: ao status shows each".into()),
+        };
         let session = match &incident.subject {
             crate::event::Subject::Session(id) => Some(id.clone()),
             _ => None,

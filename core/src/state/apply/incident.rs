@@ -46,14 +46,14 @@ impl State {
             }
             Kind::NotificationOpened(e) => {
                 self.given.notification = self.given.notification.max(e.notification.0);
-                let priority = e
-                    .incident
-                    .and_then(|id| self.incidents.get(&id))
-                    .map_or(ao_slots::fact::Priority::Info, |incident| incident.priority);
+                let covered = e.covers.iter().filter_map(|id| self.incidents.get(id));
+                let priority = covered.map(|incident| incident.priority).max();
+                let priority = priority.unwrap_or(ao_slots::fact::Priority::Info);
                 let notification = Notification {
                     id: e.notification,
                     incident: e.incident,
                     covers: e.covers.clone(),
+                    parts: e.parts.clone(),
                     title: e.title.clone(),
                     priority,
                     summary: e.summary.clone(),
@@ -72,18 +72,18 @@ impl State {
                     if let Some(incident) = self.incidents.get_mut(id) {
                         incident.notification = Some(e.notification);
                         incident.snoozed = None;
-                    }
-                }
-                for session in event.session.iter() {
-                    if let Some(session) = self.sessions.get_mut(session) {
-                        session.asked += 1;
+                        if let Subject::Session(session) = &incident.subject
+                            && let Some(session) = self.sessions.get_mut(session)
+                        {
+                            session.asked += 1;
+                        }
                     }
                 }
                 self.notifications.insert(e.notification, notification);
                 self.update_waiting(e.notification);
                 self.prune();
                 let mut foci: Vec<_> = e.channels.iter().cloned().map(Focus::Channel).collect();
-                foci.extend(e.incident.map(Focus::Incident));
+                foci.extend(e.covers.iter().copied().map(Focus::Incident));
                 foci
             }
             Kind::NotificationChanged(e) => {
@@ -94,7 +94,9 @@ impl State {
                 notification.revised = when;
                 notification.settled |= e.settled;
                 let channels = notification.deliveries.keys().cloned().map(Focus::Channel);
-                let foci = channels.chain(notification.incident.map(Focus::Incident)).collect();
+                let foci = channels
+                    .chain(notification.covers.iter().copied().map(Focus::Incident))
+                    .collect();
                 self.update_waiting(e.notification);
                 foci
             }
@@ -217,10 +219,8 @@ impl State {
     fn prune(&mut self) {
         while self.notifications.len() > KEEP_RESOLVED {
             let over = |n: &Notification| {
-                n.settled
-                    || n.incident
-                        .and_then(|id| self.incidents.get(&id))
-                        .is_none_or(|incident| incident.resolved.is_some())
+                let mut covered = n.covers.iter().filter_map(|id| self.incidents.get(id));
+                n.settled || covered.all(|incident| incident.resolved.is_some())
             };
             let idle =
                 |n: &Notification| over(n) && n.deliveries.values().all(|d| !d.waits(n.revision));

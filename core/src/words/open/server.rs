@@ -2,7 +2,7 @@
 
 use ao_slots::{
     notifier::Block,
-    text::{count, size},
+    text::{count, cut, size},
 };
 
 use super::{
@@ -125,7 +125,11 @@ impl Words<'_> {
         let reaction = self.state.policy.reaction(None, Trigger::ServerWasAway);
         let missed = away > reaction.threshold_ms.unwrap_or(60_000);
         let title = match (missed, lost) {
-            (true, 0) => format!("ao was away for {} and is back; nothing was lost", for_ms(away)),
+            (true, 0) => {
+                let late = self.late_words(incident);
+                let well = late.unwrap_or_else(|| "nothing was lost".into());
+                format!("ao was away for {} and is back; {well}", for_ms(away))
+            }
             (true, _) => format!("ao was away for {} and is back; {unread}", for_ms(away)),
             (false, _) => format!("ao goes on; {unread}"),
         };
@@ -145,6 +149,11 @@ impl Words<'_> {
         let mut body = vec![text("Agents went on.")];
         if missed {
             body.insert(0, text(span));
+        }
+        let late = self.late(incident);
+        let late: Vec<String> = late.iter().map(|i| self.open(i).title).collect();
+        if !late.is_empty() {
+            body.push(text(format!("Late, sent now: {}.", cut(&late.join(" · "), 300))));
         }
         if lost > 0 {
             let parts: Vec<String> =
