@@ -197,6 +197,8 @@ impl Draft {
                 foci.extend(e.channels.iter().cloned().map(Focus::Channel))
             }
             Kind::NotificationChanged(e) => foci.extend(notification(&e.notification)),
+            Kind::ChannelTried(e) => foci.push(Focus::Channel(e.channel.clone())),
+            Kind::PressRefused(e) => foci.push(Focus::Channel(e.channel.clone())),
             Kind::DeliveryDropped(e) => {
                 foci.push(Focus::Channel(e.channel.clone()));
                 foci.push(Focus::Server);

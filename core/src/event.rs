@@ -168,6 +168,11 @@ impl Failure {
         let kind = ErrorKind::Permanent;
         Self { kind, message: message.into(), remedy: None, retry_after_ms: None }
     }
+
+    /// The rules are against it.
+    pub fn refused(message: impl Into<String>, remedy: Option<String>) -> Self {
+        Self { kind: ErrorKind::Refused, remedy, ..Self::permanent(message) }
+    }
 }
 
 impl From<ao_slots::PluginError> for Failure {
@@ -179,6 +184,12 @@ impl From<ao_slots::PluginError> for Failure {
             remedy: error.remedy,
             retry_after_ms: error.retry_after_ms,
         }
+    }
+}
+
+impl From<crate::decide::Refusal> for Failure {
+    fn from(refusal: crate::decide::Refusal) -> Self {
+        Self::refused(refusal.message, refusal.remedy)
     }
 }
 
@@ -726,6 +737,26 @@ kinds! {
         until: Timestamp,
         /// Who.
         by: Actor,
+    }
+    /// A channel was tried with a test message.
+    Obs "channel.tried" ChannelTried {
+        /// Which channel.
+        channel: ChannelName,
+        /// Why it did not take the message; none = it did.
+        failure: Option<Failure>,
+    }
+    /// A human pressed a button of a message, and nothing came of it, or not all.
+    Obs "press.refused" PressRefused {
+        /// Of which message.
+        notification: NotificationId,
+        /// On which channel.
+        channel: ChannelName,
+        /// Which button.
+        button: String,
+        /// Who.
+        by: Actor,
+        /// Why, and the remedy.
+        failure: Failure,
     }
     /// Free space where the data directory lies.
     Obs "disk.observed" DiskObserved {

@@ -14,7 +14,10 @@ use ao_slots::{
     workspace::Workspace,
 };
 
-use crate::config::policy::{PluginChoice, Policy, ProjectPolicy};
+use crate::config::{
+    Live,
+    policy::{PluginChoice, ProjectPolicy},
+};
 
 /// The plugins that can be chosen, by slot and name.
 #[derive(Debug, Clone, Default)]
@@ -69,14 +72,22 @@ impl Registry {
         all
     }
 
-    /// Builds what `policy` chose. Starts nothing; the first failure names the plugin and its cause.
-    pub fn build(&self, policy: &Policy, context: &BuildContext) -> Result<Plugins, PluginError> {
-        let mut plugins = Plugins::default();
+    /// Builds what `policy` chose. Starts nothing; the first failure names the plugin and its cause. What is
+    /// chosen as it was `before` stays: it may hold a connection, and what a human does there.
+    pub fn build(
+        &self,
+        policy: &Live,
+        before: &Plugins,
+        context: &BuildContext,
+    ) -> Result<Plugins, PluginError> {
+        let mut plugins = Plugins { chosen: policy.clone(), ..Plugins::default() };
         for (id, project) in &policy.projects {
-            plugins.projects.insert(id.clone(), self.build_project(project, context)?);
+            let was = before.chosen.projects.get(id).zip(before.projects.get(id));
+            plugins.projects.insert(id.clone(), self.build_project(project, was, context)?);
         }
         for (name, choice) in &policy.channels {
-            let notifier = build("notifier", &self.notifiers, choice, context)?;
+            let was = before.chosen.channels.get(name).zip(before.channels.get(name));
+            let notifier = keep("notifier", &self.notifiers, choice, was, context)?;
             plugins.channels.insert(name.clone(), notifier);
         }
         Ok(plugins)
@@ -85,20 +96,25 @@ impl Registry {
     fn build_project(
         &self,
         project: &ProjectPolicy,
+        before: Option<(&ProjectPolicy, &ProjectPlugins)>,
         context: &BuildContext,
     ) -> Result<ProjectPlugins, PluginError> {
-        Ok(ProjectPlugins {
-            runtime: build("runtime", &self.runtimes, &project.runtime, context)?,
-            agent: build("agent", &self.agents, &project.agent, context)?,
-            workspace: build("workspace", &self.workspaces, &project.workspace, context)?,
-            terminal: build("terminal", &self.terminals, &project.terminal, context)?,
-            tracker: project
-                .tracker
-                .as_ref()
-                .map(|c| build("tracker", &self.trackers, c, context))
-                .transpose()?,
-            scm: project.scm.as_ref().map(|c| build("scm", &self.scms, c, context)).transpose()?,
-        })
+        let was = before.map(|(chosen, built)| (&chosen.runtime, &built.runtime));
+        let runtime = keep("runtime", &self.runtimes, &project.runtime, was, context)?;
+        let was = before.map(|(chosen, built)| (&chosen.agent, &built.agent));
+        let agent = keep("agent", &self.agents, &project.agent, was, context)?;
+        let was = before.map(|(chosen, built)| (&chosen.workspace, &built.workspace));
+        let workspace = keep("workspace", &self.workspaces, &project.workspace, was, context)?;
+        let was = before.map(|(chosen, built)| (&chosen.terminal, &built.terminal));
+        let terminal = keep("terminal", &self.terminals, &project.terminal, was, context)?;
+        let was =
+            before.and_then(|(chosen, built)| chosen.tracker.as_ref().zip(built.tracker.as_ref()));
+        let tracker = project.tracker.as_ref();
+        let tracker = tracker.map(|c| keep("tracker", &self.trackers, c, was, context));
+        let was = before.and_then(|(chosen, built)| chosen.scm.as_ref().zip(built.scm.as_ref()));
+        let scm = project.scm.as_ref().map(|c| keep("scm", &self.scms, c, was, context));
+        let (tracker, scm) = (tracker.transpose()?, scm.transpose()?);
+        Ok(ProjectPlugins { runtime, agent, workspace, terminal, tracker, scm })
     }
 
     /// Builds one agent by name with its default settings, e.g. for a session that wants another than its project.
@@ -167,6 +183,8 @@ pub struct Plugins {
     pub projects: BTreeMap<ProjectId, ProjectPlugins>,
     /// By channel.
     pub channels: BTreeMap<ChannelName, Arc<dyn Notifier>>,
+    /// What they were built from.
+    chosen: Live,
 }
 
 impl Plugins {
@@ -186,6 +204,20 @@ fn replace<T: ?Sized>(list: &mut Vec<Registration<T>>, new: Registration<T>) {
 
 fn infos<T: ?Sized>(slot: &'static str, list: &[Registration<T>]) -> Vec<PluginInfo> {
     list.iter().map(|r| PluginInfo { slot, name: r.name, about: r.about }).collect()
+}
+
+/// The one there is, where it was chosen with the same settings; else a new one.
+fn keep<T: ?Sized>(
+    slot: &str,
+    list: &[Registration<T>],
+    choice: &PluginChoice,
+    before: Option<(&PluginChoice, &Arc<T>)>,
+    context: &BuildContext,
+) -> Result<Arc<T>, PluginError> {
+    match before {
+        Some((same, built)) if same == choice => Ok(built.clone()),
+        _ => build(slot, list, choice, context),
+    }
 }
 
 fn build<T: ?Sized>(

@@ -542,7 +542,7 @@ impl Notification {
 pub struct Delivery {
     /// How far it is.
     pub progress: Progress,
-    /// The revision that the human can see.
+    /// The revision that the human can see, and press where it has buttons; 0 for none.
     pub shown: u32,
     /// What edits it.
     pub handle: Option<ChannelHandle>,
@@ -556,6 +556,9 @@ pub struct Delivery {
     pub sent: Option<Moment>,
     /// The last error.
     pub error: Option<Failure>,
+    /// The last press on it of which nothing came, since its last revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<(Failure, Moment)>,
 }
 
 /// How far a delivery is.
@@ -608,6 +611,9 @@ pub struct ChannelState {
     pub failures: u32,
     /// The last error.
     pub error: Option<Failure>,
+    /// Since when it takes messages, or fails; none = it was never tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
     /// Deliveries that have something to do.
     pub waiting: BTreeSet<NotificationId>,
 }

@@ -579,6 +579,19 @@ pub fn describe(event: &Event) -> Described {
             &format!("snoozed by {}", e.by),
             format!("{} until {:.0}", e.incident, e.until),
         ),
+        Kind::ChannelTried(e) => match &e.failure {
+            None => say(Some(Mark::Settled), &format!("a test was sent by {}", e.channel), none()),
+            Some(failure) => say(
+                Some(Mark::Failed),
+                &format!("a test was not sent by {}", e.channel),
+                failure.message.clone(),
+            ),
+        },
+        Kind::PressRefused(e) => say(
+            Some(Mark::Failed),
+            &format!("nothing came of \"{}\", pressed by {}", e.button, e.by),
+            e.failure.message.clone(),
+        ),
         Kind::DiskObserved(e) => {
             let mark = if e.failing { Some(Mark::Need) } else { e.low.then_some(Mark::Decide) };
             say(mark, "disk", format!("{} free", ao_slots::text::size(e.free)))
@@ -805,6 +818,7 @@ mod tests {
                 edits: true,
                 idempotent: false,
                 finds: false,
+                volatile: false,
                 title_limit: 60,
                 body_limit: 200,
             };

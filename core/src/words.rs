@@ -28,7 +28,7 @@ pub use summary::all_complete;
 use crate::{
     blob::BlobRef,
     config::trigger::Trigger,
-    event::{Subject, Summary},
+    event::{Actor, Failure, Settled, Subject, Summary},
     state::{CONFIRM_MS, Incident, Notification, Now, Session, State, Want},
 };
 
@@ -72,6 +72,64 @@ pub fn message(
 ) -> Message {
     let zone = Some(TimeZone::system());
     Words { state, now, zone, channel: Some(can), text }.message(notification, channel)
+}
+
+/// Why a press on this message comes too late: its need is over, or the message that tells of it now does not
+/// offer that button any more on `channel`. Without a zone no local time is said.
+pub fn too_late(
+    state: &State,
+    notification: &Notification,
+    now: Now,
+    zone: Option<TimeZone>,
+    channel: &ChannelName,
+    button: &str,
+) -> Option<String> {
+    let can = state.channels.get(channel).and_then(|known| known.capabilities.as_ref());
+    Words { state, now, zone, channel: can, text: &|_| None }.too_late(
+        notification,
+        channel,
+        button,
+    )
+}
+
+/// The one incident that a message on a channel is about; none for a list, a summary, or what is forgotten.
+pub(crate) fn sole(
+    state: &State,
+    notification: &Notification,
+    channel: &ChannelName,
+) -> Option<Incident> {
+    let covered = notification.covers_on(channel).iter();
+    let covered: Vec<Incident> =
+        covered.filter_map(|id| state.incidents.get(id)).cloned().collect();
+    match needs(&covered).collect::<Vec<_>>()[..] {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
+}
+
+/// What is said where a press was refused.
+pub fn refusal(failure: &Failure) -> String {
+    let why = phrase::clean_line(&failure.message);
+    let why = why.trim_end_matches('.');
+    // A session's name stays as it is.
+    let first = why.split([' ', ':']).next().unwrap_or_default();
+    let plain = first.chars().all(char::is_alphabetic);
+    let why = if plain { phrase::capital(why) } else { why.to_owned() };
+    match &failure.remedy {
+        Some(remedy) => format!("{why}. Instead: {}", phrase::clean_line(remedy)),
+        None => format!("{why}."),
+    }
+}
+
+/// The message on the channel where a press was refused: its buttons are back, with the reason.
+pub fn refused(mut message: Message, failure: &Failure) -> Message {
+    // While what another press asked for is being done there is nothing to press.
+    if !message.buttons.is_empty() {
+        let words = refusal(failure);
+        message.body.push(Block::Text(words.clone()));
+        (message.mark, message.short) = (Mark::Failed, words);
+    }
+    message
 }
 
 /// What a session is at, in a row of `ao status`, and the command that helps.
@@ -207,7 +265,10 @@ impl Words<'_> {
             // What it spoke of may be gone already.
             _ if incident.cleared.is_some() => {
                 let body = vec![Block::Text("It seems to be over.".into())];
-                (self.mark(incident), Card { title: title(), body, ..Card::default() })
+                // It may come back: until that is sure a human can act.
+                let Card { buttons, command, .. } = self.present(incident, title()).1;
+                let card = Card { title: title(), body, buttons, command, ..Card::default() };
+                (self.mark(incident), card)
             }
             _ => self.present(incident, title()),
         }
@@ -324,6 +385,46 @@ impl Words<'_> {
         }
     }
 
+    fn too_late(
+        &self,
+        notification: &Notification,
+        channel: &ChannelName,
+        button: &str,
+    ) -> Option<String> {
+        let Some(incident) = &sole(self.state, notification, channel) else {
+            return Some("nothing was done: this message is about no one need alone".into());
+        };
+        // A newer message may tell of the same need.
+        let present = incident.notification.and_then(|id| self.state.notifications.get(&id));
+        let message = self.message(present.unwrap_or(notification), channel);
+        if message.buttons.iter().any(|offered| offered.id == button) {
+            return None;
+        }
+        let used = |by: &Actor, when| {
+            format!(
+                "this button was already used, by {by}{}. Nothing was done twice",
+                self.at(when)
+            )
+        };
+        let session = session_of(incident).and_then(|id| self.state.sessions.get(&id));
+        let request = incident.request.and_then(|id| session?.requests.get(&id));
+        if let Some(decided) = request.and_then(|request| request.decided.as_ref()) {
+            return Some(used(&decided.by, decided.when.at));
+        }
+        if let Some((_, when)) = &incident.resolved {
+            let (title, at) = (self.settled(incident).1.title, self.time(when.at));
+            let word = if title.ends_with("again") { "since" } else { "at" };
+            let at = if title.contains(&at) { String::new() } else { self.with(word, at) };
+            return Some(format!("{title}{at}; nothing was done"));
+        }
+        Some(match self.stage(incident) {
+            Stage::Doing(words) => format!("{words} Nothing was done"),
+            Stage::Open | Stage::Failed(_) | Stage::Doubted(_) => {
+                format!("{}: this is no longer offered; nothing was done", incident.subject)
+            }
+        })
+    }
+
     /// The small last line: where it belongs, who has seen it, the ids of all it is about.
     fn meta(
         &self,
@@ -352,7 +453,7 @@ impl Words<'_> {
             meta.push(format!("seen by {by}{}", self.at(when.at)));
         }
         meta.push(ids);
-        if let Some((crate::event::Settled::By(_), when)) = &incident.resolved {
+        if let Some((Settled::By(_), when)) = &incident.resolved {
             let seconds =
                 u64::try_from(when.at.duration_since(incident.opened.at).as_secs()).unwrap_or(0);
             meta.push(format!("took you {}", ao_slots::text::duration(seconds)));

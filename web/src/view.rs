@@ -379,6 +379,9 @@ pub struct ChannelView {
     pub plugin: String,
     /// What kind it is; none when its plugin was never built.
     pub kind: Option<ChannelKind>,
+    /// Since when it takes messages, or fails; none = it was never tried.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// The last error, while it fails.
     pub error: Option<String>,
     /// The remedy.
@@ -793,6 +796,7 @@ pub fn channels(state: &State) -> ChannelList {
             name: name.clone(),
             plugin: choice.plugin.clone(),
             kind: known.and_then(|channel| channel.capabilities.as_ref()).map(|can| can.kind),
+            since: known.and_then(|channel| channel.since).map(|since| since.at),
             error: failing.map(|error| error.message.clone()),
             remedy: failing.and_then(|error| error.remedy.clone()),
             not_before: known.and_then(|channel| channel.not_before),

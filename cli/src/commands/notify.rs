@@ -82,7 +82,12 @@ impl Cmd {
                 if cx.global.json {
                     out::json(&list);
                 } else {
-                    out::say(&render::notifications::channels(&list, &cx.style));
+                    out::say(&render::notifications::channels(
+                        &list,
+                        &cx.style,
+                        &TimeZone::system(),
+                        Timestamp::now(),
+                    ));
                 }
                 Ok(0)
             }

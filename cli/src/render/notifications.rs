@@ -71,8 +71,13 @@ pub(super) fn delivery(delivery: &DeliveryView, style: &Style) -> String {
     }
 }
 
-/// One line a channel.
-pub(crate) fn channels(list: &ChannelList, style: &Style) -> String {
+/// One line a channel: what its last message came to, and since when that is so.
+pub(crate) fn channels(
+    list: &ChannelList,
+    style: &Style,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> String {
     if list.channels.is_empty() {
         return "No channel is configured: nobody would be called.\n".to_owned();
     }
@@ -80,14 +85,17 @@ pub(crate) fn channels(list: &ChannelList, style: &Style) -> String {
     let mut out = String::new();
     for channel in &list.channels {
         let name = style.paint(Tone::Accent, &pad(channel.name.as_str(), names));
-        let (mark, words) = match (&channel.error, channel.kind) {
-            (Some(error), _) => (Mark::Failed, error.clone()),
-            (None, None) => (Mark::Slow, "not looked at yet".to_owned()),
-            (None, Some(_)) if channel.waiting > 0 => {
-                (Mark::Settled, format!("works; {} waiting", channel.waiting))
-            }
-            (None, Some(_)) => (Mark::Settled, "works".to_owned()),
+        let since = channel.since.map(|since| clock(now, since, zone, "%H:%M"));
+        let (mark, mut words) = match (&channel.error, since) {
+            (Some(error), Some(since)) => (Mark::Failed, format!("fails since {since}: {error}")),
+            (Some(error), None) => (Mark::Failed, error.clone()),
+            (None, Some(since)) => (Mark::Settled, format!("works since {since}")),
+            (None, None) => (Mark::Slow, "never tried".to_owned()),
         };
+        if channel.waiting > 0 && channel.error.is_none() {
+            words.push_str(&format!("; {} waiting", channel.waiting));
+        }
+        let untried = (mark == Mark::Slow).then(|| format!("ao notify test {}", channel.name));
         let room = style.width.saturating_sub(2 + 2 + names + 2 + 12).max(20);
         out.push_str(&format!(
             "  {} {name}  {}  {}\n",
@@ -95,7 +103,7 @@ pub(crate) fn channels(list: &ChannelList, style: &Style) -> String {
             pad(&channel.plugin, 8),
             style.cut(&words, room)
         ));
-        if let Some(remedy) = &channel.remedy {
+        if let Some(remedy) = channel.remedy.as_ref().or(untried.as_ref()) {
             out.push_str(&format!("      fix: {}\n", style.text(remedy)));
         }
     }
@@ -123,5 +131,31 @@ mod tests {
         .unwrap();
         let now = "2026-11-21T14:32:00Z".parse().unwrap();
         insta::assert_snapshot!("notify_log", log(&list, &Style::plain(100), &TimeZone::UTC, now));
+    }
+
+    #[test]
+    fn a_channel_that_was_never_tried_is_not_said_to_work() {
+        let channel = |name: &str, since: Option<&str>, error: Option<&str>, waiting: u32| {
+            serde_json::json!({
+                "name": name, "plugin": "desktop", "kind": "desktop", "since": since,
+                "error": error, "remedy": null, "notBefore": null, "waiting": waiting,
+            })
+        };
+        let at = Some("2026-11-21T14:02:00Z");
+        let list: ChannelList = serde_json::from_value(serde_json::json!({
+            "schema": "ao.channels/1",
+            "channels": [
+                channel("desk", None, None, 0), channel("team", at, None, 2),
+                channel("hook", at, Some("503"), 1),
+            ],
+        }))
+        .unwrap();
+        let now = "2026-11-21T14:32:00Z".parse().unwrap();
+        let shown = channels(&list, &Style::plain(100), &TimeZone::UTC, now);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[0].ends_with("never tried"), "{shown}");
+        assert_eq!(lines[1].trim(), "fix: ao notify test desk");
+        assert!(lines[2].ends_with("works since 14:02; 2 waiting"), "{shown}");
+        assert!(lines[3].ends_with("fails since 14:02: 503"), "{shown}");
     }
 }

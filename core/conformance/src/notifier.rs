@@ -430,6 +430,7 @@ pub mod fake {
                 edits: true,
                 idempotent: true,
                 finds: true,
+                volatile: false,
                 title_limit: 90,
                 body_limit: 1200,
             })

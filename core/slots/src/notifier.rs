@@ -208,6 +208,10 @@ pub struct NotifierCapabilities {
     pub idempotent: bool,
     /// A sent message can be found again by key after a crash.
     pub finds: bool,
+    /// What was sent is dead once the connection that sent it is gone, e.g. because the server was restarted:
+    /// its buttons lead nowhere until [`Notifier::update`] shows it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub volatile: bool,
     /// Most characters of a title; what is longer goes on in the body.
     pub title_limit: u32,
     /// Most characters of a body.
@@ -265,7 +269,7 @@ pub trait Notifier: fmt::Debug + Send + Sync {
         message: &Message,
     ) -> Result<(), PluginError>;
 
-    /// Sends a plain line: tests, digests.
+    /// Sends a plain line, without sound where the channel can: what came of a press.
     async fn post(&self, call: &Call, text: &str) -> Result<Receipt, PluginError>;
 
     /// Whether a message could go out now: looks, and sends nothing. For `ao doctor`; a channel that can only

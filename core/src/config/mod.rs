@@ -63,7 +63,7 @@ impl fmt::Debug for World {
 }
 
 /// A policy with the values of all variables, secrets among them: it can be read, not printed or stored.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Live(Policy);
 
 impl From<Policy> for Live {

@@ -165,6 +165,15 @@ impl Decider<'_> {
                 revision,
                 again: delivery.progress == Progress::Again && !idempotent,
             }),
+            // Not before it is known whether it still holds, and whether a human wants to hear of it now.
+            Progress::Sent
+                if delivery.shown == 0
+                    && delivery.refused.is_none()
+                    && !notification.settled
+                    && (!self.judges() || self.is_snoozed(notification)) =>
+            {
+                Next::Nothing
+            }
             Progress::Sent => {
                 let edits = channel.capabilities.as_ref().is_some_and(|can| can.edits);
                 if !edits || delivery.handle.is_none() || never || delivery.tries > 8 {
@@ -178,6 +187,14 @@ impl Decider<'_> {
                 })
             }
         }
+    }
+
+    fn is_snoozed(&self, notification: &Notification) -> bool {
+        let mut covered = notification.covers.iter().filter_map(|id| self.state.incidents.get(id));
+        covered.all(|incident| {
+            let snoozed = incident.snoozed.is_some_and(|until| until > self.now.wall);
+            snoozed || incident.resolved.is_some()
+        })
     }
 
     pub(super) fn complete_round(&mut self, project: &ProjectId, round: &Round) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ao_slots::{
-    ChannelName, IncidentId, InstanceId, Launch, MessageId, ProjectId, RequestId, Seq, SessionId,
+    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
+    Seq, SessionId,
     agent::{Ask, Decision, Usage},
     fact::{Activity, AgentErrorKind, PrFacts, RuntimeState, Source, WorkFacts},
     notifier::NotifierCapabilities,
@@ -58,6 +59,40 @@ pub enum Input {
         policy: Box<Policy>,
         /// What each channel can do.
         channels: BTreeMap<ChannelName, NotifierCapabilities>,
+    },
+    /// A human pressed a button of a message: what it asks for is tried, each for itself. What of it is refused
+    /// is recorded, and is what the caller hears as [`Answered::note`].
+    Press {
+        /// Of which message.
+        notification: NotificationId,
+        /// On which channel.
+        channel: ChannelName,
+        /// Which button.
+        button: String,
+        /// What it asks for.
+        acts: Vec<Input>,
+        /// Who.
+        by: Actor,
+    },
+    /// A channel was tried with a test message.
+    Tried {
+        /// On which channel.
+        channel: ChannelName,
+        /// Why it did not take it.
+        failure: Option<Failure>,
+    },
+    /// What a press asked for was tried outside of the rules, and did not work.
+    PressFailed {
+        /// Of which message.
+        notification: NotificationId,
+        /// On which channel.
+        channel: ChannelName,
+        /// Which button.
+        button: String,
+        /// Why, and the remedy.
+        failure: Failure,
+        /// Who.
+        by: Actor,
     },
     /// A changed configuration cannot be used.
     ConfigRefused {

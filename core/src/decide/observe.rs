@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told, schedule::stuck_after};
 use crate::{
     event::{
-        ActivityObserved, AgentStarted, ClockJumped, CompletionClaimed, ConfigAccepted,
-        ConfigApplied, ConfigRefused, DiskObserved, Effect, EffectDoubted, EffectFailed,
-        EffectSucceeded, FileTampered, InputQuarantined, IssueObserved, JournalGap,
+        ActivityObserved, AgentStarted, ChannelTried, ClockJumped, CompletionClaimed,
+        ConfigAccepted, ConfigApplied, ConfigRefused, DiskObserved, Effect, EffectDoubted,
+        EffectFailed, EffectSucceeded, FileTampered, InputQuarantined, IssueObserved, JournalGap,
         MessageConfirmed, PrObserved, ProgressObserved, QuestionSuspected, RequestEnded,
         RequestOpened, RuntimeObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded,
         ToolStarted, TurnEnded, TurnStarted, UsageObserved, WorkObserved,
@@ -50,6 +50,9 @@ impl Decider<'_> {
                         channels: channels.clone(),
                     });
                 }
+            }
+            Input::Tried { channel, failure } => {
+                self.push(ChannelTried { channel: channel.clone(), failure: failure.clone() });
             }
             Input::ConfigRefused { file, reason } => {
                 if self.state.server.refused.get(file).is_none_or(|(known, _)| known != reason) {
@@ -152,6 +155,8 @@ impl Decider<'_> {
                 draft.session = session;
             }
             Input::Spawn(_)
+            | Input::Press { .. }
+            | Input::PressFailed { .. }
             | Input::Decide { .. }
             | Input::Send { .. }
             | Input::Kill { .. }

@@ -10,6 +10,7 @@ mod limits;
 mod lost;
 mod model;
 mod outbox;
+mod presses;
 mod rounds;
 mod server;
 mod spawn;
@@ -66,6 +67,7 @@ pub(crate) fn desktop() -> NotifierCapabilities {
         edits: true,
         idempotent: false,
         finds: false,
+        volatile: true,
         title_limit: 60,
         body_limit: 200,
     }

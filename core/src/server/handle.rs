@@ -222,8 +222,11 @@ impl Handle {
         text: &str,
         by: Actor,
     ) -> Result<Answered, Refusal> {
-        let input = Input::Send { session, text: self.put_text(text), digest: digest(text), by };
-        self.submit(input).await
+        self.submit(self.message(session, text, by)).await
+    }
+
+    pub(super) fn message(&self, session: SessionId, text: &str, by: Actor) -> Input {
+        Input::Send { session, text: self.put_text(text), digest: digest(text), by }
     }
 
     /// Decides a request of a session; `request` none means the one that is open.
@@ -234,6 +237,16 @@ impl Handle {
         decision: Decision,
         by: Actor,
     ) -> Result<Answered, Refusal> {
+        self.submit(self.decision(session, request, decision, by)).await
+    }
+
+    pub(super) fn decision(
+        &self,
+        session: SessionId,
+        request: Option<RequestId>,
+        decision: Decision,
+        by: Actor,
+    ) -> Input {
         let (decision, full) = match decision {
             Decision::Answer { text } => {
                 let text = self.put_text(&text);
@@ -241,7 +254,7 @@ impl Handle {
             }
             other => (other, None),
         };
-        self.submit(Input::Decide { session, request, decision, full, by }).await
+        Input::Decide { session, request, decision, full, by }
     }
 
     /// Takes one hook event.
@@ -294,19 +307,9 @@ impl Handle {
         self.shell.screen(session, lines).await
     }
 
-    /// Puts a human in front of a session, through the project's terminal plugin.
-    pub async fn open_session(&self, session: &SessionId) -> Result<(), String> {
-        let opened =
-            self.open(session, BTreeMap::new(), false).await.map_err(|error| error.to_string())?;
-        match opened {
-            ao_slots::terminal::Opened::Window => Ok(()),
-            ao_slots::terminal::Opened::RunHere(argv) => Err(argv.join(" ")),
-            ao_slots::terminal::Opened::Hint(hint) => Err(hint),
-        }
-    }
-
-    /// The same for a client: `env` is its environment (the server's own where empty), `foreground` says that
-    /// it sits at a terminal and can run a command there.
+    /// Puts a human in front of a session, through the project's terminal plugin: `env` is the environment of who
+    /// asks (the server's own where empty), `foreground` says that it sits at a terminal and can run a command
+    /// there.
     pub async fn open(
         &self,
         session: &SessionId,
@@ -337,7 +340,13 @@ impl Handle {
         channel: &ChannelName,
         text: &str,
     ) -> Result<ao_slots::notifier::Receipt, PluginError> {
-        self.shell.test_channel(channel, text).await
+        let sent = self.shell.test_channel(channel, text).await;
+        let failure = sent.as_ref().err().map(|error| error.clone().into());
+        let tried = Input::Tried { channel: channel.clone(), failure };
+        if let Err(refusal) = self.submit(tried).await {
+            tracing::warn!(%channel, %refusal, "what became of a test is not recorded");
+        }
+        sent
     }
 
     /// Ends the server in good order; agents go on.

@@ -202,7 +202,7 @@ impl Shell {
         policy: Policy,
         live: Live,
     ) -> Result<(), PluginError> {
-        let plugins = self.registry.build(&live, &self.context)?;
+        let plugins = self.registry.build(&live, &self.plugins(), &self.context)?;
         // In place before it is recorded: what follows from it may be performed at once.
         let projects = Arc::new(projects_of(&live));
         let before = (swap(&self.plugins, Arc::new(plugins)), swap(&self.projects, projects));

@@ -28,7 +28,7 @@ use crate::{
     decide::{Input, Refusal},
     disk::{DirLock, Disk, LockError},
     journal::{Durability, Identity, Journal, JournalError, Limits, Recovery},
-    registry::Registry,
+    registry::{Plugins, Registry},
     state::State,
 };
 
@@ -129,7 +129,8 @@ impl Server {
 
         let blobs = Blobs::open(disk.clone(), &root)
             .map_err(|source| StartError::Folder { path: root.join("blobs"), source })?;
-        let plugins = registry.build(&live, &context).map_err(StartError::Plugin)?;
+        let plugins =
+            registry.build(&live, &Plugins::default(), &context).map_err(StartError::Plugin)?;
         let (inputs, waiting) = mpsc::channel(QUEUE);
         let (bus, _) = broadcast::channel(BUS);
         let (stop, stopped) = watch::channel(false);

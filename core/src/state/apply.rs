@@ -48,6 +48,7 @@ impl State {
                 self.stopped_clean = false;
                 self.server.started = Some(when);
                 self.server.away_ms = e.away_ms;
+                self.lose_connection(|_| true);
                 for (seq, intent) in &mut self.intents {
                     let reason = || format!("the server ended while {seq} was under way");
                     intent.doubt.get_or_insert_with(reason);
@@ -70,12 +71,15 @@ impl State {
                 self.all_foci()
             }
             Kind::ConfigApplied(e) => {
-                self.policy = Arc::new((*e.policy).clone());
+                let before = std::mem::replace(&mut self.policy, Arc::new((*e.policy).clone()));
                 self.policy_hash.clone_from(&e.hash);
                 for (name, capabilities) in &e.channels {
                     self.channels.entry(name.clone()).or_default().capabilities =
                         Some(capabilities.clone());
                 }
+                // A channel of other settings is another connection.
+                let after = self.policy.clone();
+                self.lose_connection(|name| before.channels.get(name) != after.channels.get(name));
                 self.all_foci()
             }
             Kind::ConfigRefused(e) => {
@@ -142,6 +146,8 @@ impl State {
             | Kind::IncidentSnoozed(_)
             | Kind::NotificationOpened(_)
             | Kind::NotificationChanged(_)
+            | Kind::PressRefused(_)
+            | Kind::ChannelTried(_)
             | Kind::DeliveryDropped(_) => self.fold_incident(event, when),
             Kind::RoundCompleted(_) => {
                 if let Some(project) = &event.project {
@@ -360,8 +366,7 @@ impl State {
             }
             Lane::Channel(name) => {
                 let channel = self.channels.entry(name.clone()).or_default();
-                channel.failures = 0;
-                channel.error = None;
+                channel.tried(None, when);
                 channel.not_before = None;
                 let (id, revision) = match &intent.effect {
                     Effect::SendNotification { notification, revision, .. }
@@ -421,8 +426,7 @@ impl State {
                     }
                 }
                 let channel = self.channels.entry(name.clone()).or_default();
-                channel.failures = channel.failures.saturating_add(1);
-                channel.error = Some(failure.clone());
+                channel.tried(Some(failure), when);
                 channel.not_before = e.channel_not_before.or(channel.not_before);
                 vec![Focus::Channel(name.clone())]
             }

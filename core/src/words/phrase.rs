@@ -247,7 +247,7 @@ impl Words<'_> {
         self.with("until", self.time(at))
     }
 
-    fn with(&self, word: &str, time: String) -> String {
+    pub(super) fn with(&self, word: &str, time: String) -> String {
         match (time.is_empty(), word) {
             (true, _) => time,
             (false, "") => format!(" {time}"),

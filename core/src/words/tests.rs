@@ -292,6 +292,37 @@ fn golden_permission() {
     insta::assert_snapshot!("permission", book.0);
 }
 
+#[test]
+fn while_it_only_seems_to_be_over_its_buttons_stay() {
+    let mut w = World::idle("41");
+    w.look(1, work(1, 2));
+    w.pass(16 * MINUTE);
+    let before = newest(&w);
+    w.tell(1, [turn_started("t2")]);
+    let message = newest(&w);
+    assert_eq!(message.short, "It seems to be over.");
+    assert_eq!((message.buttons, message.command), (before.buttons, before.command));
+    w.pass(MINUTE);
+    assert!(newest(&w).buttons.is_empty(), "it is over");
+}
+
+#[test]
+fn a_refused_press_is_said_on_the_message_whose_buttons_are_back() {
+    let mut w = asking(question("Which?"));
+    let failure = Failure::refused("no terminal can be opened", Some("ao why app-1".into()));
+    let before = newest(&w);
+    let after = refused(before.clone(), &failure);
+    let says = "No terminal can be opened. Instead: ao why app-1";
+    assert_eq!((after.mark, after.short.as_str()), (Mark::Failed, says));
+    assert_eq!(after.body.last(), Some(&Block::Text(says.into())));
+    assert_eq!((after.title, after.buttons), (before.title, before.buttons));
+    check(&refused(newest(&w), &failure));
+    // While something is being done there is nothing to press: the answer is a line of its own.
+    w.give(answer(1, "Items only")).unwrap();
+    let doing = newest(&w);
+    assert_eq!(refused(doing.clone(), &failure), doing);
+}
+
 fn exits(w: &mut World, state: RuntimeState, tail: &str) {
     let launch = w.session(1).launch;
     let tail = Some(Text::short(tail));

@@ -174,7 +174,9 @@ pub(crate) fn registry() -> Registry {
         Plugin::Workspace(registration::<dyn Workspace>("worktree", |_, c| {
             Rigged::build(c, "workspace", |rigged| Arc::new(rigged))
         })),
-        Plugin::Terminal(registration::<dyn Terminal>("auto", |_, _| Ok(Arc::new(Blind)))),
+        Plugin::Terminal(registration::<dyn Terminal>("auto", |_, c| {
+            Rigged::build(c, "terminal", |rigged| Arc::new(rigged))
+        })),
         Plugin::Notifier(registration::<dyn Notifier>("desktop", |_, c| {
             Rigged::build(c, "channel", |rigged| Arc::new(rigged))
         })),
@@ -469,6 +471,7 @@ impl Notifier for Letters {
             edits: false,
             idempotent: false,
             finds: false,
+            volatile: false,
             title_limit: 90,
             body_limit: 1_200,
         }
@@ -681,13 +684,11 @@ impl Workspace for Desk {
     }
 }
 
-#[derive(Debug)]
-struct Blind;
-
 #[async_trait::async_trait]
-impl Terminal for Blind {
-    async fn open(&self, _: &Call, _: &OpenRequest) -> Result<Opened, PluginError> {
-        Ok(Opened::Hint("nothing to see".into()))
+impl Terminal for Rigged {
+    async fn open(&self, _: &Call, request: &OpenRequest) -> Result<Opened, PluginError> {
+        let hint = async { Ok(Opened::Hint("nothing to see".into())) };
+        self.rig("open", request.session.as_str(), hint).await
     }
     async fn open_all(
         &self,

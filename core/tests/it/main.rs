@@ -13,6 +13,7 @@ mod life;
 mod load;
 mod lost;
 mod plugins;
+mod presses;
 mod projection;
 mod server;
 mod slow;

@@ -155,6 +155,7 @@ impl Notifier for Desktop {
             edits: true,
             idempotent: false,
             finds: false,
+            volatile: true,
             title_limit: text::TITLE as u32,
             body_limit: text::BODY as u32,
         }

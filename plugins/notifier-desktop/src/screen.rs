@@ -219,7 +219,15 @@ impl Screen {
         if !card.on_screen && !answers {
             return Ok(card.handle());
         }
-        let replaces = standing(card, daemon).unwrap_or(0);
+        let replaces = match card.place().filter(|_| card.pressed) {
+            // Most daemons close what was pressed, at a moment of their own: what comes back must not be taken
+            // for it.
+            Some(place) => {
+                bus.close(place).await?;
+                0
+            }
+            None => standing(card, daemon).unwrap_or(0),
+        };
         let place = bus.notify(daemon, replaces, &drawn).await?;
         card.stands(place);
         Ok(card.handle())
@@ -258,7 +266,10 @@ impl Screen {
                 put(&bus, card, |daemon, card| draw(&card.content, daemon, true)).await;
                 return;
             }
-            (None, CLICK) => OPEN.to_owned(),
+            (None, CLICK) => {
+                card.pressed = true;
+                OPEN.to_owned()
+            }
             (None, action) => {
                 // An action that is not offered now belongs to an earlier state of the message.
                 let pressed = action.strip_prefix(BUTTON);
@@ -364,7 +375,8 @@ async fn listen(bus: Bus, mut signals: MessageStream, screen: Weak<Mutex<Screen>
 fn draw(content: &Content, daemon: &Daemon, edit: bool) -> Notification {
     let message = match content {
         Content::Line(text) => {
-            return notification(&line(text, daemon.abilities), Urgency::Normal);
+            let mut drawn = notification(&line(text, daemon.abilities), Urgency::Normal);
+            return drawn.hint(Hint::SuppressSound(true)).finalize();
         }
         Content::Message(message) => message,
     };

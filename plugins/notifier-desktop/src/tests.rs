@@ -192,6 +192,49 @@ async fn a_button_that_did_not_work_comes_back_quietly() {
 }
 
 #[tokio::test]
+async fn what_was_pressed_comes_back_whenever_the_daemon_closes_it() {
+    #[derive(Debug, PartialEq)]
+    enum Closes {
+        AtOnce,
+        Late,
+        Never,
+    }
+    // A press on the card itself is a press, too.
+    for action in ["ao:one", "default"] {
+        for closes in [Closes::AtOnce, Closes::Late, Closes::Never] {
+            let far = Strict::start().await;
+            let notifier = far.notifier();
+            let handle = sent(&notifier, "k", &message(1)).await;
+            let raw = far.newest();
+            far.signal(&raw.sender, "ActionInvoked", &(raw.id, action)).await;
+            received(&notifier).await;
+            if closes == Closes::AtOnce {
+                far.dismiss(&raw).await;
+            }
+            let refused = Message { short: "It was refused.".into(), ..message(1) };
+            notifier.update(&call("u"), &handle, &refused).await.unwrap();
+            if closes == Closes::Late {
+                far.dismiss(&raw).await;
+            }
+            let shown = far.shown().await;
+            assert_eq!(shown.len(), 1, "{action} {closes:?}");
+            assert_eq!(shown[0].body, "It was refused.", "{action} {closes:?}");
+            assert_eq!(far.buzzes().await, 1, "whoever pressed looks at it");
+            far.press("Items only").await;
+            assert_eq!(received(&notifier).await.button.as_deref(), Some("one"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_answers_a_press_is_shown_without_sound() {
+    let far = Strict::start().await;
+    far.notifier().post(&call("k"), "app-3 works again; nothing was done.").await.unwrap();
+    let raw = far.newest();
+    assert_eq!((raw.body.as_str(), raw.silent), ("app-3 works again; nothing was done.", true));
+}
+
+#[tokio::test]
 async fn what_an_earlier_server_showed_is_closed_and_shown_once_again() {
     let far = Strict::start().await;
     let old = sent(&far.notifier(), "k", &message(1)).await;

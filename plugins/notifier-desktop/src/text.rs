@@ -109,9 +109,22 @@ pub(crate) fn confirmation(button: &Button) -> Option<Confirm> {
     button.confirm.clone().or_else(|| (button.style == ButtonStyle::Danger).then(asked))
 }
 
-/// The first buttons that need no text. `Open` yields its place where there are more, a click does the same.
+/// The first buttons that need no text. What one would type is typed where `Open` leads, so it takes the place of
+/// the first that needs some; it yields where there are more, a click does the same. What destroys is offered only
+/// where nothing else is.
 fn buttons(all: &[Button]) -> Vec<(String, String)> {
-    let mut usable: Vec<&Button> = all.iter().filter(|button| !button.wants_text).collect();
+    let mut usable: Vec<&Button> = all.iter().collect();
+    let place = |of: &dyn Fn(&Button) -> bool| all.iter().position(of);
+    if let (Some(typed), Some(open)) =
+        (place(&|button| button.wants_text), place(&|button| button.id == OPEN))
+        && typed < open
+    {
+        usable.swap(typed, open);
+    }
+    usable.retain(|button| !button.wants_text);
+    if usable.iter().any(|button| button.style != ButtonStyle::Danger) {
+        usable.retain(|button| button.style != ButtonStyle::Danger);
+    }
     if usable.len() > BUTTONS {
         usable.retain(|button| button.id != OPEN);
     }
@@ -376,6 +389,31 @@ mod tests {
         assert_eq!(labels(&text), ["Approve once", "Deny", "Snooze 1 h of a rather…"]);
         assert!(words(&text, PLAIN).buttons.is_empty() && !words(&text, PLAIN).click);
         assert!(words(&text, ALL).click);
+    }
+
+    #[test]
+    fn open_stands_where_one_would_type_and_what_destroys_stands_alone_or_not_at_all() {
+        let typed = |id: &str| Button { wants_text: true, ..plain_button(id, "Send a message…") };
+        let kill = || Button { style: ButtonStyle::Danger, ..plain_button("kill", "Kill…") };
+        let [open, done] = [(OPEN, "Open"), ("done", "Done")].map(|(id, l)| plain_button(id, l));
+        let [restore, snooze] =
+            [("restore", "Restore"), ("snooze-30m", "Snooze")].map(|(id, l)| plain_button(id, l));
+        for (offered, shown) in [
+            (vec![typed("send"), done.clone(), open.clone()], vec![OPEN, "done"]),
+            (vec![done.clone(), typed("send"), open.clone()], vec!["done", OPEN]),
+            (vec![done.clone(), open.clone(), typed("send")], vec!["done", OPEN]),
+            (
+                vec![typed("send"), restore.clone(), open.clone(), snooze, kill()],
+                vec![OPEN, "restore", "snooze-30m"],
+            ),
+            (vec![restore, open.clone(), kill()], vec!["restore", OPEN]),
+            (vec![open, kill()], vec![OPEN]),
+            (vec![kill()], vec!["kill"]),
+        ] {
+            let text = Message { buttons: offered, ..message(1) };
+            let ids: Vec<_> = words(&text, ALL).buttons.into_iter().map(|b| b.0).collect();
+            assert_eq!(ids, shown);
+        }
     }
 
     #[test]

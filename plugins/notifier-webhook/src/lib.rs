@@ -199,6 +199,7 @@ impl Notifier for Webhook {
             edits: true,
             idempotent: true,
             finds: false,
+            volatile: false,
             title_limit: u32::MAX,
             body_limit: u32::MAX,
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use ao_slots::{
-    IncidentId, MessageId, PrNumber, RequestId,
+    IncidentId, MessageId, NotificationId, PrNumber, RequestId,
     agent::Usage,
     fact::{AgentErrorKind, Checks, Mergeable, PrFacts, PrState, Priority, Review},
 };
@@ -267,6 +267,13 @@ fn inputs() -> impl Strategy<Value = Input> {
             let start: jiff::Timestamp = "2026-11-21T14:00:00Z".parse().unwrap();
             let until = start + jiff::SignedDuration::from_mins(minutes);
             Input::Snooze { incident, until, by: ana() }
+        }),
+        1 => (1..4_u64, session()).prop_map(|(n, session)| Input::Press {
+            notification: NotificationId(n),
+            channel: desk(),
+            button: "kill".into(),
+            acts: vec![Input::Kill { session, force: false, by: ana() }],
+            by: ana(),
         }),
     ]
 }

@@ -112,6 +112,29 @@ fn a_failing_channel_is_tried_ever_more_seldom_until_it_takes_the_message() {
 }
 
 #[test]
+fn a_channel_is_untried_or_works_or_fails_since_the_first_message_of_its_kind() {
+    let mut w = World::working("41");
+    let since = |w: &World| w.state.channels[&desk()].since.map(|when| when.at);
+    let tried = |failure| Input::Tried { channel: desk(), failure };
+    assert_eq!(since(&w), None, "built, and never tried");
+    let mut marks = vec![];
+    for failed in [false, false, true, true, false] {
+        w.pass(MINUTE);
+        w.give(tried(failed.then(|| failure(ErrorKind::Transient)))).unwrap();
+        let channel = &w.state.channels[&desk()];
+        assert_eq!((channel.error.is_some(), channel.failures > 0), (failed, failed));
+        marks.push(since(&w).unwrap());
+    }
+    assert!(marks[0] == marks[1] && marks[1] < marks[2] && marks[2] == marks[3], "{marks:?}");
+    assert_eq!(marks[4], w.now.wall);
+    // A message tells as much as a test.
+    let mut w = asking(desktop());
+    assert_eq!(since(&w), None);
+    refuses(&mut w, ErrorKind::Transient);
+    assert_eq!(since(&w), Some(w.now.wall));
+}
+
+#[test]
 fn retry_after_is_kept_to_the_second() {
     let mut w = asking(desktop());
     let asks_for = |ms| Failure { retry_after_ms: Some(ms), ..failure(ErrorKind::Transient) };

@@ -1,26 +1,33 @@
 //! Effects on channels, and what comes back from them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ao_slots::{
-    Call, ChannelName, NotificationId, PluginError,
+    Call, ChannelName, NotificationId, PluginError, SessionId,
     agent::Decision,
     call::Answer,
     fact::Priority,
-    notifier::{Block, IncomingAction, Mark, Message, NotifierCapabilities, Receipt},
+    notifier::{
+        Block, IncomingAction, Mark, Message, Notifier, NotifierCapabilities, OPEN, Receipt,
+    },
+    terminal::Opened,
 };
-use tokio::sync::watch;
+use jiff::tz::TimeZone;
+use tokio::sync::{oneshot, watch};
 
 use super::{Shell, no_channel, no_such};
 use crate::{
-    decide::Input,
-    event::{Actor, Effect, Failure, Outcome},
+    decide::{Answered, Input, Refusal},
+    event::{Actor, Effect, Failure, Outcome, Subject},
     server::handle::Handle,
+    state::{Incident, Notification},
     words,
 };
 
 /// How often it is looked whether all channels are listened to.
 const LISTEN_AGAIN: Duration = Duration::from_secs(30);
+/// How long a channel rests that could not be listened to.
+const LISTEN_FAILED: Duration = Duration::from_secs(5);
 
 impl Shell {
     pub(super) async fn notify(
@@ -101,8 +108,11 @@ impl Shell {
         let text = |blob: &crate::blob::BlobRef| self.served.blobs.read(&blob.sha256).ok();
         let mut message = words::message(&state, notification, channel, now, can, &text);
         message.may_repeat = again;
-        let handle =
-            notification.deliveries.get(channel).and_then(|delivery| delivery.handle.clone());
+        let delivery = notification.deliveries.get(channel);
+        let handle = delivery.and_then(|delivery| delivery.handle.clone());
+        if let Some((failure, _)) = delivery.and_then(|delivery| delivery.refused.as_ref()) {
+            message = words::refused(message, failure);
+        }
         // One message on one channel has one key, however often sending it is tried.
         Ok((message, handle, format!("{}-{id}-{channel}", self.context().instance)))
     }
@@ -160,21 +170,18 @@ fn sent(receipt: Receipt) -> Outcome {
 
 /// Listens to what humans do on each channel, and does it.
 pub(in crate::server) async fn receive(handle: Handle, mut stopped: watch::Receiver<bool>) {
-    let mut listeners: BTreeMap<ChannelName, tokio::task::JoinHandle<()>> = BTreeMap::new();
+    let mut listeners: BTreeMap<ChannelName, Listener> = BTreeMap::new();
     let mut events = handle.subscribe();
     loop {
         let plugins = handle.plugins();
-        listeners.retain(|name, task| {
-            let keep = plugins.channels.contains_key(name) && !task.is_finished();
-            if !keep {
-                task.abort();
-            }
-            keep
+        listeners.retain(|name, listener| {
+            let present = plugins.channels.get(name);
+            present.is_some_and(|present| Arc::ptr_eq(present, &listener.notifier))
+                && !listener.task.is_finished()
         });
         for (name, notifier) in &plugins.channels {
             if !listeners.contains_key(name) {
-                let (handle, notifier, name) = (handle.clone(), notifier.clone(), name.clone());
-                listeners.insert(name.clone(), tokio::spawn(listen(handle, notifier, name)));
+                listeners.insert(name.clone(), Listener::begin(&handle, name, notifier));
             }
         }
         // Another policy brings other channels; a listener that a plugin broke is begun anew.
@@ -183,137 +190,235 @@ pub(in crate::server) async fn receive(handle: Handle, mut stopped: watch::Recei
             tokio::select! {
                 // Cancel safe, both.
                 event = events.recv() => match event {
-                    Ok(event) if matches!(event.kind, crate::event::Kind::ConfigApplied(_)) => {
-                        for (_, task) in std::mem::take(&mut listeners) {
-                            task.abort();
-                        }
-                        break;
-                    }
+                    Ok(event) if matches!(event.kind, crate::event::Kind::ConfigApplied(_)) => break,
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                     _ => {}
                 },
                 () = tokio::time::sleep_until(again) => break,
-                _ = stopped.changed() => {
-                    for (_, task) in listeners {
-                        task.abort();
-                    }
-                    return;
-                }
+                _ = stopped.changed() => return,
             }
         }
+    }
+}
+
+/// The task that listens to one channel. It ends when this is dropped, after what was pressed before.
+struct Listener {
+    notifier: Arc<dyn Notifier>,
+    task: tokio::task::JoinHandle<()>,
+    _listens: oneshot::Sender<()>,
+}
+
+impl Listener {
+    fn begin(handle: &Handle, channel: &ChannelName, notifier: &Arc<dyn Notifier>) -> Self {
+        let (listens, gone) = oneshot::channel();
+        let listening = listen(handle.clone(), notifier.clone(), channel.clone(), gone);
+        Self { notifier: notifier.clone(), task: tokio::spawn(listening), _listens: listens }
     }
 }
 
 async fn listen(
     handle: Handle,
-    notifier: std::sync::Arc<dyn ao_slots::notifier::Notifier>,
+    notifier: Arc<dyn Notifier>,
     channel: ChannelName,
+    mut gone: oneshot::Receiver<()>,
 ) {
     loop {
-        match notifier.receive().await {
+        let received = tokio::select! {
+            biased;
+            received = notifier.receive() => received,
+            // An error is what tells that nobody wants to hear of it any more.
+            _ = &mut gone => return,
+        };
+        match received {
             Ok(action) => {
-                if let Err(why) = act(&handle, &channel, &action).await {
-                    tracing::info!(%channel, why, "an action from a channel was refused");
-                }
+                // On its own: no press waits for another, and none is lost with the listener.
+                let (handle, notifier, channel) =
+                    (handle.clone(), notifier.clone(), channel.clone());
+                tokio::spawn(async move { pressed(&handle, &*notifier, &channel, &action).await });
             }
             Err(error) => {
                 tracing::warn!(%channel, %error, "listening to a channel failed; trying again");
-                tokio::time::sleep(Duration::from_secs(5)).await;
+                tokio::time::sleep(LISTEN_FAILED).await;
             }
         }
     }
 }
 
-/// Does what a button says: the same inputs that the CLI sends, bound to the message's incident and request.
+/// Does what a press asks for, and says where it was pressed what of it could not be done.
+async fn pressed(
+    handle: &Handle,
+    notifier: &dyn Notifier,
+    channel: &ChannelName,
+    action: &IncomingAction,
+) {
+    let late = too_late(handle, channel, action);
+    let note = match act(handle, channel, action).await {
+        Ok(answered) => answered.note,
+        Err(refusal) => Some(words::refusal(&refusal.into())),
+    };
+    let Some(note) = note else { return };
+    tracing::info!(%channel, note, "a press on a channel was answered");
+    if comes_back(handle, notifier, channel, action) {
+        return;
+    }
+    let line = late.map_or(note, |late| words::refusal(&Failure::refused(late, None)));
+    let limit = Duration::from_millis(handle.state().policy.lifecycle.limits.notify_ms);
+    let key = format!("press-{}", handle.now().wall.as_nanosecond());
+    let call = Call::new(key, limit);
+    if let Err(error) = super::within(limit, notifier.post(&call, &line)).await {
+        tracing::warn!(%channel, %error, "a press could not be answered");
+    }
+}
+
+/// Why nothing is done, with the reader's times.
+fn too_late(handle: &Handle, channel: &ChannelName, action: &IncomingAction) -> Option<String> {
+    let (state, now, button) = (handle.state(), handle.now(), button_of(action));
+    let notification = state.notifications.get(&action.notification).filter(|_| button != OPEN)?;
+    words::too_late(&state, notification, now, Some(TimeZone::system()), channel, button)
+}
+
+/// Whether the message that was pressed is shown again, with what came of it.
+fn comes_back(
+    handle: &Handle,
+    notifier: &dyn Notifier,
+    channel: &ChannelName,
+    action: &IncomingAction,
+) -> bool {
+    let (state, now, can) = (handle.state(), handle.now(), notifier.capabilities());
+    let told = state.notifications.get(&action.notification);
+    let refused = |told: &&Notification| {
+        told.deliveries.get(channel).is_some_and(|delivery| delivery.refused.is_some())
+    };
+    let shown = |told| words::message(&state, told, channel, now, &can, &|_| None);
+    told.filter(refused).map(shown).is_some_and(|message| !message.buttons.is_empty())
+}
+
+fn button_of(action: &IncomingAction) -> &str {
+    action.button.as_deref().unwrap_or("answer")
+}
+
+/// What a button says is asked of the rules: the same inputs that the CLI sends, bound to the message's
+/// incident and request. A terminal is opened in any case: that changes nothing.
 async fn act(
     handle: &Handle,
     channel: &ChannelName,
     action: &IncomingAction,
-) -> Result<(), String> {
+) -> Result<Answered, Refusal> {
     let by = Actor { name: action.who.clone(), via: channel.to_string() };
-    let (incident, session, request) = {
-        let state = handle.state();
-        let notification = state
-            .notifications
-            .get(&action.notification)
-            .ok_or("that message is no longer kept")?;
-        let covered = notification.covers_on(channel);
-        let covered: Vec<_> =
-            covered.iter().filter_map(|id| state.incidents.get(id)).cloned().collect();
-        let incident = match words::needs(&covered).collect::<Vec<_>>()[..] {
-            [] => return Err("it is about no incident".into()),
-            [one] => one.clone(),
-            // It has no buttons; a reply would answer one of them alone.
-            [..] => return Err("it is about several: ao status shows each".into()),
-        };
-        let session = match &incident.subject {
-            crate::event::Subject::Session(id) => Some(id.clone()),
-            _ => None,
-        };
-        (incident.id, session, incident.request)
+    let (notification, channel) = (action.notification, channel.clone());
+    let button = button_of(action).to_owned();
+    let tried = match button == OPEN {
+        true => open(handle, &channel, notification).await.map(|()| None),
+        false => acts(handle, &channel, action, &by).map(Some),
     };
-    let button = action.button.as_deref().unwrap_or("answer");
-    let (verb, argument) = button.split_once(':').unwrap_or((button, ""));
-    let text = action.text.clone().unwrap_or_default();
-    let whose = || session.clone().ok_or_else(|| "it is about no session".to_owned());
-    let refused = |refusal: crate::decide::Refusal| refusal.to_string();
-    let decide = |decision: Decision| {
-        let by = by.clone();
-        async move { handle.decide(whose()?, request, decision, by).await.map_err(refused).map(|_| ()) }
+    let input = match tried {
+        Ok(None) => return Ok(Answered::default()),
+        Ok(Some(acts)) => Input::Press { notification, channel, button, acts, by },
+        Err(failure) => Input::PressFailed { notification, channel, button, failure, by },
     };
-    match verb {
-        "ack" => submit(handle, Input::Acknowledge { incident, by }).await,
-        "snooze" | "snooze-30m" | "snooze-1h" => {
-            let hours = if verb == "snooze-30m" {
-                jiff::SignedDuration::from_mins(30)
-            } else {
-                jiff::SignedDuration::from_hours(1)
-            };
-            let until = handle.now().wall.saturating_add(hours).unwrap_or(handle.now().wall);
-            submit(handle, Input::Snooze { incident, until, by }).await
+    handle.submit(input).await
+}
+
+/// The incident that a message tells of, and its session.
+fn meant(
+    handle: &Handle,
+    channel: &ChannelName,
+    notification: NotificationId,
+) -> Result<(Incident, Option<SessionId>), Failure> {
+    // A list has no buttons; a reply would answer one of its needs alone.
+    let none = || {
+        let why = "nothing was done: this message is about no one need alone";
+        Failure::refused(why, Some("ao status".into()))
+    };
+    let state = handle.state();
+    let told = state.notifications.get(&notification);
+    let incident = told.and_then(|told| words::sole(&state, told, channel)).ok_or_else(none)?;
+    let session = match (&incident.subject, &incident.sessions[..]) {
+        (Subject::Session(id), _) => Some(id.clone()),
+        (_, [one]) => Some(one.clone()),
+        _ => None,
+    };
+    Ok((incident, session))
+}
+
+async fn open(
+    handle: &Handle,
+    channel: &ChannelName,
+    notification: NotificationId,
+) -> Result<(), Failure> {
+    let (_, session) = meant(handle, channel, notification)?;
+    let several = || Failure::refused("it is about no one session", Some("ao status".into()));
+    let session = session.ok_or_else(several)?;
+    match handle.open(&session, BTreeMap::new(), false).await {
+        Ok(Opened::Window) => Ok(()),
+        Err(error) => {
+            let why = Failure::from(error);
+            let remedy = why.remedy.clone().or_else(|| Some(format!("ao why {session}")));
+            Err(Failure { remedy, ..why })
         }
-        "approve" => decide(Decision::Approve).await,
-        "deny" | "deny-reason" => {
-            decide(Decision::Deny { reason: (!text.is_empty()).then_some(text) }).await
-        }
-        "answer" => {
-            let answer = match argument.parse::<usize>() {
-                Ok(number) => option_text(handle, &whose()?, request, number)
-                    .ok_or("that choice is no longer open")?,
-                Err(_) if text.is_empty() => return Err("an answer needs text".into()),
-                Err(_) => text,
-            };
-            decide(Decision::Answer { text: answer }).await
-        }
-        // The same decision once more: the agent has not confirmed it.
-        "again" => {
-            decide(last_decision(handle, &whose()?, request).ok_or("nothing was decided")?).await
-        }
-        "send" => handle.send(whose()?, &text, by).await.map_err(refused).map(|_| ()),
-        "restore" => {
-            let sessions = match &session {
-                Some(id) => vec![id.clone()],
-                None => handle
-                    .state()
-                    .incidents
-                    .get(&incident)
-                    .map(|i| i.sessions.clone())
-                    .unwrap_or_default(),
-            };
-            for session in sessions {
-                submit(handle, Input::Restore { session, fresh: false, by: by.clone() }).await?;
-            }
-            Ok(())
-        }
-        "done" => submit(handle, Input::Done { session: whose()?, by }).await,
-        "kill" => submit(handle, Input::Kill { session: whose()?, force: false, by }).await,
-        "open" => handle.open_session(&whose()?).await,
-        other => Err(format!("`{other}` is no action")),
+        Ok(Opened::RunHere(_) | Opened::Hint(_)) => Err(Failure::refused(
+            "no terminal can be opened from here",
+            Some(format!("ao session attach {session}")),
+        )),
     }
 }
 
-async fn submit(handle: &Handle, input: Input) -> Result<(), String> {
-    handle.submit(input).await.map(|_| ()).map_err(|refusal| refusal.to_string())
+fn acts(
+    handle: &Handle,
+    channel: &ChannelName,
+    action: &IncomingAction,
+    by: &Actor,
+) -> Result<Vec<Input>, Failure> {
+    let (about, session) = meant(handle, channel, action.notification)?;
+    let (incident, request, by) = (about.id, about.request, by.clone());
+    let (verb, argument) = button_of(action).split_once(':').unwrap_or((button_of(action), ""));
+    let text = action.text.clone().unwrap_or_default();
+    let whose =
+        || session.clone().ok_or_else(|| Failure::refused("it is about no one session", None));
+    let snooze = |by, minutes| {
+        let now = handle.now().wall;
+        let later = now.saturating_add(jiff::SignedDuration::from_mins(minutes)).unwrap_or(now);
+        Input::Snooze { incident, until: argument.parse().unwrap_or(later), by }
+    };
+    Ok(vec![match verb {
+        "ack" => Input::Acknowledge { incident, by },
+        "snooze-30m" => snooze(by, 30),
+        "snooze" | "snooze-1h" => snooze(by, 60),
+        "approve" => handle.decision(whose()?, request, Decision::Approve, by),
+        "deny" | "deny-reason" => {
+            let reason = (!text.is_empty()).then_some(text);
+            handle.decision(whose()?, request, Decision::Deny { reason }, by)
+        }
+        "answer" => {
+            let text = match argument.parse::<usize>() {
+                Ok(number) => option_text(handle, &whose()?, request, number)
+                    .ok_or_else(|| Failure::refused("that choice is no longer open", None))?,
+                Err(_) if text.is_empty() => {
+                    return Err(Failure::refused("an answer needs text", None));
+                }
+                Err(_) => text,
+            };
+            handle.decision(whose()?, request, Decision::Answer { text }, by)
+        }
+        // The same decision once more: the agent has not confirmed it.
+        "again" => {
+            let decided = last_decision(handle, &whose()?, request)
+                .ok_or_else(|| Failure::refused("nothing was decided", None))?;
+            handle.decision(whose()?, request, decided, by)
+        }
+        "send" => handle.message(whose()?, &text, by),
+        "restore" => {
+            let sessions = match about.subject {
+                Subject::Session(id) => vec![id],
+                _ => about.sessions,
+            };
+            let restore = |session| Input::Restore { session, fresh: false, by: by.clone() };
+            return Ok(sessions.into_iter().map(restore).collect());
+        }
+        "done" => Input::Done { session: whose()?, by },
+        "kill" => Input::Kill { session: whose()?, force: false, by },
+        other => return Err(Failure::refused(format!("`{other}` is no action"), None)),
+    }])
 }
 
 /// What was decided last on a request, whole.

@@ -1,11 +1,11 @@
 //! The fold of what concerns incidents, and the messages that tell of them.
 
-use ao_slots::{RequestId, SessionId};
+use ao_slots::{ChannelName, RequestId, SessionId};
 
 use super::focus_of_subject;
 use crate::{
     config::trigger::Trigger,
-    event::{Event, Kind, Subject},
+    event::{Event, Failure, Kind, Subject},
     state::{
         ChannelState, Delivery, Focus, Incident, IncidentKey, Moment, Notification, Progress, State,
     },
@@ -93,12 +93,34 @@ impl State {
                 notification.revision = e.revision;
                 notification.revised = when;
                 notification.settled |= e.settled;
+                for delivery in notification.deliveries.values_mut() {
+                    delivery.refused = None;
+                }
                 let channels = notification.deliveries.keys().cloned().map(Focus::Channel);
                 let foci = channels
                     .chain(notification.covers.iter().copied().map(Focus::Incident))
                     .collect();
                 self.update_waiting(e.notification);
                 foci
+            }
+            Kind::ChannelTried(e) => {
+                let channel = self.channels.entry(e.channel.clone()).or_default();
+                channel.tried(e.failure.as_ref(), when);
+                vec![Focus::Channel(e.channel.clone())]
+            }
+            Kind::PressRefused(e) => {
+                let edits = self.channels.get(&e.channel).is_some_and(ChannelState::edits);
+                let delivery = self
+                    .notifications
+                    .get_mut(&e.notification)
+                    .filter(|notification| edits && !notification.settled)
+                    .and_then(|notification| notification.deliveries.get_mut(&e.channel));
+                if let Some(delivery) = delivery.filter(|delivery| delivery.handle.is_some()) {
+                    // Where it was pressed it may be gone from the screen.
+                    (delivery.shown, delivery.refused) = (0, Some((e.failure.clone(), when)));
+                }
+                self.update_waiting(e.notification);
+                vec![Focus::Channel(e.channel.clone())]
             }
             Kind::DeliveryDropped(e) => {
                 let Some(notification) = self.notifications.get_mut(&e.notification) else {
@@ -201,6 +223,33 @@ impl State {
         touched.flatten().collect()
     }
 
+    /// The connection through which these channels sent is gone: what a volatile one of them shows of open
+    /// incidents is dead.
+    pub(super) fn lose_connection(&mut self, lost: impl Fn(&ChannelName) -> bool) {
+        let volatile = |channel: &ChannelState| {
+            channel.edits() && channel.capabilities.as_ref().is_some_and(|can| can.volatile)
+        };
+        let dead: Vec<ChannelName> = self
+            .channels
+            .iter()
+            .filter(|(name, channel)| volatile(channel) && lost(name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let about = self.incidents.values().filter(|incident| incident.resolved.is_none());
+        let open: Vec<_> = about.filter_map(|incident| incident.notification).collect();
+        for id in open {
+            let Some(told) = self.notifications.get_mut(&id).filter(|told| !told.settled) else {
+                continue;
+            };
+            for (name, delivery) in &mut told.deliveries {
+                if dead.contains(name) && delivery.handle.is_some() {
+                    delivery.shown = 0;
+                }
+            }
+            self.update_waiting(id);
+        }
+    }
+
     /// Keeps each channel's list of deliveries that have something to do.
     pub(super) fn update_waiting(&mut self, id: ao_slots::NotificationId) {
         let Some(notification) = self.notifications.get(&id) else { return };
@@ -261,6 +310,23 @@ impl Delivery {
     }
 }
 
+impl ChannelState {
+    /// What became of a message on it.
+    pub(super) fn tried(&mut self, failure: Option<&Failure>, when: Moment) {
+        let worked = self.error.is_none();
+        if worked != failure.is_none() || self.since.is_none() {
+            self.since = Some(when);
+        }
+        self.failures = failure.map_or(0, |_| self.failures.saturating_add(1));
+        self.error = failure.cloned();
+    }
+
+    /// What it showed can be changed there.
+    fn edits(&self) -> bool {
+        self.capabilities.as_ref().is_some_and(|can| can.edits)
+    }
+}
+
 impl Default for Delivery {
     fn default() -> Self {
         Self {
@@ -272,6 +338,7 @@ impl Default for Delivery {
             not_before: None,
             sent: None,
             error: None,
+            refused: None,
         }
     }
 }

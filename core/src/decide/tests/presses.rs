@@ -1,0 +1,257 @@
+//! What a human presses on a message: it counts for what the message shows now, and what came of it is shown
+//! where it was pressed.
+
+use ao_slots::NotificationId;
+
+use super::*;
+
+const FIRST: NotificationId = NotificationId(1);
+
+fn press(button: &str, acts: impl Into<Vec<Input>>) -> Input {
+    let by = Actor { name: "ana".into(), via: "desktop".into() };
+    Input::Press {
+        notification: FIRST,
+        channel: desk(),
+        button: button.into(),
+        acts: acts.into(),
+        by,
+    }
+}
+
+/// What is said where it was pressed.
+#[track_caller]
+fn heard(w: &mut World, button: &str, acts: impl Into<Vec<Input>>) -> Option<String> {
+    w.give(press(button, acts)).unwrap().note
+}
+
+fn refusals(w: &World) -> usize {
+    w.events.iter().filter(|event| matches!(event.kind, Kind::PressRefused(_))).count()
+}
+
+/// What the channel is busy with, for the test to settle.
+fn doing(w: &World) -> Option<&'static str> {
+    w.channel_effect().map(|(_, effect)| match effect {
+        Effect::SendNotification { .. } => "send",
+        Effect::UpdateNotification { .. } => "update",
+        Effect::ResolveNotification { .. } => "resolve",
+        _ => "something else",
+    })
+}
+
+fn takes(w: &mut World) {
+    let (intent, effect) = w.channel_effect().expect("the channel is busy");
+    w.give(Input::Effect { intent, result: Ok(usual(&effect)) }).unwrap();
+}
+
+/// A session that asks, told on a channel that the test speaks for.
+fn asking(can: NotifierCapabilities) -> World {
+    let mut w = World::working("41");
+    w.configure(w.state.policy.as_ref().clone(), [(desk(), can)].into());
+    w.holds_channels = true;
+    w.tell(1, [asked("k1", permission("npm publish"))]);
+    w.pass(2 * SECOND);
+    takes(&mut w);
+    assert_eq!(doing(&w), None);
+    w
+}
+
+/// A session whose turn ended, and a human who was told.
+fn idle() -> World {
+    let mut w = World::idle("41");
+    w.look(1, work(1, 2));
+    w.pass(16 * MINUTE);
+    assert_eq!(w.pushes().len(), 1);
+    w
+}
+
+#[test]
+fn what_died_with_the_connection_is_shown_again_once_everything_was_looked_at() {
+    let mut w = asking(desktop());
+    w.start("boot-1");
+    assert_eq!(doing(&w), None, "it may be over by now");
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    assert_eq!(doing(&w), Some("update"), "an edit never buzzes");
+    takes(&mut w);
+    w.pass(MINUTE);
+    assert_eq!(doing(&w), None, "once");
+}
+
+#[test]
+fn what_lasts_is_over_or_sleeps_is_not_shown_again() {
+    let mut lasting = asking(NotifierCapabilities { volatile: false, ..desktop() });
+    let mut over = asking(desktop());
+    over.tell(1, [Told::RequestEnded { key: "k1".into() }]);
+    over.pass(MINUTE);
+    takes(&mut over);
+    let mut sleeping = asking(desktop());
+    let until = sleeping.now.wall + jiff::SignedDuration::from_hours(1);
+    let incident = "i-1".parse().unwrap();
+    sleeping.give(Input::Snooze { incident, until, by: ana() }).unwrap();
+    for w in [&mut lasting, &mut over, &mut sleeping] {
+        w.start("boot-1");
+        w.give(Input::Swept { sessions: 1 }).unwrap();
+        w.pass(MINUTE);
+        assert_eq!(doing(w), None);
+    }
+    // A summary calls nobody back.
+    let mut w = World::idle("41");
+    w.give(done(1)).unwrap();
+    w.succeed(1);
+    w.succeed(1);
+    assert_eq!(w.pushes(), ["All done: 1 done"]);
+    w.holds_channels = true;
+    w.start("boot-1");
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    assert_eq!(doing(&w), None);
+}
+
+#[test]
+fn a_channel_of_other_settings_shows_its_messages_again_and_no_other_does() {
+    let mut w = asking(desktop());
+    let mut policy = w.state.policy.as_ref().clone();
+    policy.lifecycle.sweep_interval_ms += 1;
+    w.configure(policy.clone(), [(desk(), desktop())].into());
+    assert_eq!(doing(&w), None, "its connection stands");
+    let other = serde_json::json!({ "address": "unix:path=/elsewhere" });
+    policy
+        .channels
+        .entry(desk())
+        .or_insert_with(|| crate::config::policy::PluginChoice::of("desktop"))
+        .settings = other;
+    w.configure(policy, [(desk(), desktop())].into());
+    assert_eq!(doing(&w), Some("update"));
+}
+
+#[test]
+fn what_is_refused_comes_back_on_the_message_that_was_pressed_with_the_remedy() {
+    let mut w = idle();
+    w.holds_channels = true;
+    let note = heard(&mut w, "done", [done(1)]);
+    let says = "app-1: 2 files are not committed. Instead: ao send app-1 \"Commit your work.\" or: ao session kill app-1";
+    assert_eq!(note.as_deref(), Some(says));
+    assert_eq!(doing(&w), Some("update"), "the daemon may have closed what was pressed");
+    assert_eq!(w.session(1).intent, crate::state::Want::Run);
+    takes(&mut w);
+    assert_eq!(doing(&w), None);
+    // The next revision says what is, not what was pressed.
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    assert_eq!(w.state.notifications[&FIRST].deliveries[&desk()].refused, None);
+}
+
+#[test]
+fn what_failed_outside_of_the_rules_comes_back_too_also_while_it_sleeps() {
+    let mut w = idle();
+    w.holds_channels = true;
+    let until = w.now.wall + jiff::SignedDuration::from_hours(1);
+    w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
+    let failed = Input::PressFailed {
+        notification: FIRST,
+        channel: desk(),
+        button: "open".into(),
+        failure: Failure::refused(
+            "no terminal can be opened",
+            Some("ao session attach app-1".into()),
+        ),
+        by: ana(),
+    };
+    let note = w.give(failed).unwrap().note.unwrap();
+    assert_eq!(note, "No terminal can be opened. Instead: ao session attach app-1");
+    assert_eq!(doing(&w), Some("update"));
+}
+
+#[test]
+fn a_second_press_is_told_who_was_first_and_does_nothing() {
+    let mut w = asking(desktop());
+    w.holds_channels = false;
+    assert_eq!(heard(&mut w, "approve", [decision(1, Decision::Approve)]), None);
+    for _ in 0..2 {
+        let deny = decision(1, Decision::Deny { reason: None });
+        let note = heard(&mut w, "deny", [deny]).unwrap();
+        assert_eq!(note, "This button was already used, by ana. Nothing was done twice.");
+        if w.effect(1).is_some() {
+            w.succeed(1);
+        }
+    }
+    let decided = w.events.iter().filter(|e| matches!(e.kind, Kind::RequestDecided(_))).count();
+    assert_eq!((decided, refusals(&w)), (1, 2));
+}
+
+#[test]
+fn a_late_press_does_not_hit_a_session_that_works_again() {
+    for (button, act) in [("kill", kill(1)), ("done", done(1)), ("send", send(1, "Go on"))] {
+        let mut w = idle();
+        w.tell(1, [turn_started("t2")]);
+        w.pass(MINUTE);
+        assert!(w.state.notifications[&FIRST].settled);
+        let note = heard(&mut w, button, [act]).unwrap();
+        assert_eq!(note, "app-1 works again; nothing was done.", "{button}");
+        let session = w.session(1);
+        assert_eq!((&session.intent, session.messages.len()), (&crate::state::Want::Run, 1));
+    }
+}
+
+#[test]
+fn a_button_that_the_message_no_longer_offers_does_nothing() {
+    let mut w = World::working("41");
+    w.see(1, RuntimeState::Exited { code: Some(1) });
+    w.pass(2 * SECOND);
+    assert_eq!(heard(&mut w, "restore", [restore(1)]), None);
+    let note = heard(&mut w, "kill", [kill(1)]).unwrap();
+    assert_eq!(note, "Restoring… asked by ana. Nothing was done.");
+    assert_eq!(w.session(1).intent, crate::state::Want::Run);
+    let note = heard(&mut w, "merge", []).unwrap();
+    assert_eq!(note, "Restoring… asked by ana. Nothing was done.");
+    let gone = Input::PressFailed {
+        notification: NotificationId(99),
+        channel: desk(),
+        button: "open".into(),
+        failure: Failure::refused("x", None),
+        by: ana(),
+    };
+    w.refused(gone, "that message is no longer kept");
+}
+
+#[test]
+fn while_it_only_seems_to_be_over_a_human_can_act() {
+    let mut w = idle();
+    w.tell(1, [turn_started("t2")]);
+    assert!(!w.state.notifications[&FIRST].settled, "it is not sure yet");
+    assert_eq!(heard(&mut w, "send", [send(1, "Wait")]), None);
+}
+
+#[test]
+fn a_press_on_an_earlier_message_counts_for_the_one_that_took_its_place() {
+    let mut w = asking(desktop());
+    w.holds_channels = false;
+    let until = w.now.wall + jiff::SignedDuration::from_mins(10);
+    w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
+    w.pass(11 * MINUTE);
+    assert_eq!(w.pushes().len(), 2);
+    assert!(w.state.notifications[&FIRST].settled);
+    assert_eq!(heard(&mut w, "approve", [decision(1, Decision::Approve)]), None);
+    assert_eq!(refusals(&w), 0);
+}
+
+#[test]
+fn of_several_each_is_tried_and_those_that_were_refused_are_named() {
+    let mut w = World::new();
+    for issue in 1..=4 {
+        w.add_working(&issue.to_string());
+    }
+    for n in 1..=4 {
+        w.give(seen(&w, n, RuntimeState::Missing, true)).unwrap();
+    }
+    // None comes back by itself.
+    while let Some(n) = (1..=4).find(|n| w.effect(*n).is_some()) {
+        w.fail(n, ErrorKind::Permanent);
+    }
+    w.pass(2 * MINUTE);
+    let pushed = w.pushes();
+    assert!(pushed.len() == 1 && pushed[0].contains("4 agents"), "{pushed:?}");
+    let all = [restore(9), restore(1), restore(2), restore(3), restore(4)];
+    let note = heard(&mut w, "restore", all).unwrap();
+    assert_eq!(note, "Not done for 1 of 5: there is no session app-9. Instead: ao status");
+    for n in 1..=4 {
+        assert!(w.session(n).restore.is_some(), "app-{n} was not tried");
+    }
+}

@@ -1,0 +1,144 @@
+//! What a human presses on a channel, through the whole server: done once, or answered where it was pressed.
+
+use std::{sync::Arc, time::Duration};
+
+use ao_conformance::notifier::FarEnd as _;
+use ao_core::{config::trigger::Trigger, server::Handle};
+use ao_slots::{
+    PluginError, SessionId,
+    fact::WorkFacts,
+    notifier::{IncomingAction, Mark, Message, Notifier},
+};
+
+use crate::{
+    fakes::Mood,
+    harness::{House, question, reaction, turn_ended, turn_started},
+};
+
+/// A human presses a button of this message.
+fn press(house: &House, message: &Message, button: &str) {
+    house.fakes.channel.act(IncomingAction {
+        notification: message.id,
+        button: Some(button.into()),
+        text: None,
+        who: "ana".into(),
+    });
+}
+
+/// The message as it is shown once it says so.
+async fn says(house: &House, words: &str) -> Message {
+    let told = house.until_pushed(words, |all| all.iter().any(|m| m.short.contains(words))).await;
+    told.into_iter().find(|message| message.short.contains(words)).unwrap()
+}
+
+/// The lines that are shown beside the messages.
+async fn line(house: &House, words: &str) {
+    house
+        .patiently(words, async || {
+            let shown = house.fakes.channel.shown().await;
+            shown
+                .iter()
+                .any(|shown| shown.title == "ao" && shown.body.contains(words))
+                .then_some(())
+        })
+        .await;
+}
+
+async fn asking() -> (House, SessionId, Message) {
+    let house = House::open().await;
+    let session = house.working("Do it").await;
+    house.tell(&session, &[question("Which?")]).await.unwrap();
+    let pushed = house.until_pushed("the question", |messages| messages.len() == 1).await;
+    (house, session, pushed[0].clone())
+}
+
+fn channel(handle: &Handle) -> Arc<dyn Notifier> {
+    handle.plugins().channels.values().next().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_cannot_be_opened_is_said_on_the_message_with_the_command() {
+    let (mut house, session, message) = asking().await;
+    press(&house, &message, "open");
+    let shown = says(&house, "No terminal can be opened from here").await;
+    assert!(shown.short.ends_with(&format!("Instead: ao session attach {session}")), "{shown:?}");
+    assert_eq!((shown.mark, shown.buttons.len()), (Mark::Failed, message.buttons.len()));
+    house.fakes.rig.set("terminal.open", "", Mood::Fails(PluginError::permanent("no", "why")), 1);
+    press(&house, &message, "open");
+    let shown = says(&house, "No: why").await;
+    assert!(shown.short.ends_with(&format!("Instead: ao why {session}")), "{shown:?}");
+    // Open again that works: nothing is said.
+    press(&house, &message, "answer:1");
+    house
+        .until("it is answered", |s| {
+            s.sessions[&session].requests.values().all(|request| request.decided.is_some())
+        })
+        .await;
+    press(&house, &message, "answer:2");
+    line(&house, "This button was already used, by ana by desktop").await;
+    assert_eq!(house.count("request.decided").await, 1);
+    house.is_rebuilt().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_done_and_a_late_kill_are_answered_and_do_nothing() {
+    let mut house = House::with(|house| {
+        reaction(&mut house.policy, Trigger::AgentIdle).threshold_ms = Some(10);
+    })
+    .await;
+    let session = house.working("Do it").await;
+    let changed = WorkFacts {
+        changed_files: 2,
+        ..house.session(&session).work().cloned().unwrap_or_default()
+    };
+    house.fakes.workspace.set(&session, changed);
+    house.tell(&session, &[turn_ended("t1")]).await.unwrap();
+    let pushed = house.until_pushed("it is idle", |messages| messages.len() == 1).await;
+    press(&house, &pushed[0], "done");
+    let shown = says(&house, "2 files are not committed").await;
+    assert!(shown.buttons.iter().any(|button| button.id == "done"));
+    house.tell(&session, &[turn_started("t2")]).await.unwrap();
+    house.until("it is settled", |s| s.notifications.values().all(|n| n.settled)).await;
+    press(&house, &pushed[0], "kill");
+    line(&house, &format!("{session} works again since")).await;
+    assert!(!house.session(&session).is_over());
+    assert_eq!(house.count("kill.requested").await, 0);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_configuration_keeps_every_plugin_whose_settings_are_the_same() {
+    let (mut house, _, message) = asking().await;
+    let (before, project) =
+        (channel(&house.handle()), house.policy.projects.keys().next().unwrap().clone());
+    let runtime = house.handle().plugins().projects[&project].runtime.clone();
+    let mut policy = house.policy.clone();
+    policy.lifecycle.sweep_interval_ms = 90;
+    house.handle().apply_policy(policy.clone(), policy.clone().into()).await.unwrap();
+    assert!(Arc::ptr_eq(&before, &channel(&house.handle())), "its connection is gone");
+    assert!(Arc::ptr_eq(&runtime, &house.handle().plugins().projects[&project].runtime));
+    // A press that is being done while its channel gets other settings is done to the end, and answered.
+    let slow = Mood::Slow(Duration::from_millis(300));
+    house.fakes.rig.set("terminal.open", "", slow, 1);
+    press(&house, &message, "open");
+    house
+        .patiently("it is being opened", async || {
+            let session = message.session.as_ref().unwrap();
+            (house.fakes.rig.calls("terminal.open", session.as_str()) == 1).then_some(())
+        })
+        .await;
+    let choice = policy.channels.values_mut().next().unwrap();
+    choice.settings = serde_json::json!({ "address": "elsewhere" });
+    house.handle().apply_policy(policy.clone(), policy.into()).await.unwrap();
+    assert!(!Arc::ptr_eq(&before, &channel(&house.handle())));
+    says(&house, "No terminal can be opened from here").await;
+    // And the new one is listened to.
+    press(&house, &message, "open");
+    house
+        .patiently("a second refusal", async || {
+            (house.count("press.refused").await == 2).then_some(())
+        })
+        .await;
+    house.stop().await;
+}
