@@ -41,6 +41,14 @@ fn main() {
     );
     bench.row("a waiting hook's private memory", &bench.waiting_hook());
     bench.row(&format!("server CPU a sweep of {sessions} sessions"), &bench.sweep_cpu());
+    bench.spawn_overhead(20, sessions);
+    bench.row("a second server ends, p50 / p99 of 20", &spread(&bench.seconds(20)));
+    let began = Instant::now();
+    bench.ao(&["stop"]);
+    bench.row(&format!("`ao stop`, {sessions} sessions"), &ms(began.elapsed()));
+    let began = Instant::now();
+    bench.ao(&["start"]);
+    bench.row(&format!("`ao start`, {sessions} sessions adopted"), &ms(began.elapsed()));
 }
 
 struct Bench {
@@ -58,7 +66,10 @@ impl Bench {
         fs::create_dir_all(&repo).unwrap();
         fs::create_dir_all(&bin).unwrap();
         let claude = bin.join("claude");
-        fs::write(&claude, "#!/bin/sh\nexec sleep 100000\n").unwrap();
+        fs::create_dir_all(root.join("started")).unwrap();
+        let marks = root.join("started").display().to_string();
+        fs::write(&claude, format!("#!/bin/sh\n: > {marks}/$AO_SESSION\nexec sleep 100000\n"))
+            .unwrap();
         run("chmod", &["+x", &claude.to_string_lossy()]);
         fs::write(repo.join("a.txt"), "a\n").unwrap();
         let here = repo.to_string_lossy().into_owned();
@@ -132,6 +143,58 @@ impl Bench {
             .map(|_| {
                 let began = Instant::now();
                 self.ao(arguments);
+                began.elapsed()
+            })
+            .collect()
+    }
+
+    fn wait_for(&self, mark: &str) {
+        let began = Instant::now();
+        while !self.root.join("started").join(mark).exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{mark} did not start");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// One spawn at a time, from the command to the agent's first line, beside what git and tmux take alone.
+    fn spawn_overhead(&self, times: usize, before: usize) {
+        let socket = self.root.join("floor.sock").to_string_lossy().into_owned();
+        let claude = self.root.join("bin/claude").to_string_lossy().into_owned();
+        let tmux =
+            |words: &[&str]| run("tmux", &[&["-S", &socket, "-f", "/dev/null"], words].concat());
+        tmux(&["new-session", "-d", "sleep", "1000"]);
+        let alone: Vec<_> = (0..times)
+            .map(|n| {
+                let (mark, folder) = (format!("floor-{n}"), self.root.join(format!("floor-{n}")));
+                let folder = folder.to_string_lossy().into_owned();
+                let repo = self.repo.to_string_lossy().into_owned();
+                let began = Instant::now();
+                run("git", &["-C", &repo, "worktree", "add", "-q", "-b", &mark, &folder]);
+                let session = format!("AO_SESSION={mark}");
+                tmux(&["new-session", "-d", "-c", &folder, "-e", &session, &claude]);
+                self.wait_for(&mark);
+                began.elapsed()
+            })
+            .collect();
+        tmux(&["kill-server"]);
+        let through: Vec<_> = (before + 1..=before + times)
+            .map(|n| {
+                let began = Instant::now();
+                self.ao(&["spawn", "shop", "--no-wait", "--prompt", &format!("first {n}")]);
+                self.wait_for(&format!("shop-{n}"));
+                began.elapsed()
+            })
+            .collect();
+        self.row("`git worktree add` + `tmux new-session`, p50 / p99", &spread(&alone));
+        self.row("`ao spawn` to the agent's first line, p50 / p99", &spread(&through));
+    }
+
+    fn seconds(&self, times: usize) -> Vec<Duration> {
+        (0..times)
+            .map(|_| {
+                let began = Instant::now();
+                let status = self.command(&["start", "--foreground"]).status().unwrap();
+                assert!(!status.success(), "a second server serves");
                 began.elapsed()
             })
             .collect()
