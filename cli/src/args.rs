@@ -102,4 +102,5 @@ pub(crate) enum Command {
     Hook(commands::hook::Cmd),
     Report(commands::report::Cmd),
     Launch(commands::launch::Cmd),
+    DemoAgent(commands::demo_agent::Cmd),
 }

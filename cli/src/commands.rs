@@ -6,6 +6,7 @@ pub(crate) mod approve;
 pub(crate) mod batch_spawn;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod demo_agent;
 pub(crate) mod deny;
 pub(crate) mod doctor;
 pub(crate) mod events;
@@ -102,6 +103,7 @@ fn run(cli: Cli) -> Result<u8, Fail> {
         Command::Help(cmd) => cmd.run(),
         Command::Hook(cmd) => cmd.run(),
         Command::Launch(cmd) => cmd.run(),
+        Command::DemoAgent(cmd) => cmd.run(),
         command => {
             let cx = Cx::new(global)?;
             if let Command::Start(cmd) = &command
@@ -144,7 +146,8 @@ async fn dispatch(command: Command, cx: &Cx) -> Result<u8, Fail> {
         | Command::Man(_)
         | Command::Help(_)
         | Command::Hook(_)
-        | Command::Launch(_) => Ok(0),
+        | Command::Launch(_)
+        | Command::DemoAgent(_) => Ok(0),
     }
 }
 

@@ -193,6 +193,21 @@ pub(crate) fn version_of(program: &str, args: &[&str], cx: &Cx) -> Option<String
     String::from_utf8_lossy(&output.stdout).lines().next().map(one_line)
 }
 
+/// The command that installs a package on this machine.
+pub(crate) fn install(package: &str, cx: &Cx) -> String {
+    let managers = [
+        ("apt", "sudo apt install"),
+        ("dnf", "sudo dnf install"),
+        ("pacman", "sudo pacman -S"),
+        ("apk", "sudo apk add"),
+        ("brew", "brew install"),
+    ];
+    let path = cx.env.get("PATH").map(String::as_str).unwrap_or_default();
+    let there = |name: &str| std::env::split_paths(path).any(|dir| dir.join(name).is_file());
+    let found = managers.iter().find(|(name, _)| there(name));
+    format!("{} {package}", found.map_or("sudo apt install", |(_, command)| command))
+}
+
 /// Corrects what loses nothing, and says what was done.
 fn fix(cx: &Cx, facts: &Facts) -> Vec<String> {
     let mut done = vec![];

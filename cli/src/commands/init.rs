@@ -6,10 +6,10 @@ use std::{
 };
 
 use ao_core::{
-    config::{self, Catalog, FILE_NAME, Role, SourceFile, Starter, World},
+    config::{self, Catalog, FILE_NAME, Role, SourceFile, Starter, World, policy::PluginChoice},
     registry::Registry,
     slots::{
-        Call, InstanceId, ProjectId, SessionPrefix,
+        Call, ErrorKind, InstanceId, ProjectId, SessionPrefix,
         agent::{AgentCheck, Permissions},
         notifier::Mark,
         plugin::BuildContext,
@@ -53,6 +53,12 @@ pub(crate) struct Cmd {
     /// What the agent may do without asking
     #[arg(long, value_parser = permissions, default_value = "skip", value_name = "skip|accept-edits|ask|plan")]
     permissions: Permissions,
+    /// A scripted agent that asks a question, to see how ao works
+    #[arg(long, conflicts_with = "agent")]
+    demo_agent: bool,
+    /// Where to call you, where no desktop does
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
     /// Send no test message
     #[arg(long)]
     no_test: bool,
@@ -67,6 +73,16 @@ pub(crate) struct Cmd {
 fn permissions(text: &str) -> Result<Permissions, String> {
     serde_json::from_value(serde_json::Value::String(text.to_owned()))
         .map_err(|_| "skip, accept-edits, ask or plan".to_owned())
+}
+
+/// What was found, and what follows from it for the file.
+#[derive(Debug, Default)]
+struct Found {
+    /// An agent that is installed.
+    agent: Option<String>,
+    tmux: bool,
+    /// A channel that works here.
+    channel: bool,
 }
 
 impl Cmd {
@@ -85,7 +101,13 @@ impl Cmd {
         let context = build_context(cx)?;
         let call = Call::new("init", Duration::from_secs(15));
         let workspace = registry.workspace("worktree", &context)?;
-        let repo = workspace.inspect(&call, &start).await?;
+        let repo = workspace.inspect(&call, &start).await.map_err(|error| match error.kind {
+            ErrorKind::NotFound => {
+                let what = format!("{} is in no git repository", start.display());
+                Fail::new(Exit::NotFound, what).remedy("cd into one, or make one: git init")
+            }
+            _ => error.into(),
+        })?;
         if let Some(problem) = repo.problems.first() {
             return Err(problem.clone().into());
         }
@@ -95,7 +117,11 @@ impl Cmd {
             return self.use_file(cx, &file, None).await;
         }
         let found = self.look(cx, &registry, &context, &repo).await?;
-        let starter = self.ask(cx, &repo, found)?;
+        let mut starter = self.ask(cx, &repo, &found)?;
+        let reached = found.channel && self.try_push(cx, "desktop").await?;
+        if !reached {
+            starter.webhook = self.another_way(cx, &registry, &context)?;
+        }
         let text = config::starter_file(&starter);
         std::fs::write(&file, &text).map_err(|error| {
             Fail::new(Exit::Failed, format!("{} could not be written", file.display()))
@@ -103,11 +129,10 @@ impl Cmd {
         })?;
         let lines = ao_core::slots::text::count(text.lines().count() as u64, "line", "lines");
         let wrote = format!("Wrote {FILE_NAME} ({lines}). Nothing else was changed.");
-        let trusted = SourceFile::read(&file, Role::Registered).map(|file| file.hash()).ok();
         if !cx.global.json {
             out::say(&wrote);
         }
-        self.use_file(cx, &file, Some((starter.project, trusted))).await
+        self.use_file(cx, &file, Some(&starter)).await
     }
 
     /// What can be found without asking; each finding is one line.
@@ -117,69 +142,121 @@ impl Cmd {
         registry: &Registry,
         context: &BuildContext,
         repo: &RepoInfo,
-    ) -> Result<Option<String>, Fail> {
-        let say = |mark: Mark, name: &str, words: String| {
+    ) -> Result<Found, Fail> {
+        // Something that is not there is no failure: ao works without it.
+        let say = |mark: Option<Mark>, name: &str, words: String| {
+            let mark = match mark {
+                Some(mark) => cx.err.painted_mark(mark),
+                None if name.is_empty() => " ".into(),
+                None => cx.err.paint(Tone::Muted, &cx.err.text("–")),
+            };
             if !cx.global.json {
-                out::note(&format!(
-                    "  {} {} {}",
-                    cx.err.painted_mark(mark),
-                    out::pad(name, 15),
-                    cx.err.text(&words)
-                ));
+                out::note(&format!("  {mark} {} {}", out::pad(name, 15), cx.err.text(&words)));
             }
         };
-        let branch = repo.default_branch.clone().unwrap_or_else(|| "branch unknown".into());
+        let good = Some(Mark::Settled);
+        let name = repo.root.file_name().map(|name| name.to_string_lossy().into_owned());
+        let branch = match &repo.default_branch {
+            Some(branch) => format!("branch {branch}"),
+            None => "branch unknown".into(),
+        };
         let clean = if repo.clean { "clean" } else { "with uncommitted changes" };
-        say(
-            Mark::Settled,
-            "git repository",
-            format!("{}, branch {branch}, {clean}", repo.root.display()),
-        );
+        say(good, "git repository", format!("{}, {branch}, {clean}", name.unwrap_or_default()));
         match &repo.origin {
-            Some(origin) => say(
-                Mark::Finished,
-                "forge",
-                format!("{origin}: issues from ./issues in this version of ao"),
-            ),
-            None => say(Mark::Finished, "forge", "none found: issues from ./issues".into()),
+            Some(origin) => {
+                say(None, "forge", format!("{origin} is not read yet: issues from ./issues"));
+            }
+            None => say(None, "forge", "none found: issues from ./issues".into()),
         }
-        let mut usable = None;
+        let mut found = Found::default();
+        let mut hints = vec![];
         for (name, agent) in registry.agents(context) {
             let call = Call::new(format!("check-{name}"), Duration::from_secs(10));
-            let Ok(check) = agent.check(&call, &cx.env, Some(&repo.root)).await else { continue };
-            if check.program.is_none() {
+            let Ok(mut check) = agent.check(&call, &cx.env, Some(&repo.root)).await else {
                 continue;
-            }
-            say(Mark::Settled, "agent", agent_words(name, &check));
+            };
+            let Some(program) = check.program.clone() else {
+                hints.push(check.install_hint);
+                continue;
+            };
+            say(good, "agent", agent_words(name, &check));
             if self.permissions == Permissions::Skip {
-                say(
-                    Mark::Working,
-                    "",
-                    "it runs commands without asking (change it: ao help permissions)".into(),
-                );
+                let words = "it runs commands without asking (permissions: skip; change it: ao help permissions)";
+                say(None, "", words.into());
             }
-            usable.get_or_insert_with(|| name.to_owned());
+            if wants_a_human(&check) && self.start_by_hand(cx, name, &program, &repo.root)? {
+                if let Ok(again) = agent.check(&call, &cx.env, Some(&repo.root)).await {
+                    check = again;
+                }
+                say(good, "agent", agent_words(name, &check));
+            }
+            found.agent.get_or_insert_with(|| name.to_owned());
         }
-        if usable.is_none() && self.agent.is_none() {
-            say(
-                Mark::Failed,
-                "agent",
-                "claude is not found. Install it: npm install -g @anthropic-ai/claude-code".into(),
-            );
-            say(Mark::Finished, "", "or use any command: ao init --agent custom".into());
+        if found.agent.is_none() && self.agent.is_none() {
+            say(None, "agent", "none found. Install one:".into());
+            hints.iter().for_each(|hint| say(None, "", hint.clone()));
+            say(None, "", "or use any command: ao init --agent custom".into());
         }
-        match super::doctor::version_of("tmux", &["-V"], cx) {
-            Some(version) => say(Mark::Settled, "terminal", version),
-            None => say(
-                Mark::Failed,
-                "terminal",
-                "tmux is missing. Install: sudo apt install tmux. Until then set `runtime: process`.".into(),
-            ),
+        found.tmux = match super::doctor::version_of("tmux", &["-V"], cx) {
+            Some(version) => {
+                say(good, "terminal", version);
+                true
+            }
+            None => {
+                let install = super::doctor::install("tmux", cx);
+                say(
+                    None,
+                    "terminal",
+                    format!("tmux is missing. Install: {install}. Until then agents run as plain"),
+                );
+                say(None, "", "processes: you can talk to them, not look into a terminal.".into());
+                false
+            }
+        };
+        let call = Call::new("check-desktop", Duration::from_secs(5));
+        let looked = registry.notifier(&PluginChoice::of("desktop"), context);
+        match looked.map(|desktop| async move { desktop.check(&call).await }) {
+            Ok(look) => match look.await {
+                Ok(()) => {
+                    say(good, "push", "desktop".into());
+                    found.channel = true;
+                }
+                Err(error) => {
+                    let why = if error.cause.is_empty() { &error.what } else { &error.cause };
+                    let why = ao_core::slots::text::one_line(why);
+                    say(None, "push", format!("no desktop here ({why})."));
+                    say(None, "", "Urgent messages would reach nobody.".into());
+                }
+            },
+            Err(error) => say(Some(Mark::Failed), "push", error.to_string()),
         }
-        Ok(usable)
+        Ok(found)
     }
 
-    fn ask(&self, cx: &Cx, repo: &RepoInfo, found: Option<String>) -> Result<Starter, Fail> {
+    /// An agent that is not logged in, or asks whether it may work here, can be started on the spot.
+    fn start_by_hand(
+        &self,
+        cx: &Cx,
+        name: &str,
+        program: &Path,
+        repo: &Path,
+    ) -> Result<bool, Fail> {
+        if !asks(cx) {
+            return Ok(false);
+        }
+        let question =
+            format!("Start {name} here now, so that you can set that? Leave it to go on.");
+        if !cx.ask(&question, true, "--no-input")? {
+            return Ok(false);
+        }
+        let ran = std::process::Command::new(program).current_dir(repo).status();
+        ran.map(|_| true).map_err(|error| {
+            Fail::new(Exit::Failed, format!("{} could not be started", program.display()))
+                .because(error)
+        })
+    }
+
+    fn ask(&self, cx: &Cx, repo: &RepoInfo, found: &Found) -> Result<Starter, Fail> {
         let folder = repo
             .root
             .file_name()
@@ -202,7 +279,8 @@ impl Cmd {
             None => {
                 let default = derived_prefix(&project).unwrap_or_else(|| "s".to_owned());
                 let answer = cx.ask_text(
-                    &format!("Session prefix [{default}], for {default}-1, {default}-2 …"),
+                    &cx.err
+                        .text(&format!("Session prefix [{default}]  → {default}-1, {default}-2 …")),
                     &default,
                     "--prefix",
                 )?;
@@ -228,39 +306,57 @@ impl Cmd {
                     branch
                 }
             };
-        let agent = self.agent.clone().or(found).unwrap_or_else(|| "claude-code".to_owned());
+        let mut agent = self.agent.clone().or(found.agent.clone());
+        let mut command = vec![];
+        if agent.as_deref() == Some("custom") {
+            command = vec!["my-agent".to_owned(), "{prompt}".to_owned()];
+        }
+        // Never the answer of a script.
+        let offered = "Go on with a scripted demo agent to see how ao works?";
+        if self.demo_agent || (agent.is_none() && asks(cx) && cx.ask(offered, true, "--agent")?) {
+            agent = Some("custom".into());
+            command = super::demo_agent::command();
+        }
         Ok(Starter {
             project,
             path: ".".into(),
             prefix,
             default_branch,
-            agent,
+            agent: agent.unwrap_or_else(|| "claude-code".to_owned()),
             permissions: self.permissions,
+            command,
+            runtime: (!found.tmux).then(|| "process".to_owned()),
+            webhook: None,
         })
     }
 
-    /// Registers and trusts the file, then tries whether a message arrives. Only what `ao init` wrote itself
-    /// (`written`: the project, and the hash of the text) is trusted without a question.
-    async fn use_file(
-        &self,
-        cx: &Cx,
-        file: &Path,
-        written: Option<(ProjectId, Option<String>)>,
-    ) -> Result<u8, Fail> {
+    /// Registers and trusts the file, then tries whether a message arrives. Only what `ao init` wrote itself is
+    /// trusted without a question.
+    async fn use_file(&self, cx: &Cx, file: &Path, written: Option<&Starter>) -> Result<u8, Fail> {
         let client = cx.client();
         let report: ConfigReport =
             client.post("/api/config/register", &serde_json::json!({ "file": file })).await?;
         if !report.errors.is_empty() {
             return Err(crate::render::config::failure(&cx.err, &report.errors));
         }
-        if let Some((_, Some(hash))) = &written {
+        let hash = SourceFile::read(file, Role::Registered).map(|file| file.hash()).ok();
+        if let (Some(_), Some(hash)) = (written, hash) {
             let body = serde_json::json!({ "file": file, "hash": hash });
-            let _: ConfigReport = client.post("/api/config/trust", &body).await?;
+            let report: ConfigReport = client.post("/api/config/trust", &body).await?;
+            if !report.errors.is_empty() {
+                return Err(crate::render::config::failure(&cx.err, &report.errors));
+            }
         } else {
             super::trust_in_place(cx, client, &report).await?;
         }
-        let project = written.map(|(project, _)| project);
-        self.try_push(cx).await?;
+        match written {
+            Some(Starter { webhook: Some(_), .. }) => {
+                self.try_push(cx, "hook").await?;
+            }
+            Some(_) => {}
+            None => self.try_all(cx).await?,
+        }
+        let project = written.map(|starter| starter.project.clone());
         let offered = unit::Offer { wanted: self.systemd, refused: self.no_systemd };
         offered.make(cx).await?;
         if cx.global.json {
@@ -277,64 +373,98 @@ impl Cmd {
                 here.map_or_else(|| "<project>".to_owned(), |project| project.id.to_string())
             }
         };
-        let next = cx
-            .style
-            .paint(Tone::Accent, &format!("ao spawn {name} --prompt \"Fix the flaky login test\""));
-        out::say(&format!("Next: {next}"));
+        let next = format!("ao spawn {name} --prompt \"Fix the flaky login test\"");
+        let next = cx.style.paint(Tone::Accent, &next);
+        let own = written.and_then(|starter| starter.command.first());
+        match own.is_some_and(|program| program == "my-agent") {
+            true => {
+                out::say(&format!("Next: put your agent's program into {FILE_NAME}, then: {next}"))
+            }
+            false => out::say(&format!("Next: {next}")),
+        }
         Ok(0)
     }
 
-    /// Sends a test through each channel and asks whether it was seen.
-    async fn try_push(&self, cx: &Cx) -> Result<(), Fail> {
-        let client = cx.client();
-        let list: ChannelList = client.get("/api/channels").await?;
+    /// Tries each channel that there is.
+    async fn try_all(&self, cx: &Cx) -> Result<(), Fail> {
+        let list: ChannelList = cx.client().get("/api/channels").await?;
         let mut reached = false;
-        for channel in &list.channels {
-            if self.no_test
-                || !cx.ask(
-                    &format!("Send a test push by {} now?", channel.name),
-                    true,
-                    "--no-test",
-                )?
-            {
-                continue;
-            }
-            match client
-                .post::<TestDoc>(
-                    "/api/notifications/test",
-                    &serde_json::json!({ "channel": channel.name }),
-                )
-                .await
-            {
-                Ok(doc) => {
-                    out::note(&format!(
-                        "  {} {} took it in {} ms",
-                        cx.err.painted_mark(Mark::Settled),
-                        channel.name,
-                        doc.took_ms
-                    ));
-                    reached |= cx.ask("Did you see it?", true, "--yes")?;
-                }
-                Err(fail) => {
-                    let cause =
-                        fail.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-                    out::note(&format!(
-                        "  {} {}: {}{cause}",
-                        cx.err.painted_mark(Mark::Failed),
-                        channel.name,
-                        fail.what
-                    ));
-                }
-            }
+        for channel in list.channels.iter().filter(|channel| channel.error.is_none()) {
+            reached |= self.try_push(cx, channel.name.as_str()).await?;
         }
         if !reached && !self.no_test && !cx.global.json {
             out::note(
-                "No channel reached you: urgent messages would reach nobody, `ao status` shows what needs you.",
+                "Until a channel works, only `ao status` tells what needs you. See: ao notify channels",
             );
-            out::note("A webhook is one more way: ao help push");
         }
         Ok(())
     }
+
+    /// Sends a test through a channel and asks whether it was seen. A test that nobody can confirm is not sent.
+    async fn try_push(&self, cx: &Cx, channel: &str) -> Result<bool, Fail> {
+        if self.no_test || !(cx.global.yes || out::can_ask()) {
+            return Ok(true);
+        }
+        let question = match channel {
+            "desktop" => "Send a test push now?".to_owned(),
+            other => format!("Send a test push by {other} now?"),
+        };
+        if !cx.ask(&question, true, "--no-test")? {
+            return Ok(true);
+        }
+        let body = serde_json::json!({ "channel": channel });
+        match cx.client().post::<TestDoc>("/api/notifications/test", &body).await {
+            Ok(doc) => {
+                let mark = cx.err.painted_mark(Mark::Settled);
+                out::note(&format!("  {mark} {channel} took it in {} ms", doc.took_ms));
+                cx.ask("Did you see it?", true, "--yes")
+            }
+            Err(fail) => {
+                let cause = fail.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                let mark = cx.err.painted_mark(Mark::Failed);
+                out::note(&cx.err.text(&format!("  {mark} {channel}: {}{cause}", fail.what)));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Nothing reached the human: another way, or the plain word that there is none.
+    fn another_way(
+        &self,
+        cx: &Cx,
+        registry: &Registry,
+        context: &BuildContext,
+    ) -> Result<Option<String>, Fail> {
+        let url = match &self.webhook {
+            Some(url) => url.clone(),
+            None if asks(cx) => cx.ask_text(
+                "How shall ao reach you? The address of a webhook, or [none]",
+                "",
+                "--webhook",
+            )?,
+            None => String::new(),
+        };
+        if !url.is_empty() && url != "none" {
+            let settings = serde_json::json!({ "url": url });
+            registry.notifier(&PluginChoice { plugin: "webhook".into(), settings }, context)?;
+            return Ok(Some(url));
+        }
+        if !cx.global.json {
+            out::note(
+                "No channel: until there is one, only `ao status` tells what needs you. See: ao help push",
+            );
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a person answers.
+fn asks(cx: &Cx) -> bool {
+    out::can_ask() && !cx.global.yes && !cx.global.no_input
+}
+
+fn wants_a_human(check: &AgentCheck) -> bool {
+    check.logged_in == Some(false) || check.trusts_repo == Some(false)
 }
 
 fn agent_words(name: &str, check: &AgentCheck) -> String {

@@ -7,6 +7,7 @@
 
 mod hooks;
 mod house;
+mod init;
 mod journey;
 mod kills;
 mod losses;

@@ -19,11 +19,17 @@ pub struct Starter {
     pub agent: String,
     /// What it may do without asking.
     pub permissions: Permissions,
+    /// The command of an agent that is any command; empty for others.
+    pub command: Vec<String>,
+    /// Where its sessions execute, where that is not the default.
+    pub runtime: Option<String>,
+    /// A webhook that calls the human.
+    pub webhook: Option<String>,
 }
 
 /// The text of the file.
 pub fn starter_file(starter: &Starter) -> String {
-    let Starter { project, path, prefix, default_branch, agent, permissions } = starter;
+    let Starter { project, path, prefix, default_branch, agent, permissions, .. } = starter;
     let (permissions, about) = match permissions {
         Permissions::Skip => ("skip", "runs commands without asking; or accept-edits, ask, plan"),
         Permissions::AcceptEdits => ("accept-edits", "asks before commands; or skip, ask, plan"),
@@ -32,7 +38,17 @@ pub fn starter_file(starter: &Starter) -> String {
     };
     let [path, branch, agent] = [path, default_branch, agent].map(|text| scalar(text));
     let [project_key, shown_prefix] = [project.as_str(), prefix.as_str()].map(scalar);
-    format!(
+    let config = match starter.command.as_slice() {
+        [] => format!("{{permissions: {permissions}}}  # {about}"),
+        words => {
+            let words: Vec<_> = words.iter().map(|word| scalar(word)).collect();
+            format!(
+                "{{command: [{}]}}  # any program; {{prompt}} is what it is told",
+                words.join(", ")
+            )
+        }
+    };
+    let mut text = format!(
         "# What ao works on. All keys with their defaults: agent-orchestrator.yaml.example\n\
          # Check it: ao config check\n\
          projects:\n\
@@ -41,8 +57,15 @@ pub fn starter_file(starter: &Starter) -> String {
          \x20   defaultBranch: {branch}\n\
          \x20   sessionPrefix: {shown_prefix}  # sessions are {prefix}-1, {prefix}-2 …\n\
          \x20   agent: {agent}\n\
-         \x20   agentConfig: {{permissions: {permissions}}}  # {about}\n"
-    )
+         \x20   agentConfig: {config}\n"
+    );
+    if let Some(runtime) = &starter.runtime {
+        text.push_str(&format!("    runtime: {}  # tmux shows their terminals\n", scalar(runtime)));
+    }
+    if let Some(url) = &starter.webhook {
+        text.push_str(&format!("notifiers:\n  hook: {{plugin: webhook, url: {}}}\n", scalar(url)));
+    }
+    text
 }
 
 /// A text as a YAML scalar that every reader takes for this very text.
@@ -77,6 +100,9 @@ mod tests {
             default_branch: "main".into(),
             agent: "claude-code".into(),
             permissions: Permissions::Skip,
+            command: vec![],
+            runtime: None,
+            webhook: None,
         }
     }
 
@@ -110,6 +136,25 @@ mod tests {
         assert_eq!((loaded.warnings, loaded.pending), (vec![], vec![]));
         let project = &loaded.policy.projects[&starter().project];
         assert_eq!(project.path, Path::new("/home/ana/my-app"));
+    }
+
+    #[test]
+    fn what_is_not_the_default_is_written_too() {
+        let command = ["sh", "-c", "exec \"$HOME/agent\" \"$1\"", "agent", "{prompt}"];
+        let wanted = Starter {
+            agent: "custom".into(),
+            command: command.map(str::to_owned).to_vec(),
+            runtime: Some("process".into()),
+            webhook: Some("https://hooks.example.com/T$1?a={b}&c=#d".into()),
+            ..starter()
+        };
+        let loaded = read_back(&wanted);
+        assert_eq!((loaded.warnings, loaded.pending), (vec![], vec![]));
+        let project = &loaded.live.projects[&wanted.project];
+        assert_eq!(project.agent_config.command, command);
+        assert_eq!(project.runtime.plugin, "process");
+        let hook = &loaded.live.channels[&"hook".parse().unwrap()];
+        assert_eq!(hook.settings["url"], wanted.webhook.unwrap());
     }
 
     proptest! {

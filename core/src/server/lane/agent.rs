@@ -27,6 +27,35 @@ const TAKEN: Duration = Duration::from_secs(15);
 /// How long evidence for a message that may have been typed is waited and looked for.
 pub(super) const EVIDENCE: Duration = Duration::from_secs(30);
 
+/// Refuses a program that is nowhere: in its pane it would be an end like any other, without a remedy.
+async fn must_exist(
+    call: &Call,
+    work: &Work,
+    argv: &[String],
+    env: &BTreeMap<String, String>,
+    cwd: &std::path::Path,
+) -> Result<(), PluginError> {
+    let Some(program) = argv.first() else { return Ok(()) };
+    let path = env.get("PATH").map(String::as_str).unwrap_or_default();
+    let there = match program.contains('/') {
+        true => cwd.join(program).exists(),
+        false => std::env::split_paths(path).any(|folder| cwd.join(folder).join(program).exists()),
+    };
+    if there {
+        return Ok(());
+    }
+    // An agent that is any command cannot be looked for.
+    let Ok(check) = work.plugins.agent.check(call, env, None).await else { return Ok(()) };
+    if check.program.is_some() {
+        return Ok(());
+    }
+    let agent = &work.session.agent;
+    let what = format!("the agent {agent} is not installed");
+    let missing =
+        PluginError::new(ErrorKind::Missing, what, format!("no program `{program}` on the PATH"));
+    Err(missing.with_remedy(format!("{}   or use any command: agent: custom", check.install_hint)))
+}
+
 impl Shell {
     pub(super) async fn create_runtime(
         &self,
@@ -46,6 +75,7 @@ impl Shell {
         env.extend(work.project.env.clone());
         env.extend(plan.env.clone());
         env.extend(self.own_env(session, launch, &token));
+        must_exist(call, work, &plan.argv, &env, &request.cwd).await?;
         let spec = json!({ "argv": plan.argv, "cwd": request.cwd, "env": env });
         let path = self.agent_dir(&session.id).join(format!("launch-{launch}.json"));
         self.write_private(&path, spec.to_string().as_bytes())?;

@@ -1,0 +1,127 @@
+//! `ao init` and the first spawn on machines that lack something.
+
+use std::{
+    os::unix::fs::symlink,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use crate::house::{House, Ran};
+
+/// The programs that are always there, and nothing else: no agent, no desktop.
+fn bare(house: &House, args: &[&str], without: &str) -> Ran {
+    let bin = house.path(&format!("bin-without-{without}"));
+    if !bin.exists() {
+        std::fs::create_dir(&bin).unwrap();
+        let path = std::env::var_os("PATH").unwrap();
+        for name in ["git", "tmux", "sh", "env"].into_iter().filter(|name| *name != without) {
+            let found: PathBuf = std::env::split_paths(&path)
+                .map(|dir| dir.join(name))
+                .find(|p| p.exists())
+                .unwrap();
+            symlink(found, bin.join(name)).unwrap();
+        }
+    }
+    let mut command = house.command(args);
+    command.env("PATH", bin);
+    house.run(command, args)
+}
+
+fn in_terminal(house: &House, script: &str) -> Output {
+    let mut command = house.command(&[]);
+    let program = command.get_program().to_owned();
+    let mut shell = Command::new("script");
+    shell.env_clear().envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    shell.env("AO", program).current_dir(house.path("repo"));
+    command = shell;
+    command.args(["-qec", script, "/dev/null"]);
+    house.ao_with(command, "\n\n\n\n\n\n")
+}
+
+/// ux §5: without an agent the first spawn says what init said, with its own exit code.
+#[test]
+fn without_an_agent_init_and_spawn_say_how_to_get_one() {
+    let house = House::new();
+    let init = bare(&house, &["init"], "").success();
+    let said = init.stderr();
+    assert!(said.contains("– agent           none found. Install one:"), "{said}");
+    assert!(said.contains("npm install -g @anthropic-ai/claude-code"), "{said}");
+    assert!(said.contains("– push            no desktop here (no address"), "{said}");
+    assert!(said.contains("only `ao status` tells"), "{said}");
+    let spawn = bare(&house, &["spawn", "my-app", "--prompt", "x"], "").exits(4);
+    assert!(
+        spawn.stderr().contains("repo"),
+        "the project has its folder's name: {}",
+        spawn.stderr()
+    );
+    let spawn = bare(&house, &["spawn", "repo", "--prompt", "x"], "").exits(7);
+    let said = spawn.stderr();
+    assert!(said.contains("claude-code is not installed"), "{said}");
+    assert!(said.contains("npm install -g @anthropic-ai/claude-code"), "{said}");
+}
+
+#[test]
+fn without_tmux_agents_run_as_processes_and_init_says_so() {
+    let house = House::new();
+    let init = bare(&house, &["init", "--agent", "custom"], "tmux").success();
+    assert!(init.stderr().contains("– terminal        tmux is missing. Install: "), "{init:?}");
+    assert!(init.stdout().contains("Next: put your agent's program into"), "{init:?}");
+    let text = std::fs::read_to_string(house.path("repo/agent-orchestrator.yaml")).unwrap();
+    assert!(text.contains("    runtime: process"), "{text}");
+    house.ao(&["config", "check"]).success();
+}
+
+/// The first push comes even where no agent is installed.
+#[test]
+fn the_demo_agent_asks_is_answered_and_is_done() {
+    let house = House::new();
+    house.ao(&["init", "--demo-agent", "--name", "my-app", "--prefix", "app"]).success();
+    house.ao(&["spawn", "my-app", "--prompt", "Fix the flaky login test"]).success();
+    house
+        .eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
+    house.ao(&["answer", "app-1", "2"]).success();
+    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "done");
+    let made = house.git(&["show", "ao/app-1-fix-the-flaky-login-test:ao-demo.md"]);
+    assert!(
+        made.contains("- told: Fix the flaky login test\n- answered: Items and shipping\n"),
+        "{made}"
+    );
+}
+
+#[test]
+fn a_webhook_is_written_where_it_is_named_and_refused_where_it_is_none() {
+    let house = House::new();
+    house.ao(&["init", "--webhook", "hooks.example.com", "--agent", "custom"]).exits(1);
+    assert!(!house.path("repo/agent-orchestrator.yaml").exists());
+    house.ao(&["init", "--webhook", "http://127.0.0.1:9/hook", "--agent", "custom"]).exits(1);
+    assert!(!house.path("repo/agent-orchestrator.yaml").exists());
+    let url = "https://hooks.example.com/T0";
+    house.ao(&["init", "--webhook", url, "--agent", "custom"]).success();
+    let channels = house.json(&["notify", "channels"]);
+    let names: Vec<_> =
+        channels["channels"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
+    assert_eq!(names, ["desktop", "hook"]);
+}
+
+#[test]
+fn a_folder_without_a_repository_is_refused_with_the_remedy() {
+    let house = House::new();
+    let home = house.path("home");
+    let ran = house.ao(&["init", home.to_str().unwrap()]).exits(4);
+    assert!(ran.stderr().contains("is in no git repository") && ran.stderr().contains("git init"));
+}
+
+/// On a terminal each question shows its default, and Enter takes it.
+#[test]
+fn on_a_terminal_enter_takes_each_default() {
+    let house = House::new();
+    let out = in_terminal(&house, "\"$AO\" init --agent custom --name my-app");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{text}");
+    assert!(text.contains("Session prefix [app]  → app-1, app-2 …"), "{text}");
+    assert!(text.contains("How shall ao reach you? The address of a webhook, or [none]"), "{text}");
+    assert!(
+        text.contains("Wrote agent-orchestrator.yaml (9 lines). Nothing else was changed."),
+        "{text}"
+    );
+}
