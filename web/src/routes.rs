@@ -237,7 +237,8 @@ async fn status(
 ) -> Reply<view::StatusDoc> {
     let only = own(&caller)?;
     let now = api.handle.now();
-    Ok(Json(view::status(&api.handle.state(), now, api.version, only, query.all)))
+    let unable = api.handle.unable_channels();
+    Ok(Json(view::status(&api.handle.state(), now, api.version, only, query.all, &unable)))
 }
 
 async fn sessions(
@@ -247,7 +248,8 @@ async fn sessions(
 ) -> Reply<view::SessionList> {
     let only = own(&caller)?;
     let now = api.handle.now();
-    let doc = view::status(&api.handle.state(), now, api.version, only, query.all);
+    let state = api.handle.state();
+    let doc = view::status(&state, now, api.version, only, query.all, &Default::default());
     Ok(Json(view::SessionList { schema: "ao.sessions/1".into(), sessions: doc.sessions }))
 }
 
@@ -673,7 +675,8 @@ async fn test(
 }
 
 async fn channels(State(api): State<Arc<Api>>, _: Human) -> Json<view::ChannelList> {
-    Json(view::channels(&api.handle.state()))
+    api.handle.look_at_channels().await;
+    Json(view::channels(&api.handle.state(), &api.handle.unable_channels()))
 }
 
 /// Most events that one explanation looks at.

@@ -3,14 +3,14 @@
 //! Names and types are a promise within `/1`: fields are added, never renamed or retyped. Ids are strings,
 //! times RFC 3339 in UTC, durations milliseconds.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use ao_core::{
     decide::Answered,
     event::{Class, Failure, Over, Settled},
     slots::{
-        ChannelName, IncidentId, Launch, MessageId, NotificationId, ProjectId, RequestId, Seq,
-        SessionId,
+        ChannelName, IncidentId, Launch, MessageId, NotificationId, PluginError, ProjectId,
+        RequestId, Seq, SessionId,
         agent::{Ask, Decision, Usage},
         fact::{PrFacts, Priority, Source, WorkFacts},
         notifier::{ChannelKind, Mark, Reached},
@@ -562,6 +562,7 @@ pub fn status(
     version: &str,
     only: Option<&SessionId>,
     all: bool,
+    unable: &BTreeMap<ChannelName, PluginError>,
 ) -> StatusDoc {
     let recent = |session: &&Session| match &session.over {
         Some((_, when)) => all || now.wall.duration_since(when.at).as_hours() < 24,
@@ -593,8 +594,9 @@ pub fn status(
         last_push: sent.map(|when| when.at).max(),
         reachable: state
             .channels
-            .values()
-            .any(|channel| channel.capabilities.is_some() && channel.failures == 0),
+            .iter()
+            .filter(|(name, _)| !unable.contains_key(*name))
+            .any(|(_, channel)| channel.capabilities.is_some() && channel.failures == 0),
         notices,
         sessions,
     }
@@ -787,18 +789,24 @@ pub fn notification(state: &State, notification: &Notification) -> NotificationV
 }
 
 /// Builds the list of channels.
-pub fn channels(state: &State) -> ChannelList {
+///
+/// A channel that could not send is told of with its own error, else with what a look found (`unable`).
+pub fn channels(state: &State, unable: &BTreeMap<ChannelName, PluginError>) -> ChannelList {
     let view = |(name, choice): (&ChannelName, &ao_core::config::policy::PluginChoice)| {
         let known = state.channels.get(name);
         let failing =
             known.filter(|channel| channel.failures > 0).and_then(|channel| channel.error.as_ref());
+        let looked = unable.get(name).filter(|_| failing.is_none());
         ChannelView {
             name: name.clone(),
             plugin: choice.plugin.clone(),
             kind: known.and_then(|channel| channel.capabilities.as_ref()).map(|can| can.kind),
             since: known.and_then(|channel| channel.since).map(|since| since.at),
-            error: failing.map(|error| error.message.clone()),
-            remedy: failing.and_then(|error| error.remedy.clone()),
+            error: failing
+                .map(|error| error.message.clone())
+                .or_else(|| looked.map(ToString::to_string)),
+            remedy: failing
+                .map_or_else(|| looked.and_then(|e| e.remedy.clone()), |e| e.remedy.clone()),
             not_before: known.and_then(|channel| channel.not_before),
             waiting: known
                 .map_or(0, |channel| u32::try_from(channel.waiting.len()).unwrap_or(u32::MAX)),

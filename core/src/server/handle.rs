@@ -349,6 +349,16 @@ impl Handle {
         sent
     }
 
+    /// Looks whether a message could go out by each channel, without sending one.
+    pub async fn look_at_channels(&self) {
+        self.shell.look_at_channels().await;
+    }
+
+    /// Channels by which nothing would go out, as of the last look, with the reason.
+    pub fn unable_channels(&self) -> std::collections::BTreeMap<ChannelName, PluginError> {
+        self.shell.unable()
+    }
+
     /// Ends the server in good order; agents go on.
     pub async fn stop(&self, reason: &str) {
         self.shell.stop(reason).await;

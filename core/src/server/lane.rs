@@ -91,6 +91,8 @@ pub(super) struct Shell {
     lanes: Mutex<HashMap<Lane, effect::Running>>,
     waiters: Mutex<HashMap<RequestId, mpsc::Sender<HandOver>>>,
     tokens: Mutex<HashMap<SessionId, String>>,
+    /// Channels that the last look found unable, with the reason.
+    unable: Mutex<BTreeMap<ChannelName, PluginError>>,
     /// `ao`'s own files of each session.
     pub(super) guarded: Mutex<BTreeMap<PathBuf, Guarded>>,
     /// Sessions that the last probe told nothing of.
@@ -142,6 +144,7 @@ impl Shell {
             lanes: Mutex::default(),
             waiters: Mutex::default(),
             tokens: Mutex::default(),
+            unable: Mutex::default(),
             guarded: Mutex::default(),
             unanswered: Mutex::default(),
             looks,

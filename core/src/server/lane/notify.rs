@@ -151,6 +151,25 @@ impl Shell {
         super::within(limit, notifier.send(&call, &message)).await
     }
 
+    /// Looks whether a message could go out by each channel; nothing is sent.
+    pub(in crate::server) async fn look_at_channels(&self) {
+        let plugins = self.plugins();
+        let limit = Duration::from_millis(self.state().policy.lifecycle.limits.notify_ms);
+        let mut unable = BTreeMap::new();
+        for (name, notifier) in &plugins.channels {
+            let call = Call::new(format!("look-{name}"), limit);
+            if let Err(error) = super::within(limit, notifier.check(&call)).await {
+                unable.insert(name.clone(), error);
+            }
+        }
+        *super::lock(&self.unable) = unable;
+    }
+
+    /// Channels by which nothing would go out now, with the reason.
+    pub(in crate::server) fn unable(&self) -> BTreeMap<ChannelName, PluginError> {
+        super::lock(&self.unable).clone()
+    }
+
     /// Where desktop messages go: the last client that had a session bus tells (architecture, decision on desktops).
     pub(super) fn keep_desktop_address(&self, client: &BTreeMap<String, String>) {
         if let Some(address) =
@@ -184,6 +203,8 @@ pub(in crate::server) async fn receive(handle: Handle, mut stopped: watch::Recei
                 listeners.insert(name.clone(), Listener::begin(&handle, name, notifier));
             }
         }
+        let looking = handle.clone();
+        tokio::spawn(async move { looking.look_at_channels().await });
         // Another policy brings other channels; a listener that a plugin broke is begun anew.
         let again = tokio::time::Instant::now() + LISTEN_AGAIN;
         loop {

@@ -1,0 +1,141 @@
+//! `ao doctor` on real machines, each broken in one way.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
+};
+
+use crate::house::House;
+
+/// A house in which all is well, but that no server runs.
+fn house() -> House {
+    let house = House::new();
+    house.configure_as(&format!(
+        "projects:\n  my-app:\n    path: .\n    agent: custom\n    agentConfig: {{command: [\"{}\"]}}\n\
+         notifiers: {{hook: {{plugin: webhook, url: \"https://hooks.example.com/x\"}}}}\n\
+         defaults: {{notifiers: [hook]}}\n",
+        house.path("agent.sh").display()
+    ));
+    house.ao(&["stop"]).success();
+    house
+}
+
+/// The checks that found something, without what holds for the machine that the tests run on.
+fn found(house: &House, path: Option<&str>) -> BTreeSet<String> {
+    let args = ["doctor", "--json"];
+    let mut command = house.command(&args);
+    if let Some(path) = path {
+        command.env("PATH", house.path(path));
+    }
+    let ran = house.run(command, &args);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout()).unwrap();
+    let bad = report["findings"].as_array().unwrap().iter().filter(|f| f["severity"] != "good");
+    let ids = bad.map(|finding| {
+        assert!(finding["fix"].is_string(), "{finding}");
+        finding["id"].as_str().unwrap().to_owned()
+    });
+    let apart = ["root", "isolation", "agent", "agent-login", "disk", "repository-disk"];
+    ids.filter(|id| !apart.contains(&id.as_str())).collect()
+}
+
+fn write(house: &House, path: &str, text: &str) {
+    fs::write(house.path(path), text).unwrap();
+}
+
+#[test]
+fn each_broken_part_of_a_machine_is_found_by_its_own_check() {
+    type Break = fn(&House);
+    let breaks: [(&str, Break); 10] = [
+        ("data", |h| {
+            fs::set_permissions(h.path("data"), fs::Permissions::from_mode(0o755)).unwrap();
+        }),
+        ("modes", |h| {
+            fs::set_permissions(h.path("data/logs"), fs::Permissions::from_mode(0o755)).unwrap();
+        }),
+        ("journal", |h| {
+            let segment = h.path("data/journal/00000000000000000001.jsonl");
+            let mut bytes = fs::read(&segment).unwrap();
+            // Not the end: what a crash cut off there is no damage.
+            bytes[60] ^= 1;
+            fs::write(segment, bytes).unwrap();
+        }),
+        ("config", |h| write(h, "repo/agent-orchestrator.yaml", "notifer: slack\n")),
+        ("trust", |h| {
+            let file = h.path("repo/agent-orchestrator.yaml");
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(file, text.replace("agent: custom", "agent: custom\n    postCreate: [make]"))
+                .unwrap();
+        }),
+        ("link", |h| {
+            fs::remove_file(h.path("data/run/ao")).unwrap();
+            symlink("/no/such/program", h.path("data/run/ao")).unwrap();
+        }),
+        ("socket", |h| {
+            let socket = h.path("data/run/ao.sock");
+            drop(UnixListener::bind(&socket).unwrap());
+            fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).unwrap();
+        }),
+        ("push", |h| {
+            h.configure();
+            h.ao(&["stop"]).success();
+        }),
+        ("repository", |h| {
+            h.git(&["config", "user.useConfigOnly", "true"]);
+            h.git(&["config", "--unset", "user.email"]);
+        }),
+        ("git", |h| {
+            let old = "#!/bin/sh\n[ \"$1\" = --version ] && echo git version 2.20.1 && exit\nexec /usr/bin/git \"$@\"\n";
+            h.script("bin/git", old);
+            for (name, at) in [("tmux", "/usr/bin/tmux"), ("sh", "/bin/sh")] {
+                symlink(at, h.path("bin").join(name)).unwrap();
+            }
+        }),
+    ];
+    // Without a server nobody can tell whose a workspace is.
+    let well: BTreeSet<String> = ["server", "worktrees"].map(str::to_owned).into();
+    for (id, break_it) in breaks {
+        let house = house();
+        assert_eq!(found(&house, None), well, "before {id}");
+        break_it(&house);
+        let path = (id == "git").then_some("bin");
+        let mut broken = found(&house, path);
+        assert!(broken.remove(id), "{id} is not found: {broken:?}");
+        if id == "config" {
+            // Its channel went with it.
+            broken.remove("push");
+        }
+        assert!(broken.is_subset(&well), "beside {id}: {broken:?}");
+    }
+}
+
+#[test]
+fn a_running_server_and_a_lost_workspace_are_told_apart() {
+    let house = house();
+    house.ao(&["start"]).success();
+    assert_eq!(found(&house, None), BTreeSet::new());
+    let lost = house.path("data/worktrees/my-app/my-app-9");
+    house.git(&["worktree", "add", "-q", "-b", "ao/lost", lost.to_str().unwrap()]);
+    assert_eq!(found(&house, None), ["worktrees".to_owned()].into());
+    // A terminal program that is away.
+    let bin = house.path("no-tmux");
+    fs::create_dir(&bin).unwrap();
+    symlink("/usr/bin/git", bin.join("git")).unwrap();
+    assert!(found(&house, Some("no-tmux")).contains("tmux"));
+}
+
+/// Where no desktop is, nothing says that one works.
+#[test]
+fn a_desktop_that_is_away_is_said_before_the_first_message() {
+    let house = House::new();
+    house.configure_as("projects:\n  my-app:\n    path: .\n");
+    let channels = house.json(&["notify", "channels"]);
+    let error = channels["channels"][0]["error"].as_str().unwrap();
+    assert!(error.contains("cannot reach the desktop"), "{channels}");
+    let status = house.json(&["status"]);
+    assert_eq!(status["reachable"], false);
+    house.ao(&["doctor"]).exits(1);
+}
