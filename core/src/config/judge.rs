@@ -431,7 +431,8 @@ fn reads(trigger: Trigger, key: &str) -> bool {
     let row = trigger.default_reaction();
     match key {
         "message" => row.action == ReactionAction::SendToAgent,
-        "retries" | "escalate-after" => {
+        "retries" => row.retries > 0,
+        "escalate-after" => {
             !matches!(row.action, ReactionAction::Notify | ReactionAction::Pause)
         }
         "threshold" => row.threshold_ms.is_some() || row.threshold_bytes.is_some(),

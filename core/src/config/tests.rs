@@ -599,3 +599,12 @@ proptest! {
         let _ = load(&[SourceFile { in_repository: true, trusted: Some(EXAMPLE.into()), ..repo("a", &text) }], &world());
     }
 }
+
+#[test]
+fn a_key_that_nothing_reads_is_never_taken_in_silence() {
+    let text = "reactions: {prompt-undelivered: {retries: 9}, ci-failed: {retries: 9}}\n";
+    let warnings = good(&[repo("a", text)]).warnings;
+    let text: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(text.len(), 1, "{text:?}");
+    assert!(text[0].contains("`retries` does nothing for `prompt-undelivered`"), "{text:?}");
+}

@@ -137,9 +137,8 @@ impl Trigger {
                 threshold_ms: Some(30 * MINUTE),
                 ..answered(ReactionAction::Pause, Warning, None)
             },
-            Self::PromptUndelivered => {
-                Reaction { retries: 3, ..answered(ReactionAction::Retry, Urgent, Some(MINUTE)) }
-            }
+            // Tried again for as long as it waits; the time decides when a human is told.
+            Self::PromptUndelivered => answered(ReactionAction::Retry, Urgent, Some(MINUTE)),
             Self::BudgetExceeded => answered(ReactionAction::Pause, Action, None),
             Self::AllComplete => Reaction { include_summary: true, ..told(Info) },
         }

@@ -90,8 +90,16 @@ impl Decider<'_> {
         // message keeps naming who is still missing.
         let told = open.is_some_and(|incident| incident.is_open() && incident.detail.is_some());
         let nothing_left = hopeful.is_empty() && coming == 0;
+        // Lost again so soon: what took them may do it once more.
+        let reaction = self.state.policy.reaction(None, Trigger::RuntimeLost);
+        let soon = reaction.threshold_ms.unwrap_or(600_000);
+        let again = lost
+            .iter()
+            .filter_map(|session| session.restores.last())
+            .any(|when| self.now.awake < when.awake.saturating_add(soon));
         let patience = patience_ends(self.state, name).filter(|_| self.judges());
-        let failed = told || nothing_left || patience.is_some_and(|ends| self.now.awake >= ends);
+        let failed =
+            told || nothing_left || again || patience.is_some_and(|ends| self.now.awake >= ends);
         let mut causes = vec![];
         if !sessions.is_empty() {
             causes.push(Cause {

@@ -178,3 +178,34 @@ fn a_loss_that_is_told_late_is_still_a_loss() {
     w.pass(MINUTE / 2);
     assert_eq!(w.pushes(), [""; 0]);
 }
+
+#[test]
+fn what_is_lost_again_so_soon_is_told_while_others_still_come_back() {
+    for (threshold, pushed) in [(10 * MINUTE, 1), (0, 0)] {
+        let mut w = World::new();
+        let mut policy = w.state.policy.as_ref().clone();
+        for rules in policy.projects.values_mut().map(|p| &mut p.rules).chain([&mut policy.rules]) {
+            let reaction = rules.reactions.get_mut(&Trigger::RuntimeLost).unwrap();
+            reaction.threshold_ms = Some(threshold);
+        }
+        w.configure(
+            policy,
+            w.state
+                .channels
+                .iter()
+                .filter_map(|(n, c)| Some((n.clone(), c.capabilities.clone()?)))
+                .collect(),
+        );
+        for issue in 1..=2 {
+            w.add_working(&issue.to_string());
+        }
+        lose(&mut w, [1]);
+        comes_back(&mut w, 1);
+        w.pass(5 * MINUTE);
+        // The second is new to it and comes back meanwhile; the first is not tried twice.
+        lose(&mut w, [1, 2]);
+        assert_eq!(restoring(&w), [2]);
+        w.pass(10 * SECOND);
+        assert_eq!(w.pushes().len(), pushed, "{:?}", w.pushes());
+    }
+}
