@@ -135,6 +135,18 @@ impl Cx {
         }
     }
 
+    /// Whether something that is said once for each data directory was not said yet. From now on it was.
+    pub(crate) fn first_time(&self, what: &str) -> bool {
+        let file = self.data_dir.join("hints");
+        let told = std::fs::read_to_string(&file).unwrap_or_default();
+        if told.lines().any(|line| line == what) {
+            return false;
+        }
+        // What comes twice does no harm.
+        let _ = std::fs::write(&file, format!("{told}{what}\n"));
+        true
+    }
+
     /// Prints a warning to standard error.
     pub(crate) fn warn(&self, text: &str) {
         out::note(&format!("{} {}", self.err.paint(Tone::Slow, "warning:"), self.err.text(text)));

@@ -66,6 +66,7 @@ impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let client = cx.client();
         register(cx, client, true).await?;
+        super::doctor::tell_of_disk(cx, client, &self.project).await?;
         let begun = Instant::now();
         let mut issues: Vec<String> =
             self.issues.iter().map(|issue| issue.trim_start_matches('#').to_owned()).collect();

@@ -13,10 +13,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+use ao_core::slots::ProjectId;
 use ao_core::slots::{
     notifier::Mark,
     text::{count, one_line},
 };
+use ao_web::view::ProjectList;
 use serde::Serialize;
 
 use self::{
@@ -24,6 +26,7 @@ use self::{
     judge::judge,
 };
 use crate::{
+    client::Client,
     cx::Cx,
     fail::{Exit, Fail},
     out::{self, Tone},
@@ -191,6 +194,26 @@ pub(crate) fn version_of(program: &str, args: &[&str], cx: &Cx) -> Option<String
     }
     let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8_lossy(&output.stdout).lines().next().map(one_line)
+}
+
+/// Says what is wrong with the disk of a project's repository, before its first session.
+pub(crate) async fn tell_of_disk(
+    cx: &Cx,
+    client: Client<'_>,
+    project: &ProjectId,
+) -> Result<(), Fail> {
+    let list: ProjectList = client.get("/api/projects").await?;
+    let Some(path) = list.projects.into_iter().find(|p| p.id == *project).map(|p| p.path) else {
+        return Ok(());
+    };
+    let found = judge::disk_of(facts::ignores_case(&path), facts::network_disk(&path));
+    let hint = format!("disk {project}");
+    if !found.is_empty() && cx.first_time(&hint) {
+        for (words, fix) in found {
+            cx.warn(&format!("{project}: {words}; {fix}"));
+        }
+    }
+    Ok(())
 }
 
 /// The command that installs a package on this machine.

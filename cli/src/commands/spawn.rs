@@ -63,6 +63,7 @@ impl Cmd {
         }
         let client = cx.client();
         register(cx, client, true).await?;
+        super::doctor::tell_of_disk(cx, client, &self.project).await?;
         let call = SpawnCall {
             project: self.project.clone(),
             issue: self.issue.clone().map(|issue| issue.trim_start_matches('#').to_owned()),
@@ -359,12 +360,8 @@ fn exit_of(failure: &Failure) -> Exit {
 
 /// What is said once for each data directory, and what is said while nobody would be called.
 async fn once_only_hints(cx: &Cx, client: Client<'_>) {
-    let mark = cx.data_dir.join("hints");
-    let told = std::fs::read_to_string(&mark).unwrap_or_default();
-    if !told.contains("terminal") && cx.err.terminal && !cx.global.quiet {
+    if cx.err.terminal && !cx.global.quiet && cx.first_time("terminal") {
         cx.hint("You can close this terminal. ao and the agent go on.");
-        // A hint that comes twice does no harm.
-        let _ = std::fs::write(&mark, format!("{told}terminal\n"));
     }
     if let Ok(status) = client.get::<StatusDoc>("/api/status").await
         && !status.reachable

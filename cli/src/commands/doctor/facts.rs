@@ -426,14 +426,14 @@ pub(super) fn dead_socket(cx: &Cx) -> Option<PathBuf> {
 }
 
 /// Whether git's own folder is found by another spelling too.
-fn ignores_case(repo: &Path) -> bool {
+pub(super) fn ignores_case(repo: &Path) -> bool {
     let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
     let (git, other) = (fs::metadata(repo.join(".git")), fs::metadata(repo.join(".GIT")));
     git.is_ok_and(|git| other.is_ok_and(|other| same(&git, &other)))
 }
 
 /// The kind of a disk that lies on another machine; none for one of this machine.
-fn network_disk(path: &Path) -> Option<&'static str> {
+pub(super) fn network_disk(path: &Path) -> Option<&'static str> {
     // Magic numbers of statfs(2).
     const KINDS: [(i64, &str); 7] = [
         (0x6969, "NFS"),

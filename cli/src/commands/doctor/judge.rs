@@ -10,6 +10,33 @@ use super::{
 /// `git worktree list -z` appeared in it.
 const OLDEST_GIT: (u32, u32) = (2, 36);
 
+/// The ids that findings carry; a test breaks each.
+const IDS: [&str; 20] = [
+    "git",
+    "tmux",
+    "agent",
+    "agent-login",
+    "agent-trust",
+    "data",
+    "modes",
+    "disk",
+    "journal",
+    "config",
+    "trust",
+    "link",
+    "socket",
+    "server",
+    "push",
+    "routing",
+    "repository",
+    "repository-disk",
+    "worktrees",
+    "root",
+];
+
+/// What is no check, and always said.
+const NOTE: &str = "isolation";
+
 /// All checks.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let checks: [fn(&Facts) -> Vec<Finding>; 17] = [
@@ -31,7 +58,9 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         worktrees,
         isolation,
     ];
-    checks.iter().flat_map(|check| check(facts)).collect()
+    let findings: Vec<Finding> = checks.iter().flat_map(|check| check(facts)).collect();
+    debug_assert!(findings.iter().all(|f| f.id == NOTE || IDS.contains(&f.id)), "{findings:?}");
+    findings
 }
 
 fn git(facts: &Facts) -> Vec<Finding> {
@@ -301,32 +330,31 @@ fn repositories(facts: &Facts) -> Vec<Finding> {
                 )
             })),
         }
-        if repo.ignores_case {
-            let words = format!(
-                "{project}: its disk takes upper and lower case for one, so branches and files may collide"
-            );
-            findings.push(Finding::note(
-                "repository-disk",
-                words,
-                "move it to a disk that tells them apart",
-            ));
-        }
-        if let Some(kind) = repo.network {
-            let words = format!(
-                "{project}: lies on a network disk ({kind}), where locks and changes may be missed"
-            );
-            findings.push(Finding::note(
-                "repository-disk",
-                words,
-                "move it to a disk of this machine",
-            ));
-        }
+        findings.extend(disk_of(repo.ignores_case, repo.network).into_iter().map(
+            |(words, fix)| Finding::note("repository-disk", format!("{project}: {words}"), fix),
+        ));
         if findings.len() == before {
             findings
                 .push(Finding::good("repository", format!("{project}: {}", repo.path.display())));
         }
     }
     findings
+}
+
+/// What is wrong with the disk that a repository lies on, each with its remedy.
+pub(super) fn disk_of(ignores_case: bool, network: Option<&str>) -> Vec<(String, &'static str)> {
+    let mut found = vec![];
+    if ignores_case {
+        let words =
+            "its disk takes upper and lower case for one, so branches and files may collide";
+        found.push((words.to_owned(), "move it to a disk that tells them apart"));
+    }
+    if let Some(kind) = network {
+        let words =
+            format!("lies on a network disk ({kind}), where locks and changes may be missed");
+        found.push((words, "move it to a disk of this machine"));
+    }
+    found
 }
 
 fn worktrees(facts: &Facts) -> Vec<Finding> {
@@ -367,7 +395,7 @@ fn isolation(facts: &Facts) -> Vec<Finding> {
     }
     let words =
         "agents run as you: they are kept from ao's verbs, not from your files or from each other";
-    findings.push(Finding::note("isolation", words, "ao help permissions"));
+    findings.push(Finding::note(NOTE, words, "ao help permissions"));
     findings
 }
 
@@ -590,5 +618,13 @@ mod tests {
                 found,
             }]);
         });
+    }
+
+    #[test]
+    fn each_check_has_a_test_that_breaks_it() {
+        let tests = include_str!("judge.rs").split_once("mod tests").unwrap().1;
+        for id in IDS {
+            assert!(tests.contains(&format!("only(\"{id}\", ")), "nothing breaks `{id}`");
+        }
     }
 }
