@@ -2,6 +2,9 @@
 //!
 //! Only [`State::apply`] changes it, and it never decides anything: the same events give the same state,
 //! byte for byte, under every later version of the rules.
+//!
+//! A snapshot outlives the events before it, so every version reads those of all before: a field that is new
+//! has a default (`core/tests/golden/snapshot-1.json`).
 
 mod apply;
 mod due;
@@ -72,6 +75,7 @@ pub struct Fact<T> {
 
 /// Everything known.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
 pub struct State {
     /// The data directory's identity; none before the first start.
     pub instance: Option<InstanceId>,
@@ -121,6 +125,7 @@ pub struct State {
 
 /// The numbers given last; none is given twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Given {
     /// Sessions, by prefix.
     pub sessions: BTreeMap<String, u32>,
@@ -144,28 +149,36 @@ pub struct Session {
     /// The issue's id in the tracker.
     pub issue: Option<String>,
     /// What it is about.
+    #[serde(default)]
     pub title: Text,
     /// What the agent is told first.
+    #[serde(default)]
     pub prompt: Text,
     /// What the whole prompt is recognised by.
+    #[serde(default)]
     pub prompt_digest: String,
     /// The agent plugin's name.
+    #[serde(default)]
     pub agent: String,
     /// The runtime plugin's name.
+    #[serde(default)]
     pub runtime: String,
     /// When it was asked for.
     pub created: Moment,
     /// Who asked for it.
     pub by: Actor,
     /// Names of the variables in its private environment file.
+    #[serde(default)]
     pub env_names: Vec<String>,
     /// What a human wants of it.
+    #[serde(default)]
     pub intent: Want,
     /// Which step of setting up, restoring or ending it is at.
     pub step: Step,
     /// Since when.
     pub step_since: Moment,
     /// Which start of the agent is the present one; 0 before the first.
+    #[serde(default)]
     pub launch: Launch,
     /// When it was launched.
     pub launched: Option<Moment>,
@@ -174,22 +187,27 @@ pub struct Session {
     /// The workspace, once it is made.
     pub workspace: Option<WorkspaceInfo>,
     /// The workspace was removed.
+    #[serde(default)]
     pub workspace_gone: bool,
     /// Why the workspace could not be removed when the session ended.
     pub workspace_kept: Option<Failure>,
     /// The branch that the tracker asks for.
     pub branch_wish: Option<String>,
     /// The set-up commands ran.
+    #[serde(default)]
     pub post_created: bool,
     /// The agent's conversation.
     pub native_id: Option<String>,
     /// Where the transcript lies.
     pub transcript: Option<String>,
     /// How far it is read and counted, in bytes.
+    #[serde(default)]
     pub transcript_offset: u64,
     /// The agent should signal by hooks.
+    #[serde(default)]
     pub signals: bool,
     /// The agent has signalled in this launch.
+    #[serde(default)]
     pub signalled: bool,
     /// Which hooks of this launch told what is known.
     #[serde(default, skip_serializing_if = "Heard::is_empty")]
@@ -205,6 +223,7 @@ pub struct Session {
     /// Last lines on the screen of an ended agent.
     pub tail: Option<Text>,
     /// The runtime's own server went away, not the agent.
+    #[serde(default)]
     pub server_lost: bool,
     /// The pull request.
     pub pr: Option<Fact<PrFacts>>,
@@ -213,8 +232,10 @@ pub struct Session {
     /// The last look at the workspace that was journalled, changed or not.
     pub work_looked: Option<Moment>,
     /// What the conversation has used.
+    #[serde(default)]
     pub usage: Usage,
     /// The agent can go on with an earlier conversation.
+    #[serde(default)]
     pub resumable: bool,
     /// When it last came back.
     pub restored: Option<Moment>,
@@ -237,14 +258,18 @@ pub struct Session {
     /// The agent's claim to have completed.
     pub claimed: Option<Moment>,
     /// The issue is closed.
+    #[serde(default)]
     pub issue_closed: bool,
     /// Requests of this launch and the last few ended ones.
+    #[serde(default)]
     pub requests: BTreeMap<RequestId, Request>,
     /// Messages not yet confirmed or withdrawn, and the last few that were.
+    #[serde(default)]
     pub messages: BTreeMap<MessageId, QueuedMessage>,
     /// A restore under way.
     pub restore: Option<Restore>,
     /// When it was restored without asking, newest last, at most 8.
+    #[serde(default)]
     pub restores: Vec<Moment>,
     /// Why the set-up failed.
     pub failure: Option<(String, Failure)>,
@@ -253,12 +278,15 @@ pub struct Session {
     /// The removal of the workspace was asked for.
     pub cleanup: Option<bool>,
     /// The kill or cleanup was asked for by name in spite of unsaved work.
+    #[serde(default)]
     pub forced: bool,
     /// The status that was journalled last, and since when.
+    #[serde(default)]
     pub status: Status,
     /// Since when.
     pub status_since: Moment,
     /// How often a human was called for it.
+    #[serde(default)]
     pub asked: u32,
     /// The effect under way.
     pub busy: Option<Seq>,
@@ -307,8 +335,10 @@ pub struct Restore {
     /// Who asked; none when `ao` does it by itself.
     pub by: Option<Actor>,
     /// The first prompt is given again.
+    #[serde(default)]
     pub fresh: bool,
     /// A turn was running when the agent went away: it is told to go on.
+    #[serde(default)]
     pub was_active: bool,
     /// When it began.
     pub since: Moment,
@@ -331,18 +361,22 @@ pub struct Request {
     /// Its id.
     pub id: RequestId,
     /// Which start of the agent asked.
+    #[serde(default)]
     pub launch: Launch,
     /// The agent's own key.
+    #[serde(default)]
     pub key: String,
     /// The turn.
     pub turn: Option<String>,
     /// The tool.
+    #[serde(default)]
     pub tool: String,
     /// What is asked.
     pub ask: Ask,
     /// The whole text, where `ask` is cut.
     pub full: Option<BlobRef>,
     /// A waiting hook can carry the decision.
+    #[serde(default)]
     pub answerable: bool,
     /// When it was asked.
     pub opened: Moment,
@@ -390,12 +424,15 @@ pub struct QueuedMessage {
     /// Its id.
     pub id: MessageId,
     /// The text.
+    #[serde(default)]
     pub text: Text,
     /// What the whole text is recognised by.
+    #[serde(default)]
     pub digest: String,
     /// Who sends it; none when `ao` does.
     pub by: Option<Actor>,
     /// The session's first prompt.
+    #[serde(default)]
     pub first: bool,
     /// Queued when.
     pub queued: Moment,
@@ -404,6 +441,7 @@ pub struct QueuedMessage {
     /// When the last try failed in this launch; the next waits from here.
     pub failed: Option<Moment>,
     /// How often it was tried, in all launches.
+    #[serde(default)]
     pub tries: u32,
     /// What became of it.
     pub fate: Fate,
@@ -471,6 +509,7 @@ pub struct Incident {
     /// The request behind it.
     pub request: Option<RequestId>,
     /// Sessions it names.
+    #[serde(default)]
     pub sessions: Vec<SessionId>,
     /// Since when.
     pub opened: Moment,
@@ -489,6 +528,7 @@ pub struct Incident {
     /// The message that tells of it.
     pub notification: Option<NotificationId>,
     /// The events that it rests on.
+    #[serde(default)]
     pub because: Vec<Seq>,
 }
 
@@ -507,10 +547,13 @@ pub struct Notification {
     /// The incident, of several the most urgent; none for a summary.
     pub incident: Option<IncidentId>,
     /// All incidents it covers, the most urgent first.
+    #[serde(default)]
     pub covers: Vec<IncidentId>,
     /// The channels that carry only some of them.
+    #[serde(default)]
     pub parts: BTreeMap<ChannelName, Vec<IncidentId>>,
     /// The title it was opened with.
+    #[serde(default)]
     pub title: String,
     /// How urgent.
     pub priority: Priority,
@@ -521,12 +564,15 @@ pub struct Notification {
     /// When it was opened.
     pub opened: Moment,
     /// Counts up with each change.
+    #[serde(default)]
     pub revision: u32,
     /// When it changed last.
     pub revised: Moment,
     /// Only an edit remains.
+    #[serde(default)]
     pub settled: bool,
     /// Each channel's part.
+    #[serde(default)]
     pub deliveries: BTreeMap<ChannelName, Delivery>,
 }
 
@@ -539,6 +585,7 @@ impl Notification {
 
 /// One message on one channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Delivery {
     /// How far it is.
     pub progress: Progress,
@@ -600,6 +647,7 @@ pub enum Lane {
 
 /// What is known of a channel beside its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
 pub struct ChannelState {
     /// What it can do; none until its plugin was built once.
     pub capabilities: Option<NotifierCapabilities>,
@@ -620,6 +668,7 @@ pub struct ChannelState {
 
 /// A project's sessions since all were last over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
 pub struct Round {
     /// Its sessions.
     pub sessions: BTreeSet<SessionId>,
@@ -629,6 +678,7 @@ pub struct Round {
 
 /// What is known of `ao` itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
 pub struct ServerFacts {
     /// The last start.
     pub started: Option<Moment>,
@@ -656,6 +706,11 @@ pub struct ServerFacts {
     pub gaps_new: u32,
     /// So many of the last inputs put aside no human has been told of.
     pub quarantined_new: u32,
+}
+
+/// The hash of a state that is written as this JSON.
+pub(crate) fn hash_of(json: &[u8]) -> String {
+    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Default for State {
@@ -689,8 +744,7 @@ impl Default for State {
 impl State {
     /// SHA-256 of the state's canonical JSON: maps are ordered, indices are left out.
     pub fn hash(&self) -> String {
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+        hash_of(&serde_json::to_vec(self).unwrap_or_default())
     }
 
     /// The open incident with this key.

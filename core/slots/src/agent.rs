@@ -314,7 +314,7 @@ pub enum Signal {
 /// What a stretch of transcript says was used and said. Tokens are those of this stretch alone and add up;
 /// of the other fields the latest value that is there holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Usage {
     /// The conversation's own id.
     pub native_id: Option<String>,

@@ -189,7 +189,7 @@ pub struct PrFacts {
 
 /// What lies in a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct WorkFacts {
     /// The full object name of HEAD; empty when there is none.
     pub head: String,

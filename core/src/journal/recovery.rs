@@ -40,10 +40,20 @@ impl Recovery {
     }
 
     /// Forgets the snapshot, for a caller that cannot read it: all events follow.
-    pub fn without_snapshot(self) -> Result<Self, JournalError> {
+    pub fn without_snapshot(self, why: String) -> Result<Self, JournalError> {
         let mut again = Self::look(self.disk, &self.root, self.limits, false)?;
-        again.scan.report.snapshot = Some("its content could not be used".to_owned());
+        again.scan.report.snapshot = Some(why);
         Ok(again)
+    }
+
+    /// Why the snapshot that is there is not used.
+    pub fn unusable_snapshot(&self) -> Option<&str> {
+        self.scan.report.snapshot.as_deref()
+    }
+
+    /// The first event that the segments hold: 1 until retention has dropped some.
+    pub fn first_kept(&self) -> u64 {
+        self.scan.segments.first().map_or(1, |segment| segment.first)
     }
 
     /// The state to begin with.

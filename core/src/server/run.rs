@@ -603,16 +603,22 @@ fn pack(state: &State) -> Snapshot {
     }
 }
 
-/// The state in a snapshot; none when another version wrote it.
-pub(super) fn unpack(snapshot: &Snapshot) -> Option<State> {
-    let mut state: State = serde_json::from_slice(&snapshot.state).ok()?;
+/// The state in a snapshot, and whether this version would write it so; or why it cannot be used.
+pub(super) fn unpack(snapshot: &Snapshot) -> Result<(State, bool), String> {
+    if crate::state::hash_of(&snapshot.state) != snapshot.state_hash {
+        return Err("its content is not what was written".to_owned());
+    }
+    let mut state: State = serde_json::from_slice(&snapshot.state)
+        .map_err(|error| format!("this version does not understand it: {error}"))?;
     state.reindex();
-    (state.hash() == snapshot.state_hash).then_some(state)
+    let same = state.hash() == snapshot.state_hash;
+    Ok((state, same))
 }
 
 /// The state as the journal has it.
 fn rebuild(reader: &Reader) -> Result<State, JournalError> {
-    let mut state = reader.snapshot().as_ref().and_then(unpack).unwrap_or_default();
+    let mut state =
+        reader.snapshot().and_then(|read| Some(unpack(&read).ok()?.0)).unwrap_or_default();
     let mut events = reader.read(state.last_seq.0 + 1..=u64::MAX)?;
     while let Some((seq, json)) = events.next()? {
         fold(&mut state, seq, json);

@@ -75,6 +75,20 @@ pub enum StartError {
     /// The journal cannot be used.
     #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
+    /// The snapshot cannot be used, and the events that it stands for were dropped by retention.
+    #[error(
+        "the snapshot `{path}` cannot be used ({why}), and the events before {first}, which it stands for, are no \
+         longer kept. Nothing was changed. Start the version of ao that wrote it, or put a copy from a backup in \
+         its place; to go on without all that happened before event {first}, move the file away"
+    )]
+    Snapshot {
+        /// The file, which is kept.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// The first event that is kept.
+        first: u64,
+    },
     /// The data directory cannot be used.
     #[error("could not use `{path}`")]
     Folder {
@@ -277,10 +291,16 @@ fn open(
     let mut state = State::default();
     if let Some(snapshot) = recovery.snapshot() {
         match unpack(snapshot) {
-            Some(read) => state = read,
-            // Written by another version: everything is read from the events instead.
-            None => recovery = recovery.without_snapshot()?,
+            Ok((read, same)) if same || recovery.first_kept() > 1 => state = read,
+            // While all events are kept they tell it better than a snapshot of another version.
+            Ok(_) => recovery = recovery.without_snapshot("another version wrote it".into())?,
+            Err(why) => recovery = recovery.without_snapshot(why)?,
         }
+    }
+    // Without those events the state would be but half.
+    if let (Some(why), first @ 2..) = (recovery.unusable_snapshot(), recovery.first_kept()) {
+        let (path, why) = (root.join("snapshot.json"), why.to_owned());
+        return Err(StartError::Snapshot { path, why, first });
     }
     while let Some((seq, json)) = recovery.next()? {
         fold(&mut state, seq, json);

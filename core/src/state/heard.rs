@@ -14,6 +14,7 @@ const KEEP_ENDED: usize = 8;
 
 /// Each thing that hooks tell of, with the newest hook that told it; 0 = none did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Heard {
     /// Which conversation it is.
     pub started: u64,

@@ -363,7 +363,7 @@ impl Disk for Mounted {
 /// The state that a server would find on this disk, every event read anew.
 pub(crate) fn replayed(disk: Arc<dyn Disk>, data_dir: &Path) -> State {
     let recovery = Recovery::start(disk, data_dir, Limits::default()).unwrap();
-    let mut recovery = recovery.without_snapshot().unwrap();
+    let mut recovery = recovery.without_snapshot("test".into()).unwrap();
     let mut state = State::default();
     while let Some((_, json)) = recovery.next().unwrap() {
         state.apply(&Event::decode(json).unwrap());

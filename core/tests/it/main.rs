@@ -17,4 +17,5 @@ mod presses;
 mod projection;
 mod server;
 mod slow;
+mod snapshot;
 mod typing;

@@ -226,7 +226,7 @@ fn r2_acknowledged_events_survive_every_crash_and_refused_ones_none() {
 }
 
 fn finish_full(disk: &CrashDisk) -> (Journal, Vec<String>, Report) {
-    let (journal, lines, mut report) = finish(start(disk).without_snapshot().unwrap());
+    let (journal, lines, mut report) = finish(start(disk).without_snapshot("test".into()).unwrap());
     report.snapshot = None;
     (journal, texts_of(&lines), report)
 }

@@ -116,7 +116,7 @@ fn a_snapshot_spares_reading_what_it_holds() {
     );
     assert_eq!(journal.reader().snapshot(), Some(snapshot));
     drop(journal);
-    let (_, lines, _) = finish(start(&disk).without_snapshot().unwrap());
+    let (_, lines, _) = finish(start(&disk).without_snapshot("test".into()).unwrap());
     assert_eq!(lines.len(), 43);
 }
 
