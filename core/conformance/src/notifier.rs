@@ -8,8 +8,8 @@ use ao_slots::{
     call::Answer,
     fact::Priority,
     notifier::{
-        Block, Button, ButtonStyle, ChannelHandle, Mark, Message, Notifier, NotifierCapabilities,
-        Receipt,
+        Block, Button, ButtonStyle, ChannelHandle, ChannelKind, Mark, Message, Notifier,
+        NotifierCapabilities, Receipt,
     },
 };
 use async_trait::async_trait;
@@ -323,6 +323,36 @@ pub async fn find_never_lies(far: &dyn FarEnd) {
         let expected = receipt.handle.map(Answer::Yes);
         assert_eq!(Some(known), expected, "find: another message than the one sent");
     }
+}
+
+/// The messages that the core writes: by kind, each with what led to it, made for a channel of this kind (a desktop
+/// or a webhook). What they are rendered to is what a channel's own golden test keeps.
+pub fn book(channel: ChannelKind) -> Vec<(&'static str, Vec<(String, Message)>)> {
+    const BOOK: [(&str, &str); 14] = [
+        ("agent-errored", include_str!("../book/agent-errored.snap")),
+        ("agent-exited", include_str!("../book/agent-exited.snap")),
+        ("agent-finished", include_str!("../book/agent-finished.snap")),
+        ("agent-idle", include_str!("../book/agent-idle.snap")),
+        ("agent-idle-no-pr", include_str!("../book/agent-idle-no-pr.snap")),
+        ("agent-stuck", include_str!("../book/agent-stuck.snap")),
+        ("all-complete", include_str!("../book/all-complete.snap")),
+        ("permission", include_str!("../book/permission.snap")),
+        ("prompt-undelivered", include_str!("../book/prompt-undelivered.snap")),
+        ("question", include_str!("../book/question.snap")),
+        ("rate-limited", include_str!("../book/rate-limited.snap")),
+        ("runtime-lost", include_str!("../book/runtime-lost.snap")),
+        ("server", include_str!("../book/server.snap")),
+        ("several", include_str!("../book/several.snap")),
+    ];
+    let page = |line: &str| -> (ChannelKind, String, Message) {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("the book: {error} in {line}"))
+    };
+    let of_kind = |snapshot: &str| {
+        // The lines of a snapshot's header begin with other characters.
+        let pages = snapshot.lines().filter(|line| line.starts_with('[')).map(page);
+        pages.filter(|page| page.0 == channel).map(|(_, what, message)| (what, message)).collect()
+    };
+    BOOK.iter().map(|(kind, snapshot)| (*kind, of_kind(snapshot))).collect()
 }
 
 /// Long enough for a loaded machine; a call that needs it is at fault.

@@ -6,7 +6,7 @@ use ao_slots::{
     ErrorKind,
     agent::{Ask, Decision, Usage},
     fact::{Activity, AgentErrorKind, RuntimeState, WorkFacts},
-    notifier::ButtonStyle,
+    notifier::{ButtonStyle, ChannelKind},
 };
 use jiff::{SignedDuration, tz};
 
@@ -67,13 +67,28 @@ fn page(message: &Message) -> String {
 
 /// The pages of one kind, each under what led to it.
 #[derive(Default)]
-struct Book(String);
+struct Book(String, Vec<String>);
 
 impl Book {
     fn add(&mut self, what: &str, world: &World) {
         let message = newest(world);
         check(&message);
         let _ = writeln!(self.0, "── {what} ({:?})\n{}", message.priority, page(&message));
+        let on = [(ChannelKind::Desktop, on_the_desktop(world)), (ChannelKind::Webhook, message)];
+        let line = |(kind, message)| serde_json::to_string(&(kind, what, message)).expect("JSON");
+        self.1.extend(on.map(line));
+    }
+
+    /// Compares with what is kept: the pages, and the messages as plugins get them to render, which their own
+    /// golden tests read through `ao_conformance::notifier::book`.
+    #[track_caller]
+    fn holds(&self, name: &str) {
+        insta::assert_snapshot!(name, self.0);
+        let mut kept = insta::Settings::clone_current();
+        kept.set_snapshot_path("../../conformance/book");
+        kept.set_prepend_module_to_snapshot(false);
+        kept.set_omit_expression(true);
+        kept.bind(|| insta::assert_snapshot!(name, self.1.join("\n")));
     }
 }
 
@@ -222,7 +237,7 @@ fn golden_question() {
     w.tell(1, [Told::Suspected { text: Text::short("Overwrite? [y/N]") }]);
     w.pass(2_000);
     book.add("suspected", &w);
-    insta::assert_snapshot!("question", book.0);
+    book.holds("question");
 }
 
 #[test]
@@ -289,7 +304,7 @@ fn golden_permission() {
     w.tell(1, [Told::Setup { text: Text::short(dialog) }]);
     w.pass(2_000);
     book.add("set-up", &w);
-    insta::assert_snapshot!("permission", book.0);
+    book.holds("permission");
 }
 
 #[test]
@@ -382,7 +397,7 @@ fn golden_exited() {
     w.look(1, work(0, 1));
     w.pass(2_000);
     book.add("by itself", &w);
-    insta::assert_snapshot!("agent-exited", book.0);
+    book.holds("agent-exited");
 }
 
 #[test]
@@ -408,7 +423,7 @@ fn golden_errored() {
     w.tell(1, [turn_started("t2")]);
     w.pass(15_000);
     book.add("settled", &w);
-    insta::assert_snapshot!("agent-errored", book.0);
+    book.holds("agent-errored");
 }
 
 #[test]
@@ -437,7 +452,7 @@ fn golden_stuck() {
     w.see(1, RuntimeState::Unknown);
     w.pass(11 * MINUTE);
     book.add("the runtime does not answer", &w);
-    insta::assert_snapshot!("agent-stuck", book.0);
+    book.holds("agent-stuck");
 }
 
 fn with_scm() -> World {
@@ -475,7 +490,7 @@ fn golden_idle() {
     let mut w = World::idle("41");
     w.pass(17 * MINUTE);
     book.add("never looked at", &w);
-    insta::assert_snapshot!("agent-idle", book.0);
+    book.holds("agent-idle");
 }
 
 #[test]
@@ -500,7 +515,7 @@ fn golden_idle_no_pr() {
     w.tell(1, [turn_ended("t1")]);
     w.pass(15_000);
     book.add("settled by the turn's end", &w);
-    insta::assert_snapshot!("agent-idle-no-pr", book.0);
+    book.holds("agent-idle-no-pr");
 }
 
 #[test]
@@ -522,7 +537,7 @@ fn golden_finished() {
     w.succeed(1);
     let first = w.state.notifications.values().next().unwrap();
     let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first, &desk())));
-    insta::assert_snapshot!("agent-finished", book.0);
+    book.holds("agent-finished");
 }
 
 #[test]
@@ -586,7 +601,7 @@ fn golden_runtime_lost() {
     w.pass(15_000);
     let first = w.state.notifications.values().next().unwrap();
     let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first, &desk())));
-    insta::assert_snapshot!("runtime-lost", book.0);
+    book.holds("runtime-lost");
 }
 
 #[test]
@@ -608,7 +623,7 @@ fn golden_rate_limited() {
     w.tell(1, [Told::RateLimited { until }]);
     w.pass(MINUTE);
     book.add("until another day", &w);
-    insta::assert_snapshot!("rate-limited", book.0);
+    book.holds("rate-limited");
 }
 
 #[test]
@@ -631,7 +646,7 @@ fn golden_undelivered() {
     w.settle(1, Err(crate::event::Failure::permanent(what)));
     w.pass(2_000);
     book.add("a message", &w);
-    insta::assert_snapshot!("prompt-undelivered", book.0);
+    book.holds("prompt-undelivered");
 }
 
 #[test]
@@ -687,7 +702,7 @@ fn golden_several() {
     w.give(Input::Swept { sessions: 2 }).unwrap();
     w.pass(MINUTE);
     book.add("warnings", &w);
-    insta::assert_snapshot!("several", book.0);
+    book.holds("several");
 }
 
 #[test]
@@ -757,7 +772,7 @@ fn golden_server() {
     w.give(Input::Tampered { path: "/data/journal/1.jsonl".into(), kept: None }).unwrap();
     w.pass(2_000);
     book.add("tampered, not kept", &w);
-    insta::assert_snapshot!("server", book.0);
+    book.holds("server");
 }
 
 #[test]
@@ -791,7 +806,7 @@ fn golden_all_complete() {
     let mut w = World::working("41");
     finish(&mut w, 1);
     book.add("one", &w);
-    insta::assert_snapshot!("all-complete", book.0);
+    book.holds("all-complete");
 }
 
 #[test]

@@ -312,7 +312,8 @@ fn first_sentence(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use ao_conformance::notifier::{message, plain_button};
+    use ao_conformance::notifier::{book, message, plain_button};
+    use ao_slots::notifier::{ChannelKind, Mark};
 
     use super::*;
 
@@ -444,6 +445,43 @@ mod tests {
     fn a_repetition_is_said_to_be_one() {
         let text = Message { may_repeat: true, ..with("app-3 asks", "Which one?") };
         assert_eq!(words(&text, ALL).body, "Which one?\nThis may be a repetition.");
+    }
+
+    /// What a person sees of a message on a desktop with buttons.
+    fn page(message: &Message) -> String {
+        let shown = words(message, Abilities { markup: false, ..ALL });
+        assert!(length(&shown.title) <= TITLE && length(&shown.body) <= BODY, "{shown:?}");
+        assert!(shown.body.lines().count() <= LINES && shown.buttons.len() <= BUTTONS, "{shown:?}");
+        let indent =
+            |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
+        let mut page = format!("{}\n{}", shown.title, indent(&shown.body));
+        for (id, label) in &shown.buttons {
+            let button = message.buttons.iter().find(|button| button.id == *id).unwrap();
+            page.push_str(&format!("  [{label}]"));
+            if let Some(confirm) = confirmation(button) {
+                let asks = question(message, &confirm, ALL);
+                let answers: Vec<_> = asks.buttons.iter().map(|(_, l)| format!("[{l}]")).collect();
+                page.push_str(&format!(" ? {} {}", asks.title, answers.join("")));
+            }
+            page.push('\n');
+        }
+        if shown.click { page + "  (a click opens it)\n" } else { page }
+    }
+
+    #[test]
+    fn golden_each_kind_of_message_on_a_desktop() {
+        for (kind, messages) in book(ChannelKind::Desktop) {
+            let mut pages = String::new();
+            for (what, message) in messages {
+                let over = matches!(message.mark, Mark::Settled | Mark::Failed);
+                let shown = match over && message.buttons.is_empty() {
+                    true => "(taken from the screen)\n".to_owned(),
+                    false => page(&message),
+                };
+                pages.push_str(&format!("── {what}\n{shown}\n"));
+            }
+            insta::assert_snapshot!(kind, pages);
+        }
     }
 
     proptest::proptest! {

@@ -129,3 +129,25 @@ impl<'a> Payload<'a> {
         Self { message: Some(content), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ao_conformance::notifier::book;
+    use ao_slots::notifier::ChannelKind;
+
+    use super::*;
+
+    #[test]
+    fn golden_each_kind_of_message_as_a_receiver_gets_it() {
+        let at: Timestamp = "2026-11-21T14:28:03Z".parse().unwrap();
+        for (kind, messages) in book(ChannelKind::Webhook) {
+            let mut pages = String::new();
+            for (what, message) in messages {
+                let payload = Payload::new("notification.sent", "INSTANCE", at).about(&message);
+                let json = serde_json::to_string(&payload).unwrap();
+                pages.push_str(&format!("── {what}\n{json}\n"));
+            }
+            insta::assert_snapshot!(kind, pages);
+        }
+    }
+}
