@@ -14,7 +14,7 @@ Push         notify  ack  snooze  answer  approve  deny
 Configure    config  plugin  completions  man
 For agents   hook  report
 
-`ao <command> --help` shows examples. Docs: ao help push | config | exit-codes | permissions | server
+`ao <command> --help` shows examples. Docs: ao help push | config | exit-codes | permissions | server | hints
 ";
 
 /// A topic of the built-in documentation.
@@ -124,6 +124,17 @@ touches agents: the next start finds them.
 
 The unit ends the server alone (KillMode=process). So that it runs without a log-in: loginctl enable-linger
 Away again: systemctl --user disable --now ao
+",
+    },
+    Topic {
+        name: "hints",
+        about: "What is said once",
+        text: "\
+Each of these is said one time for each data directory, in place, and then never again; delete the file
+`hints` there to hear them anew. --quiet leaves all hints out.
+
+  after the first spawn      You can close this terminal. ao and the agent go on.
+  before a project's first   what is wrong with the disk that its repository lies on
 ",
     },
 ];

@@ -200,6 +200,10 @@ fn no_session(id: &SessionId) -> Problem {
     Problem::new(Code::NotFound, format!("there is no session {id}")).with_remedy("ao status")
 }
 
+fn must_be_known(api: &Api, id: &SessionId) -> Result<(), Problem> {
+    api.handle.state().sessions.get(id).map(|_| ()).ok_or_else(|| no_session(id))
+}
+
 fn visible(caller: &Caller, id: &SessionId) -> Result<(), Problem> {
     if caller.may_see(id) {
         return Ok(());
@@ -411,6 +415,7 @@ async fn screen(
     Path(id): Path<SessionId>,
     Query(query): Query<LinesQuery>,
 ) -> Reply<view::Lines> {
+    must_be_known(&api, &id)?;
     let lines = api.handle.screen(&id, query.lines.unwrap_or(50).min(10_000)).await?;
     Ok(Json(view::Lines { schema: "ao.lines/1".into(), lines, omitted: 0 }))
 }
@@ -425,9 +430,7 @@ async fn logs(
     let Some(step) = &query.step else {
         return screen(State(api), human, Path(id), Query(query)).await;
     };
-    if !api.handle.state().sessions.contains_key(&id) {
-        return Err(no_session(&id));
-    }
+    must_be_known(&api, &id)?;
     if !matches!(step.as_str(), "postCreate" | "post-create") {
         return Err(Problem::new(
             Code::Invalid,

@@ -16,6 +16,7 @@ mod losses;
 mod receiver;
 mod server;
 mod trust;
+mod verbs;
 mod watch;
 
 use house::House;
