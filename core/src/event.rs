@@ -333,6 +333,9 @@ pub enum Outcome {
         resumed: bool,
         /// It could go on with this conversation another time.
         resumable: bool,
+        /// The program's name, e.g. `claude`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
     },
     /// The workspace is gone.
     Removed(ao_slots::workspace::Removed),
@@ -472,7 +475,7 @@ kinds! {
     }
     /// The server said good-bye; agents go on.
     Obs "server.stopped" ServerStopped {
-        /// Why: `stop`, `restart`, `signal`.
+        /// Why, and by whom where that is known: `stop by ana`, `restart by ana`, `signal`.
         reason: String,
     }
     /// The wall clock and the awake clock disagree by more than a few seconds: a sleep or a set clock.

@@ -99,6 +99,8 @@ pub struct State {
     pub policy: Arc<Policy>,
     /// Its hash; empty before the first.
     pub policy_hash: String,
+    /// Since when it rules.
+    pub policy_since: Option<Moment>,
     /// The numbers given last.
     pub given: Given,
     /// All sessions, also those that are over.
@@ -214,6 +216,9 @@ pub struct Session {
     pub heard: Heard,
     /// The agent's version.
     pub agent_version: Option<String>,
+    /// The agent's program, e.g. `claude`.
+    #[serde(default)]
+    pub program: Option<String>,
     /// Whether the process runs.
     pub runtime_state: Fact<RuntimeState>,
     /// What the agent does.
@@ -245,6 +250,9 @@ pub struct Session {
     pub progress: Moment,
     /// The tool that runs.
     pub tool: Option<RunningTool>,
+    /// The tool that ended last, and when.
+    #[serde(default)]
+    pub ended_tool: Option<(RunningTool, Moment)>,
     /// The turn that runs or ran last.
     pub turn: Option<String>,
     /// When the last turn ended; none while one runs.
@@ -686,6 +694,9 @@ pub struct ServerFacts {
     pub away_ms: Option<u64>,
     /// The server before said good-bye.
     pub clean: bool,
+    /// Why it did, when it did last: `stop by ana`.
+    #[serde(default)]
+    pub stopped: String,
     /// The machine was started anew since.
     pub rebooted: bool,
     /// Free bytes where the data directory lies.
@@ -727,6 +738,7 @@ impl Default for State {
             looked: None,
             policy: Arc::default(),
             policy_hash: String::new(),
+            policy_since: None,
             given: Given::default(),
             sessions: BTreeMap::new(),
             incidents: BTreeMap::new(),
@@ -829,6 +841,12 @@ impl Session {
     /// Requests that nobody has decided or ended.
     pub fn open_requests(&self) -> impl Iterator<Item = &Request> {
         self.requests.values().filter(|request| request.ended.is_none())
+    }
+
+    /// The message that the agent has not got: one that failed, else the first that waits.
+    pub fn undelivered(&self) -> Option<&QueuedMessage> {
+        let failed = |m: &&QueuedMessage| matches!(m.fate, Fate::Undelivered { .. });
+        self.messages.values().find(failed).or_else(|| self.next_message())
     }
 
     /// The first message that waits.

@@ -935,6 +935,7 @@ mod tests {
                 prompted: true,
                 resumed: false,
                 resumable: true,
+                program: None,
             },
             Effect::SendNotification { .. } => {
                 Outcome::Sent { handle: None, reached: Reached::Delivered }

@@ -40,7 +40,8 @@ pub fn title(state: &State, incident: &Incident) -> String {
 /// The title of a message about these incidents, the most urgent first; without local time.
 pub fn title_of_all(state: &State, incidents: &[Incident]) -> String {
     let now = Now { wall: state.last_at, awake: state.awake };
-    let words = Words { state, now, zone: None, channel: None, text: &|_| None };
+    let words =
+        Words { state, now, zone: None, channel: None, text: &|_| None, seen: Seen::default() };
     let needs: Vec<&Incident> = needs(incidents).collect();
     match needs[..] {
         [] => String::new(),
@@ -69,9 +70,21 @@ pub fn message(
     now: Now,
     can: &NotifierCapabilities,
     text: &dyn Fn(&BlobRef) -> Option<String>,
+    seen: Seen,
 ) -> Message {
     let zone = Some(TimeZone::system());
-    Words { state, now, zone, channel: Some(can), text }.message(notification, channel)
+    Words { state, now, zone, channel: Some(can), text, seen }.message(notification, channel)
+}
+
+/// What was looked at for one message alone. What could not be seen is not spoken of.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// The session's screen.
+    pub screen: Option<String>,
+    /// Per cent of one processor that the agent uses.
+    pub cpu: Option<u64>,
+    /// What uses the most space, with its bytes.
+    pub disk: Vec<(String, u64)>,
 }
 
 /// Why a press on this message comes too late: its need is over, or the message that tells of it now does not
@@ -85,7 +98,9 @@ pub fn too_late(
     button: &str,
 ) -> Option<String> {
     let can = state.channels.get(channel).and_then(|known| known.capabilities.as_ref());
-    Words { state, now, zone, channel: can, text: &|_| None }.too_late(
+    // What is pressed was offered with the whole text at hand; whether it still is does not hang on that.
+    let text = |_: &BlobRef| Some("…".to_owned());
+    Words { state, now, zone, channel: can, text: &text, seen: Seen::default() }.too_late(
         notification,
         channel,
         button,
@@ -136,13 +151,15 @@ pub fn refused(mut message: Message, failure: &Failure) -> Message {
 pub fn one_line(state: &State, session: &Session) -> (String, String) {
     let now = Now { wall: state.last_at, awake: state.awake };
     let zone = Some(TimeZone::system());
-    Words { state, now, zone, channel: None, text: &|_| None }.one_line(session)
+    Words { state, now, zone, channel: None, text: &|_| None, seen: Seen::default() }
+        .one_line(session)
 }
 
 /// Why a session's status is what it is: what `ao why` begins with.
 pub fn status_reason(state: &State, session: &Session, now: Now, zone: &TimeZone) -> Reason {
     let zone = Some(zone.clone());
-    Words { state, now, zone, channel: None, text: &|_| None }.reason(session)
+    Words { state, now, zone, channel: None, text: &|_| None, seen: Seen::default() }
+        .reason(session)
 }
 
 /// A state, a moment and a zone to speak from.
@@ -157,6 +174,8 @@ pub struct Words<'a> {
     pub channel: Option<&'a NotifierCapabilities>,
     /// Reads a long text.
     pub text: &'a dyn Fn(&BlobRef) -> Option<String>,
+    /// What was looked at for this.
+    pub seen: Seen,
 }
 
 impl std::fmt::Debug for Words<'_> {

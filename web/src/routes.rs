@@ -826,11 +826,11 @@ struct StopBody {
 
 async fn stop(
     State(api): State<Arc<Api>>,
-    _: Human,
+    Human(by): Human,
     Given(body): Given<StopBody>,
 ) -> Json<view::Health> {
     let handle = api.handle.clone();
-    let reason = ao_core::slots::text::slug(&body.reason, 20);
+    let reason = format!("{} by {by}", ao_core::slots::text::slug(&body.reason, 20));
     // The answer goes out first.
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -8,12 +8,13 @@ use ao_slots::{
 
 use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set_up};
 use crate::{
+    config::trigger::Trigger,
     event::{
         Actor, CleanupRequested, DoneMarked, Failure, IncidentAcknowledged, IncidentSnoozed,
         KillRequested, MessageRequested, Over, PressRefused, RequestDecided, RestoreRequested,
         SessionRequested, Subject,
     },
-    state::{Request, Session, State, Want},
+    state::{Incident, Request, Session, State, Want},
     words,
 };
 
@@ -399,6 +400,13 @@ fn decide_command(session: &SessionId, request: &Request) -> String {
     }
 }
 
+/// A human was told that it has not got its task: nothing is lost by starting it anew.
+fn lacks_its_task(state: &State, session: &Session) -> bool {
+    let subject = Subject::Session(session.id.clone());
+    let told = state.open_incident(&subject, Trigger::PromptUndelivered, None);
+    told.is_some_and(Incident::is_open) && session.undelivered().is_some_and(|m| m.first)
+}
+
 /// Whether a session can be started again: it has ended, it is over, or it runs and cannot go on.
 fn restorable(state: &State, session: &Session) -> Result<(), Refusal> {
     let id = &session.id;
@@ -431,7 +439,8 @@ fn restorable(state: &State, session: &Session) -> Result<(), Refusal> {
             || matches!(
                 session.activity.value,
                 Activity::Errored { .. } | Activity::Exited | Activity::NoSignal
-            ));
+            )
+            || lacks_its_task(state, session));
     if !session.has_ended() && session.over.is_none() && !hangs {
         return Err(conflict(format!("{id} runs; restoring would end what it does"))
             .with_remedy(format!("ao session attach {id}   or: ao session kill {id}")));

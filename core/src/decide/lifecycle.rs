@@ -41,7 +41,7 @@ impl Decider<'_> {
     }
 
     /// A message that could not be handed over waits for a human. It has nothing to wait for any more once
-    /// the agent has begun a turn without it, or was started anew.
+    /// the agent has begun a turn without it, was started anew, or a human sent the same again.
     fn give_up_messages(&mut self, session: &Session) {
         let turn = match session.activity.value {
             Activity::Active => Some(session.activity.since),
@@ -52,10 +52,15 @@ impl Decider<'_> {
             let (Fate::Undelivered { .. }, Some(failed)) = (&message.fate, message.failed) else {
                 continue;
             };
-            let reason = match (later(session.launched, failed), later(turn, failed)) {
-                (true, _) => "the agent was started anew",
-                (false, true) => "the agent went on without it",
-                (false, false) => continue,
+            let again = session
+                .messages
+                .values()
+                .any(|m| m.digest == message.digest && later(Some(m.queued), failed));
+            let reason = match (later(session.launched, failed), later(turn, failed), again) {
+                (true, ..) => "the agent was started anew",
+                (false, true, _) => "the agent went on without it",
+                (false, false, true) => "it was sent again",
+                (false, false, false) => continue,
             };
             let event = MessageWithdrawn { message: message.id, reason: reason.into() };
             self.about(&session.id, event).rule("message-overtaken").because(&[failed.seq]);

@@ -151,6 +151,7 @@ pub(crate) fn usual(effect: &Effect) -> Outcome {
             prompted: !resume,
             resumed: *resume,
             resumable: true,
+            program: Some("claude".into()),
         },
         Effect::DestroyWorkspace { .. } => Outcome::Removed(Default::default()),
         Effect::SendNotification { .. } => {

@@ -7,6 +7,7 @@ mod agent;
 mod effect;
 mod notify;
 mod place;
+mod seen;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -55,8 +55,9 @@ impl State {
                 }
                 self.all_foci()
             }
-            Kind::ServerStopped(_) => {
+            Kind::ServerStopped(e) => {
                 self.stopped_clean = true;
+                self.server.stopped.clone_from(&e.reason);
                 vec![]
             }
             Kind::ClockJumped(e) => {
@@ -72,6 +73,9 @@ impl State {
             }
             Kind::ConfigApplied(e) => {
                 let before = std::mem::replace(&mut self.policy, Arc::new((*e.policy).clone()));
+                if self.policy_hash != e.hash {
+                    self.policy_since = Some(when);
+                }
                 self.policy_hash.clone_from(&e.hash);
                 for (name, capabilities) in &e.channels {
                     self.channels.entry(name.clone()).or_default().capabilities =
@@ -273,6 +277,8 @@ impl State {
             restored_by: None,
             progress: when,
             tool: None,
+            ended_tool: None,
+            program: None,
             turn: None,
             turn_ended: None,
             last_words: None,

@@ -42,7 +42,7 @@ impl Words<'_> {
             (Trigger::AgentIdle, Some(session)) => self.idle(incident, session),
             (Trigger::AgentIdleNoPr, Some(session)) => self.idle_no_pr(incident, session),
             (Trigger::AgentFinished, Some(session)) => self.finished(session),
-            (Trigger::RateLimited, Some(session)) => self.rate_limited(incident, session),
+            (Trigger::RateLimited, Some(session)) => self.rate_limited(session),
             (Trigger::PromptUndelivered, Some(session)) => self.undelivered(session),
             (Trigger::RuntimeLost, _) => self.runtime_lost(incident),
             (Trigger::DiskLow, _) => self.disk_low(),

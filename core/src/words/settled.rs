@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::trigger::Trigger,
     event::{Over, Settled, Subject},
-    state::{Incident, Moment, Request, Session, Want},
+    state::{Fate, Incident, Moment, QueuedMessage, Request, Session, Want},
 };
 
 /// Title and line.
@@ -128,9 +128,10 @@ impl Words<'_> {
                     true => format!("{id} can be observed again"),
                     false => format!("{id} moves again"),
                 };
-                let line = match how {
-                    Settled::By(actor) => format!("restored by {actor}{at}"),
-                    _ => format!("by itself{at}"),
+                let line = match (how, self.finished_meanwhile(incident, session)) {
+                    (Settled::By(actor), _) => format!("restored by {actor}{at}"),
+                    (_, Some(command)) => format!("by itself{at}: {command} finished"),
+                    (_, None) => format!("by itself{at}"),
                 };
                 (Mark::Settled, title, line)
             }
@@ -158,17 +159,35 @@ impl Words<'_> {
                     session.runtime_state.value,
                     RuntimeState::Exited { .. } | RuntimeState::Missing
                 );
-                match ended {
-                    true => (
+                let failed = |m: &&QueuedMessage| {
+                    m.failed.is_some_and(|when| when.seq < incident.opened.seq)
+                };
+                let message = session.messages.values().rfind(failed);
+                let what =
+                    if message.is_none_or(|m| m.first) { "its task" } else { "your message" };
+                match (ended, message.map(|m| &m.fate)) {
+                    (true, _) => (
                         Mark::Failed,
-                        format!("{id} stopped before it got its task"),
+                        format!("{id} stopped before it got {what}"),
                         at.trim().to_owned(),
                     ),
-                    false => (Mark::Settled, format!("{id} got its task"), at.trim().to_owned()),
+                    (false, Some(Fate::Withdrawn { reason })) => {
+                        (Mark::Settled, format!("{id} waits no more for {what}"), reason.clone())
+                    }
+                    (false, _) => (Mark::Settled, format!("{id} got {what}"), at.trim().to_owned()),
                 }
             }
             trigger => (Mark::Settled, format!("{id}: {trigger} is settled"), at.trim().to_owned()),
         }
+    }
+
+    /// The command that ran when the incident was opened, and has ended since.
+    fn finished_meanwhile(&self, incident: &Incident, session: &Session) -> Option<String> {
+        let (tool, ended) = session.ended_tool.as_ref()?;
+        let (_, cleared) = incident.cleared.as_ref()?;
+        let ran = tool.since.seq < incident.opened.seq && incident.opened.seq < ended.seq;
+        let what = tool.command.as_ref().map_or(tool.tool.as_str(), |text| &text.excerpt);
+        (ran && ended.seq <= cleared.seq).then(|| cut(&clean_line(what), 80))
     }
 
     fn request_settled(&self, session: &Session, request: &Request, when: Moment) -> Lines {

@@ -106,7 +106,7 @@ impl Words<'_> {
             return format!("{title} · it seems to be over");
         }
         match self.stage(incident) {
-            Stage::Open => match self.since(incident.opened.at) {
+            Stage::Open => match self.since(self.began(incident)) {
                 since if since.is_empty() => title,
                 since => format!("{title} ·{since}"),
             },
@@ -124,6 +124,7 @@ impl Words<'_> {
         });
         card.body.push(Block::Text(format!("{}.", said.title)));
         card.body.extend(span.map(Block::Text));
+        card.body.extend(said.body.into_iter().filter(|block| matches!(block, Block::List(_))));
     }
 
     /// What an absence made late: the urgent ones that were told with it and still stand.

@@ -20,12 +20,18 @@ use crate::{
 /// The reader is an hour ahead of UTC.
 fn words<'a>(world: &'a World, text: &'a dyn Fn(&BlobRef) -> Option<String>) -> Words<'a> {
     let zone = Some(tz::TimeZone::fixed(tz::offset(1)));
-    Words { state: &world.state, now: world.now, zone, channel: None, text }
+    Words { state: &world.state, now: world.now, zone, channel: None, text, seen: Seen::default() }
 }
 
 fn newest(world: &World) -> Message {
     let notification = world.state.notifications.values().next_back().expect("a message");
     words(world, &|_| None).message(notification, &desk())
+}
+
+/// With what was looked at for it.
+fn newest_with(world: &World, seen: Seen) -> Message {
+    let notification = world.state.notifications.values().next_back().expect("a message");
+    Words { seen, ..words(world, &|_| None) }.message(notification, &desk())
 }
 
 /// A message as a page of text.
@@ -71,7 +77,11 @@ struct Book(String, Vec<String>);
 
 impl Book {
     fn add(&mut self, what: &str, world: &World) {
-        let message = newest(world);
+        self.add_seen(what, world, Seen::default());
+    }
+
+    fn add_seen(&mut self, what: &str, world: &World, seen: Seen) {
+        let message = newest_with(world, seen);
         check(&message);
         let _ = writeln!(self.0, "── {what} ({:?})\n{}", message.priority, page(&message));
         let on = [(ChannelKind::Desktop, on_the_desktop(world)), (ChannelKind::Webhook, message)];
@@ -440,7 +450,10 @@ fn golden_stuck() {
     let command = Some(Text::short("npm test"));
     w.tell(1, [Told::ToolStarted { tool: "Bash".into(), command }]);
     w.pass(31 * MINUTE);
-    book.add("a command runs", &w);
+    book.add_seen("a command runs", &w, Seen { cpu: Some(2), ..Seen::default() });
+    w.tell(1, [Told::ToolEnded { request: None }]);
+    w.pass(15_000);
+    book.add("the command ended", &w);
     let mut w = World::working("41");
     w.tell(1, [Told::NoSignal]);
     w.pass(2_000);
@@ -637,6 +650,9 @@ fn golden_undelivered() {
     w.tell(1, [started()]);
     w.pass(62_000);
     book.add("its task", &w);
+    let mut anew = w.clone();
+    anew.give(Input::Restore { session: app(1), fresh: true, by: ana() }).unwrap();
+    book.add("given anew", &anew);
     w.tell(1, [turn_started("t1")]);
     w.pass(15_000);
     book.add("settled", &w);
@@ -645,7 +661,11 @@ fn golden_undelivered() {
     let what = "the text was pasted, Enter pressed 3 times, the agent never confirmed";
     w.settle(1, Err(crate::event::Failure::permanent(what)));
     w.pass(2_000);
-    book.add("a message", &w);
+    let screen = Some("one\ntwo\n\n> Use the helper\n\u{1b}[2m? for shortcuts\n3\n4\n5\n".into());
+    book.add_seen("a message", &w, Seen { screen, ..Seen::default() });
+    w.give(send(1, "Use the helper")).unwrap();
+    w.pass(15_000);
+    book.add("sent again", &w);
     book.holds("prompt-undelivered");
 }
 
@@ -717,9 +737,43 @@ fn golden_server() {
     let mut late = w.clone();
     w.pass(2_000);
     book.add("was away", &w);
-    late.tell(1, [asked("k1", question("Also shipping?"))]);
+    let stops = |w: &mut World, reason: &str, boot: &str| {
+        if !reason.is_empty() {
+            w.give(Input::Stopping { reason: reason.into() }).unwrap();
+        }
+        w.now.wall += SignedDuration::from_mins(12);
+        w.start(boot);
+        w.give(Input::Swept { sessions: 1 }).unwrap();
+        w.pass(2_000);
+    };
+    for (what, reason, boot) in [
+        ("stopped", "stop by ana", "boot-1"),
+        ("stopped, nobody knows by whom", "stop", "boot-1"),
+        ("ended by a signal", "signal", "boot-1"),
+        ("restarted machine", "", "boot-2"),
+    ] {
+        let mut w = World::working("41");
+        w.holds_channels = true;
+        w.start("boot-1");
+        stops(&mut w, reason, boot);
+        book.add(what, &w);
+    }
+    let asked_ms = late.now.awake.cast_signed() - late.state.offset_ms - 9 * 60_000;
+    let signals = Input::Signals {
+        session: app(1),
+        launch: late.session(1).launch,
+        source: ao_slots::fact::Source::Hook,
+        started: u64::try_from(asked_ms).ok().map(|ms| ms * 1_000),
+        told: vec![asked("k1", question("Also shipping?"))],
+    };
+    late.give(signals).unwrap();
     late.pass(2_000);
-    book.add("was away, and a question is late", &late);
+    let first = late.state.notifications.values().next().unwrap();
+    let _ = writeln!(
+        book.0,
+        "── a late question\n{}",
+        page(&words(&late, &|_| None).message(first, &desk()))
+    );
     let mut w = World::new();
     w.holds_channels = true;
     w.give(Input::Gap { from: 7, to: 8 }).unwrap();
@@ -736,7 +790,8 @@ fn golden_server() {
     let mut w = World::new();
     w.give(Input::Disk { free: 310 << 20, failing: false }).unwrap();
     w.pass(MINUTE);
-    book.add("disk low", &w);
+    let uses = (1..=6).map(|n| (format!("workspace my-app/app-{n}"), (7 - n) << 30)).collect();
+    book.add_seen("disk low", &w, Seen { disk: uses, ..Seen::default() });
     let mut full = w.clone();
     full.give(Input::Disk { free: 0, failing: true }).unwrap();
     book.add("disk full", &full);

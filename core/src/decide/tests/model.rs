@@ -423,8 +423,9 @@ impl Run {
             for channel in notification.deliveries.keys() {
                 let (state, now) = (&self.state, self.now);
                 let (desktop, text) = (desktop(), |_: &_| None);
+                let seen = crate::words::Seen::default();
                 let message =
-                    crate::words::message(state, notification, channel, now, &desktop, &text);
+                    crate::words::message(state, notification, channel, now, &desktop, &text, seen);
                 assert!(!message.title.is_empty(), "{notification:?}");
                 let meta = message.meta.join(" ");
                 let names = |id: &IncidentId| meta.contains(&id.to_string());

@@ -228,6 +228,7 @@ fn an_agent_without_signals_is_ready_with_its_launch() {
         prompted: true,
         resumed: false,
         resumable: false,
+        program: None,
     };
     w.brings(1, Ok(outcome), &["ready", "is working"]);
 }

@@ -16,6 +16,11 @@ use crate::{
     state::{Fate, QueuedMessage, Session, State},
 };
 
+fn file_name(path: &str) -> String {
+    let name = std::path::Path::new(path).file_name().and_then(|name| name.to_str());
+    ao_slots::text::cut(&ao_slots::text::one_line(name.unwrap_or(path)), 60)
+}
+
 /// Lines of a screen that are looked at.
 const SCREEN: u32 = 60;
 /// Between two looks at a screen that should show what was typed.
@@ -111,6 +116,7 @@ impl Shell {
             prompted: plan.prompt != PromptDelivery::Typed && request.prompt.is_some(),
             resumed: resume && plan.resumes,
             resumable: can.resume,
+            program: plan.argv.first().map(|path| file_name(path)),
         })
     }
 

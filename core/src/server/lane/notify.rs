@@ -21,7 +21,7 @@ use crate::{
     event::{Actor, Effect, Failure, Outcome, Subject},
     server::handle::Handle,
     state::{Incident, Notification},
-    words,
+    words::{self, Seen},
 };
 
 /// How often it is looked whether all channels are listened to.
@@ -44,7 +44,8 @@ impl Shell {
             _ => return Err(no_such("only messages go to a channel")),
         };
         let can = notifier.capabilities();
-        let (message, handle, key) = self.message(id, channel, &can, again)?;
+        let seen = self.seen_for(id).await;
+        let (message, handle, key) = self.message(id, channel, &can, seen, again)?;
         // Each edit is an act of its own: a receiver that drops what it has seen must not drop it.
         let key = match effect {
             Effect::SendNotification { .. } => key,
@@ -76,7 +77,7 @@ impl Shell {
             return Err(no_such("only a send can be looked for"));
         };
         let can = notifier.capabilities();
-        let (_, _, key) = self.message(*notification, channel, &can, false)?;
+        let (_, _, key) = self.message(*notification, channel, &can, Seen::default(), false)?;
         let asked = notifier.find(&self.call(key.clone(), effect), &key).await;
         let found = asked.unwrap_or_else(|error| Answer::Unknown(error.to_string()));
         match found {
@@ -99,6 +100,7 @@ impl Shell {
         id: NotificationId,
         channel: &ChannelName,
         can: &NotifierCapabilities,
+        seen: Seen,
         again: bool,
     ) -> Result<(Message, Option<ao_slots::notifier::ChannelHandle>, String), Failure> {
         let now = self.now();
@@ -106,7 +108,7 @@ impl Shell {
         let notification =
             state.notifications.get(&id).ok_or_else(|| no_such("the message is no longer kept"))?;
         let text = |blob: &crate::blob::BlobRef| self.served.blobs.read(&blob.sha256).ok();
-        let mut message = words::message(&state, notification, channel, now, can, &text);
+        let mut message = words::message(&state, notification, channel, now, can, &text, seen);
         message.may_repeat = again;
         let delivery = notification.deliveries.get(channel);
         let handle = delivery.and_then(|delivery| delivery.handle.clone());
@@ -310,7 +312,7 @@ fn comes_back(
     let refused = |told: &&Notification| {
         told.deliveries.get(channel).is_some_and(|delivery| delivery.refused.is_some())
     };
-    let shown = |told| words::message(&state, told, channel, now, &can, &|_| None);
+    let shown = |told| words::message(&state, told, channel, now, &can, &|_| None, Seen::default());
     told.filter(refused).map(shown).is_some_and(|message| !message.buttons.is_empty())
 }
 
@@ -421,6 +423,14 @@ fn acts(
             };
             handle.decision(whose()?, request, Decision::Answer { text }, by)
         }
+        "again" if request.is_none() => {
+            let session = whose()?;
+            match undelivered(handle, &session) {
+                Some((_, true)) => Input::Restore { session, fresh: true, by },
+                Some((text, false)) => handle.message(session, &text, by),
+                None => return Err(Failure::refused("it has got it by now", None)),
+            }
+        }
         // The same decision once more: the agent has not confirmed it.
         "again" => {
             let decided = last_decision(handle, &whose()?, request)
@@ -440,6 +450,13 @@ fn acts(
         "kill" => Input::Kill { session: whose()?, force: false, by },
         other => return Err(Failure::refused(format!("`{other}` is no action"), None)),
     }])
+}
+
+/// The message that an agent has not got, and whether it is its task.
+fn undelivered(handle: &Handle, session: &ao_slots::SessionId) -> Option<(String, bool)> {
+    let message = handle.state().sessions.get(session)?.undelivered()?.clone();
+    let whole = message.text.blob.as_ref().and_then(|blob| handle.text(blob));
+    Some((whole.unwrap_or(message.text.excerpt), message.first))
 }
 
 /// What was decided last on a request, whole.

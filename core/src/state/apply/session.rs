@@ -192,8 +192,8 @@ impl Session {
                 self.moved(when);
             }
             Kind::ToolEnded(_) => {
-                if !runs {
-                    self.tool = None;
+                if !runs && let Some(tool) = self.tool.take() {
+                    self.ended_tool = Some((tool, when));
                 }
                 self.moved(when);
             }
@@ -525,8 +525,10 @@ impl Session {
                     prompted,
                     resumed,
                     resumable,
+                    program,
                 },
             ) => {
+                self.program.clone_from(program);
                 self.handle = Some(handle.clone());
                 self.signals = *signals;
                 self.resumable = *resumable;

@@ -6,6 +6,8 @@ use ao_slots::{
     text::{cut, cut_counted, length, one_line},
 };
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     super::phrase::{
         LABEL, VERBATIM, asked_for, asked_in_title, button, capital, clean_line, confirmed, hides,
@@ -87,7 +89,8 @@ impl Words<'_> {
             options.iter().map(|option| one_line(&asked_for(option))).collect();
         let numbered: Vec<String> =
             options.iter().zip(1..).map(|(option, n)| format!("{n} {option}")).collect();
-        let since = self.since(request.opened.at);
+        let asked = self.asked_at(request);
+        let since = self.since(asked);
         let waits = format!("Waits{since}.");
         let mut body = vec![Block::Quote(cut_counted(&whole, VERBATIM))];
         if !numbered.is_empty() {
@@ -104,7 +107,7 @@ impl Words<'_> {
             None => "It waits".into(),
         };
         let more = if *many { " Several may be chosen." } else { "" };
-        let age = self.age(request.opened.at);
+        let age = self.age(asked);
         body.push(text(format!(
             "{stopped}{since} ({age}).{more} Tried: nothing, only you can answer."
         )));
@@ -126,6 +129,26 @@ impl Words<'_> {
                 false => format!("ao answer {id} 1"),
             }),
         }
+    }
+
+    /// Since when there is the need.
+    pub(in crate::words) fn began(&self, incident: &Incident) -> Timestamp {
+        let session =
+            super::super::session_of(incident).and_then(|id| self.state.sessions.get(&id));
+        let request = incident.request.and_then(|id| session?.requests.get(&id));
+        request.map_or(incident.opened.at, |request| self.asked_at(request))
+    }
+
+    /// When it was asked: a hook that found no server tells it later, and when it was started.
+    pub(in crate::words) fn asked_at(&self, request: &Request) -> Timestamp {
+        let opened = request.opened;
+        let told =
+            i64::try_from(opened.awake).unwrap_or(i64::MAX).saturating_sub(self.state.offset_ms);
+        let asked = request.hook.and_then(|us| i64::try_from(us / 1_000).ok());
+        // Less is the way through the loop; after another boot the clocks have nothing in common.
+        let late = told.saturating_sub(asked.unwrap_or(told));
+        let late = if (5_000..7 * 86_400_000).contains(&late) { late } else { 0 };
+        opened.at.checked_sub(SignedDuration::from_millis(late)).unwrap_or(opened.at)
     }
 
     /// The whole of what is asked, and whether it is the whole: its blob, where the event holds only the

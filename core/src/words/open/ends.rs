@@ -3,14 +3,14 @@
 use ao_slots::{
     SessionId,
     fact::{Activity, AgentErrorKind, RuntimeState},
-    notifier::Block,
+    notifier::{Block, Button, ButtonStyle},
     text::{count, cut, thousands},
 };
 
 use super::{
     super::phrase::{
-        capital, clean_line, confirmed, in_seconds, in_title, kill_button, last_lines, open_button,
-        primary, ranges, restore_button, sentence, verbatim, work_is_safe,
+        button, capital, clean_line, confirmed, in_seconds, in_title, kill_button, last_lines,
+        open_button, primary, ranges, restore_button, sentence, verbatim, work_is_safe,
     },
     super::{Card, Words},
     send_button, text,
@@ -55,6 +55,9 @@ impl Words<'_> {
         if !lines.is_empty() {
             body.push(Block::Code(lines));
         }
+        if !tail.is_empty() {
+            body.push(text(format!("Its last 50 lines: ao logs {id}")));
+        }
         body.push(text(safe.clone()));
         body.push(text(self.restoring(session)));
         if session.work().is_none() {
@@ -88,11 +91,11 @@ impl Words<'_> {
             Activity::Errored { kind } => kind,
             _ => AgentErrorKind::Reported,
         };
-        let agent = &session.agent;
+        let program = session.program.as_ref().unwrap_or(&session.agent);
         let (what, remedy) = match kind {
             AgentErrorKind::Login => (
                 "login to the model provider expired".to_owned(),
-                format!("Log in once with {agent}, then Restore."),
+                format!("Log in once with \"{program}\", then Restore."),
             ),
             AgentErrorKind::Billing => (
                 "the model provider wants payment".into(),
@@ -137,11 +140,7 @@ impl Words<'_> {
 
     pub(in crate::words) fn undelivered(&self, session: &Session) -> Card {
         let id = &session.id;
-        let message = session
-            .messages
-            .values()
-            .find(|m| matches!(m.fate, Fate::Undelivered { .. }))
-            .or_else(|| session.messages.values().find(|m| m.fate == Fate::Waiting));
+        let message = session.undelivered();
         let what = if message.is_none_or(|m| m.first) { "its task" } else { "your message" };
         let tries = message.map_or(1, |m| m.tries.max(1));
         let reaction =
@@ -161,6 +160,18 @@ impl Words<'_> {
         {
             body.push(Block::Quote(cut(&words, 300)));
         }
+        let screen = last_lines(self.seen.screen.as_deref().unwrap_or_default(), 5);
+        if !screen.is_empty() {
+            body.push(text("Its screen:"));
+            body.push(Block::Code(screen));
+        }
+        let again = match message.is_none_or(|m| m.first) {
+            true => "Start the agent anew with its task?",
+            false => "The agent may have it already. Send it once more?",
+        };
+        let again = confirmed(button("again", "Try again"), again.into(), "Try again", "Not now");
+        let open = Button { style: ButtonStyle::Primary, ..open_button() };
+        let kill = kill_button(session);
         Card {
             title: format!(
                 "{id} has not got {what}: {} in {within}",
@@ -168,7 +179,8 @@ impl Words<'_> {
             ),
             short: "Nothing was sent twice.".into(),
             body,
-            ..self.in_terminal(session)
+            buttons: vec![open, again, kill],
+            command: Some(format!("ao session attach {id}")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use ao_slots::{
     notifier::Block,
-    text::{count, cut, size},
+    text::{count, size},
 };
 
 use super::{
@@ -10,7 +10,10 @@ use super::{
     super::{Card, Words},
     file_name, text,
 };
-use crate::{config::trigger::Trigger, state::Incident};
+use crate::{
+    config::trigger::Trigger,
+    state::{Incident, Session},
+};
 
 impl Words<'_> {
     pub(in crate::words) fn disk_low(&self) -> Card {
@@ -21,13 +24,17 @@ impl Words<'_> {
             false => "New sessions are refused; agents go on.",
         };
         let full = if server.disk_failing { "full" } else { "nearly full" };
+        let rows = |(name, bytes): &(String, u64)| format!("{} {}", size(*bytes), clean_line(name));
+        let uses: Vec<String> = self.seen.disk.iter().take(5).map(rows).collect();
+        let uses = (!uses.is_empty()).then_some(Block::List(uses));
         Card {
             title: format!("The disk is {full}: {free} free"),
             short: short.into(),
-            body: vec![
-                text(short),
-                text("Workspaces of sessions that are over can go: ao session cleanup"),
-            ],
+            body: [text(short)]
+                .into_iter()
+                .chain(uses)
+                .chain([text("Workspaces of sessions that are over can go: ao session cleanup")])
+                .collect(),
             buttons: vec![],
             command: Some("ao session cleanup".into()),
         }
@@ -52,15 +59,19 @@ impl Words<'_> {
             .collect();
         let whole = self.whole(reason);
         let first = sentence(whole.lines().next().unwrap_or_default());
-        let trust = whole.contains("trust");
+        let since = self.state.policy_since.map(|when| self.time(when.at));
+        let go_on = match since.filter(|time| !time.is_empty()) {
+            Some(time) => format!("The settings of {time} go on."),
+            None => "The earlier settings go on.".into(),
+        };
         let mut body = reasons;
-        body.push(text("The earlier settings go on."));
+        body.push(text(go_on.clone()));
         Card {
             title,
-            short: format!("{}. The earlier settings go on.", capital(&first)),
+            short: format!("{}. {go_on}", capital(&first)),
             body,
             buttons: vec![],
-            command: Some(if trust { "ao config trust" } else { "ao config check" }.into()),
+            command: Some("ao config check".into()),
         }
     }
 
@@ -137,10 +148,16 @@ impl Words<'_> {
         let gone = back.checked_sub(jiff::SignedDuration::from_millis(
             i64::try_from(away).unwrap_or(i64::MAX),
         ));
-        let cause = match (server.clean, server.rebooted) {
-            (true, _) => "stopped",
-            (false, true) => "the machine was restarted",
-            (false, false) => "killed or crashed",
+        // `stop by ana`, `restart by ana`, `signal`.
+        let cause = match (server.clean, server.rebooted, self.state.boot.is_empty()) {
+            (true, ..) => match server.stopped.split_once(" by ") {
+                Some((_, by)) => format!("stopped by {}", clean_line(by)),
+                None if server.stopped == "signal" => "stopped by a signal".into(),
+                None => "stopped; by whom is unknown".into(),
+            },
+            (false, true, _) => "the machine was restarted".into(),
+            (false, false, false) => "killed".into(),
+            (false, false, true) => "unknown".into(),
         };
         let span = match (gone, self.zone.is_some()) {
             (Ok(gone), true) => format!("{}–{}, cause: {cause}.", self.time(gone), self.time(back)),
@@ -150,10 +167,9 @@ impl Words<'_> {
         if missed {
             body.insert(0, text(span));
         }
-        let late = self.late(incident);
-        let late: Vec<String> = late.iter().map(|i| self.open(i).title).collect();
+        let late = self.asked_meanwhile();
         if !late.is_empty() {
-            body.push(text(format!("Late, sent now: {}.", cut(&late.join(" · "), 300))));
+            body.push(Block::List(late));
         }
         if lost > 0 {
             let parts: Vec<String> =
@@ -169,5 +185,16 @@ impl Words<'_> {
             command: Some(if lost > 0 { "ao events verify" } else { "ao status" }.into()),
             ..Card::default()
         }
+    }
+
+    /// What agents asked while nothing served, and could be told only now: `Late: app-3 asked at 14:05`.
+    fn asked_meanwhile(&self) -> Vec<String> {
+        let Some(started) = self.state.server.started else { return vec![] };
+        let late = |session: &Session| {
+            let told = session.requests.values().filter(|request| request.opened.seq > started.seq);
+            let first = told.map(|request| self.asked_at(request)).min()?;
+            (first < started.at).then(|| format!("Late: {} asked{}.", session.id, self.at(first)))
+        };
+        self.state.sessions.values().filter_map(late).collect()
     }
 }

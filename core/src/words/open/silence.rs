@@ -3,12 +3,12 @@
 use ao_slots::{
     fact::Activity,
     notifier::{Block, Button, ButtonStyle},
-    text::{count, cut, duration, thousands},
+    text::{count, cut, duration, length, thousands},
 };
 
 use super::{
     super::phrase::{
-        button, capital, clean_line, commits, done_button, kill_button, open_button, ranges,
+        LABEL, button, capital, clean_line, commits, done_button, kill_button, open_button,
         restore_running_button, some,
     },
     super::{Card, Words},
@@ -32,11 +32,16 @@ impl Words<'_> {
                     Some(command) => format!("\"{}\"", cut(&clean_line(&self.whole(command)), 80)),
                     None => clean_line(&tool.tool),
                 };
-                (format!("{id} is stuck: {what} runs for {lasted}"), format!("No output{since}."))
+                // A spinner is output: what it says is not looked at where the agent tells by itself.
+                let nothing = if session.signals { "No word of it" } else { "No output" };
+                (format!("{id} is stuck: {what} runs for {lasted}"), format!("{nothing}{since}."))
             }
             None => {
                 let lasted = self.lasted(incident.opened, session.progress, reaction.threshold_ms);
-                let nothing = "no file change, no output, no command running";
+                let nothing = match session.signals {
+                    true => "no file change, no word of it, no command running",
+                    false => "no file change, no output",
+                };
                 let short = match since.is_empty() {
                     true => format!("{}.", capital(nothing)),
                     false => {
@@ -50,7 +55,10 @@ impl Words<'_> {
             title,
             body: vec![
                 text(short.clone()),
-                text("The process is alive."),
+                text(match self.seen.cpu {
+                    Some(cpu) => format!("The process is alive, {cpu} % CPU."),
+                    None => "The process is alive.".into(),
+                }),
                 text("Tried: nothing; ao never types into a running command."),
             ],
             short,
@@ -73,10 +81,19 @@ impl Words<'_> {
             }
             _ => (session.runtime_state.since.at, "Its runtime does not answer."),
         };
+        let cause = match (&session.activity.value, session.signalled) {
+            (Activity::NoSignal, false) => {
+                "It has told nothing since its start: its hooks may be switched off, or wait for a dialog.".into()
+            }
+            (Activity::NoSignal, true) => {
+                format!("Its hooks told of it{}; why they stopped is unknown.", self.until(session.progress.at))
+            }
+            _ => format!("Why the {} runtime does not answer is unknown.", session.runtime),
+        };
         Card {
             title: format!("{id} cannot be observed{}", self.since(since)),
             short: short.into(),
-            body: vec![text(short), text("What it does now is unknown.")],
+            body: vec![text(short), text(cause), text("What it does now is unknown.")],
             buttons: vec![
                 Button { style: ButtonStyle::Primary, ..open_button() },
                 restore_running_button(),
@@ -203,48 +220,42 @@ impl Words<'_> {
         }
     }
 
-    pub(in crate::words) fn rate_limited(&self, incident: &Incident, session: &Session) -> Card {
+    pub(in crate::words) fn rate_limited(&self, session: &Session) -> Card {
+        let id = &session.id;
         let until = match session.activity.value {
             Activity::RateLimited { until } => until,
             _ => None,
         };
-        let named = if incident.sessions.len() > 1 {
-            &incident.sessions
-        } else {
-            &vec![session.id.clone()]
-        };
-        let many = named.len() > 1;
-        let who = match many {
-            true => format!("{} wait", count(named.len() as u64, "session", "sessions")),
-            false => format!("{} waits", session.id),
-        };
-        let mut body = vec![];
-        if many {
-            body.push(text(ranges(named)));
-        }
-        body.push(text(match until {
+        let (short, says) = match until {
             Some(until) => {
                 let left =
                     u64::try_from(until.duration_since(self.now.wall).as_secs()).unwrap_or(0);
                 let at = self.at(until);
                 let at = if at.is_empty() { " later".into() } else { at };
-                format!("The provider says: resets{at} (in {}).", duration(left))
+                (
+                    "It resumes by itself. Nothing to do.",
+                    format!("The provider says: resets{at} (in {}).", duration(left)),
+                )
             }
-            None => "The provider does not say until when.".into(),
-        }));
-        let short = match (until, many) {
-            (Some(_), true) => "They resume by themselves. Nothing to do.",
-            (Some(_), false) => "It resumes by itself. Nothing to do.",
-            (None, true) => "Nobody knows until when. A message makes each try again.",
-            (None, false) => "Nobody knows until when. A message makes it try again.",
+            None => (
+                "Nobody knows until when. A message makes it try again.",
+                "The provider does not say until when.".into(),
+            ),
         };
-        let until = until.map(|until| self.until(until)).unwrap_or_default();
+        let named = until.map(|until| self.until(until)).unwrap_or_default();
+        let label = Some(format!("Snooze{named}"));
+        let label = label.filter(|label| !named.is_empty() && length(label) <= LABEL);
+        let label = label.as_deref().unwrap_or("Snooze until reset");
+        let snooze = match until {
+            Some(until) => button(&format!("snooze:{until}"), label),
+            None => button("snooze-1h", "Snooze 1 h"),
+        };
         Card {
-            title: format!("{who} for quota{until}"),
+            title: format!("{id} waits for quota{named}"),
             short: short.into(),
-            body,
-            buttons: vec![open_button(), button("snooze-1h", "Snooze 1 h")],
-            command: Some(format!("ao why {}", session.id)),
+            body: vec![text(says)],
+            buttons: vec![open_button(), snooze],
+            command: Some(format!("ao why {id}")),
         }
     }
 }
