@@ -37,6 +37,12 @@ impl ProcessId {
         Stat::parse(&stat).filter(|stat| stat.living).map(|stat| stat.id)
     }
 
+    /// Whether the process with this number ended and its parent has not yet asked how. Known on Linux only.
+    pub fn is_zombie(pid: i32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        stat.and_then(|stat| Stat::parse(&stat)).is_some_and(|stat| !stat.living)
+    }
+
     /// Whether this very process still runs.
     pub fn is_alive(self) -> bool {
         Self::of(self.pid).is_some_and(|now| self.start == 0 || now.start == self.start)

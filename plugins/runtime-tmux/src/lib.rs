@@ -128,21 +128,29 @@ impl Tmux {
         }
     }
 
-    /// All panes, by one client process. Asked once more where tmux has not yet heard how a process ended, and
-    /// where the server was just about to end.
+    /// All panes, by one client process. Asked again while tmux has not yet heard how a process ended, and once
+    /// more where that was about to be told, or the server about to end.
     async fn list(&self, deadline: Instant) -> Result<Vec<Pane>, Fault> {
-        let answer = self.list_once(deadline).await;
-        let settled = match &answer {
-            Ok(list) => list
-                .iter()
-                .all(|pane| pane.end != End::Untold || ProcessId::of(pane.process).is_some()),
-            Err(fault) => !matches!(fault, Fault::Ended(_)),
-        };
-        if settled {
-            return answer;
+        let mut asked_again = false;
+        loop {
+            let answer = self.list_once(deadline).await;
+            let untold = |list: &[Pane], holds: fn(i32) -> bool| {
+                list.iter().any(|pane| pane.end == End::Untold && holds(pane.process))
+            };
+            let (unheard, open) = match &answer {
+                Ok(list) => (
+                    untold(list, ProcessId::is_zombie),
+                    untold(list, |process| ProcessId::of(process).is_none()),
+                ),
+                Err(fault) => (false, matches!(fault, Fault::Ended(_))),
+            };
+            let in_time = Instant::now() + SOON < deadline;
+            if !(unheard && in_time || open && !asked_again) {
+                return answer;
+            }
+            asked_again = true;
+            sleep(SOON).await;
         }
-        sleep(SOON).await;
-        self.list_once(deadline).await
     }
 
     async fn list_once(&self, deadline: Instant) -> Result<Vec<Pane>, Fault> {
