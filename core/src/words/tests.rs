@@ -768,12 +768,7 @@ fn golden_server() {
     };
     late.give(signals).unwrap();
     late.pass(2_000);
-    let first = late.state.notifications.values().next().unwrap();
-    let _ = writeln!(
-        book.0,
-        "── a late question\n{}",
-        page(&words(&late, &|_| None).message(first, &desk()))
-    );
+    book.add("was away, and a question is late", &late);
     let mut w = World::new();
     w.holds_channels = true;
     w.give(Input::Gap { from: 7, to: 8 }).unwrap();
