@@ -202,44 +202,58 @@ pub(crate) fn data<T: serde::de::DeserializeOwned>(event: &EventView) -> Option<
 /// Registers the file of this folder and says what a person should know of it. A file that is not valid
 /// stops the command when `must` is set.
 pub(crate) async fn register(cx: &Cx, client: Client<'_>, must: bool) -> Result<(), Fail> {
-    let Some(report) = client.register_here().await? else { return Ok(()) };
-    tell_report(cx, &report);
-    if must && !report.errors.is_empty() {
-        return Err(crate::render::config::failure(&cx.err, &report.errors));
-    }
+    let Some(mut report) = client.register_here().await? else { return Ok(()) };
     if must {
-        trust_in_place(cx, client, &report).await?;
+        report = trust_in_place(cx, client, report).await?;
+    }
+    tell_report(cx, &report);
+    let wrong = report.wrong();
+    if must && !wrong.is_empty() {
+        return Err(crate::render::config::failure(&cx.err, &wrong));
     }
     Ok(())
 }
 
 /// Warnings, and one line for errors that do not stop the command.
 fn tell_report(cx: &Cx, report: &ConfigReport) {
-    for warning in &report.warnings {
-        cx.warn(&warning.to_string());
-    }
-    if let Some(error) = report.errors.first() {
+    tell_warnings(cx, report);
+    if let Some(error) = report.wrong().first() {
         cx.warn(&format!("{error}; the settings before it stay in use (ao config check)"));
     }
 }
 
-/// Keys that wait for a human's word: asked in place on a terminal, else one line says so.
-async fn trust_in_place(cx: &Cx, client: Client<'_>, report: &ConfigReport) -> Result<(), Fail> {
-    for untrusted in &report.untrusted {
-        let keys = untrusted.keys.join(", ");
-        let file = untrusted.path.display();
+/// What is not as it seems, with what to do about it.
+pub(crate) fn tell_warnings(cx: &Cx, report: &ConfigReport) {
+    for warning in &report.warnings {
+        let help = warning.help.as_ref().map(|help| format!(": {help}")).unwrap_or_default();
+        cx.warn(&format!("{warning}{help}"));
+    }
+}
+
+/// Keys that wait for a human's word: shown and asked in place on a terminal, else one line says so. Returns what is
+/// to be said afterwards.
+async fn trust_in_place(
+    cx: &Cx,
+    client: Client<'_>,
+    mut report: ConfigReport,
+) -> Result<ConfigReport, Fail> {
+    for untrusted in std::mem::take(&mut report.untrusted) {
         if cx.global.no_input || cx.global.yes || !out::can_ask() {
-            cx.warn(&format!("{file}: not in use until you trust it: {keys} (ao config trust)"));
+            let keys: Vec<&str> = untrusted.items.iter().map(|item| item.key.as_str()).collect();
+            cx.warn(&format!(
+                "{}: not in use until you trust it: {} (ao config trust)",
+                untrusted.path.display(),
+                keys.join(", ")
+            ));
             continue;
         }
-        out::note(&format!("{file} sets what runs programs or sends text elsewhere: {keys}"));
+        out::note(&crate::render::config::asked(&untrusted, &cx.err));
         if cx.ask("Trust this file as it is now?", false, "ao config trust")? {
             let body = serde_json::json!({ "file": untrusted.path, "hash": untrusted.hash });
-            let report: ConfigReport = client.post("/api/config/trust", &body).await?;
-            tell_report(cx, &report);
+            report = client.post("/api/config/trust", &body).await?;
         }
     }
-    Ok(())
+    Ok(report)
 }
 
 /// A session named on the command line; what is none is a usage error with the rule.

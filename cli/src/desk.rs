@@ -19,7 +19,7 @@ use ao_core::{
 };
 use ao_web::{
     Code, Configs, Problem,
-    configs::{ConfigFile, ConfigReport, Untrusted},
+    configs::{ConfigFile, ConfigReport},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,6 @@ impl Desk {
         let mut files: Vec<SourceFile> = vec![];
         let mut errors = vec![];
         for (path, role) in paths {
-            lock(&self.seen).insert(path.clone(), stamp(path));
             let known = files.iter().any(|file| file.path == *path);
             if known || (*role != Role::Given && !path.exists()) {
                 continue;
@@ -126,15 +125,85 @@ impl Desk {
         if errors.is_empty() { Ok(files) } else { Err(errors) }
     }
 
+    /// Notes how the files are before they are read to be applied: what changes from here on is applied later.
+    fn see(&self, paths: &[(PathBuf, Role)]) {
+        let stamps = paths.iter().map(|(path, _)| (path.clone(), stamp(path)));
+        lock(&self.seen).extend(stamps);
+    }
+
     fn load(&self, paths: &[(PathBuf, Role)]) -> Result<Loaded, Vec<ConfigError>> {
-        let mut loaded = config::load(&self.read_all(paths)?, &self.world)?;
+        self.load_files(&self.read_all(paths)?)
+    }
+
+    /// The same with these files as they stand, as if a human had trusted them.
+    fn load_trusted(
+        &self,
+        paths: &[(PathBuf, Role)],
+        trusted: impl Fn(&Path) -> bool,
+    ) -> Result<Loaded, Vec<ConfigError>> {
+        let mut files = self.read_all(paths)?;
+        for file in files.iter_mut().filter(|file| trusted(&file.path)) {
+            file.trusted = Some(file.text.clone());
+        }
+        self.load_files(&files)
+    }
+
+    fn load_files(&self, files: &[SourceFile]) -> Result<Loaded, Vec<ConfigError>> {
+        let mut loaded = config::load(files, &self.world)?;
         loaded.adjust(ao_plugins_bundled::infer);
         Ok(loaded)
     }
 
-    /// For a start, where nothing is in use yet: files with errors are left out and named.
+    /// What is to be said of these files, as they count now and as they stand; applies nothing.
+    pub(crate) fn judge(&self, paths: &[(PathBuf, Role)]) -> ConfigReport {
+        let (mut errors, mut warnings, mut stale, mut changed) = (vec![], vec![], vec![], false);
+        let counts = self.load(paths);
+        let stands = self.load_trusted(paths, |_| true);
+        let (now, then) = (counts.as_ref().err(), stands.as_ref().err());
+        for error in then.into_iter().flatten() {
+            let waits = now.is_none_or(|now| !now.contains(error));
+            errors.push(match waits {
+                true => {
+                    noted(error, "it waits for your trust; `ao config trust` refuses it as it is")
+                }
+                false => error.clone(),
+            });
+        }
+        for error in now.into_iter().flatten().filter(|e| then.is_none_or(|t| !t.contains(e))) {
+            let note = "the value that was trusted before stands in here; `ao config trust` lets the new one count";
+            stale.push(noted(error, note));
+        }
+        let pending = match counts {
+            Ok(loaded) => {
+                changed = *lock(&self.applied) != loaded.hash;
+                warnings = loaded.warnings;
+                loaded.pending
+            }
+            Err(_) => {
+                let files = self.read_all(paths).unwrap_or_default();
+                files.iter().filter_map(config::needs_trust).collect()
+            }
+        };
+        if let Ok(loaded) = stands {
+            warnings = loaded.warnings;
+        }
+        let untrusted = pending.into_iter().map(Into::into).collect();
+        ConfigReport { errors, warnings, stale, untrusted, changed }
+    }
+
+    /// The files that count, and this one.
+    pub(crate) fn paths_and(&self, file: Option<PathBuf>) -> Vec<(PathBuf, Role)> {
+        let mut paths = self.paths();
+        if let Some(file) = file.filter(|file| !paths.iter().any(|(path, _)| path == file)) {
+            paths.push((file, Role::Registered));
+        }
+        paths
+    }
+
+    /// For a start: files with errors are left out and named.
     pub(crate) fn load_what_can_be_used(&self) -> (Loaded, Vec<ConfigError>) {
         let mut paths = self.paths();
+        self.see(&paths);
         let mut refused: Vec<ConfigError> = vec![];
         loop {
             match self.load(&paths) {
@@ -165,10 +234,12 @@ impl Desk {
         (files, loaded, refused)
     }
 
-    /// The server serves with `loaded`; what was refused at the start is told.
+    /// The server serves with `loaded`, or where files were refused with what was applied before. That is told.
     pub(crate) async fn serve(&self, handle: Handle, loaded: &Loaded, refused: &[ConfigError]) {
         *lock(&self.handle) = Some(handle);
-        loaded.hash.clone_into(&mut lock(&self.applied));
+        if refused.is_empty() {
+            loaded.hash.clone_into(&mut lock(&self.applied));
+        }
         self.tell(refused).await;
     }
 
@@ -181,7 +252,8 @@ impl Desk {
             }
             let changed =
                 |path: &PathBuf| lock(&self.seen).get(path).is_none_or(|seen| *seen != stamp(path));
-            if self.paths().iter().any(|(path, _)| changed(path)) {
+            let kept = lock(&self.handle).as_ref().is_some_and(Handle::keeps_too_much);
+            if kept || self.paths().iter().any(|(path, _)| changed(path)) {
                 let _turn = self.turn.lock().await;
                 match self.apply().await {
                     Ok(report) if report.changed => {
@@ -199,21 +271,28 @@ impl Desk {
 
     /// Loads all files and, where that works and something changed, lets the result rule.
     async fn apply(&self) -> Result<ConfigReport, Problem> {
-        let loaded = match self.load(&self.paths()) {
+        let paths = self.paths();
+        self.see(&paths);
+        let loaded = match self.load(&paths) {
             Ok(loaded) => loaded,
             Err(errors) => {
                 self.tell(&errors).await;
-                return Ok(ConfigReport { errors, ..ConfigReport::default() });
+                return Ok(self.judge(&paths));
             }
         };
         self.tell(&[]).await;
         let changed = *lock(&self.applied) != loaded.hash;
         let handle = lock(&self.handle).clone();
-        if let Some(handle) = handle.filter(|_| changed) {
+        if let Some(handle) = handle.filter(|handle| changed || handle.keeps_too_much()) {
             handle.apply_policy(loaded.policy.clone(), loaded.live.clone()).await?;
             loaded.hash.clone_into(&mut lock(&self.applied));
         }
-        Ok(report(loaded, changed))
+        Ok(ConfigReport {
+            warnings: loaded.warnings,
+            untrusted: loaded.pending.into_iter().map(Into::into).collect(),
+            changed,
+            ..ConfigReport::default()
+        })
     }
 
     /// Tells the server which files are not used, and which are again.
@@ -268,18 +347,10 @@ impl Desk {
     }
 }
 
-fn report(loaded: Loaded, changed: bool) -> ConfigReport {
-    let untrusted = loaded.pending.into_iter().map(|pending| Untrusted {
-        path: pending.file,
-        hash: pending.hash,
-        keys: pending.items.into_iter().map(|item| item.key).collect(),
-    });
-    ConfigReport {
-        errors: vec![],
-        warnings: loaded.warnings,
-        untrusted: untrusted.collect(),
-        changed,
-    }
+/// An error with one more word of help.
+fn noted(error: &ConfigError, note: &str) -> ConfigError {
+    let help = error.help.as_ref().map(|help| format!("{help}; "));
+    ConfigError { help: Some(format!("{}{note}", help.unwrap_or_default())), ..error.clone() }
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -296,14 +367,11 @@ impl Configs for Desk {
                 continue;
             }
             let read = self.read_all(&[(path.clone(), role)]);
-            let loaded = read.and_then(|files| {
-                let waits = files.iter().any(|file| !config::needs_trust(file).is_empty());
-                config::load(&files, &self.world).map(|loaded| (loaded, waits))
-            });
+            let loaded = read.and_then(|files| config::load(&files, &self.world));
             let (projects, needs_trust, errors) = match loaded {
-                Ok((loaded, waits)) => (
+                Ok(loaded) => (
                     loaded.policy.projects.keys().map(ToString::to_string).collect(),
-                    waits,
+                    !loaded.pending.is_empty(),
                     vec![],
                 ),
                 Err(errors) => (vec![], false, errors),
@@ -329,11 +397,9 @@ impl Configs for Desk {
         }
         if !known {
             // One that is not valid is not remembered: its errors are the caller's to see, not everyone's.
-            let mut paths = self.paths();
-            paths.push((file.clone(), Role::Registered));
-            if let Err(errors) = self.load(&paths) {
-                lock(&self.seen).remove(&file);
-                return Ok(ConfigReport { errors, ..ConfigReport::default() });
+            let paths = self.paths_and(Some(file.clone()));
+            if self.load(&paths).is_err() {
+                return Ok(self.judge(&paths));
             }
             self.remember(|memory| {
                 memory.registered.add(&file);
@@ -344,12 +410,8 @@ impl Configs for Desk {
 
     async fn trust(&self, file: PathBuf, hash: String) -> Result<ConfigReport, Problem> {
         let _turn = self.turn.lock().await;
-        let known = self.paths().into_iter().find(|(path, _)| *path == file);
-        let (path, role) = known.ok_or_else(|| {
-            Problem::new(Code::NotFound, format!("{} is no registered file", file.display()))
-                .with_remedy("ao config ls")
-        })?;
-        let source = SourceFile::read(&path, role).map_err(|errors| {
+        let paths = self.paths_and(Some(file.clone()));
+        let source = SourceFile::read(&file, Role::Registered).map_err(|errors| {
             Problem::new(Code::Config, errors.first().map(ToString::to_string).unwrap_or_default())
         })?;
         if source.hash() != hash {
@@ -359,8 +421,19 @@ impl Configs for Desk {
             )
             .with_remedy("ao config trust"));
         }
+        // What does not load is not trusted. What else does not is no reason against this file.
+        let stands = self.load_trusted(&paths, |path| *path == file);
+        let mut errors = stands.err().unwrap_or_default();
+        errors.retain(|error| error.file == file);
+        if !errors.is_empty() {
+            return Ok(ConfigReport { errors, ..ConfigReport::default() });
+        }
+        let own = self.own.iter().any(|(path, _)| *path == file);
         self.remember(|memory| {
-            memory.trusted.insert(path, source.text);
+            if !own {
+                memory.registered.add(&file);
+            }
+            memory.trusted.insert(file, source.text);
         })?;
         self.apply().await
     }
@@ -387,16 +460,10 @@ impl Configs for Desk {
     }
 
     async fn check(&self, file: Option<PathBuf>) -> Result<ConfigReport, Problem> {
-        let mut paths = self.paths();
-        if let Some(file) = file.filter(|file| !paths.iter().any(|(path, _)| path == file)) {
-            paths.push((file, Role::Registered));
+        if let Some(file) = file.as_ref().filter(|file| !file.exists()) {
+            let errors = SourceFile::read(file, Role::Registered).err().unwrap_or_default();
+            return Ok(ConfigReport { errors, ..ConfigReport::default() });
         }
-        Ok(match self.load(&paths) {
-            Ok(loaded) => {
-                let changed = *lock(&self.applied) != loaded.hash;
-                report(loaded, changed)
-            }
-            Err(errors) => ConfigReport { errors, ..ConfigReport::default() },
-        })
+        Ok(self.judge(&self.paths_and(file)))
     }
 }

@@ -66,6 +66,7 @@ impl From<Problem> for Fail {
             Code::Conflict => Exit::Refused,
             Code::Invalid => Exit::Usage,
             Code::Forbidden => Exit::Refused,
+            Code::Unconfirmed => Exit::NotConfirmed,
             Code::Unavailable => Exit::Server,
             Code::Config => Exit::Config,
             Code::Missing => Exit::Missing,

@@ -93,6 +93,32 @@ impl Registry {
         Ok(plugins)
     }
 
+    /// Builds what it can of what `policy` chose; the rest is left out, with the reasons.
+    pub fn build_what_can_be(
+        &self,
+        policy: &Live,
+        before: &Plugins,
+        context: &BuildContext,
+    ) -> (Plugins, Vec<PluginError>) {
+        let (mut plugins, mut errors) =
+            (Plugins { chosen: policy.clone(), ..Plugins::default() }, vec![]);
+        for (id, project) in &policy.projects {
+            let was = before.chosen.projects.get(id).zip(before.projects.get(id));
+            match self.build_project(project, was, context) {
+                Ok(built) => drop(plugins.projects.insert(id.clone(), built)),
+                Err(error) => errors.push(error),
+            }
+        }
+        for (name, choice) in &policy.channels {
+            let was = before.chosen.channels.get(name).zip(before.channels.get(name));
+            match keep("notifier", &self.notifiers, choice, was, context) {
+                Ok(notifier) => drop(plugins.channels.insert(name.clone(), notifier)),
+                Err(error) => errors.push(error),
+            }
+        }
+        (plugins, errors)
+    }
+
     fn build_project(
         &self,
         project: &ProjectPolicy,
@@ -188,6 +214,13 @@ pub struct Plugins {
 }
 
 impl Plugins {
+    /// Adds those of another policy.
+    pub(crate) fn take(&mut self, other: Self) {
+        self.projects.extend(other.projects);
+        self.channels.extend(other.channels);
+        self.chosen.take(other.chosen);
+    }
+
     /// What each channel can do.
     pub fn channel_capabilities(&self) -> BTreeMap<ChannelName, NotifierCapabilities> {
         self.channels

@@ -759,6 +759,13 @@ impl State {
         hash_of(&serde_json::to_vec(self).unwrap_or_default())
     }
 
+    /// The projects without which a session would be stranded: it is not over, or its workspace stands.
+    pub fn needed_projects(&self) -> BTreeSet<ProjectId> {
+        let stands = |s: &Session| s.workspace.is_some() && !s.workspace_gone;
+        let needs = self.sessions.values().filter(|s| !s.is_over() || stands(s));
+        needs.map(|session| session.project.clone()).collect()
+    }
+
     /// The open incident with this key.
     pub fn open_incident(
         &self,

@@ -3,7 +3,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use ao_core::config::ConfigError;
+use ao_core::config::{ConfigError, Pending, TrustItem};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +29,11 @@ pub struct ConfigFile {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConfigReport {
-    /// What is wrong; empty = the configuration is in use.
+    /// What is wrong with what the files say, also in values that wait for trust.
     pub errors: Vec<ConfigError>,
+    /// What is wrong with values that were trusted before and stand in for what a file says now: to trust it mends
+    /// them. The configuration is in use when this and `errors` are empty.
+    pub stale: Vec<ConfigError>,
     /// What is not as it seems.
     pub warnings: Vec<ConfigError>,
     /// Files whose keys wait for trust, and the difference to what was trusted last.
@@ -47,8 +50,21 @@ pub struct Untrusted {
     pub path: PathBuf,
     /// What identifies the content that would be trusted.
     pub hash: String,
-    /// The keys that wait, e.g. `projects.my-app.postCreate`.
-    pub keys: Vec<String>,
+    /// The keys that wait, with what counts until then and what is asked for.
+    pub items: Vec<TrustItem>,
+}
+
+impl ConfigReport {
+    /// All that keeps the files from being used as they count now or as they stand.
+    pub fn wrong(&self) -> Vec<ConfigError> {
+        self.errors.iter().chain(&self.stale).cloned().collect()
+    }
+}
+
+impl From<Pending> for Untrusted {
+    fn from(pending: Pending) -> Self {
+        Self { path: pending.file, hash: pending.hash, items: pending.items }
+    }
 }
 
 /// Reads, trusts and applies configuration files.

@@ -22,6 +22,8 @@ pub enum Code {
     Invalid,
     /// Not by this caller.
     Forbidden,
+    /// Not before a human said yes.
+    Unconfirmed,
     /// The server cannot take it now; repeat it.
     Unavailable,
     /// The configuration is not valid.
@@ -62,6 +64,7 @@ impl Problem {
             Code::Conflict => StatusCode::CONFLICT,
             Code::Invalid => StatusCode::BAD_REQUEST,
             Code::Forbidden => StatusCode::FORBIDDEN,
+            Code::Unconfirmed => StatusCode::PRECONDITION_REQUIRED,
             // The journal cannot be written: hooks keep what they have and come again.
             Code::Unavailable => StatusCode::INSUFFICIENT_STORAGE,
             Code::Config => StatusCode::UNPROCESSABLE_ENTITY,
@@ -103,6 +106,7 @@ impl From<Refusal> for Problem {
             RefusalKind::Conflict => Code::Conflict,
             RefusalKind::Invalid => Code::Invalid,
             RefusalKind::Forbidden => Code::Forbidden,
+            RefusalKind::Unconfirmed => Code::Unconfirmed,
             RefusalKind::Unavailable => Code::Unavailable,
         };
         Self { remedy: refusal.remedy, ..Self::new(code, refusal.message) }

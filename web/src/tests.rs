@@ -83,6 +83,7 @@ impl House {
             },
             live: policy.clone().into(),
             policy,
+            refused: false,
         };
         let server = Server::start(options).await.unwrap();
         Self { api: Api::new(server.handle(), Arc::new(NoConfigs), vec![], "1.2.3"), _dir: dir }

@@ -89,7 +89,9 @@ impl Cmd {
                 }
                 Err(fail) if fail.exit == Exit::Refused => item.state = State::Skipped(fail.what),
                 // The whole batch rests on these.
-                Err(fail) if matches!(fail.exit, Exit::Server | Exit::NotFound) => {
+                Err(fail)
+                    if matches!(fail.exit, Exit::Server | Exit::NotFound | Exit::NotConfirmed) =>
+                {
                     return Err(fail);
                 }
                 Err(fail) => item.state = State::Failed(fail.what),

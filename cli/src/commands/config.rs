@@ -1,13 +1,17 @@
 //! `ao config`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ao_core::config::{self, Catalog, ConfigError, Loaded, Role, SourceFile};
-use ao_web::configs::{ConfigFile, ConfigReport};
+use ao_web::{
+    Configs,
+    configs::{ConfigFile, ConfigReport},
+};
 
 use super::usage;
 use crate::{
     cx::Cx,
+    desk::Desk,
     fail::{Exit, Fail},
     out::{self, Tone},
     paths, render,
@@ -108,47 +112,37 @@ fn load(cx: &Cx, file: Option<&PathBuf>) -> Result<(Vec<SourceFile>, Loaded), Ve
 
 async fn check(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     let client = cx.client();
-    let report = match load(cx, file) {
-        Err(errors) => ConfigReport { errors, ..ConfigReport::default() },
-        // Valid by itself; a running server knows of other files and of what was trusted.
-        Ok((files, loaded)) if client.is_up().await => {
-            let here = files
-                .iter()
-                .find(|file| file.role == Role::Registered)
-                .map(|file| file.path.clone());
-            let report: ConfigReport =
-                client.post("/api/config/check", &serde_json::json!({ "file": here })).await?;
-            if report.errors.is_empty() && report.warnings.is_empty() {
-                ConfigReport { warnings: loaded.warnings, ..report }
-            } else {
-                report
-            }
-        }
-        Ok((_, loaded)) => ConfigReport { warnings: loaded.warnings, ..ConfigReport::default() },
+    let file = file.or(cx.global.config.as_ref()).map(|file| paths::absolute(file, &cx.home));
+    let file = file.or_else(|| cx.file_here());
+    // A running server knows of other files and has the variables that count.
+    let report: ConfigReport = if client.is_up().await {
+        client.post("/api/config/check", &serde_json::json!({ "file": file })).await?
+    } else {
+        Desk::open(cx, Catalog::new(ao_plugins_bundled::all()))?.check(file).await?
     };
+    let wrong = report.wrong();
     if cx.global.json {
         out::json(&serde_json::json!({ "schema": "ao.check/1", "report": report }));
     } else {
-        out::note(render::config::draw(&report.errors, &cx.err).trim_end());
-        for warning in &report.warnings {
-            cx.warn(&warning.to_string());
-        }
+        out::note(render::config::draw(&wrong, &cx.err).trim_end());
+        super::tell_warnings(cx, &report);
         for untrusted in &report.untrusted {
+            let keys: Vec<&str> = untrusted.items.iter().map(|item| item.key.as_str()).collect();
             cx.warn(&format!(
                 "{}: waits for your trust: {} (ao config trust)",
                 untrusted.path.display(),
-                untrusted.keys.join(", ")
+                keys.join(", ")
             ));
         }
     }
-    if report.errors.is_empty() {
+    if wrong.is_empty() {
         if !cx.global.json {
             out::say("The configuration is valid.");
         }
         return Ok(0);
     }
     if !cx.global.json {
-        let errors = ao_core::slots::text::count(report.errors.len() as u64, "error", "errors");
+        let errors = ao_core::slots::text::count(wrong.len() as u64, "error", "errors");
         out::say(&format!("{errors}. A running server keeps the last good settings."));
     }
     Ok(Exit::Config as u8)
@@ -231,37 +225,41 @@ async fn ls(cx: &Cx) -> Result<u8, Fail> {
 async fn trust(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     let file = chosen(cx, file)?;
     let client = cx.client();
-    let report: ConfigReport =
-        client.post("/api/config/register", &serde_json::json!({ "file": file })).await?;
-    if !report.errors.is_empty() {
-        return Err(render::config::failure(&cx.err, &report.errors));
-    }
     let read = SourceFile::read(&file, Role::Registered)
         .map_err(|error| render::config::failure(&cx.err, &error))?;
-    let items = report.untrusted.iter().find(|untrusted| untrusted.path == file);
-    if let Some(untrusted) = items {
-        out::note(&format!("{} would let these count:", file.display()));
-        // What was trusted before is the server's to know; the keys and their new values are in the file.
-        for item in
-            config::needs_trust(&read).iter().filter(|item| untrusted.keys.contains(&item.key))
-        {
-            out::note(&format!(
-                "  {:>4}  {}: {}",
-                item.line,
-                item.key,
-                item.new.as_deref().unwrap_or("(removed)")
-            ));
-        }
+    let body = serde_json::json!({ "file": file });
+    let report: ConfigReport = client.post("/api/config/check", &body).await?;
+    refuse_if_wrong(cx, &report, &file)?;
+    let waits = report.untrusted.iter().find(|untrusted| untrusted.path == file);
+    if let Some(untrusted) = waits {
+        out::note(&render::config::asked(untrusted, &cx.err));
         if !cx.global.yes && !cx.ask("Trust this file as it is now?", false, "--yes")? {
             return Err(Fail::new(Exit::NotConfirmed, "nothing was trusted"));
         }
     }
-    let body = serde_json::json!({ "file": file, "hash": read.hash() });
+    let hash = waits.map_or_else(|| read.hash(), |untrusted| untrusted.hash.clone());
+    let body = serde_json::json!({ "file": file, "hash": hash });
     let report: ConfigReport = client.post("/api/config/trust", &body).await?;
+    refuse_if_wrong(cx, &report, &file)?;
     if cx.global.json {
-        out::json(&report)
+        out::json(&report);
     } else {
-        out::say(&format!("{} counts as it is now", file.display()))
+        super::tell_warnings(cx, &report);
+    }
+    let wrong = report.wrong();
+    if !wrong.is_empty() {
+        // Another file keeps all of them from being used.
+        return Err(render::config::failure(&cx.err, &wrong));
+    }
+    if !cx.global.json {
+        out::say(&format!("{} counts as it is now", file.display()));
     }
     Ok(0)
+}
+
+/// What does not load is not trusted.
+fn refuse_if_wrong(cx: &Cx, report: &ConfigReport, file: &Path) -> Result<(), Fail> {
+    let wrong = report.errors.iter().filter(|error| error.file == file);
+    let wrong: Vec<ConfigError> = wrong.cloned().collect();
+    if wrong.is_empty() { Ok(()) } else { Err(render::config::failure(&cx.err, &wrong)) }
 }

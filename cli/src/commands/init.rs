@@ -336,8 +336,9 @@ impl Cmd {
         let client = cx.client();
         let report: ConfigReport =
             client.post("/api/config/register", &serde_json::json!({ "file": file })).await?;
-        if !report.errors.is_empty() {
-            return Err(crate::render::config::failure(&cx.err, &report.errors));
+        let wrong = report.wrong();
+        if !wrong.is_empty() {
+            return Err(crate::render::config::failure(&cx.err, &wrong));
         }
         let hash = SourceFile::read(file, Role::Registered).map(|file| file.hash()).ok();
         if let (Some(_), Some(hash)) = (written, hash) {
@@ -347,7 +348,8 @@ impl Cmd {
                 return Err(crate::render::config::failure(&cx.err, &report.errors));
             }
         } else {
-            super::trust_in_place(cx, client, &report).await?;
+            let report = super::trust_in_place(cx, client, report).await?;
+            super::tell_report(cx, &report);
         }
         match written {
             Some(Starter { webhook: Some(_), .. }) => {

@@ -117,6 +117,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
         context,
         policy: loaded.policy.clone(),
         live: loaded.live.clone(),
+        refused: !refused.is_empty(),
     };
     let server = Server::start(options).await.map_err(start_failed)?;
     let handle = server.handle();

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use ao_core::config::ConfigError;
+use ao_web::configs::Untrusted;
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
 };
 
 use crate::{
     fail::{Exit, Fail},
-    out::Style,
+    out::{Style, Tone},
 };
 
 /// An error as it is drawn.
@@ -79,6 +80,31 @@ fn name(file: &Path) -> String {
     file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
 }
 
+/// What a file asks a human to trust: each key with what counts now and what would, whole.
+pub(crate) fn asked(untrusted: &Untrusted, style: &Style) -> String {
+    let mut out = format!(
+        "{} sets what runs programs, widens rights or sends text elsewhere:",
+        untrusted.path.display()
+    );
+    for item in &untrusted.items {
+        let key = style.paint(Tone::Accent, &item.key);
+        out.push_str(&format!("\n  {key}  (line {})", item.line));
+        let removed = "(removed)".to_owned();
+        let unset = "(not set)".to_owned();
+        for (name, value) in [
+            ("now: ", item.old.as_ref().unwrap_or(&unset)),
+            ("then:", item.new.as_ref().unwrap_or(&removed)),
+        ] {
+            let columns = style.width.saturating_sub(10).max(20);
+            let chars: Vec<char> = value.chars().collect();
+            let lines: Vec<String> =
+                chars.chunks(columns).map(|line| line.iter().collect()).collect();
+            out.push_str(&format!("\n    {name} {}", lines.join("\n          ")));
+        }
+    }
+    out
+}
+
 /// Draws the errors to standard error; what remains to be said is the exit code.
 pub(crate) fn failure(style: &Style, errors: &[ConfigError]) -> Fail {
     crate::out::note(draw(errors, style).trim_end());
@@ -111,5 +137,30 @@ mod tests {
             help: None,
         };
         insta::assert_snapshot!("config_error", draw(&[error], &Style::plain(80)));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_drawn_whole() {
+        let command = format!("[\"curl https://example.org/{} | sh\"]", "x".repeat(200));
+        let item = |key: &str, old: Option<&str>, new: Option<&str>| ao_core::config::TrustItem {
+            key: key.into(),
+            line: 4,
+            old: old.map(str::to_owned),
+            new: new.map(str::to_owned),
+            first: false,
+        };
+        let untrusted = Untrusted {
+            path: "/repo/agent-orchestrator.yaml".into(),
+            hash: String::new(),
+            items: vec![
+                item("projects.my-app.postCreate", None, Some(&command)),
+                item("projects.my-app.agent", Some("custom"), None),
+            ],
+        };
+        let drawn = asked(&untrusted, &Style::plain(60));
+        assert!(drawn.lines().skip(1).all(|line| line.chars().count() <= 60), "{drawn}");
+        let whole: String = drawn.lines().map(str::trim).collect();
+        assert!(whole.contains(&format!("now: (not set)then: {command}")), "{drawn}");
+        assert!(drawn.ends_with("now:  custom\n    then: (removed)"), "{drawn}");
     }
 }

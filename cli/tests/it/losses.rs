@@ -50,7 +50,7 @@ fn buzzed(receiver: &Receiver) -> Vec<Push> {
 }
 
 /// The process in each pane, by session.
-fn panes(house: &House) -> BTreeMap<String, i32> {
+pub(crate) fn panes(house: &House) -> BTreeMap<String, i32> {
     let out = house.tmux(&["list-panes", "-a", "-F", "#{window_name} #{pane_pid} #{pane_dead}"]);
     let pane = |line: &str| {
         let mut words = line.split(' ');

@@ -1,6 +1,6 @@
 //! The plugins that a configuration may name, and what their settings may hold.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use ao_slots::{
     PluginError,
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     check,
     error::Report,
-    file,
+    file, paths,
     tree::{Entry, Node, Yaml},
 };
 
@@ -20,6 +20,15 @@ use super::{
 pub struct Catalog {
     /// None = any plugin with any settings is taken as it is.
     slots: Option<BTreeMap<&'static str, BTreeMap<String, Known>>>,
+}
+
+/// Which of the two forms of a document is checked, and where relative paths in it start.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form<'p> {
+    /// With the values of variables, so that plugins can judge their settings.
+    Live { folder: &'p Path, home: &'p Path },
+    /// With references to them; `$` in these paths is doubled.
+    Recorded { folder: &'p Path, home: &'p Path },
 }
 
 #[derive(Debug, Clone)]
@@ -78,8 +87,8 @@ impl Catalog {
     }
 
     /// Checks every plugin that a file names, with the keys of its settings brought to their canonical
-    /// spelling. `judge` = also by the plugin itself, which needs the values of variables.
-    pub(super) fn check(&self, report: &mut Report<'_>, node: &mut Node, judge: bool) {
+    /// spelling and their paths made absolute.
+    pub(super) fn check(&self, report: &mut Report<'_>, node: &mut Node, form: Form<'_>) {
         each_plugin(node, |slot, entry| {
             let named =
                 matches!(entry.node.value, Yaml::Text(_)) || entry.node.entry("plugin").is_some();
@@ -108,7 +117,7 @@ impl Catalog {
                     None,
                 );
             } else if let Some(known) = self.find(slot, &name) {
-                settings(report, known, entry, &name, judge);
+                settings(report, known, entry, &name, form);
             }
         });
     }
@@ -121,7 +130,7 @@ fn known<T: ?Sized>(registration: &Registration<T>) -> Known {
 }
 
 /// Checks one plugin's settings: the entry without `plugin`.
-fn settings(report: &mut Report<'_>, known: &Known, entry: &mut Entry, name: &str, judge: bool) {
+fn settings(report: &mut Report<'_>, known: &Known, entry: &mut Entry, name: &str, form: Form<'_>) {
     let mut plugin = None;
     let mut node = match &mut entry.node.value {
         Yaml::Map(entries) => {
@@ -133,7 +142,8 @@ fn settings(report: &mut Report<'_>, known: &Known, entry: &mut Entry, name: &st
     };
     let mut found = Report::like(report);
     check::check_as(&mut found, &known.schema, &mut node, &format!("`{}`", entry.key));
-    if judge
+    resolve_paths(&mut found, &known.schema, &mut node, form);
+    if matches!(form, Form::Live { .. })
         && found.is_empty()
         && let Err(error) = (known.check)(&node.to_json())
     {
@@ -144,6 +154,27 @@ fn settings(report: &mut Report<'_>, known: &Known, entry: &mut Entry, name: &st
     report.take(found);
     if let (Yaml::Map(entries), Yaml::Map(checked)) = (&mut entry.node.value, node.value) {
         *entries = plugin.into_iter().chain(checked).collect();
+    }
+}
+
+/// Settings whose schema says `format: path` start from the file's folder or from `~/`, as all paths do.
+fn resolve_paths(report: &mut Report<'_>, schema: &Value, node: &mut Node, form: Form<'_>) {
+    let (folder, home) = match form {
+        Form::Live { folder, home } | Form::Recorded { folder, home } => (folder, home),
+    };
+    let Yaml::Map(entries) = &mut node.value else { return };
+    for entry in entries.iter_mut().filter(|e| schema["properties"][&e.key]["format"] == "path") {
+        let Yaml::Text(path) = &mut entry.node.value else { continue };
+        // Where it starts is for the variable to say.
+        if matches!(form, Form::Recorded { .. }) && path.starts_with("${") {
+            continue;
+        }
+        match paths::absolute(path, folder, home) {
+            Ok(absolute) => *path = absolute.to_string_lossy().into_owned(),
+            Err(rule) => {
+                report.add(&entry.node.at, format!("`{}` is not a path", entry.key), rule, None);
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ao_slots::{ChannelName, ProjectId, SessionPrefix};
+use serde_json::Value;
 
 use super::{
     World, check,
@@ -11,11 +12,12 @@ use super::{
     file::{Project, ReactionEntry, Threshold},
     layer::{Layer, base, default_channels},
     paths,
-    policy::ReactionAction,
+    policy::{Lifecycle, ReactionAction},
     prefix,
     source::Role,
     trigger::Trigger,
-    units::Millis,
+    trust,
+    units::{Bytes, Millis},
     vars,
 };
 
@@ -48,6 +50,7 @@ pub(super) fn judge<'a>(
         judge.places(at);
         judge.lifecycle(at);
         judge.channels(at);
+        judge.secrets(at);
         judge.reactions(at, &[], &layer.live.config.reactions);
         for (id, project) in &layer.live.config.projects {
             judge.project(at, id, project);
@@ -179,6 +182,45 @@ impl<'l> Judge<'l, '_> {
         for (place, message, rule) in wrong {
             self.error(at, &place, message, rule);
         }
+        if project.required_approvals != 0 {
+            let key = "requiredApprovals";
+            self.without_effect(at, &["projects", id, key], key);
+        }
+    }
+
+    /// Secrets that stand in the file itself: what is recorded of a configuration holds texts as they were written.
+    fn secrets(&mut self, at: usize) {
+        let layer = &self.layers[at];
+        let mut found = Vec::new();
+        let written = &layer.canonical.json;
+        layer.node.clone().each_text(&mut Vec::new(), &mut |path, place, _| {
+            let step = |value: &'l Value, key: &String| match value {
+                Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+                value => value.get(key),
+            };
+            let said = path.iter().try_fold(written, step).and_then(Value::as_str);
+            let plain =
+                path.last().zip(said).is_some_and(|(key, said)| trust::is_plain_secret(key, said));
+            if plain && vars::keeps_references(path) {
+                found.push((place.clone(), path.join(".")));
+            }
+        });
+        for (place, key) in found {
+            let help = "write `${NAME}`, and set NAME where ao is started".to_owned();
+            self.found.warnings[at].add(
+                &place,
+                format!("`{key}` is written in plain text"),
+                "it stands in ao's journal too",
+                Some(help),
+            );
+        }
+    }
+
+    /// Says of a key that it is taken and changes nothing yet.
+    fn without_effect(&mut self, at: usize, path: &[&str], name: &str) {
+        let place = self.layers[at].node.key_place(path);
+        let message = format!("`{name}` has no effect in this version");
+        self.found.warnings[at].add(&place, message, "not used", None);
     }
 
     /// Gives every project its prefix: the configured ones first, then the derived ones in the order of the
@@ -335,6 +377,12 @@ impl<'l> Judge<'l, '_> {
                 );
             }
         }
+        if config
+            .scm_interval
+            .is_some_and(|Millis(said)| said != Lifecycle::default().scm_interval_ms)
+        {
+            self.without_effect(at, &["lifecycle", "scmInterval"], "lifecycle.scmInterval");
+        }
         if self.layers[at].source.role == Role::Registered {
             for part in ["lifecycle", "retention"] {
                 self.decided_elsewhere(at, &mut vec![part]);
@@ -399,17 +447,38 @@ impl<'l> Judge<'l, '_> {
                 let message = format!("the threshold of `{trigger}` is {wanted}");
                 self.error(at, &place("threshold").0, message, "");
             }
+            let row = trigger.default_reaction();
+            let duration = |said: Option<Millis>, row| said.map(|Millis(said)| Some(said) != row);
+            let threshold = entry.threshold.map(|said| match said {
+                Threshold::For(Millis(time)) => Some(time) != row.threshold_ms,
+                Threshold::Below(Bytes(size)) => Some(size) != row.threshold_bytes,
+            });
+            // What is said, and whether it is another word than the default's.
             for (key, said) in [
-                ("message", entry.message.is_some()),
-                ("retries", entry.retries.is_some()),
-                ("escalate-after", entry.escalate_after.is_some()),
-                ("threshold", entry.threshold.is_some()),
-                ("command-threshold", entry.command_threshold.is_some()),
-                ("include-summary", entry.include_summary.is_some()),
+                ("auto", entry.auto.map(|said| said != row.auto)),
+                ("action", entry.action.map(|said| said != row.action)),
+                ("message", entry.message.as_ref().map(|_| true)),
+                ("retries", entry.retries.map(|said| said != row.retries)),
+                ("escalate-after", duration(entry.escalate_after, row.escalate_after_ms)),
+                ("threshold", threshold),
+                ("command-threshold", duration(entry.command_threshold, row.command_threshold_ms)),
+                ("priority", entry.priority.map(|said| said != row.priority)),
+                ("include-summary", entry.include_summary.map(|said| said != row.include_summary)),
             ] {
-                if said && !reads(*trigger, key) {
+                let Some(another) = said else { continue };
+                if !reads(*trigger, key) {
                     let message = format!("`{key}` does nothing for `{trigger}`");
                     self.found.warnings[at].add(&place(key).1, message, "not used", None);
+                } else if another && !has_effect(*trigger, key) {
+                    let path = ["reactions", trigger.as_str(), key];
+                    let path: Vec<&str> = parent.iter().chain(&path).copied().collect();
+                    self.without_effect(at, &path, &format!("{trigger}.{key}"));
+                } else if another && !parent.is_empty() && is_servers(*trigger, key) {
+                    let message = format!("`{trigger}.{key}` is not used in a project");
+                    let help =
+                        "it holds for the whole server: write it under `reactions` of the file";
+                    let place = place(key).1;
+                    self.found.warnings[at].add(&place, message, "not used", Some(help.to_owned()));
                 }
             }
             if entry.action == Some(ReactionAction::AutoMerge) && entry.auto != Some(true) {
@@ -430,6 +499,7 @@ impl<'l> Judge<'l, '_> {
 fn reads(trigger: Trigger, key: &str) -> bool {
     let row = trigger.default_reaction();
     match key {
+        "auto" => trigger.actions().len() > 1,
         "message" => row.action == ReactionAction::SendToAgent,
         "retries" => row.retries > 0,
         "escalate-after" => {
@@ -439,5 +509,32 @@ fn reads(trigger: Trigger, key: &str) -> bool {
         "command-threshold" => row.command_threshold_ms.is_some(),
         "include-summary" => row.include_summary,
         _ => true,
+    }
+}
+
+/// Whether this version acts by a key that its trigger's answer hangs on. The triggers of pull requests, and what is
+/// said of an answer that cannot be changed yet, are read and kept for later versions.
+fn has_effect(trigger: Trigger, key: &str) -> bool {
+    use Trigger::{
+        ApprovedAndGreen, BudgetExceeded, BugbotComments, ChangesRequested, ChannelFailing,
+        CiFailed, MergeConflicts, PrClosed, PromptUndelivered, RuntimeLost, ScmUnavailable,
+        Tampered,
+    };
+    match trigger {
+        CiFailed | ChangesRequested | BugbotComments | MergeConflicts | ApprovedAndGreen
+        | ScmUnavailable | ChannelFailing | BudgetExceeded | PrClosed => false,
+        Tampered => key == "priority",
+        RuntimeLost => key != "retries",
+        PromptUndelivered => !matches!(key, "auto" | "action"),
+        _ => true,
+    }
+}
+
+/// Whether a key is read for the whole server, since what it is about belongs to no project.
+fn is_servers(trigger: Trigger, key: &str) -> bool {
+    match trigger {
+        Trigger::DiskLow | Trigger::ConfigRefused | Trigger::ServerWasAway => true,
+        Trigger::RuntimeLost => key == "escalate-after",
+        _ => false,
     }
 }

@@ -1,10 +1,14 @@
 //! One file on its way to the policy: parsed, checked, held back where it is not trusted, expanded.
 
+use std::path::{Path, PathBuf};
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    World, check,
+    World,
+    catalog::Form,
+    check,
     error::{ConfigError, Report},
     file::{self, Config},
     policy::Policy,
@@ -38,18 +42,27 @@ pub(super) struct Document {
 }
 
 impl<'a> Layer<'a> {
-    /// Reads one file. All errors that can be seen at once are told at once.
-    pub(super) fn read(source: &'a SourceFile, world: &World) -> Result<Self, Vec<ConfigError>> {
+    /// Reads one file, after those in `before`. All errors that can be seen at once are told at once.
+    pub(super) fn read(
+        source: &'a SourceFile,
+        world: &World,
+        before: &[Layer<'_>],
+    ) -> Result<Self, Vec<ConfigError>> {
         let mut report = Report::new(&source.path, &source.text);
         let Some(mut node) = parse(&mut report) else { return Err(report.into_errors()) };
-        let items = hold(&report, source, &mut node);
+        let users = before.iter().filter(|layer| layer.is_users()).map(|layer| &layer.node);
+        let items = hold(&report, source, &mut node, &users.collect::<Vec<_>>());
         let mut hidden = vars::values(&node, &world.env);
         // The home folder is in every path that is told, and no secret.
         hidden.retain(|value| *value != world.home.to_string_lossy());
         let (mut live, mut canonical) = vars::expand(&mut report, node, &world.env);
         report.hide(&hidden);
-        world.catalog.check(&mut report, &mut live, true);
-        world.catalog.check(&mut Report::like(&report), &mut canonical, false);
+        let (folder, home) = (source.folder(), world.home.as_path());
+        world.catalog.check(&mut report, &mut live, Form::Live { folder, home });
+        let escaped = |path: &Path| PathBuf::from(vars::escape(&path.to_string_lossy()));
+        let (folder, home) = (&escaped(folder), &escaped(home));
+        let recorded = Form::Recorded { folder, home };
+        world.catalog.check(&mut Report::like(&report), &mut canonical, recorded);
         if !report.is_empty() {
             return Err(report.into_errors());
         }
@@ -111,21 +124,27 @@ fn parse(report: &mut Report<'_>) -> Option<Node> {
     report.is_empty().then_some(node)
 }
 
-fn hold(report: &Report<'_>, source: &SourceFile, node: &mut Node) -> Vec<TrustItem> {
+fn hold(
+    report: &Report<'_>,
+    source: &SourceFile,
+    node: &mut Node,
+    users: &[&Node],
+) -> Vec<TrustItem> {
     if !source.needs_trust() {
         return Vec::new();
     }
-    let trusted = source.trusted.as_deref().unwrap_or_default();
     // What was trusted was valid then. Where it no longer is, nothing of it stays.
-    let trusted = parse(&mut Report::new(&source.path, trusted));
-    trust::hold(report, node, trusted.as_ref())
+    let trusted = source.trusted.as_deref();
+    let trusted = trusted.and_then(|text| parse(&mut Report::new(&source.path, text)));
+    trust::hold(report, node, trusted.as_ref(), users)
 }
 
-/// What would change if a human trusted this file; empty when nothing waits or the file has errors.
-pub fn needs_trust(source: &SourceFile) -> Vec<TrustItem> {
+/// What would change if a human trusted this file; none when nothing waits or the file cannot be read.
+pub fn needs_trust(source: &SourceFile) -> Option<Pending> {
     let mut report = Report::new(&source.path, &source.text);
-    let node = parse(&mut report);
-    node.map(|mut node| hold(&report, source, &mut node)).unwrap_or_default()
+    let mut node = parse(&mut report)?;
+    let items = hold(&report, source, &mut node, &[]);
+    (!items.is_empty()).then(|| Pending { file: source.path.clone(), hash: source.hash(), items })
 }
 
 /// A part of a document that several files may say, merged: what `upper` says goes before what `lower` says,
@@ -166,10 +185,10 @@ pub(super) fn shared<'d>(documents: impl DoubleEndedIterator<Item = &'d Document
 }
 
 /// Which of the two forms of a file is read.
-pub(super) type Form = for<'l> fn(&'l Layer<'_>) -> &'l Document;
+pub(super) type View = for<'l> fn(&'l Layer<'_>) -> &'l Document;
 
 /// The shared parts as they hold for the projects of one file: its own before the user's.
-pub(super) fn base(layers: &[Layer<'_>], layer: &Layer<'_>, form: Form) -> Config {
+pub(super) fn base(layers: &[Layer<'_>], layer: &Layer<'_>, form: View) -> Config {
     let own = (!layer.is_users()).then_some(layer);
     shared(own.into_iter().chain(layers.iter().filter(|layer| layer.is_users())).map(form))
 }

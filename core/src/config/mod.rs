@@ -12,6 +12,7 @@ mod check;
 mod error;
 mod file;
 mod judge;
+mod keep;
 mod layer;
 mod paths;
 pub mod policy;
@@ -147,7 +148,7 @@ fn read<'a>(files: &'a [SourceFile], world: &World) -> Result<Vec<Layer<'a>>, Ve
     let mut errors = Vec::new();
     for role in [Role::Given, Role::User, Role::Registered] {
         for file in files.iter().filter(|file| file.role == role) {
-            match Layer::read(file, world) {
+            match Layer::read(file, world, &layers) {
                 Ok(layer) => layers.push(layer),
                 Err(wrong) => errors.extend(wrong),
             }

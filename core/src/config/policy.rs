@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use super::trigger::Trigger;
 
+/// The agent of a project that names none.
+pub(super) const DEFAULT_AGENT: &str = "claude-code";
+
 /// Everything that the configuration decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -145,6 +148,24 @@ pub struct ProjectPolicy {
     /// Reactions and routing for this project's incidents.
     #[serde(default)]
     pub rules: Rules,
+    /// Why no new session starts in it; those that are there go on. None = it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
+}
+
+/// Why a project takes no new session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+pub enum Closed {
+    /// No file configures it any more; it stays for its sessions.
+    Gone,
+    /// What its agent is or runs waits for a human's trust, and was never trusted before.
+    Untrusted {
+        /// The file.
+        file: PathBuf,
+        /// The keys that wait.
+        keys: Vec<String>,
+    },
 }
 
 impl ProjectPolicy {
@@ -157,7 +178,7 @@ impl ProjectPolicy {
             subdir: None,
             default_branch: None,
             session_prefix,
-            agent: PluginChoice::of("claude-code"),
+            agent: PluginChoice::of(DEFAULT_AGENT),
             runtime: PluginChoice::of("tmux"),
             workspace: PluginChoice::of("worktree"),
             terminal: PluginChoice::of("auto"),
@@ -173,6 +194,7 @@ impl ProjectPolicy {
             sparse: Vec::new(),
             required_approvals: 0,
             rules: Rules::default(),
+            closed: None,
         }
     }
 }

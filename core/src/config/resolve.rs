@@ -13,10 +13,11 @@ use super::{
     file::{
         Config, LifecycleEntry, PluginEntry, Project, ReactionEntry, RetentionEntry, Threshold,
     },
-    layer::{Form, Layer, base, default_channels, shared},
+    layer::{Layer, View, base, default_channels, shared},
     paths,
     policy::{
-        Lifecycle, PluginChoice, Policy, ProjectPolicy, Reaction, ReactionAction, Retention, Rules,
+        Closed, Lifecycle, PluginChoice, Policy, ProjectPolicy, Reaction, ReactionAction,
+        Retention, Rules,
     },
     trigger::Trigger,
     units::{Bytes, Millis},
@@ -27,7 +28,7 @@ pub(super) fn build(
     layers: &[Layer<'_>],
     prefixes: &BTreeMap<ProjectId, SessionPrefix>,
     world: &World,
-    form: Form,
+    form: View,
 ) -> Policy {
     let (data_dir, worktree_dir) = folders(layers, world);
     let users = || layers.iter().filter(|layer| layer.is_users());
@@ -141,7 +142,30 @@ fn project(
         path: built_in.path,
         session_prefix: built_in.session_prefix,
         rules: built_in.rules,
+        closed: untrusted(layer, id),
     }
+}
+
+/// What the agent is and runs is never filled in by a default in place of what waits for a first trust.
+fn untrusted(layer: &Layer<'_>, id: &ProjectId) -> Option<Closed> {
+    let pending = layer.pending.as_ref()?;
+    let runs = |key: &str| {
+        let own = key.strip_prefix("projects.").and_then(|key| key.strip_prefix(id.as_str()));
+        match own.and_then(|key| key.strip_prefix('.')) {
+            Some(key) => {
+                key == "agent"
+                    || key == "postCreate"
+                    || key.starts_with("agentConfig.")
+                    || key.ends_with(".command")
+            }
+            None => {
+                key == "defaults.agent" || key.starts_with("defaults.") && key.ends_with(".command")
+            }
+        }
+    };
+    let keys = pending.items.iter().filter(|item| item.first && runs(&item.key));
+    let keys: Vec<String> = keys.map(|item| item.key.clone()).collect();
+    (!keys.is_empty()).then(|| Closed::Untrusted { file: pending.file.clone(), keys })
 }
 
 fn choice(entry: &PluginEntry, otherwise: &str) -> PluginChoice {

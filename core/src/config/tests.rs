@@ -157,7 +157,9 @@ fn the_example_shows_every_key_with_its_default() {
     world.env.insert("AO_HOOK_SECRET".into(), "x".into());
     let loaded = load(&[file("/code/x.yaml", Role::Given, &full)], &world);
     let loaded = loaded.unwrap_or_else(|errors| panic!("{:?}", shown(&errors)));
-    assert_eq!(shown(&loaded.warnings), [""; 0]);
+    // Those of later versions are shown, and say that nothing comes of them yet.
+    let later = |error: &ConfigError| error.message.ends_with("has no effect in this version");
+    assert!(loaded.warnings.iter().all(later), "{:?}", shown(&loaded.warnings));
     let document: Value = serde_yaml::from_str(&full).unwrap();
     let mut missing = Vec::new();
     compare(&config_schema(), &config_schema(), &document, "", &mut missing);
@@ -366,6 +368,8 @@ fn what_is_not_as_it_seems_is_a_warning() {
             vec![
                 "a:2:18: `threshold` does nothing for `agent-exited` (not used)",
                 "a:2:33: `retries` does nothing for `agent-exited` (not used)",
+                "a:2:45: `auto` does nothing for `agent-exited` (not used)",
+                "a:3:24: `approved-and-green.action` has no effect in this version (not used)",
                 "a:3:32: nothing is merged: `auto` is not `true` (a human is asked)",
             ],
         ),
@@ -374,7 +378,37 @@ fn what_is_not_as_it_seems_is_a_warning() {
                 repo("a", "lifecycle: {sweepInterval: 1s, scmInterval: 1m}\n"),
                 repo("b", "lifecycle: {sweepInterval: 2s, scmInterval: 1m}\n"),
             ],
-            vec!["b:1:28: `lifecycle.sweepInterval` is decided by another file (a says \"1s\")"],
+            vec![
+                "a:1:32: `lifecycle.scmInterval` has no effect in this version (not used)",
+                "b:1:28: `lifecycle.sweepInterval` is decided by another file (a says \"1s\")",
+                "b:1:32: `lifecycle.scmInterval` has no effect in this version (not used)",
+            ],
+        ),
+        // What is said as it would be anyway has its effect.
+        (
+            vec![repo(
+                "a",
+                "reactions:\n  tampered: {auto: false, action: restore, priority: info}\n  ci-failed: {auto: true, retries: 9}\n\
+                 projects:\n  p:\n    path: .\n    requiredApprovals: 2\n    reactions: {disk-low: {threshold: 2GiB}, agent-idle: {threshold: 1m}}\n",
+            )],
+            vec![
+                "a:2:14: `tampered.auto` has no effect in this version (not used)",
+                "a:3:27: `ci-failed.retries` has no effect in this version (not used)",
+                "a:7:5: `requiredApprovals` has no effect in this version (not used)",
+                "a:8:28: `disk-low.threshold` is not used in a project (not used)",
+            ],
+        ),
+        // A secret belongs into the environment: what was written is recorded.
+        (
+            vec![repo(
+                "a",
+                "notifiers:\n  h: {plugin: webhook, url: x, secret: hunter22}\n  i: {plugin: webhook, url: x, secret: \"${SECRET}\"}\n\
+                 projects:\n  p: {path: ., env: {API_KEY: abc, PORT: \"1\", DB_PASSWORD: \"${SECRET}\"}}\n",
+            )],
+            vec![
+                "a:2:40: `notifiers.h.secret` is written in plain text (it stands in ao's journal too)",
+                "a:5:31: `projects.p.env.API_KEY` is written in plain text (it stands in ao's journal too)",
+            ],
         ),
     ] {
         assert_eq!(shown(&good(&files).warnings), wanted);
@@ -467,6 +501,79 @@ fn the_data_lies_where_the_command_line_or_the_user_says() {
 }
 
 #[test]
+fn a_project_is_closed_while_what_it_runs_was_never_trusted() {
+    let closed = |text: &str, trusted: Option<&str>| {
+        let file = SourceFile {
+            in_repository: true,
+            trusted: trusted.map(str::to_owned),
+            ..repo("a", text)
+        };
+        let policy = good(&[file]).policy;
+        policy.projects[&id("a")].closed.clone()
+    };
+    let waits = |keys: &[&str]| {
+        Some(policy::Closed::Untrusted {
+            file: "/code/a/agent-orchestrator.yaml".into(),
+            keys: keys.iter().map(ToString::to_string).collect(),
+        })
+    };
+    let bold = "defaults: {agent: custom}\nprojects:\n  a: {path: ., agent: custom, postCreate: [x], env: {A: b}, \
+        agentConfig: {command: [y], permissions: plan}}\n";
+    let keys = [
+        "defaults.agent",
+        "projects.a.agent",
+        "projects.a.postCreate",
+        "projects.a.agentConfig.command",
+    ];
+    assert_eq!(closed(bold, None), waits(&keys));
+    assert_eq!(closed(bold, Some(bold)), None);
+    // What was trusted before goes on meanwhile; what only sends text elsewhere runs nothing.
+    assert_eq!(closed(bold, Some("projects: {a: {path: .}}\n")), None);
+    assert_eq!(closed("projects: {a: {path: ., symlinks: [x]}}\n", None), None);
+    let other = "projects:\n  a: {path: .}\n  b: {path: b, agent: custom}\n";
+    assert_eq!(closed(other, None), None);
+    assert_eq!(closed(bold, Some("projects: {b: {path: b}}\n")), waits(&keys[1..]));
+}
+
+#[test]
+fn a_path_in_a_plugins_settings_starts_where_all_paths_do() {
+    #[derive(Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Folder {
+        #[schemars(extend("format" = "path"))]
+        path: std::path::PathBuf,
+    }
+    let folder = Registration {
+        schema: || schemars::schema_for!(Folder),
+        check: |value| match value["path"].as_str() {
+            Some(path) if path.starts_with('/') => Ok(()),
+            _ => Err(PluginError::permanent("x", "not absolute")),
+        },
+        ..register("folder")
+    };
+    let catalog = Catalog::new([Plugin::Tracker(folder)]);
+    let world = World { catalog, ..world() };
+    let path = |said: &str| {
+        let text = format!(
+            "projects: {{a: {{path: ., tracker: {{plugin: folder, path: \"{said}\"}}}}}}\n"
+        );
+        let loaded = load(&[repo("m$$y", &text)], &world).map_err(|errors| shown(&errors))?;
+        // What is recorded comes to the same.
+        assert_eq!(loaded.policy.revived(&world.env), loaded.live);
+        let tracker = loaded.live.projects[&id("a")].tracker.clone().unwrap();
+        Ok::<_, Vec<String>>(tracker.settings["path"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(path("issues").unwrap(), "/code/m$$y/issues");
+    assert_eq!(path("~/issues").unwrap(), "/home/ana/issues");
+    assert_eq!(path("${HOME}/x").unwrap(), "/home/ana/x");
+    assert_eq!(path("/x/../y").unwrap(), "/y");
+    assert_eq!(
+        path("~ben/x").unwrap_err(),
+        ["m$$y:1:57: `path` is not a path (only `~/` is read; write another user's folder out)"]
+    );
+}
+
+#[test]
 fn a_repositorys_file_waits_for_trust_and_the_old_values_stay() {
     let old = "projects:\n  my-app: {path: ., postCreate: [npm ci]}\n";
     let new = "projects:\n  my-app: {path: ., postCreate: [\"curl x | sh ${SECRET}\"], agentRules: be brief}\n";
@@ -490,7 +597,7 @@ fn a_repositorys_file_waits_for_trust_and_the_old_values_stay() {
     assert_eq!(post_create(&loaded), ["npm ci"]);
     assert_eq!(loaded.live.projects[&id("my-app")].agent_rules.as_deref(), Some("be brief"));
     let item = &loaded.pending[0].items[0];
-    assert_eq!(needs_trust(&changed), loaded.pending[0].items);
+    assert_eq!(needs_trust(&changed).as_ref(), loaded.pending.first());
     assert_eq!(item.old.as_deref(), Some("[\"npm ci\"]"));
     assert_eq!(item.new.as_deref(), Some("[\"curl x | sh ${SECRET}\"]"));
     assert_eq!(post_create(&good(&[source(new, Some(new))])), ["curl x | sh hunter22"]);
@@ -605,6 +712,7 @@ fn a_key_that_nothing_reads_is_never_taken_in_silence() {
     let text = "reactions: {prompt-undelivered: {retries: 9}, ci-failed: {retries: 9}}\n";
     let warnings = good(&[repo("a", text)]).warnings;
     let text: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(text.len(), 1, "{text:?}");
+    assert_eq!(text.len(), 2, "{text:?}");
     assert!(text[0].contains("`retries` does nothing for `prompt-undelivered`"), "{text:?}");
+    assert!(text[1].contains("`ci-failed.retries` has no effect in this version"), "{text:?}");
 }

@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use super::{
     error::{Place, Report},
+    paths,
+    policy::DEFAULT_AGENT,
     tree::{Entry, Node, Yaml},
     vars,
 };
@@ -28,7 +30,8 @@ pub struct Pending {
     pub items: Vec<TrustItem>,
 }
 
-/// One key that waits for trust. Values are shown on one line, without secrets, cut.
+/// One key that waits for trust. Values are shown whole and exactly, what is hidden or controls a terminal escaped:
+/// a human judges by them. Only values of variables and of keys that name a secret are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustItem {
@@ -40,27 +43,34 @@ pub struct TrustItem {
     pub old: Option<String>,
     /// What the file says; none = it says nothing any more.
     pub new: Option<String>,
+    /// Nothing of its project, for a key outside projects of its file, was ever trusted.
+    pub first: bool,
 }
 
-/// Takes back what waits for trust: `current` keeps only what may count now.
+/// Takes back what waits for trust: `current` keeps only what may count now. `users` are the user's own files: what
+/// they say is not replaced, not even by a default.
 pub(super) fn hold(
     report: &Report<'_>,
     current: &mut Node,
     trusted: Option<&Node>,
+    users: &[&Node],
 ) -> Vec<TrustItem> {
     let newlines = report.text().match_indices('\n').map(|(at, _)| at).collect();
-    let mut held = Held { newlines, items: Vec::new() };
+    let mut held = Held { newlines, users, root: trusted, items: Vec::new() };
     held.map(current, trusted, &mut Vec::new());
     held.items
 }
 
-struct Held {
+struct Held<'n> {
     /// Where the lines of the file end.
     newlines: Vec<usize>,
+    users: &'n [&'n Node],
+    /// The whole of what was trusted last.
+    root: Option<&'n Node>,
     items: Vec<TrustItem>,
 }
 
-impl Held {
+impl Held<'_> {
     fn map(&mut self, current: &mut Node, trusted: Option<&Node>, path: &mut Vec<String>) {
         let at = current.at.clone();
         let Yaml::Map(entries) = &mut current.value else { return };
@@ -76,11 +86,12 @@ impl Held {
                 if !(lost && entry.node.entry("path").is_none()) {
                     kept.push(entry);
                 }
-            } else if allowed(path, &entry.node, old.map(|old| &old.node)) {
+            } else if allowed(path, &entry.node, old.map(|old| &old.node))
+                || (old.is_none() && self.is_default(path, &entry.node))
+            {
                 kept.push(entry);
             } else {
-                let shown = old.map(|old| show(&old.node));
-                self.item(path, &entry.at, shown, Some(show(&entry.node)));
+                self.item(path, &entry.at, old.map(|old| &old.node), Some(&entry.node));
                 kept.extend(old.map(|old| moved(old, &entry.at)));
             }
             path.pop();
@@ -107,7 +118,7 @@ impl Held {
             }
             path.push(old.key.clone());
             if waits(path, &old.node) {
-                self.item(path, at, Some(show(&old.node)), None);
+                self.item(path, at, Some(&old.node), None);
                 entries.push(moved(old, at));
             } else if let Yaml::Map(_) = old.node.value {
                 let mut rest = Node { at: at.clone(), value: Yaml::Map(Vec::new()) };
@@ -120,9 +131,54 @@ impl Held {
         }
     }
 
-    fn item(&mut self, path: &[String], at: &Place, old: Option<String>, new: Option<String>) {
+    fn item(&mut self, path: &[String], at: &Place, old: Option<&Node>, new: Option<&Node>) {
         let line = self.newlines.partition_point(|newline| *newline < at.start) + 1;
-        self.items.push(TrustItem { key: path.join("."), line, old, new });
+        let first = match (self.root, path) {
+            (Some(root), [projects, id, ..]) if projects == "projects" => {
+                root.find(&["projects", id]).is_none()
+            }
+            (root, _) => root.is_none(),
+        };
+        let shown = |value: Option<&Node>, other| value.map(|node| show(path, node, other));
+        let (old, new) = (shown(old, None), shown(new, old));
+        self.items.push(TrustItem { key: path.join("."), line, old, new, first });
+    }
+
+    /// Whether a value says what would hold without it: it asks for nothing.
+    fn is_default(&self, path: &[String], node: &Node) -> bool {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let users_say = |path: &[&str]| self.users.iter().any(|user| user.find(path).is_some());
+        let named = |entry: &str, plugin: &str| match node.to_json() {
+            Value::String(name) => name == plugin,
+            Value::Object(said) => {
+                let name = said.get("plugin").map_or(Some(entry), Value::as_str);
+                name == Some(plugin) && said.keys().all(|key| key == "plugin")
+            }
+            _ => false,
+        };
+        match path.as_slice() {
+            ["defaults", "agent"] | ["projects", _, "agent"] => {
+                named("", DEFAULT_AGENT) && !users_say(&["defaults", "agent"])
+            }
+            ["defaults", "notifiers"] => {
+                node.to_json() == serde_json::json!(["desktop"])
+                    && !users_say(&["defaults", "notifiers"])
+            }
+            ["notifiers", name] => *name == "desktop" && named(name, "desktop"),
+            ["notifications"] => is_empty(node) && !users_say(&["notifications"]),
+            [.., "reactions", "approved-and-green"] => false,
+            _ => is_empty(node),
+        }
+    }
+}
+
+/// Whether it says nothing: no text, no entry, no yes.
+fn is_empty(node: &Node) -> bool {
+    match node.to_json() {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 
@@ -139,6 +195,9 @@ fn waits(path: &[String], node: &Node) -> bool {
         ["projects", _, "agentConfig", _] => true,
         [.., "command"] => true,
         ["projects", _, "tracker" | "scm", "url"] => true,
+        ["projects", _, "tracker" | "scm", "path"] => {
+            node.to_json().as_str().is_none_or(|path| path != "." && paths::within(path).is_err())
+        }
         [.., "reactions", "approved-and-green"] => {
             let says = |key| node.entry(key).map(|entry| entry.node.to_json());
             says("auto") == Some(true.into()) || says("action").is_some_and(|it| it != "notify")
@@ -194,12 +253,64 @@ fn moved(old: &Entry, at: &Place) -> Entry {
     entry
 }
 
-fn show(node: &Node) -> String {
-    let value = match node.to_json() {
-        Value::String(text) => text,
-        value => value.to_string(),
-    };
-    text::cut_counted(&text::redact(&text::one_line(&value)), 200)
+/// A value as a human judges it. Of variables the names alone, with those that differ from `other` marked.
+fn show(path: &[String], node: &Node, other: Option<&Node>) -> String {
+    if let ([_, _, key], Yaml::Map(entries)) = (path, &node.value)
+        && key == "env"
+    {
+        let differs = |entry: &Entry| {
+            let old = other.and_then(|map| map.entry(&entry.key));
+            old.is_some_and(|old| old.node.to_json() != entry.node.to_json())
+        };
+        let name = |entry: &Entry| {
+            format!("{}{}", exact(&entry.key), if differs(entry) { " (changed)" } else { "" })
+        };
+        let names: Vec<String> = entries.iter().map(name).collect();
+        return format!("{} (values are not shown)", names.join(", "));
+    }
+    let mut value = node.to_json();
+    hide(&mut value);
+    match value {
+        Value::String(text) => exact(&text),
+        value => exact(&value.to_string()),
+    }
+}
+
+/// Hides what is written in plain text under a key that names a secret.
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(said) if is_plain_secret(key, said) => {
+                        "[hidden]".clone_into(said);
+                    }
+                    value => hide(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        _ => {}
+    }
+}
+
+/// Whether a text holds a secret itself, where it should name the variable that does.
+pub(super) fn is_plain_secret(key: &str, said: &str) -> bool {
+    text::names_secret(key) && !said.is_empty() && vars::names(said).is_empty()
+}
+
+/// Every character as it is, but those that a reader would not see.
+fn exact(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut alone = [0; 4];
+    for c in value.chars() {
+        if c.is_control() || text::plain(c.encode_utf8(&mut alone)).is_empty() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -223,7 +334,8 @@ mod tests {
     fn held(current: &str, trusted: &str) -> (Value, Vec<String>) {
         let mut node = read(current);
         let trusted = (!trusted.is_empty()).then(|| read(trusted));
-        let items = hold(&Report::new(Path::new("f.yaml"), current), &mut node, trusted.as_ref());
+        let report = Report::new(Path::new("f.yaml"), current);
+        let items = hold(&report, &mut node, trusted.as_ref(), &[]);
         let shown = |value: Option<String>| value.unwrap_or("–".into());
         let items = items.into_iter().map(|item| {
             format!("{} {} {} → {}", item.key, item.line, shown(item.old), shown(item.new))
@@ -260,7 +372,7 @@ mod tests {
                 "defaults.agent 1 – → custom",
                 "defaults.notifiers 1 – → [\"hook\"]",
                 "projects.a.postCreate 5 – → [\"npm ci\"]",
-                "projects.a.env 6 – → {\"API_KEY\":\"[hidden]\"}",
+                "projects.a.env 6 – → API_KEY (values are not shown)",
                 "projects.a.agentConfig.args 7 – → [\"--x\"]",
                 "projects.a.tracker.url 8 – → http://x",
                 "projects.a.symlinks 9 – → [\"b\"]",
@@ -308,5 +420,74 @@ mod tests {
             assert_eq!(counts["projects"], wanted, "{now}");
             assert_eq!(items, waiting, "{now}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_shown_whole_and_exactly() {
+        let old = "projects:\n  a:\n    path: .\n    env: {A: one, B: two}\n    postCreate: [x]\n";
+        let long = "y".repeat(600);
+        let now = format!(
+            "projects:\n  a:\n    path: .\n    env: {{A: other, B: two, C: three}}\n    \
+             postCreate: [\"API_KEY=abcdefghij curl {long}\", \"a\u{202e}b\\nc\"]\n\
+             notifiers: {{h: {{plugin: webhook, url: x, secret: hunter22, headers: {{token: \"${{T}}\"}}}}}}\n"
+        );
+        let (_, items) = held(&now, old);
+        assert_eq!(
+            items,
+            [
+                "projects.a.env 4 A, B (values are not shown) → A (changed), B, C (values are not shown)".to_owned(),
+                format!(
+                    "projects.a.postCreate 5 [\"x\"] → [\"API_KEY=abcdefghij curl {long}\",\"a\\u{{202e}}b\\nc\"]"
+                ),
+                "notifiers.h 6 – → {\"plugin\":\"webhook\",\"url\":\"x\",\"secret\":\"[hidden]\",\"headers\":{\"token\":\"${T}\"}}".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_the_default_anyway_asks_for_nothing() {
+        let said = "defaults: {agent: claude-code, notifiers: [desktop]}\nprojects:\n  a:\n    path: .\n    \
+            agent: {plugin: claude-code}\n    postCreate: []\n    env: {}\n    symlinks: []\n    submodules: false\n    \
+            agentConfig: {permissions: skip, args: [], command: []}\n    tracker: {plugin: plain, path: ./issues}\n\
+            notifiers: {desktop: {plugin: desktop}}\nnotifications:\n";
+        assert_eq!(held(said, "").1, [""; 0]);
+        // Another value was trusted, or is the user's own word: then it is a change.
+        let trusted = "projects:\n  a:\n    path: .\n    agent: custom\n    postCreate: [x]\n    agentConfig: {permissions: ask}\n";
+        let keys =
+            |items: Vec<TrustItem>| items.into_iter().map(|item| item.key).collect::<Vec<_>>();
+        let hold = |trusted: Option<&Node>, users: &[&Node]| {
+            keys(hold(&Report::new(Path::new("f.yaml"), said), &mut read(said), trusted, users))
+        };
+        let changed =
+            ["projects.a.agent", "projects.a.postCreate", "projects.a.agentConfig.permissions"];
+        assert_eq!(hold(Some(&read(trusted)), &[]), changed);
+        let users = read(
+            "defaults: {agent: custom, notifiers: []}\nnotifications: {routing: {urgent: []}}\n",
+        );
+        let own = ["defaults.agent", "defaults.notifiers", "projects.a.agent", "notifications"];
+        assert_eq!(hold(None, &[&users]), own);
+    }
+
+    #[test]
+    fn s29_a_folder_of_issues_outside_the_repository_waits() {
+        for (path, waits) in
+            [("issues", false), (".", false), ("../x", true), ("~/x", true), ("/x", true)]
+        {
+            let text =
+                format!("projects: {{a: {{path: ., tracker: {{plugin: plain, path: {path}}}}}}}\n");
+            assert_eq!(!held(&text, "").1.is_empty(), waits, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_trusted_is_told_apart() {
+        let text = "projects: {a: {path: ., agent: custom}, b: {path: b, agent: custom}}\n";
+        let trusted = read("projects: {a: {path: .}}\n");
+        let first = |trusted: Option<&Node>| {
+            let items =
+                hold(&Report::new(Path::new("f.yaml"), text), &mut read(text), trusted, &[]);
+            items.into_iter().map(|item| item.first).collect::<Vec<_>>()
+        };
+        assert_eq!((first(None), first(Some(&trusted))), (vec![true, true], vec![false, true]));
     }
 }

@@ -36,6 +36,11 @@ pub(super) fn expand(
     (live, canonical)
 }
 
+/// A text with the values of its variables; none when one is not set.
+pub(super) fn expanded(text: &str, env: &BTreeMap<String, String>) -> Option<String> {
+    value(text, env).ok()
+}
+
 /// The values of the variables that a document names.
 pub(super) fn values(node: &Node, env: &BTreeMap<String, String>) -> Vec<String> {
     let mut found = BTreeSet::new();
@@ -60,7 +65,7 @@ pub(super) fn escape(text: &str) -> String {
 
 /// Texts that may hold a secret and that no decision reads: settings of plugins, variables, and what goes
 /// into the agent's command line.
-fn keeps_references(path: &[String]) -> bool {
+pub(super) fn keeps_references(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["notifiers", _, key, ..] | ["defaults", _, key, ..] => {

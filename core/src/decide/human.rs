@@ -1,14 +1,14 @@
 //! What a human asks for: taken, or refused with the remedy.
 
 use ao_slots::{
-    ChannelName, NotificationId, SessionId,
+    ChannelName, NotificationId, ProjectId, SessionId,
     agent::{Ask, Decision},
     fact::{Activity, RuntimeState},
 };
 
 use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set_up};
 use crate::{
-    config::trigger::Trigger,
+    config::{policy::Closed, trigger::Trigger},
     event::{
         Actor, CleanupRequested, DoneMarked, Failure, IncidentAcknowledged, IncidentSnoozed,
         KillRequested, MessageRequested, Over, PressRefused, RequestDecided, RestoreRequested,
@@ -244,6 +244,9 @@ impl Decider<'_> {
             let message = format!("there is no project {} (known: {known})", spawn.project);
             return Err(Refusal::new(RefusalKind::NotFound, message).with_remedy("ao init"));
         };
+        if let Some(closed) = &project.closed {
+            return Err(closed_refusal(&spawn.project, closed));
+        }
         if self.state.server.disk_low.is_some() {
             let free = ao_slots::text::size(self.state.server.disk_free.unwrap_or(0));
             return Err(Refusal::new(
@@ -289,6 +292,26 @@ impl Decider<'_> {
         draft.session = Some(id.clone());
         draft.project = Some(spawn.project.clone());
         Ok(self.meant(&id))
+    }
+}
+
+/// Why a project takes no new session, and what opens it.
+fn closed_refusal(project: &ProjectId, closed: &Closed) -> Refusal {
+    match closed {
+        Closed::Gone => {
+            let message = format!(
+                "{project} takes no new session: no configuration file names it any more; the sessions it has go on"
+            );
+            Refusal::new(RefusalKind::Conflict, message).with_remedy("ao config ls")
+        }
+        Closed::Untrusted { file, keys } => {
+            let message = format!(
+                "{project} starts nothing before you trust what it runs: {}",
+                keys.join(", ")
+            );
+            Refusal::new(RefusalKind::Unconfirmed, message)
+                .with_remedy(format!("ao config trust {}", file.display()))
+        }
     }
 }
 

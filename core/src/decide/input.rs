@@ -466,6 +466,8 @@ pub enum RefusalKind {
     Invalid,
     /// Not by this caller.
     Forbidden,
+    /// Not before a human said yes.
+    Unconfirmed,
     /// The journal cannot take it now; repeat it.
     Unavailable,
 }

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
     blob::{BlobRef, Blobs},
+    config::policy::Closed,
     decide::{Answered, Input, Refusal, RefusalKind, Spawn},
     event::{Actor, Event, Text, digest},
     state::{Now, State},
@@ -332,6 +333,18 @@ impl Handle {
         live: crate::config::Live,
     ) -> Result<(), PluginError> {
         self.shell.apply_policy(self, policy, live).await
+    }
+
+    /// Whether a project is kept that no session needs any more: the next policy lets it go.
+    pub fn keeps_too_much(&self) -> bool {
+        let state = self.state();
+        let kept = |closed: &Option<Closed>| *closed == Some(Closed::Gone);
+        let kept: Vec<_> = state.policy.projects.iter().filter(|(_, p)| kept(&p.closed)).collect();
+        if kept.is_empty() {
+            return false;
+        }
+        let needed = state.needed_projects();
+        kept.iter().any(|(id, _)| !needed.contains(*id))
     }
 
     /// Sends a test message through a channel's real path.

@@ -199,14 +199,18 @@ impl Shell {
         }
     }
 
-    /// Builds another policy's plugins, then lets it rule. A failed build changes nothing.
+    /// Builds another policy's plugins, then lets it rule. A failed build changes nothing, and what sessions
+    /// still need of the policy before stays.
     pub(super) async fn apply_policy(
         &self,
         handle: &Handle,
         policy: Policy,
         live: Live,
     ) -> Result<(), PluginError> {
-        let plugins = self.registry.build(&live, &self.plugins(), &self.context)?;
+        let Ruling { policy, live, plugins } = {
+            let state = self.state();
+            Ruling::new(&self.registry, &self.plugins(), &self.context, &state, policy, live)?
+        };
         // In place before it is recorded: what follows from it may be performed at once.
         let projects = Arc::new(projects_of(&live));
         let before = (swap(&self.plugins, Arc::new(plugins)), swap(&self.projects, projects));
@@ -412,6 +416,50 @@ impl Shell {
             self.disk.create_dir(dir).map_err(failed)?;
         }
         crate::disk::replace(&*self.disk, path, content).map_err(failed)
+    }
+}
+
+/// A policy that is to rule, in both its forms, with its plugins.
+pub(super) struct Ruling {
+    pub(super) policy: Policy,
+    pub(super) live: Live,
+    pub(super) plugins: Plugins,
+}
+
+impl Ruling {
+    /// `policy`, and what the sessions of `state` still need of the one before.
+    pub(super) fn new(
+        registry: &Registry,
+        before: &Plugins,
+        context: &BuildContext,
+        state: &State,
+        policy: Policy,
+        live: Live,
+    ) -> Result<Self, PluginError> {
+        let plugins = registry.build(&live, before, context)?;
+        let past = state.policy.outlives(&policy, &state.needed_projects());
+        let mut ruling = Self { policy, live, plugins };
+        let past = Self::again(registry, before, context, past);
+        ruling.policy.take(past.policy);
+        ruling.live.take(past.live);
+        ruling.plugins.take(past.plugins);
+        Ok(ruling)
+    }
+
+    /// One that was recorded, with the values that variables have now. What cannot be built any more is told
+    /// where it is needed.
+    pub(super) fn again(
+        registry: &Registry,
+        before: &Plugins,
+        context: &BuildContext,
+        policy: Policy,
+    ) -> Self {
+        let live = policy.revived(&context.env);
+        let (plugins, errors) = registry.build_what_can_be(&live, before, context);
+        for error in errors {
+            tracing::warn!(%error, "a part of the configuration before cannot be used any more");
+        }
+        Self { policy, live, plugins }
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     alive,
     clock::Clock,
     handle::{Handle, Served},
-    lane::{self, Shell},
+    lane::{self, Ruling, Shell},
     look, projection,
     run::{Loop, fold, unpack},
     spool, sweep,
@@ -64,6 +64,9 @@ pub struct Options {
     pub policy: Policy,
     /// The same with the values of all variables: from it plugins are built and agents started.
     pub live: Live,
+    /// A file could not be used: what was applied last rules on, where there is such, and `policy` decides only
+    /// where things lie.
+    pub refused: bool,
 }
 
 /// Why a server did not start.
@@ -130,6 +133,7 @@ impl Server {
             mut context,
             policy,
             live,
+            refused,
         } = options;
         let root = context.data_dir.clone();
         let lock = DirLock::take(&context.data_dir.join("run"))?;
@@ -143,8 +147,15 @@ impl Server {
 
         let blobs = Blobs::open(disk.clone(), &root)
             .map_err(|source| StartError::Folder { path: root.join("blobs"), source })?;
-        let plugins =
-            registry.build(&live, &Plugins::default(), &context).map_err(StartError::Plugin)?;
+        let ruling = if refused && !state.policy_hash.is_empty() {
+            let Policy { data_dir, worktree_dir, port, .. } = policy;
+            let last = Policy { data_dir, worktree_dir, port, ..(*state.policy).clone() };
+            Ruling::again(&registry, &Plugins::default(), &context, last)
+        } else {
+            Ruling::new(&registry, &Plugins::default(), &context, &state, policy, live)
+                .map_err(StartError::Plugin)?
+        };
+        let Ruling { policy, live, plugins } = ruling;
         let (inputs, waiting) = mpsc::channel(QUEUE);
         let (bus, _) = broadcast::channel(BUS);
         let (stop, stopped) = watch::channel(false);

@@ -64,6 +64,7 @@ async fn start(root: &std::path::Path, port: u16) -> Server {
         context,
         policy: policy.clone(),
         live: policy.into(),
+        refused: false,
     };
     Server::start(options).await.unwrap()
 }

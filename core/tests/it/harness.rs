@@ -149,6 +149,7 @@ impl House {
             context,
             policy: self.policy.clone(),
             live: self.policy.clone().into(),
+            refused: false,
         })
         .await?;
         self.server = Some(server);

@@ -51,7 +51,8 @@ pub fn registration() -> Registration<dyn Tracker> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Settings {
-    /// The folder, absolute. It is made with the first issue.
+    /// The folder, from the configuration's own or from `~/`. It is made with the first issue.
+    #[schemars(extend("format" = "path"))]
     pub path: PathBuf,
 }
 

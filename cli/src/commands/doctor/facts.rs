@@ -104,6 +104,8 @@ pub(super) struct Config {
     pub projects: usize,
     /// Each file that is not used, with its first error.
     pub refused: Vec<String>,
+    /// What is not as it seems.
+    pub warnings: Vec<String>,
     /// Each file of which keys wait for trust, with their number.
     pub untrusted: Vec<(PathBuf, usize)>,
 }
@@ -287,12 +289,14 @@ fn configuration(cx: &Cx) -> (Option<Loaded>, Config) {
         }
     };
     let (files, loaded, errors) = desk.with_file(cx.file_here());
+    let warnings = desk.judge(&desk.paths_and(None)).warnings;
     let mut seen = BTreeSet::new();
     let refused = errors.iter().filter(|error| seen.insert(error.file.clone()));
     let config = Config {
         files,
         projects: loaded.policy.projects.len(),
         refused: refused.map(ToString::to_string).collect(),
+        warnings: warnings.iter().map(ToString::to_string).collect(),
         untrusted: loaded.pending.iter().map(|p| (p.file.clone(), p.items.len())).collect(),
     };
     (Some(loaded), config)

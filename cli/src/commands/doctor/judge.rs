@@ -194,6 +194,10 @@ fn config(facts: &Facts) -> Vec<Finding> {
         let wrong = config.refused.iter();
         return wrong.map(|error| Finding::problem("config", error, "ao config check")).collect();
     }
+    if !config.warnings.is_empty() {
+        let doubtful = config.warnings.iter();
+        return doubtful.map(|said| Finding::note("config", said, "ao config check")).collect();
+    }
     vec![match config.files {
         0 => Finding::note("config", "no file here", "ao init"),
         files => {
@@ -455,7 +459,7 @@ mod tests {
             free: Ok(41 << 30),
             low: 1 << 30,
             journal: Journal::Sound(3),
-            config: Config { files: 1, projects: 1, refused: vec![], untrusted: vec![] },
+            config: Config { files: 1, projects: 1, ..Config::default() },
             link: Link::Good("/usr/bin/ao".into()),
             dead_socket: None,
             server: Some(Ok(crate::VERSION.into())),
@@ -560,6 +564,9 @@ mod tests {
         use Severity::{Note, Problem};
         only("config", Problem, "x.yaml:3", |f| {
             f.config.refused = vec!["x.yaml:3: no setting".into()]
+        });
+        only("config", Note, "plain text", |f| {
+            f.config.warnings = vec!["x.yaml:4:9: `secret` is written in plain text".into()]
         });
         only("config", Note, "no file", |f| f.config.files = 0);
         only("trust", Note, "2 keys wait", |f| f.config.untrusted = vec![("x.yaml".into(), 2)]);

@@ -1,0 +1,258 @@
+//! What rules while a configuration cannot be used, and what a human trusts.
+
+use std::fs;
+
+use crate::{
+    house::{House, text, until},
+    receiver::{Push, Receiver},
+};
+
+/// One project with the scripted agent, and a receiver that is told all.
+fn settings(house: &House, receiver: &Receiver) -> String {
+    format!(
+        r#"defaults: {{notifiers: [hook]}}
+notifiers:
+  hook: {{plugin: webhook, url: "http://127.0.0.1:{port}/", allowPrivate: true}}
+lifecycle: {{sweepInterval: 200ms, settle: {{urgent: 100ms, warning: 100ms}}}}
+projects:
+  my-app:
+    path: .
+    defaultBranch: main
+    sessionPrefix: app
+    agent: custom
+    agentConfig: {{command: ["{agent}", "{{prompt}}"]}}
+"#,
+        port = receiver.port,
+        agent = house.path("agent.sh").display(),
+    )
+}
+
+fn asking() -> (House, Receiver, String) {
+    let (house, receiver) = (House::new(), Receiver::start());
+    let text = settings(&house, &receiver);
+    house.configure_as(&text);
+    house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
+    house
+        .eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
+    until("the push", || of_kind(&receiver, "agent-needs-input").pop());
+    (house, receiver, text)
+}
+
+fn of_kind(receiver: &Receiver, kind: &str) -> Vec<Push> {
+    let pushes = receiver.pushes().into_iter();
+    pushes.filter(|push| push.buzzes() && push.message("kind") == kind).collect()
+}
+
+fn write(house: &House, text: &str) {
+    fs::write(house.path("repo/agent-orchestrator.yaml"), text).unwrap();
+}
+
+/// The server dies and the next one serves.
+fn killed(house: &House) {
+    house.kill_server();
+    // One that is dying may still take a call.
+    until("the next server", || (house.ao(&["start"]).code() == 0).then_some(()));
+}
+
+/// The session is looked at, answered, talked to, and ended, whatever became of its file.
+fn goes_on(house: &House) {
+    house.eventually(&["session", "show", "app-1"], |doc| {
+        doc["runtime"]["value"]["state"] == "alive" && doc["session"]["status"] == "needs_input"
+    });
+    house.ao(&["answer", "app-1", "items only"]).success();
+    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "idle");
+    house.ao(&["send", "app-1", "--wait", "60", "one more thing"]).success();
+    // Probed as before: the end of the agent is seen.
+    crate::house::end(crate::losses::panes(house)["app-1"]);
+    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "errored");
+    house.ao(&["session", "restore", "app-1"]).success();
+    house.eventually(&["session", "show", "app-1"], |doc| {
+        doc["runtime"]["value"]["state"] == "alive"
+    });
+    house.ao(&["session", "kill", "app-1"]).success();
+}
+
+#[test]
+fn r26_a_broken_file_and_a_restart_change_nothing_and_are_told_once() {
+    let (house, receiver, good) = asking();
+    let applied = || {
+        let applied = house.events().into_iter();
+        applied.filter(|event| event["kind"] == "config.applied").count()
+    };
+    let before = applied();
+    write(&house, &format!("{good}notifer: slack\n"));
+    for _ in 0..2 {
+        killed(&house);
+    }
+    until("the push", || of_kind(&receiver, "config-refused").pop());
+    house.ao(&["config", "check"]).exits(3);
+    assert_eq!(applied(), before, "what was applied last rules on");
+    goes_on(&house);
+    house.ao(&["stop"]).success();
+    house.ao(&["start"]).success();
+
+    write(&house, &good);
+    house.ao(&["config", "check"]).success();
+    until("the message is settled", || {
+        let settled = |push: &Push| push.body["type"] == "notification.resolved";
+        let refused = of_kind(&receiver, "config-refused");
+        let id = refused.first()?.message("id").to_owned();
+        receiver.pushes().into_iter().find(|push| settled(push) && push.message("id") == id)
+    });
+    assert_eq!(of_kind(&receiver, "config-refused").len(), 1);
+    house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+    house.ao(&["events", "verify"]).success();
+}
+
+#[test]
+fn r26_a_variable_that_the_next_server_has_not_strands_nobody() {
+    let (house, receiver, good) = asking();
+    let with = format!("{good}    env: {{TOKEN_OF_IT: \"${{TEST_TOKEN}}\"}}\n");
+    write(&house, &with);
+    house.ao(&["stop"]).success();
+    let mut start = house.command(&["start"]);
+    start.env("TEST_TOKEN", "x");
+    house.run(start, &["start"]).success();
+    house.ao(&["config", "trust", "--yes"]).success();
+    house.ao(&["stop"]).success();
+    // The next one lacks it.
+    house.ao(&["start"]).success();
+    let refused = until("the push", || of_kind(&receiver, "config-refused").pop());
+    assert!(refused.body["message"].to_string().contains("TEST_TOKEN"), "{refused:?}");
+    goes_on(&house);
+}
+
+#[test]
+fn r26_a_file_that_is_gone_keeps_its_sessions_usable_and_starts_no_more() {
+    for restart in [false, true] {
+        let (house, _receiver, good) = asking();
+        fs::remove_file(house.path("repo/agent-orchestrator.yaml")).unwrap();
+        if restart {
+            killed(&house);
+        }
+        let refused = until("the file is missed", || {
+            let ran = house.ao(&["spawn", "my-app", "--prompt", "wait"]);
+            (ran.code() == 5).then(|| ran.stderr())
+        });
+        assert!(refused.contains("my-app takes no new session"), "{refused}");
+        goes_on(&house);
+        // Back on the branch that has it.
+        write(&house, &good);
+        house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+    }
+}
+
+#[test]
+fn r26_a_file_that_is_forgotten_goes_with_its_last_session() {
+    let (house, _receiver, _) = asking();
+    house.ao(&["config", "forget"]).success();
+    let elsewhere = |args: &[&str]| {
+        let mut command = house.command(args);
+        command.current_dir(house.path("home"));
+        house.run(command, args)
+    };
+    let refused = elsewhere(&["spawn", "my-app", "--prompt", "wait"]).exits(5).stderr();
+    assert!(refused.contains("takes no new session"), "{refused}");
+    elsewhere(&["answer", "app-1", "items only"]).success();
+    elsewhere(&["session", "kill", "app-1"]).success();
+    elsewhere(&["session", "cleanup", "app-1", "--force"]).success();
+    until("the project is let go", || {
+        (elsewhere(&["spawn", "my-app", "--prompt", "wait"]).code() == 4).then_some(())
+    });
+}
+
+#[test]
+fn what_does_not_load_is_not_trusted_and_what_does_mends_what_was() {
+    let house = House::new();
+    house.configure();
+    let file = house.path("repo/agent-orchestrator.yaml");
+    let good = fs::read_to_string(&file).unwrap();
+    for bad in [
+        good.replace("agent: custom", "agent: no-such"),
+        format!("{good}    \n")
+            .replace("notifiers: {}", "notifiers: {h: {plugin: webhook, url: \"${NO_SUCH}\"}}"),
+    ] {
+        write(&house, &bad);
+        let check = house.ao(&["config", "check"]).exits(3);
+        assert!(check.stderr().contains("waits for your trust"), "{}", check.stderr());
+        house.ao(&["config", "trust", "--yes"]).exits(3);
+        // What was trusted goes on.
+        assert_eq!(house.json(&["config", "ls"])["files"][0]["errors"], serde_json::json!([]));
+    }
+    // What an earlier server trusted is no obstacle to what is right now.
+    house.ao(&["stop"]).success();
+    let memory = house.path("data/config.json");
+    let mut doc: serde_json::Value = serde_json::from_slice(&fs::read(&memory).unwrap()).unwrap();
+    let trusted = &mut doc["trusted"][file.to_str().unwrap()];
+    *trusted = text(trusted).replace("agent: custom", "agent: no-such").into();
+    fs::write(&memory, doc.to_string()).unwrap();
+    write(&house, &good);
+    let check = house.ao(&["config", "check"]).exits(3);
+    assert!(check.stderr().contains("lets the new one count"), "{}", check.stderr());
+    let trust = house.ao(&["config", "trust", "--yes"]).success();
+    let asked = trust.stderr();
+    assert!(asked.contains("now:  no-such") && asked.contains("then: custom"), "{asked}");
+    house.ao(&["config", "check"]).success();
+    house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+}
+
+#[test]
+fn what_a_project_runs_is_never_replaced_by_a_default_before_it_is_trusted() {
+    let house = House::new();
+    let file = house.path("repo/agent-orchestrator.yaml");
+    let command = format!("[\"{}\", \"{{prompt}}\"]", house.path("agent.sh").display());
+    let long = format!("true {}", "x".repeat(300));
+    fs::write(
+        &file,
+        format!(
+            "projects:\n  my-app: {{path: ., defaultBranch: main, sessionPrefix: app, agent: custom, postCreate: [\"{long}\"],\n    \
+             env: {{API_KEY: abcdefgh, OTHER: topmost}}, agentConfig: {{command: {command}}}}}\n"
+        ),
+    )
+    .unwrap();
+    house.ao(&["status"]).success();
+    for args in [
+        &["spawn", "my-app", "--prompt", "wait"][..],
+        &["spawn", "my-app", "--prompt", "wait", "--yes"],
+        &["batch-spawn", "my-app", "1"],
+    ] {
+        let refused = house.ao(args).exits(8).stderr();
+        assert!(
+            refused.contains("projects.my-app.agent") && refused.contains("ao config trust"),
+            "{refused}"
+        );
+        // Nor from anywhere else.
+        let mut command = house.command(args);
+        command.current_dir(house.path("home"));
+        house.run(command, args).exits(8);
+    }
+    assert!(!house.events().iter().any(|event| event["kind"] == "session.requested"));
+    let trust = house.ao(&["config", "trust", "--yes"]).success();
+    let asked = trust.stderr();
+    let whole: String = asked.lines().map(str::trim).collect();
+    assert!(whole.contains(&long), "{asked}");
+    let names = "API_KEY, OTHER (values are not shown)";
+    assert!(asked.contains(names) && !asked.contains("topmost"), "{asked}");
+    let warned = asked.matches("`projects.my-app.env.API_KEY` is written in plain text").count();
+    assert!(warned == 1 && asked.contains("write `${NAME}`"), "{asked}");
+    let check = house.ao(&["config", "check"]).success().stderr();
+    assert_eq!(check.matches("is written in plain text").count(), 1, "{check}");
+    assert!(house.ao(&["doctor"]).stdout().contains("API_KEY` is written in plain text"));
+    house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+}
+
+#[test]
+fn issues_lie_in_a_folder_named_from_the_file() {
+    let house = House::new();
+    house.configure();
+    let file = house.path("repo/agent-orchestrator.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    house.configure_as(&text.replace(
+        "    agent: custom\n",
+        "    agent: custom\n    tracker: {plugin: plain, path: docs/issues}\n",
+    ));
+    fs::create_dir_all(house.path("repo/docs/issues")).unwrap();
+    fs::write(house.path("repo/docs/issues/7.md"), "# A coupon\n\nFix it.\n").unwrap();
+    let spawned = house.ao(&["spawn", "my-app", "7"]).success();
+    assert!(spawned.stderr().contains("A coupon"), "{}", spawned.stderr());
+}
