@@ -133,6 +133,7 @@ impl<'a> Client<'a> {
         };
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| away(self.cx, &error))?;
+        crate::ssh::renew(self.cx);
         // The connection lives as long as the answer is read; its error comes out there too.
         tokio::spawn(connection);
         Ok(sender)

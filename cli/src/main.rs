@@ -16,6 +16,7 @@ mod out;
 mod paths;
 mod progress;
 mod render;
+mod ssh;
 mod watch;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};

@@ -19,3 +19,6 @@ mod tests;
 pub use clock::{Clock, SystemClock};
 pub use handle::{Handle, HookAnswer, HookCall, ReportCall, Served, SpawnCall};
 pub use start::{Options, Server, StartError};
+
+/// The link below the run folder through which agents reach their human's SSH agent. Clients renew it.
+pub const SSH_AGENT: &str = "ssh-agent.sock";

@@ -77,6 +77,11 @@ impl Shell {
         self.place_files(&session.id, &plan)?;
         let token = self.token(&session.id)?;
         let mut env = self.env_of(session).await;
+        // A session outlives the log-in whose SSH agent this is: it gets the link that later ones renew.
+        if let Some(socket) = env.get_mut("SSH_AUTH_SOCK") {
+            let link = self.context().run_dir.join(crate::server::SSH_AGENT);
+            *socket = link.to_string_lossy().into_owned();
+        }
         env.extend(work.project.env.clone());
         env.extend(plan.env.clone());
         env.extend(self.own_env(session, launch, &token));
