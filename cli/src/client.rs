@@ -29,6 +29,10 @@ const START: Duration = Duration::from_secs(15);
 /// How long an answer may take; long waits have requests of their own.
 const PATIENCE: Duration = Duration::from_secs(70);
 
+/// Before an act is asked for again, of a server that went away or cannot take it now.
+const AGAIN: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_secs(1)];
+
 /// Talks to the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client<'a> {
@@ -62,6 +66,32 @@ impl<'a> Client<'a> {
             Fail::new(Exit::Failed, "the request cannot be written").because(error)
         })?;
         read(self.exchange("POST", path, body, &[]).await?).await
+    }
+
+    /// Asks for an act that must be done once. A server that goes away before it has answered may have done it:
+    /// it is asked again, and knows the key.
+    pub(crate) async fn act<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Fail> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Fail::new(Exit::Failed, "the request cannot be written").because(error)
+        })?;
+        let key = [("x-ao-act", ulid::Ulid::generate().to_string())];
+        let mut again = AGAIN.into_iter();
+        loop {
+            let mut stream = self.connect().await?;
+            let asked =
+                async { read(send(&mut stream, "POST", path, body.clone(), &key).await?).await };
+            match (tokio::time::timeout(PATIENCE, asked).await, again.next()) {
+                (Ok(Err(fail)), Some(wait)) if fail.exit == Exit::Server => {
+                    tokio::time::sleep(wait).await;
+                }
+                (Ok(answer), _) => return answer,
+                (Err(_), _) => return Err(silent()),
+            }
+        }
     }
 
     /// Speaks for a session, with its own token.
@@ -110,9 +140,7 @@ impl<'a> Client<'a> {
         let mut stream = self.connect().await?;
         let sent =
             tokio::time::timeout(PATIENCE, send(&mut stream, method, path, body, headers)).await;
-        sent.map_err(|_| {
-            Fail::new(Exit::Server, "the server did not answer within 70 s").remedy("ao doctor")
-        })?
+        sent.map_err(|_| silent())?
     }
 
     /// A connection; the server is started when there is none.
@@ -138,6 +166,10 @@ impl<'a> Client<'a> {
         tokio::spawn(connection);
         Ok(sender)
     }
+}
+
+fn silent() -> Fail {
+    Fail::new(Exit::Server, "the server did not answer within 70 s").remedy("ao doctor")
 }
 
 fn away(cx: &Cx, error: &dyn std::error::Error) -> Fail {

@@ -43,6 +43,8 @@ pub struct Draft {
     pub project: Option<ProjectId>,
     /// When the hook that told it was started.
     pub hook: Option<u64>,
+    /// The key of the human's act that it is the first event of.
+    pub act: Option<String>,
     /// Direct causes.
     pub because: Vec<Seq>,
     /// The rule that concluded it.
@@ -80,6 +82,7 @@ impl<'a> Decider<'a> {
             session: None,
             project: None,
             hook: None,
+            act: None,
             because: vec![],
             rule: None,
             kind: kind.into(),
@@ -226,6 +229,17 @@ impl Draft {
 
 /// Turns an input into observations, or refuses it with the reason and the remedy.
 pub fn decide(state: &State, input: &Input, now: Now) -> Result<(Vec<Draft>, Answered), Refusal> {
+    if let Input::Once { key, act } = input {
+        if let Some(known) = state.acts.iter().find(|known| known.key == *key) {
+            return Ok((vec![], known.answered()));
+        }
+        let (mut drafts, answered) = decide(state, act, now)?;
+        // What changes nothing may well come twice.
+        if let Some(first) = drafts.first_mut() {
+            first.act = Some(key.clone());
+        }
+        return Ok((drafts, answered));
+    }
     let mut decider = Decider::new(state, now);
     let answered = decider.observe(input)?;
     if let Input::Signals { started, .. } = input {
@@ -326,6 +340,7 @@ fn add(
             session: draft.session.clone(),
             project: draft.project.clone(),
             hook: draft.hook,
+            act: draft.act.clone(),
             because,
             rule: draft.rule.map(Cow::Borrowed),
             kind: draft.kind.clone(),

@@ -55,6 +55,8 @@ pub struct Event {
     pub project: Option<ProjectId>,
     /// When the hook that told it was started, see [`HookCall::started`](crate::server::HookCall::started).
     pub hook: Option<u64>,
+    /// The key of the human's act that it is the first event of: an act that comes twice is done once.
+    pub act: Option<String>,
     /// Direct causes, all below `seq`, at most 16.
     pub because: Vec<Seq>,
     /// The rule that concluded it: the table row that `ao why` names.
@@ -998,6 +1000,8 @@ struct Wire<'a> {
     #[serde(default)]
     hook: Option<u64>,
     #[serde(default)]
+    act: Option<String>,
+    #[serde(default)]
     because: Vec<u64>,
     #[serde(default)]
     rule: Option<String>,
@@ -1019,6 +1023,8 @@ struct WireHead<'a> {
     project: Option<&'a ProjectId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a str>,
     #[serde(skip_serializing_if = "<[u64]>::is_empty")]
     because: &'a [u64],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -1043,6 +1049,7 @@ impl Event {
             session: self.session.as_ref(),
             project: self.project.as_ref(),
             hook: self.hook,
+            act: self.act.as_deref(),
             because: &because,
             rule: self.rule.as_deref(),
         })?;
@@ -1063,6 +1070,7 @@ impl Event {
             session: wire.session,
             project: wire.project,
             hook: wire.hook,
+            act: wire.act,
             because: wire.because.into_iter().map(Seq).collect(),
             rule: wire.rule.map(Cow::Owned),
             kind: Kind::read(wire.class, &wire.kind, wire.v, wire.data)?,
@@ -1082,6 +1090,7 @@ mod tests {
             session: Some("app-3".parse().unwrap()),
             project: None,
             hook: Some(9),
+            act: Some("k1".into()),
             because: vec![Seq(3)],
             rule: Some("settle-window".into()),
             kind,

@@ -36,6 +36,7 @@ pub use status::{Status, Zone};
 use crate::{
     blob::BlobRef,
     config::{policy::Policy, trigger::Trigger},
+    decide::Answered,
     event::{Actor, Effect, Failure, Over, Settled, Subject, Summary, Text},
 };
 
@@ -117,12 +118,43 @@ pub struct State {
     pub rounds: BTreeMap<ProjectId, Round>,
     /// What is known of `ao` itself.
     pub server: ServerFacts,
+    /// The last acts of humans that have a key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<Act>,
     /// Open incidents by what they are about.
     #[serde(skip)]
     pub(crate) open: BTreeMap<IncidentKey, IncidentId>,
     /// What is due when. Derived from everything above, never stored.
     #[serde(skip)]
     pub(crate) dues: due::Dues,
+}
+
+/// A human's act, remembered so that it is done once however often its client repeats it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// Made by the client.
+    pub key: String,
+    /// Its first event.
+    pub seq: Seq,
+    /// The session that was made or meant.
+    pub session: Option<SessionId>,
+    /// The message that was queued.
+    pub message: Option<MessageId>,
+    /// The request that was decided.
+    pub request: Option<RequestId>,
+}
+
+impl Act {
+    /// What the first caller heard, but for its note.
+    pub fn answered(&self) -> Answered {
+        Answered {
+            session: self.session.clone(),
+            message: self.message,
+            request: self.request,
+            note: None,
+            after: Some(Seq(self.seq.0.saturating_sub(1))),
+        }
+    }
 }
 
 /// The numbers given last; none is given twice.
@@ -747,6 +779,7 @@ impl Default for State {
             channels: BTreeMap::new(),
             rounds: BTreeMap::new(),
             server: ServerFacts::default(),
+            acts: vec![],
             open: BTreeMap::new(),
             dues: due::Dues::default(),
         }

@@ -88,9 +88,9 @@ impl Api {
         self.handle.state().last_seq
     }
 
-    async fn submit(&self, input: Input) -> Reply<view::Taken> {
+    async fn submit(&self, handle: &Handle, input: Input) -> Reply<view::Taken> {
         let after = self.last();
-        taken(self.handle.submit(input).await, after)
+        taken(handle.submit(input).await, after)
     }
 }
 
@@ -176,13 +176,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Given<T> {
 }
 
 /// A caller that is a human; anyone else is refused.
-struct Human(Actor);
+struct Human {
+    by: Actor,
+    /// The server. An act that carries a key (`x-ao-act`) is done once through it, however often it is repeated.
+    handle: Handle,
+}
 
-impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Human {
+impl axum::extract::FromRequestParts<Arc<Api>> for Human {
     type Rejection = Problem;
     async fn from_request_parts(
         parts: &mut axum::http::request::Parts,
-        _: &S,
+        api: &Arc<Api>,
     ) -> Result<Self, Problem> {
         let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Agent(None));
         let verb = parts.uri.path().rsplit('/').next().unwrap_or_default().to_owned();
@@ -192,8 +196,17 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Human {
             (_, what) => what.to_owned(),
         };
         caller.must_be_human(&verb)?;
-        Ok(Self(caller::actor()))
+        let handle = match parts.headers.get("x-ao-act").map(|key| key.to_str()) {
+            None => api.handle.clone(),
+            Some(Ok(key)) if is_key(key) => api.handle.once(key),
+            Some(_) => return Err(Problem::new(Code::Invalid, "`x-ao-act` is no key")),
+        };
+        Ok(Self { by: caller::actor(), handle })
     }
+}
+
+fn is_key(text: &str) -> bool {
+    (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 fn no_session(id: &SessionId) -> Problem {
@@ -270,11 +283,11 @@ async fn session(
 
 async fn spawn(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Given(call): Given<SpawnCall>,
 ) -> Reply<view::Taken> {
     let after = api.last();
-    taken(api.handle.spawn(call, by).await, after)
+    taken(handle.spawn(call, by).await, after)
 }
 
 /// Text for an agent.
@@ -285,12 +298,12 @@ pub(crate) struct TextBody {
 
 async fn send(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(id): Path<SessionId>,
     Given(body): Given<TextBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
-    taken(api.handle.send(id, &body.text, by).await, after)
+    taken(handle.send(id, &body.text, by).await, after)
 }
 
 #[derive(Deserialize)]
@@ -305,13 +318,13 @@ struct AnswerBody {
 
 async fn answer(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(id): Path<SessionId>,
     Given(body): Given<AnswerBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
     let text = choice(&api, &id, body.request, &body.text);
-    taken(api.handle.decide(id, body.request, Decision::Answer { text }, by).await, after)
+    taken(handle.decide(id, body.request, Decision::Answer { text }, by).await, after)
 }
 
 /// The words of the choice with this number; else the words as they are.
@@ -340,23 +353,23 @@ struct DecideBody {
 
 async fn approve(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(id): Path<SessionId>,
     Given(body): Given<DecideBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
-    taken(api.handle.decide(id, body.request, Decision::Approve, by).await, after)
+    taken(handle.decide(id, body.request, Decision::Approve, by).await, after)
 }
 
 async fn deny(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(id): Path<SessionId>,
     Given(body): Given<DecideBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
     taken(
-        api.handle.decide(id, body.request, Decision::Deny { reason: body.reason }, by).await,
+        handle.decide(id, body.request, Decision::Deny { reason: body.reason }, by).await,
         after,
     )
 }
@@ -370,37 +383,37 @@ struct ForceBody {
 
 async fn kill(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(session): Path<SessionId>,
     Given(body): Given<ForceBody>,
 ) -> Reply<view::Taken> {
-    api.submit(Input::Kill { session, force: body.force, by }).await
+    api.submit(&handle, Input::Kill { session, force: body.force, by }).await
 }
 
 async fn done(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(session): Path<SessionId>,
 ) -> Reply<view::Taken> {
-    api.submit(Input::Done { session, by }).await
+    api.submit(&handle, Input::Done { session, by }).await
 }
 
 async fn restore(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(session): Path<SessionId>,
     Given(body): Given<ForceBody>,
 ) -> Reply<view::Taken> {
-    api.submit(Input::Restore { session, fresh: body.fresh, by }).await
+    api.submit(&handle, Input::Restore { session, fresh: body.fresh, by }).await
 }
 
 async fn cleanup(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(session): Path<SessionId>,
     Given(body): Given<ForceBody>,
 ) -> Reply<view::Taken> {
-    api.submit(Input::Cleanup { session, force: body.force, by }).await
+    api.submit(&handle, Input::Cleanup { session, force: body.force, by }).await
 }
 
 #[derive(Deserialize)]
@@ -601,10 +614,10 @@ async fn incident(
 
 async fn ack(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(incident): Path<IncidentId>,
 ) -> Reply<view::Taken> {
-    api.submit(Input::Acknowledge { incident, by }).await
+    api.submit(&handle, Input::Acknowledge { incident, by }).await
 }
 
 #[derive(Deserialize)]
@@ -614,11 +627,11 @@ struct SnoozeBody {
 
 async fn snooze(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Path(incident): Path<IncidentId>,
     Given(body): Given<SnoozeBody>,
 ) -> Reply<view::Taken> {
-    api.submit(Input::Snooze { incident, until: body.until, by }).await
+    api.submit(&handle, Input::Snooze { incident, until: body.until, by }).await
 }
 
 #[derive(Deserialize)]
@@ -826,10 +839,9 @@ struct StopBody {
 
 async fn stop(
     State(api): State<Arc<Api>>,
-    Human(by): Human,
+    Human { by, handle }: Human,
     Given(body): Given<StopBody>,
 ) -> Json<view::Health> {
-    let handle = api.handle.clone();
     let reason = format!("{} by {by}", ao_core::slots::text::slug(&body.reason, 20));
     // The answer goes out first.
     tokio::spawn(async move {

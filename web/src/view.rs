@@ -524,7 +524,8 @@ pub struct Taken {
 
 impl Taken {
     pub(crate) fn new(answered: Answered, after: Seq) -> Self {
-        let Answered { session, message, request, note } = answered;
+        let Answered { session, message, request, note, after: before } = answered;
+        let after = before.unwrap_or(after);
         Self { schema: "ao.taken/1".into(), session, message, request, note, after }
     }
 }

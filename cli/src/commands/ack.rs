@@ -16,7 +16,7 @@ impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let taken: Taken = cx
             .client()
-            .post(&format!("/api/incidents/{}/ack", self.incident), &serde_json::json!({}))
+            .act(&format!("/api/incidents/{}/ack", self.incident), &serde_json::json!({}))
             .await?;
         if cx.global.json {
             out::json(&taken);

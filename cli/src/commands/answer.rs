@@ -65,7 +65,7 @@ pub(crate) async fn decide(
 ) -> Result<u8, Fail> {
     let client = cx.client();
     let begun = std::time::Instant::now();
-    let taken: Taken = client.post(&format!("/api/sessions/{session}/{verb}"), &body).await?;
+    let taken: Taken = client.act(&format!("/api/sessions/{session}/{verb}"), &body).await?;
     let request = taken.request;
     let outcome = wait_for(client, session, taken.after, Duration::from_secs(15), |event| {
         match event.kind.as_str() {

@@ -116,7 +116,7 @@ impl Cmd {
             force: self.force,
             env: client_env(cx),
         };
-        client.post("/api/sessions", &call).await
+        client.act("/api/sessions", &call).await
     }
 
     fn sum_up(&self, cx: &Cx, items: &[Item], took: Duration) -> u8 {

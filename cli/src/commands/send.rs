@@ -53,7 +53,7 @@ impl Cmd {
         let session = &self.session;
         let client = cx.client();
         let taken: Taken = client
-            .post(&format!("/api/sessions/{session}/send"), &serde_json::json!({ "text": text }))
+            .act(&format!("/api/sessions/{session}/send"), &serde_json::json!({ "text": text }))
             .await?;
         let begun = std::time::Instant::now();
         let came = match taken.message {

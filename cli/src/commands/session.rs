@@ -156,7 +156,7 @@ async fn attach(cx: &Cx, client: Client<'_>, id: &SessionId) -> Result<u8, Fail>
 
 async fn done(cx: &Cx, client: Client<'_>, id: &SessionId) -> Result<u8, Fail> {
     let taken: Taken =
-        client.post(&format!("/api/sessions/{id}/done"), &serde_json::json!({})).await?;
+        client.act(&format!("/api/sessions/{id}/done"), &serde_json::json!({})).await?;
     settle(cx, client, id, &taken, "is done").await
 }
 
@@ -176,7 +176,7 @@ async fn kill_one(
         }
     }
     let taken: Taken = client
-        .post(&format!("/api/sessions/{id}/kill"), &serde_json::json!({ "force": force }))
+        .act(&format!("/api/sessions/{id}/kill"), &serde_json::json!({ "force": force }))
         .await?;
     settle(cx, client, id, &taken, "is killed").await
 }
@@ -240,7 +240,7 @@ async fn restore_one(
     Restored { session: id, fresh }: &Restored,
 ) -> Result<u8, Fail> {
     let taken: Taken = client
-        .post(&format!("/api/sessions/{id}/restore"), &serde_json::json!({ "fresh": fresh }))
+        .act(&format!("/api/sessions/{id}/restore"), &serde_json::json!({ "fresh": fresh }))
         .await?;
     let settled = wait_for(client, id, taken.after, Duration::from_secs(90), |event| {
         (event.kind == "restore.settled").then(|| data::<RestoreSettled>(event)).flatten()
@@ -298,7 +298,7 @@ async fn cleanup_some(
             cx.confirm_by_name(&question, id.as_str())?;
         }
         let _: Taken = client
-            .post(&format!("/api/sessions/{id}/cleanup"), &serde_json::json!({ "force": force }))
+            .act(&format!("/api/sessions/{id}/cleanup"), &serde_json::json!({ "force": force }))
             .await?;
         let until = std::time::Instant::now() + Duration::from_secs(30);
         let after = loop {

@@ -31,7 +31,7 @@ impl Cmd {
         let until = until(&Zoned::now(), &self.how_long, self.until.as_deref())?;
         let body = serde_json::json!({ "until": until });
         let taken: Taken =
-            cx.client().post(&format!("/api/incidents/{}/snooze", self.incident), &body).await?;
+            cx.client().act(&format!("/api/incidents/{}/snooze", self.incident), &body).await?;
         if cx.global.json {
             out::json(&taken);
         } else {

@@ -73,7 +73,7 @@ impl Cmd {
             force: self.force,
             env: client_env(cx),
         };
-        let taken: Taken = client.post("/api/sessions", &call).await?;
+        let taken: Taken = client.act("/api/sessions", &call).await?;
         let id = taken
             .session
             .clone()

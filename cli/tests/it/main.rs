@@ -5,6 +5,7 @@
     reason = "a test that cannot be set up has failed, and says what stood there"
 )]
 
+mod again;
 mod config;
 mod doctor;
 mod hooks;

@@ -186,6 +186,13 @@ pub enum Input {
         /// What it brought; `Err(kind: InDoubt)` when nobody knows.
         result: Result<Outcome, Failure>,
     },
+    /// A human's act that its client repeats where it heard no answer: it is done once.
+    Once {
+        /// Made by the client, another one for each act.
+        key: String,
+        /// The act.
+        act: Box<Input>,
+    },
     /// A human wants a session.
     Spawn(Box<Spawn>),
     /// A human decides a request of a session.
@@ -439,6 +446,9 @@ pub struct Answered {
     pub request: Option<RequestId>,
     /// Something a human should know, e.g. that the message waits.
     pub note: Option<String>,
+    /// The act was done before, after this event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Seq>,
 }
 
 /// Why an input was not taken. Nothing was changed.

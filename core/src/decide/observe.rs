@@ -154,6 +154,7 @@ impl Decider<'_> {
                 draft.project = project;
                 draft.session = session;
             }
+            Input::Once { act, .. } => return self.observe(act),
             Input::Spawn(_)
             | Input::Press { .. }
             | Input::PressFailed { .. }

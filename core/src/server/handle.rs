@@ -136,11 +136,22 @@ pub struct Served {
 pub struct Handle {
     pub(super) served: Arc<Served>,
     pub(super) shell: Arc<super::lane::Shell>,
+    /// The key under which what is submitted is done once.
+    pub(super) act: Option<Arc<str>>,
 }
 
 impl Handle {
+    /// The same, for one act of a human's that its client may repeat with this key: it is done once.
+    pub fn once(&self, key: &str) -> Self {
+        Self { act: Some(key.into()), ..self.clone() }
+    }
+
     /// Hands an input to the loop and waits until what follows from it is durable, or it is refused.
     pub async fn submit(&self, input: Input) -> Result<Answered, Refusal> {
+        let input = match &self.act {
+            Some(key) => Input::Once { key: key.to_string(), act: Box::new(input) },
+            None => input,
+        };
         let (reply, answer) = oneshot::channel();
         let gone = || Refusal::new(RefusalKind::Unavailable, "the server is stopping");
         self.served

@@ -178,7 +178,7 @@ impl Server {
             disk.clone(),
             stop,
         ));
-        let handle = Handle { served, shell };
+        let handle = Handle { served, shell, act: None };
         let main = Loop::new(
             journal,
             durability,

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use ao_slots::fact::{Activity, RuntimeState, Source};
 
 use super::{
-    Fact, Focus, Intent, Lane, Moment, Progress, Round, Session, State, Status, Step, Want,
+    Act, Fact, Focus, Intent, Lane, Moment, Progress, Round, Session, State, Status, Step, Want,
 };
 use crate::event::{
     Effect, EffectFailed, EffectIntended, Event, Kind, Outcome, SessionRequested, Subject,
 };
+
+/// Acts that are remembered: a client repeats its own within seconds.
+const KEEP_ACTS: usize = 512;
 
 impl State {
     /// Applies the next event.
@@ -32,7 +35,20 @@ impl State {
         self.last_seq = event.seq;
         self.last_at = event.at;
         self.awake = self.awake.max(event.awake);
+        self.remember(event);
         self.fold(event, when)
+    }
+
+    fn remember(&mut self, event: &Event) {
+        let Some(key) = event.act.clone() else { return };
+        let (message, request) = match &event.kind {
+            Kind::MessageRequested(e) => (Some(e.message), None),
+            Kind::RequestDecided(e) => (None, Some(e.request)),
+            _ => (None, None),
+        };
+        let session = event.session.clone();
+        self.acts.push(Act { key, seq: event.seq, session, message, request });
+        trim_front(&mut self.acts, KEEP_ACTS);
     }
 
     /// What an event touches, so that rules look at it again.

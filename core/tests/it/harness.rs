@@ -173,16 +173,7 @@ impl House {
     }
 
     pub(crate) async fn spawn(&self, prompt: &str) -> Result<SessionId, Refusal> {
-        let call = SpawnCall {
-            project: "my-app".parse().unwrap(),
-            issue: None,
-            prompt: Some(prompt.into()),
-            agent: None,
-            branch: None,
-            force: false,
-            env: BTreeMap::from([("PATH".into(), "/bin".into())]),
-        };
-        let answered: Answered = self.handle().spawn(call, ana()).await?;
+        let answered: Answered = self.handle().spawn(spawn_call(prompt), ana()).await?;
         Ok(answered.session.unwrap())
     }
 
@@ -358,6 +349,18 @@ impl Disk for Mounted {
     }
     fn free(&self, dir: &Path) -> io::Result<u64> {
         self.disk.free(&self.path(dir))
+    }
+}
+
+pub(crate) fn spawn_call(prompt: &str) -> SpawnCall {
+    SpawnCall {
+        project: "my-app".parse().unwrap(),
+        issue: None,
+        prompt: Some(prompt.into()),
+        agent: None,
+        branch: None,
+        force: false,
+        env: BTreeMap::from([("PATH".into(), "/bin".into())]),
     }
 }
 

@@ -3,7 +3,7 @@
 use ao_core::{config::policy::PluginChoice, decide::RefusalKind};
 use ao_slots::agent::Decision;
 
-use crate::harness::{House, ana, answered, channels, question};
+use crate::harness::{House, ana, answered, channels, question, spawn_call};
 
 fn answer(text: &str) -> Decision {
     Decision::Answer { text: text.into() }
@@ -90,6 +90,43 @@ async fn r26_a_configuration_whose_plugins_cannot_be_built_changes_nothing() {
         .patiently("a letter", async || (house.fakes.letters.taken().len() == 1).then_some(()))
         .await;
     assert_eq!(house.fakes.channel.messages().len(), 1);
+    house.is_rebuilt().await;
+    house.stop().await;
+}
+
+/// A client whose server was killed before it answered asks the next one for the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_an_act_that_is_repeated_with_its_key_is_done_once() {
+    let mut house = House::open().await;
+    let session = house.working("Do it").await;
+    house.tell(&session, &[question("Which?")]).await.unwrap();
+    let (text, yes) = ("use the helper", answer("yes"));
+    let acts = async |house: &House| {
+        let handle = house.handle();
+        let sent = handle.once("k-send").send(session.clone(), text, ana()).await.unwrap();
+        let spawned = handle.once("k-spawn").spawn(spawn_call("Do more"), ana()).await.unwrap();
+        let once = handle.once("k-answer");
+        let decided = once.decide(session.clone(), None, yes.clone(), ana()).await.unwrap();
+        [sent, spawned, decided]
+    };
+    let first = acts(&house).await;
+    house.kill().await;
+    house.start().await.unwrap();
+    let again = acts(&house).await;
+    for (first, again) in first.iter().zip(&again) {
+        assert_eq!(
+            (&first.session, first.message, first.request),
+            (&again.session, again.message, again.request)
+        );
+        let (before, after) = (first.after, again.after);
+        assert!(before.is_none() && after.is_some(), "who repeats hears where to look from");
+    }
+    assert_eq!(house.count("session.requested").await, 2);
+    assert_eq!(house.count("message.requested").await, 1);
+    assert_eq!(house.count("request.decided").await, 1);
+    // Another act is another.
+    let sent = house.handle().once("k-other").send(session, text, ana()).await.unwrap();
+    assert_ne!(sent.message, first[0].message);
     house.is_rebuilt().await;
     house.stop().await;
 }

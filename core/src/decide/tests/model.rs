@@ -255,6 +255,12 @@ fn inputs() -> impl Strategy<Value = Input> {
             let text = "Go on";
             Input::Send { session, text: Text::short(text), digest: digest(text), by: ana() }
         }),
+        2 => (session(), 0..4_u32).prop_map(|(session, key)| {
+            let text = "Go on";
+            let (text, digest) = (Text::short(text), digest(text));
+            let act = Box::new(Input::Send { session, text, digest, by: ana() });
+            Input::Once { key: format!("k{key}"), act }
+        }),
         2 => (session(), any::<bool>())
             .prop_map(|(session, force)| Input::Kill { session, force, by: ana() }),
         1 => session().prop_map(|session| Input::Done { session, by: ana() }),
