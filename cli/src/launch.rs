@@ -47,6 +47,8 @@ fn prepare(file: &Path) -> Result<Command, String> {
     let text = fs::read(file).map_err(|error| failed("cannot be read", &error))?;
     let launch: Launch =
         serde_json::from_slice(&text).map_err(|error| failed("is not valid", &error))?;
+    // It has been read; nobody else shall.
+    let _ = fs::remove_file(file);
     let (program, args) = launch.argv.split_first().ok_or("the launch file names no program")?;
     let mut env = launch.env;
     // What the terminal knows best about itself. Not `TMUX`: with it an agent would act on the house of all agents.
@@ -75,6 +77,7 @@ mod tests {
         fs::write(&file, json.to_string()).unwrap();
         let output = prepare(&file).unwrap().output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!file.exists(), "it holds secrets, and has been read");
         let here = dir.path().canonicalize().unwrap();
         assert_eq!(text, format!("s none\n{}\n", here.display()));
     }

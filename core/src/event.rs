@@ -719,6 +719,9 @@ kinds! {
         by: Actor,
         /// Starts anew: gives the first prompt again.
         fresh: bool,
+        /// Names of the variables that the client handed over, where the first ones were not kept any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        env_names: Option<Vec<String>>,
     }
     /// A human wants the workspace of a session that is over removed.
     Obs "cleanup.requested" CleanupRequested {

@@ -368,17 +368,13 @@ async fn deny(
     Given(body): Given<DecideBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
-    taken(
-        handle.decide(id, body.request, Decision::Deny { reason: body.reason }, by).await,
-        after,
-    )
+    taken(handle.decide(id, body.request, Decision::Deny { reason: body.reason }, by).await, after)
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct ForceBody {
     force: bool,
-    fresh: bool,
 }
 
 async fn kill(
@@ -398,13 +394,21 @@ async fn done(
     api.submit(&handle, Input::Done { session, by }).await
 }
 
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RestoreBody {
+    fresh: bool,
+    env: std::collections::BTreeMap<String, String>,
+}
+
 async fn restore(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(session): Path<SessionId>,
-    Given(body): Given<ForceBody>,
+    Given(body): Given<RestoreBody>,
 ) -> Reply<view::Taken> {
-    api.submit(&handle, Input::Restore { session, fresh: body.fresh, by }).await
+    let after = api.last();
+    taken(handle.restore(session, body.fresh, &body.env, by).await, after)
 }
 
 async fn cleanup(

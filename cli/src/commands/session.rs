@@ -12,7 +12,7 @@ use ao_web::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{data, parse_session, wait_for};
+use super::{client_env, data, parse_session, wait_for};
 use crate::{
     client::Client,
     cx::Cx,
@@ -240,7 +240,10 @@ async fn restore_one(
     Restored { session: id, fresh }: &Restored,
 ) -> Result<u8, Fail> {
     let taken: Taken = client
-        .act(&format!("/api/sessions/{id}/restore"), &serde_json::json!({ "fresh": fresh }))
+        .act(
+            &format!("/api/sessions/{id}/restore"),
+            &serde_json::json!({ "fresh": fresh, "env": client_env(cx) }),
+        )
         .await?;
     let settled = wait_for(client, id, taken.after, Duration::from_secs(90), |event| {
         (event.kind == "restore.settled").then(|| data::<RestoreSettled>(event)).flatten()

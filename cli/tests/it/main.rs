@@ -8,6 +8,7 @@
 mod again;
 mod config;
 mod doctor;
+mod environment;
 mod hooks;
 mod house;
 mod init;

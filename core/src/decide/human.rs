@@ -104,10 +104,17 @@ impl Decider<'_> {
                 }
                 Ok(self.meant(session))
             }
-            Input::Restore { session, fresh, by } => {
+            Input::Restore { session, fresh, env_names, by } => {
                 let known = self.known(session)?;
                 restorable(self.state, known)?;
-                self.about(session, RestoreRequested { by: by.clone(), fresh: *fresh });
+                self.about(
+                    session,
+                    RestoreRequested {
+                        by: by.clone(),
+                        fresh: *fresh,
+                        env_names: env_names.clone(),
+                    },
+                );
                 Ok(self.meant(session))
             }
             Input::Cleanup { session, force, by } => {

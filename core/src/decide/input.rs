@@ -241,6 +241,9 @@ pub enum Input {
         session: SessionId,
         /// With the first prompt, in a new conversation.
         fresh: bool,
+        /// Names of the variables that the client hands over, where the first ones are not kept any more.
+        #[serde(default)]
+        env_names: Option<Vec<String>>,
         /// Who.
         by: Actor,
     },

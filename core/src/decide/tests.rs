@@ -466,7 +466,7 @@ pub(crate) fn kill(n: u32) -> Input {
 }
 
 pub(crate) fn restore(n: u32) -> Input {
-    Input::Restore { session: app(n), fresh: false, by: ana() }
+    Input::Restore { session: app(n), fresh: false, env_names: None, by: ana() }
 }
 
 pub(crate) fn done(n: u32) -> Input {

@@ -227,6 +227,31 @@ impl Handle {
         Ok(answered)
     }
 
+    /// Brings an ended session back. Where its environment is not kept any more it gets `env`, its client's.
+    pub async fn restore(
+        &self,
+        session: SessionId,
+        fresh: bool,
+        env: &BTreeMap<String, String>,
+        by: Actor,
+    ) -> Result<Answered, Refusal> {
+        let lacks = {
+            let state = self.state();
+            let known = state.sessions.get(&session).filter(|_| !env.is_empty());
+            known.map(|s| (s.is_over(), s.project.clone(), s.agent.clone()))
+        };
+        let lacks = lacks.filter(|(over, ..)| *over || !self.shell.has_env(&session));
+        let given =
+            lacks.map(|(_, project, agent)| self.shell.allowed_env(&project, Some(&agent), env));
+        let env_names = given.as_ref().map(|given| given.keys().cloned().collect());
+        let input = Input::Restore { session: session.clone(), fresh, env_names, by };
+        let answered = self.submit(input).await?;
+        if let Some(given) = given {
+            self.shell.keep_env(&session, &given, env);
+        }
+        Ok(answered)
+    }
+
     /// Sends text to an agent; it is handed over when the agent can take it.
     pub async fn send(
         &self,

@@ -274,6 +274,8 @@ impl Shell {
                     lock(&self.signs).remove(session);
                     lock(&self.unanswered).remove(session);
                     self.unwatch(session);
+                    let (shell, session) = (self.clone(), session.clone());
+                    tokio::task::spawn_blocking(move || shell.forget_starts(&session));
                 }
             }
             _ => {}

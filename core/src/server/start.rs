@@ -223,6 +223,8 @@ impl Server {
             handle.submit(Input::Gap { from, to }).await?;
         }
         handle.shell.record_policy(handle, policy).await?;
+        let shell = handle.shell.clone();
+        tokio::task::spawn_blocking(move || shell.forget_ended());
         let doubted: Vec<Seq> = {
             let state = handle.state();
             state.intents.iter().filter(|(_, i)| i.doubt.is_some()).map(|(seq, _)| *seq).collect()

@@ -651,7 +651,7 @@ fn golden_undelivered() {
     w.pass(62_000);
     book.add("its task", &w);
     let mut anew = w.clone();
-    anew.give(Input::Restore { session: app(1), fresh: true, by: ana() }).unwrap();
+    anew.give(Input::Restore { session: app(1), fresh: true, env_names: None, by: ana() }).unwrap();
     book.add("given anew", &anew);
     w.tell(1, [turn_started("t1")]);
     w.pass(15_000);

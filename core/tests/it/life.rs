@@ -114,7 +114,8 @@ async fn an_agent_that_ended_is_brought_back_in_its_conversation() {
     let session = house.working("Do it").await;
     house.fakes.runtime.end(&session, Some(1));
     house.until_pushed("its end", |messages| messages.len() == 1).await;
-    let restore = || Input::Restore { session: session.clone(), fresh: false, by: ana() };
+    let restore =
+        || Input::Restore { session: session.clone(), fresh: false, env_names: None, by: ana() };
     house.handle().submit(restore()).await.unwrap();
     house.until("it runs again", |s| s.sessions[&session].launch.0 == 2).await;
     house.until("it runs again", |s| s.sessions[&session].handle.is_some()).await;

@@ -158,7 +158,7 @@ fn a_killed_session_comes_back_only_when_a_human_asks() {
 fn a_restore_without_an_earlier_conversation_gives_the_prompt_again() {
     let mut w = World::working("41");
     w.see(1, RuntimeState::Exited { code: Some(1) });
-    let fresh = Input::Restore { session: app(1), fresh: true, by: ana() };
+    let fresh = Input::Restore { session: app(1), fresh: true, env_names: None, by: ana() };
     w.check(fresh, &["is spawning", "queues m-2", "do launch 2"]);
     w.succeed(1);
     w.hears(

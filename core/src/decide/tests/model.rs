@@ -265,7 +265,7 @@ fn inputs() -> impl Strategy<Value = Input> {
             .prop_map(|(session, force)| Input::Kill { session, force, by: ana() }),
         1 => session().prop_map(|session| Input::Done { session, by: ana() }),
         3 => (session(), any::<bool>())
-            .prop_map(|(session, fresh)| Input::Restore { session, fresh, by: ana() }),
+            .prop_map(|(session, fresh)| Input::Restore { session, fresh, env_names: None, by: ana() }),
         1 => (session(), any::<bool>())
             .prop_map(|(session, force)| Input::Cleanup { session, force, by: ana() }),
         1 => incident.clone().prop_map(|incident| Input::Acknowledge { incident, by: ana() }),

@@ -280,6 +280,45 @@ impl Shell {
         Some(token)
     }
 
+    /// Whether the environment that a session is started with is kept.
+    pub(in crate::server) fn has_env(&self, session: &ao_slots::SessionId) -> bool {
+        crate::disk::read(self.disk(), &self.secret("env", session)).is_ok()
+    }
+
+    /// Removes what was kept for the starts of a session that is over: launch files that nobody read, its
+    /// environment, its token. If it is restored, it gets the environment of who does it and a token anew.
+    pub(in crate::server) fn forget_starts(&self, session: &ao_slots::SessionId) {
+        if self.state().sessions.get(session).is_some_and(|known| !known.is_over()) {
+            return;
+        }
+        lock(&self.tokens).remove(session);
+        let dir = self.agent_dir(session);
+        let entries = self.disk().list(&dir).unwrap_or_default();
+        let launches = entries.iter().filter(|e| e.name.starts_with("launch-"));
+        let mut files: Vec<_> = launches.map(|entry| dir.join(&entry.name)).collect();
+        files.extend(["env", "token"].map(|what| self.secret(what, session)));
+        for file in files {
+            match self.disk().remove(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(file = %file.display(), %error, "it holds secrets of a session that is over, and cannot be removed");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The same for all sessions that ended while nobody could tidy up.
+    pub(in crate::server) fn forget_ended(&self) {
+        let over =
+            |id: &ao_slots::SessionId| self.state().sessions.get(id).is_some_and(Session::is_over);
+        for what in ["token", "env"] {
+            let dir = self.context().data_dir.join("secrets").join(what);
+            let entries = self.disk().list(&dir).unwrap_or_default();
+            let ids = entries.iter().filter_map(|entry| entry.name.parse().ok());
+            ids.filter(over).for_each(|id| self.forget_starts(&id));
+        }
+    }
+
     pub(in crate::server) fn is_token(&self, session: &ao_slots::SessionId, token: &str) -> bool {
         // Equal lengths, every byte looked at: the time tells nothing.
         self.known_token(session).is_some_and(|known| {

@@ -426,7 +426,7 @@ fn acts(
         "again" if request.is_none() => {
             let session = whose()?;
             match undelivered(handle, &session) {
-                Some((_, true)) => Input::Restore { session, fresh: true, by },
+                Some((_, true)) => Input::Restore { session, fresh: true, env_names: None, by },
                 Some((text, false)) => handle.message(session, &text, by),
                 None => return Err(Failure::refused("it has got it by now", None)),
             }
@@ -443,7 +443,8 @@ fn acts(
                 Subject::Session(id) => vec![id],
                 _ => about.sessions,
             };
-            let restore = |session| Input::Restore { session, fresh: false, by: by.clone() };
+            let restore =
+                |session| Input::Restore { session, fresh: false, env_names: None, by: by.clone() };
             return Ok(sessions.into_iter().map(restore).collect());
         }
         "done" => Input::Done { session: whose()?, by },

@@ -313,7 +313,12 @@ impl Session {
                 self.forced |= e.force;
             }
             Kind::DoneMarked(e) => self.intent = Want::Done(e.by.clone()),
-            Kind::RestoreRequested(e) => self.begin_restore(Some(e.by.clone()), e.fresh, when),
+            Kind::RestoreRequested(e) => {
+                if let Some(names) = &e.env_names {
+                    self.env_names.clone_from(names);
+                }
+                self.begin_restore(Some(e.by.clone()), e.fresh, when);
+            }
             Kind::RestoreDecided(_) => {
                 self.restores.push(when);
                 trim_front(&mut self.restores, 8);
