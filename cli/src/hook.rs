@@ -160,8 +160,8 @@ impl Hook {
             self.started,
             self.token,
         );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(&self.payload)?;
+        // In one piece: a server that refuses by the head alone must not meet the body half sent.
+        stream.write_all(&[head.as_bytes(), &self.payload].concat())?;
         let mut reply = Vec::new();
         let mut piece = [0; 4096];
         loop {
@@ -176,7 +176,13 @@ impl Hook {
                         return Ok(if parent.is_some() { Heard::Nothing } else { Heard::Away });
                     }
                 }
-                Err(error) => return Err(error),
+                // It refused without reading on, and the connection was reset behind its answer.
+                Err(error) => {
+                    return match read_reply(&reply) {
+                        Heard::Away => Err(error),
+                        heard => Ok(heard),
+                    };
+                }
             }
             if reply.len() > 1 << 20 {
                 return Ok(Heard::Nothing);
