@@ -3,14 +3,15 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ao_core::{
-    config::policy::Policy,
+    config::policy::{PluginChoice, Policy},
     decide::Input,
     disk::RealDisk,
     event::Text,
     journal::{Durability, Limits},
     registry::Registry,
     server::{Options, Server, SystemClock},
-    slots::{Seq, plugin::BuildContext},
+    slots::{ChannelName, PluginError, Seq, plugin::BuildContext},
+    state::{ChannelState, Moment, State},
 };
 use axum::{
     Router,
@@ -26,6 +27,7 @@ use crate::{
     Api, Configs, Problem, api_router,
     caller::Peer,
     configs::{ConfigFile, ConfigReport},
+    view,
 };
 
 /// No configuration at all.
@@ -334,4 +336,20 @@ async fn why_an_incident_stands_is_told_from_its_events() {
         .collect();
     assert!(lines.iter().any(|line| line.starts_with("settings not used: /x.yaml")), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("counts as: config-refused")), "{lines:?}");
+}
+
+#[test]
+fn what_a_look_found_says_nothing_of_since_when() {
+    let name: ChannelName = "desk".parse().unwrap();
+    let channels = [(name.clone(), PluginChoice::of("desktop"))].into();
+    let mut state = State::default();
+    state.policy = Arc::new(Policy { channels, ..Policy::default() });
+    let at = "2026-11-21T14:02:00Z".parse().unwrap();
+    let since = Some(Moment { at, awake: 0, seq: Seq(1) });
+    state.channels.insert(name.clone(), ChannelState { since, ..ChannelState::default() });
+    let list = |unable| view::channels(&state, &unable).channels.remove(0);
+    assert_eq!(list([].into()).since, Some(at));
+    let away = PluginError::transient("cannot reach the desktop", "away");
+    let looked = list([(name.clone(), away)].into());
+    assert_eq!((looked.since, looked.error.is_some()), (None, true));
 }

@@ -802,7 +802,11 @@ pub fn channels(state: &State, unable: &BTreeMap<ChannelName, PluginError>) -> C
             name: name.clone(),
             plugin: choice.plugin.clone(),
             kind: known.and_then(|channel| channel.capabilities.as_ref()).map(|can| can.kind),
-            since: known.and_then(|channel| channel.since).map(|since| since.at),
+            // What a look found says nothing of when it began.
+            since: known
+                .filter(|_| looked.is_none())
+                .and_then(|channel| channel.since)
+                .map(|since| since.at),
             error: failing
                 .map(|error| error.message.clone())
                 .or_else(|| looked.map(ToString::to_string)),
