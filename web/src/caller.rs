@@ -1,8 +1,8 @@
 //! Who calls, and what that one may do.
 //!
 //! A caller on the unix socket is a process of this user: any other is refused. It is an *agent* when it
-//! carries a session's token, has `AO_SESSION` in its environment, or runs below a live session; else it is a
-//! *human*. This stops accidents and ordinary prompt injection, not hostile code of the same user.
+//! carries a session's token, has `AO_SESSION` in its environment, or runs below a live session or below the
+//! server itself, which starts nothing for a human; else it is a *human*. This stops accidents and ordinary prompt injection, not hostile code of the same user.
 
 use ao_core::{
     event::Actor,
@@ -66,7 +66,11 @@ impl Caller {
                     .any(|stat| stat.id == root || stat.session == root.pid && same_boot(root))
             })
         });
-        below.map_or(Self::Human, |session| Self::Agent(Some(session.id.clone())))
+        match below {
+            Some(session) => Self::Agent(Some(session.id.clone())),
+            None if is_below(&line, std::process::id()) => Self::Agent(None),
+            None => Self::Human,
+        }
     }
 
     /// A human's verb, or a refusal in words.
@@ -88,6 +92,11 @@ impl Caller {
             Self::Agent(own) => own.as_ref() == Some(session),
         }
     }
+}
+
+/// Whether a process, the first of `line`, was started by `server` or by what that started.
+fn is_below(line: &[Stat], server: u32) -> bool {
+    line.iter().skip(1).any(|stat| u32::try_from(stat.id.pid) == Ok(server))
 }
 
 /// The leader of a kernel session keeps its number while the session has members.
@@ -205,6 +214,20 @@ mod tests {
             "{line:?}"
         );
         assert_eq!(session_in_environment(0), Err(()));
+        let ours = std::process::id();
+        assert!(is_below(&line, ours), "a child of the server");
+        assert!(!is_below(&ancestors(i32::try_from(ours).unwrap()), ours), "not its own child");
+    }
+
+    #[test]
+    fn s12_what_the_server_itself_started_is_no_human() {
+        // Set-up commands that took `AO_SESSION` out of their environment.
+        let mut child = Command::new("sleep").arg("60").env_remove("AO_SESSION").spawn().unwrap();
+        let line = ancestors(i32::try_from(child.id()).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_below(&line, std::process::id()), "{line:?}");
+        assert!(!is_below(&line, child.id()), "{line:?}");
     }
 
     #[test]

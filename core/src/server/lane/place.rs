@@ -103,6 +103,9 @@ impl Shell {
         }
         let mut env: BTreeMap<String, String> = self.env_of(&work.session).await;
         env.extend(work.project.env.clone());
+        // They run for the session, and may do what its agent may: by this its children are told from a human.
+        env.insert("AO_SESSION".into(), work.session.id.to_string());
+        env.insert("AO_PROJECT".into(), work.session.project.to_string());
         let request =
             PostCreate { path: work.cwd()?, commands: work.project.post_create.clone(), env, log };
         let done = work.plugins.workspace.post_create(call, &request).await?;
