@@ -103,6 +103,8 @@ pub(super) struct Shell {
     pub(super) looks_wanted: Mutex<Option<mpsc::UnboundedReceiver<SessionId>>>,
     /// What was read of each session's files.
     pub(super) signs: Mutex<HashMap<SessionId, super::signs::Known>>,
+    /// Repositories that were looked at and in which agents can work.
+    fit: Mutex<std::collections::BTreeSet<PathBuf>>,
     /// Workspaces made at one time; one at a time a repository is the workspace plugin's matter.
     spawns: tokio::sync::Semaphore,
 }
@@ -151,6 +153,7 @@ impl Shell {
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
             signs: Mutex::default(),
+            fit: Mutex::default(),
             spawns: tokio::sync::Semaphore::new(spawns),
         }
     }

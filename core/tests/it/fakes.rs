@@ -539,7 +539,7 @@ impl Agent for Teller {
     }
     fn plan_launch(&self, request: &LaunchRequest) -> Result<LaunchPlan, PluginError> {
         Ok(LaunchPlan {
-            argv: vec!["teller".into()],
+            argv: vec!["sh".into()],
             env: BTreeMap::new(),
             files: vec![PlannedFile {
                 path: request.agent_dir.join("settings.json"),

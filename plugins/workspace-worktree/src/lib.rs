@@ -24,6 +24,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use ao_slots::{
@@ -53,6 +54,8 @@ use crate::{
 /// Its name in the config.
 pub const NAME: &str = "worktree";
 
+/// How long git may take beside measuring a workspace.
+const MEASURE_LIMIT: Duration = Duration::from_secs(60);
 /// Free space that a new workspace leaves, in bytes.
 const RESERVE: u64 = 1 << 30;
 
@@ -80,7 +83,7 @@ pub struct Settings {}
 struct Worktrees {
     env: Arc<Vec<(OsString, OsString)>>,
     instance: InstanceId,
-    locks: Locks,
+    locks: Arc<Locks>,
     reserve: u64,
 }
 
@@ -89,7 +92,7 @@ impl Worktrees {
         Self {
             env: Git::environment(context),
             instance: context.instance.clone(),
-            locks: Locks::default(),
+            locks: Arc::default(),
             reserve: RESERVE,
         }
     }
@@ -131,6 +134,19 @@ impl Worktrees {
         };
         let checkout = Checkout::open(&repo, &path).await?;
         Ok(Some((repo, checkout)))
+    }
+}
+
+/// Keeps the size of the workspace that `path` is in. What set-up commands bring, dependencies above all, is often
+/// most of it.
+async fn measure(git: Git, locks: Arc<Locks>, path: PathBuf) {
+    let Ok(mut repo) = Repo::open(&git, &path).await else { return };
+    let inside = |entry: &&repo::Entry| repo.given.starts_with(&entry.path);
+    let top = repo.worktrees.iter().skip(1).find(inside).map(|entry| entry.path.clone());
+    let Some(top) = top else { return };
+    let Ok(bytes) = tokio::task::spawn_blocking(move || place::size(&top)).await else { return };
+    if let Ok(held) = repo.hold(&locks).await {
+        held.set_last_size(bytes);
     }
 }
 
@@ -254,6 +270,11 @@ impl Workspace for Worktrees {
         call: &Call,
         request: &PostCreate,
     ) -> Result<PostCreateDone, PluginError> {
-        setup::run(request, call.limit()).await
+        let done = setup::run(request, call.limit()).await?;
+        if done.failed.is_none() {
+            let git = Git::new(self.env.clone(), Path::new("/"), MEASURE_LIMIT);
+            tokio::spawn(measure(git, self.locks.clone(), request.path.clone()));
+        }
+        Ok(done)
     }
 }

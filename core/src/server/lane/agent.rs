@@ -1,6 +1,6 @@
 //! Effects on a running agent: starting, ending, handing over text and decisions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use ao_slots::{
     Call, ErrorKind, Launch, MessageId, PluginError, RequestId,
@@ -27,39 +27,12 @@ const SCREEN: u32 = 60;
 const GLANCE: Duration = Duration::from_millis(120);
 /// How long a screen may still show a turn that has ended.
 const REDRAW: Duration = Duration::from_secs(2);
+/// Where a program is looked for when the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// How long evidence for a message that a hook was given is waited for before it is looked for: some sweeps.
 const TAKEN: Duration = Duration::from_secs(15);
 /// How long evidence for a message that may have been typed is waited and looked for.
 pub(super) const EVIDENCE: Duration = Duration::from_secs(30);
-
-/// Refuses a program that is nowhere: in its pane it would be an end like any other, without a remedy.
-async fn must_exist(
-    call: &Call,
-    work: &Work,
-    argv: &[String],
-    env: &BTreeMap<String, String>,
-    cwd: &std::path::Path,
-) -> Result<(), PluginError> {
-    let Some(program) = argv.first() else { return Ok(()) };
-    let path = env.get("PATH").map(String::as_str).unwrap_or_default();
-    let there = match program.contains('/') {
-        true => cwd.join(program).exists(),
-        false => std::env::split_paths(path).any(|folder| cwd.join(folder).join(program).exists()),
-    };
-    if there {
-        return Ok(());
-    }
-    // An agent that is any command cannot be looked for.
-    let Ok(check) = work.plugins.agent.check(call, env, None).await else { return Ok(()) };
-    if check.program.is_some() {
-        return Ok(());
-    }
-    let agent = &work.session.agent;
-    let what = format!("the agent {agent} is not installed");
-    let missing =
-        PluginError::new(ErrorKind::Missing, what, format!("no program `{program}` on the PATH"));
-    Err(missing.with_remedy(format!("{}   or use any command: agent: custom", check.install_hint)))
-}
 
 impl Shell {
     pub(super) async fn create_runtime(
@@ -672,6 +645,44 @@ impl Shell {
     }
 }
 
+/// Refuses a program that is nowhere: in its pane it would be an end like any other, without a remedy.
+async fn must_exist(
+    call: &Call,
+    work: &Work,
+    argv: &[String],
+    env: &BTreeMap<String, String>,
+    cwd: &Path,
+) -> Result<(), PluginError> {
+    let program = argv.first().map_or("", String::as_str);
+    if is_program(program, env.get("PATH").map_or(DEFAULT_PATH, String::as_str), cwd) {
+        return Ok(());
+    }
+    let agent = &work.session.agent;
+    let missing = |what| {
+        PluginError::new(ErrorKind::Missing, what, format!("no program `{program}` on the PATH"))
+    };
+    // An agent that is any command cannot be looked for.
+    let checked = work.plugins.agent.check(call, env, None).await.ok();
+    Err(match checked.filter(|check| check.program.is_none()) {
+        Some(check) => missing(format!("the agent {agent} is not installed"))
+            .with_remedy(format!("{}   or use any command: agent: custom", check.install_hint)),
+        None => missing(format!("the agent {agent} cannot be started"))
+            .with_remedy("correct its command in agent-orchestrator.yaml, or the PATH"),
+    })
+}
+
+/// Whether `program` can be executed, looked up as execvp(3) does.
+fn is_program(program: &str, path: &str, cwd: &Path) -> bool {
+    let runs = |file: &Path| {
+        std::fs::metadata(file)
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    match program.contains('/') {
+        true => runs(&cwd.join(program)),
+        false => path.split(':').any(|dir| runs(&cwd.join(dir).join(program))),
+    }
+}
+
 /// The session as it is now, in the same launch.
 fn present<'s>(state: &'s State, work: &Work) -> Option<&'s Session> {
     state.sessions.get(&work.session.id).filter(|session| session.launch == work.session.launch)
@@ -688,4 +699,27 @@ fn input_of(work: &Work) -> InputMode {
 
 fn not_now(why: &str) -> Failure {
     PluginError::new(ErrorKind::Transient, "the message waits", why).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_the_launch_will_find_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let tool = dir.path().join("bin/tool");
+        std::fs::create_dir(dir.path().join("bin")).unwrap();
+        std::fs::write(&tool, "#!/bin/sh\n").unwrap();
+        let path = format!("/no/such:{}", dir.path().join("bin").display());
+        assert!(!is_program("tool", &path, dir.path()), "it cannot be executed yet");
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(is_program("tool", &path, dir.path()));
+        assert!(is_program("bin/tool", "", dir.path()) && is_program("./bin/tool", "", dir.path()));
+        assert!(!is_program("tool", DEFAULT_PATH, Path::new("/")));
+        assert!(is_program("sh", DEFAULT_PATH, Path::new("/")));
+        for none in ["", "bin", "./bin", "no-such-agent"] {
+            assert!(!is_program(none, &path, dir.path()), "{none:?}");
+        }
+    }
 }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use ao_slots::{
-    Call, PluginError,
+    Call, ErrorKind, PluginError,
     text::{one_line, plain},
     workspace::{CreateWorkspace, PostCreate, Removal, WorkspaceHandle},
 };
 
-use super::{Shell, Work, no_such};
+use super::{Shell, Work, lock, no_such};
 use crate::{
     event::{Failure, Outcome, Text, digest},
     server::handle::put_text,
@@ -55,11 +55,27 @@ impl Shell {
             submodules: work.project.submodules,
             sparse: work.project.sparse.clone(),
         };
+        self.look_at_repository(work, call).await?;
         let info = work.plugins.workspace.create(call, &request).await?;
         for note in &info.notes {
             tracing::info!(session = %work.session.id, note, "about the new workspace");
         }
         Ok(Outcome::Workspace(info))
+    }
+
+    /// Before the first workspace of a repository: whether an agent can work there at all.
+    async fn look_at_repository(&self, work: &Work, call: &Call) -> Result<(), PluginError> {
+        let repo = &work.project.path;
+        if lock(&self.fit).contains(repo) {
+            return Ok(());
+        }
+        match work.plugins.workspace.inspect(call, repo).await {
+            Ok(found) => found.problems.into_iter().next().map_or(Ok(()), Err)?,
+            Err(error) if error.kind == ErrorKind::Unsupported => {}
+            Err(error) => return Err(error),
+        }
+        lock(&self.fit).insert(repo.clone());
+        Ok(())
     }
 
     pub(super) async fn restore_workspace(

@@ -1,11 +1,15 @@
 //! Repositories as they really are: one test a row of the product's table.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    time::{Duration, Instant},
+};
 
 use ao_slots::{
     ErrorKind,
     call::Answer,
-    workspace::{Removal, RepoInfo, Workspace},
+    workspace::{PostCreate, Removal, RepoInfo, Workspace},
 };
 
 use super::{House, call};
@@ -254,8 +258,27 @@ async fn too_little_space_is_refused_with_figures() {
     house.plugin.reserve = 0;
     let path = house.made(1).await;
     let file = house.repo().join(".git/ao-worktree.lock");
-    let last: u64 = fs::read_to_string(file).unwrap().parse().unwrap();
+    let last: u64 = fs::read_to_string(&file).unwrap().parse().unwrap();
     assert!(last >= fs::metadata(path.join("README.md")).unwrap().blocks() * 512);
+
+    // What set-up commands bring counts too, whatever folder of the workspace they run in.
+    fs::create_dir(path.join("web")).unwrap();
+    let request = PostCreate {
+        path: path.join("web"),
+        commands: vec!["dd if=/dev/zero of=dependencies bs=1024 count=4096".into()],
+        env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        log: house.repo().with_file_name("setup.log"),
+    };
+    house.plugin.post_create(&call(), &request).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    let size = || fs::read_to_string(&file).unwrap().parse::<u64>().unwrap_or(0);
+    while size() < last + (4 << 20) {
+        assert!(Instant::now() < until, "{} of {last}", size());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    house.plugin.reserve = u64::MAX / 2;
+    let error = house.create(2).await.unwrap_err();
+    assert!(error.cause.contains("the last workspace took 4."), "{error}");
 }
 
 #[tokio::test]
