@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::{fs::DirBuilderExt, process::CommandExt},
+    os::unix::{
+        fs::{OpenOptionsExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -16,12 +19,14 @@ use hyper::{
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
+use nix::fcntl::OFlag;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
+    paths,
 };
 
 /// How long a server may take to come up.
@@ -127,7 +132,7 @@ impl<'a> Client<'a> {
 
     /// Whether a server serves, without starting one.
     pub(crate) async fn is_up(&self) -> bool {
-        UnixStream::connect(self.cx.socket()).await.is_ok()
+        dial(&self.cx.socket()).await.is_ok()
     }
 
     async fn exchange(
@@ -145,8 +150,11 @@ impl<'a> Client<'a> {
 
     /// A connection; the server is started when there is none.
     async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, Fail> {
-        let stream = match UnixStream::connect(self.cx.socket()).await {
+        let stream = match dial(&self.cx.socket()).await {
             Ok(stream) => stream,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(away(self.cx, &error));
+            }
             Err(_) if self.cx.env.contains_key("AO_SESSION") => {
                 return Err(Fail::new(Exit::Server, "the server is away")
                     .remedy("start it outside the session: ao start"));
@@ -154,9 +162,7 @@ impl<'a> Client<'a> {
             Err(error) if !self.starts => return Err(away(self.cx, &error)),
             Err(_) => {
                 start(self.cx).await?;
-                UnixStream::connect(self.cx.socket())
-                    .await
-                    .map_err(|error| away(self.cx, &error))?
+                dial(&self.cx.socket()).await.map_err(|error| away(self.cx, &error))?
             }
         };
         let (sender, connection) =
@@ -266,15 +272,38 @@ fn read_event(message: &[u8]) -> Option<view::EventView> {
 
 /// Makes the folders that a server needs, private.
 pub(crate) fn make_folders(cx: &Cx) -> Result<(), Fail> {
-    for dir in [&cx.data_dir, &cx.data_dir.join("run"), &cx.data_dir.join("logs"), &cx.run_dir] {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|error| {
-            Fail::new(Exit::Server, format!("{} cannot be made", dir.display()))
-                .because(error)
-                .remedy("choose another with --data-dir or AO_DATA_DIR")
+    let refused = |dir: &Path, error: std::io::Error, remedy: &str| {
+        Fail::new(Exit::Server, format!("{} cannot be used", dir.display()))
+            .because(error)
+            .remedy(remedy)
+    };
+    let (run, logs) = (cx.data_dir.join("run"), cx.data_dir.join("logs"));
+    for dir in [&cx.data_dir, &run, &logs] {
+        paths::make_own(dir).map_err(|error| {
+            refused(dir, error, "choose another with --data-dir or AO_DATA_DIR")
         })?;
     }
+    if cx.run_dir != run {
+        let remedy = "remove it, or choose a shorter --data-dir: its sockets then lie within it";
+        paths::make_short(&cx.run_dir).map_err(|error| refused(&cx.run_dir, error, remedy))?;
+    }
     Ok(())
+}
+
+/// A connection to this user's own server. Nothing is said to anybody else's.
+async fn dial(socket: &Path) -> std::io::Result<UnixStream> {
+    let stream = UnixStream::connect(socket).await?;
+    let (server, us) = (stream.peer_cred()?.uid(), nix::unistd::Uid::current().as_raw());
+    owned_by(server, us)?;
+    Ok(stream)
+}
+
+fn owned_by(server: u32, us: u32) -> std::io::Result<()> {
+    if server == us {
+        return Ok(());
+    }
+    let why = format!("user {server} serves there, and this is user {us}; nothing was sent");
+    Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, why))
 }
 
 /// Starts the server as a process of its own and waits until it serves.
@@ -286,7 +315,7 @@ pub(crate) async fn start(cx: &Cx) -> Result<(), Fail> {
     let mut pause = Duration::from_millis(2);
     let mut lost = 0;
     loop {
-        if UnixStream::connect(cx.socket()).await.is_ok() {
+        if dial(&cx.socket()).await.is_ok() {
             return Ok(());
         }
         let ended = child.try_wait().ok().flatten();
@@ -321,7 +350,16 @@ fn spawn_server(cx: &Cx, log: &Path) -> Result<Child, Fail> {
         Fail::new(Exit::Server, "the server could not be started").because(error)
     };
     let program = std::env::current_exe().map_err(failed)?;
-    let out = fs::File::create(log).map_err(failed)?;
+    let mut options = fs::OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits());
+    let out = options.open(log).map_err(failed)?;
+    // It may be an older one.
+    out.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let err = out.try_clone().map_err(failed)?;
     // In a scope of its own the server outlives the log-in session that it was started from.
     let mut command = match scope(cx) {
@@ -388,6 +426,17 @@ pub(crate) fn last_lines(file: &Path, count: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn s8_only_a_server_of_this_user_is_talked_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("ao.sock");
+        let _server = tokio::net::UnixListener::bind(&socket).unwrap();
+        dial(&socket).await.unwrap();
+        let error = owned_by(1_001, 1_000).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().starts_with("user 1001 serves there"), "{error}");
+    }
 
     #[test]
     fn a_message_of_the_stream_is_read_and_comments_are_not() {

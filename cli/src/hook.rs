@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of one event. A larger one is cut, which its agent plugin reads as unreadable and drops.
@@ -147,6 +148,9 @@ impl Hook {
 
     fn exchange(&self, path: &str, parent: Option<u32>, until: Instant) -> io::Result<Heard> {
         let mut stream = UnixStream::connect(&self.socket)?;
+        if serves_as(&stream)? != Uid::current().as_raw() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         stream.set_write_timeout(Some(PATIENCE))?;
         // Short reads, so that a waiting hook notices when its parent is gone.
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -300,6 +304,19 @@ fn is_word(text: &str) -> bool {
         && !text.contains("..")
 }
 
+/// The user of the process that listens there: another's gets neither the token nor the event.
+fn serves_as(stream: &UnixStream) -> io::Result<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+        Ok(getsockopt(stream, PeerCredentials)?.uid())
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        Ok(nix::unistd::getpeereid(stream)?.0.as_raw())
+    }
+}
+
 fn is_pause(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -374,6 +391,15 @@ mod tests {
             }
             asked
         })
+    }
+
+    #[test]
+    fn s8_a_hook_knows_whose_server_it_talks_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("ao.sock");
+        let _server = UnixListener::bind(&socket).unwrap();
+        let stream = UnixStream::connect(&socket).unwrap();
+        assert_eq!(serves_as(&stream).unwrap(), Uid::current().as_raw());
     }
 
     #[test]
