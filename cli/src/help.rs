@@ -100,7 +100,7 @@ elsewhere count only after you said so: ao config trust.
                  could run, so use it where that is fine: a repository you trust, a machine for it.
   accept-edits   edits without asking, commands with.
   ask            asks before each tool that is not allowed already. You get a message with the command;
-                 `ao approve app-3` or `ao deny app-3 --reason \"…\"` decides, also hours later.
+                 `ao approve app-3 r-7` or `ao deny app-3 r-7 --reason \"…\"` decides, also hours later.
   plan           only plans.
 
 A session that runs keeps what it was started with.

@@ -596,6 +596,8 @@ pub fn status(
         reachable: state
             .channels
             .iter()
+            // What is known of a channel outlives its place in the configuration.
+            .filter(|(name, _)| state.policy.channels.contains_key(*name))
             .filter(|(name, _)| !unable.contains_key(*name))
             .any(|(_, channel)| channel.capabilities.is_some() && channel.failures == 0),
         notices,

@@ -4,9 +4,14 @@ use std::time::Duration;
 
 use ao_core::{
     event::{EffectFailed, RequestEnded},
-    slots::{SessionId, notifier::Mark},
+    slots::{
+        RequestId, SessionId,
+        agent::{Ask, Decision},
+        notifier::Mark,
+        text::{cut, one_line},
+    },
 };
-use ao_web::view::{SessionDoc, Taken};
+use ao_web::view::{RequestView, SessionDoc, Taken};
 use serde_json::{Value, json};
 
 use super::{data, parse_session, usage, wait_for};
@@ -29,6 +34,9 @@ pub(crate) struct Cmd {
     /// The session
     #[arg(value_parser = parse_session)]
     session: SessionId,
+    /// Which question, where it asks several [e.g. r-7]
+    #[arg(long, value_name = "ID")]
+    request: Option<RequestId>,
     /// The number of a choice, or your own words
     #[arg(required = true, trailing_var_arg = true)]
     text: Vec<String>,
@@ -38,8 +46,14 @@ impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let text = self.text.join(" ");
         no_ellipsis(&text)?;
-        decide(cx, &self.session, "answer", json!({ "text": text }), |id| {
-            format!("{id} got its answer")
+        let body = json!({ "text": text, "request": self.request });
+        decide(cx, &self.session, "answer", body, |request| {
+            match request.and_then(|request| request.decision.as_ref()) {
+                Some(Decision::Answer { text }) => {
+                    format!("{} got \"{}\"", self.session, cut(&one_line(text), 80))
+                }
+                _ => format!("{} got its answer", self.session),
+            }
         })
         .await
     }
@@ -55,13 +69,45 @@ pub(crate) fn no_ellipsis(text: &str) -> Result<(), Fail> {
     }
 }
 
+/// The request that a decision is meant for, as it was looked at: the one that was named, else the only one that
+/// waits. What comes up meanwhile is not decided unseen.
+pub(crate) async fn meant(
+    cx: &Cx,
+    session: &SessionId,
+    named: Option<RequestId>,
+    fits: fn(&Ask) -> bool,
+) -> Result<(RequestId, Option<RequestView>), Fail> {
+    let doc: SessionDoc = cx.client().get(&format!("/api/sessions/{session}")).await?;
+    if let Some(id) = named {
+        return Ok((id, doc.requests.into_iter().find(|request| request.id == id)));
+    }
+    let open = |r: &&RequestView| r.ended.is_none();
+    let waits = |r: &&RequestView| open(r) && r.decision.is_none() && fits(&r.ask);
+    let waiting: Vec<_> = doc.requests.iter().filter(waits).collect();
+    if let [_, _, ..] = waiting.as_slice() {
+        let ids: Vec<_> = waiting.iter().map(|request| request.id.to_string()).collect();
+        let what = format!("{session} waits for {} decisions: {}", ids.len(), ids.join(", "));
+        return Err(Fail::new(Exit::Refused, what).remedy(format!("ao session show {session}")));
+    }
+    // Of one that does not wait the server says what has become of it.
+    let last = || doc.requests.iter().find(open).or(doc.requests.last());
+    let one = waiting.first().copied().or_else(last).cloned();
+    Ok((one.as_ref().map_or(RequestId(0), |request| request.id), one))
+}
+
+/// What is asked, whole where that is known, in one line.
+pub(crate) fn wish(request: &RequestView) -> String {
+    let (Ask::Permission { subject: text, .. } | Ask::Question { text, .. }) = &request.ask;
+    cut(&one_line(request.full.as_ref().unwrap_or(text)), 200)
+}
+
 /// Hands a decision over and waits until the agent confirmed it.
 pub(crate) async fn decide(
     cx: &Cx,
     session: &SessionId,
     verb: &str,
     body: Value,
-    words: impl Fn(&SessionId) -> String,
+    words: impl Fn(Option<&RequestView>) -> String,
 ) -> Result<u8, Fail> {
     let client = cx.client();
     let begun = std::time::Instant::now();
@@ -82,15 +128,15 @@ pub(crate) async fn decide(
     if cx.global.json {
         out::json(&taken);
     }
+    let took = begun.elapsed().as_secs_f64();
+    let doc: SessionDoc = client.get(&format!("/api/sessions/{session}")).await?;
+    let decided = doc.requests.iter().find(|r| Some(r.id) == request);
     match outcome {
         Some(Ok(())) => {
             if !cx.global.json {
                 let mark = cx.style.painted_mark(Mark::Settled);
-                out::say(&format!(
-                    "{mark} {} (confirmed {:.1} s)",
-                    words(session),
-                    begun.elapsed().as_secs_f64()
-                ));
+                let words = cx.style.text(&words(decided));
+                out::say(&format!("{mark} {words} (confirmed {took:.1} s)"));
             }
             Ok(0)
         }
@@ -105,9 +151,7 @@ pub(crate) async fn decide(
         }
         None => {
             // The hook took it, and the agent says nothing of it until its tool ends.
-            let doc: SessionDoc = client.get(&format!("/api/sessions/{session}")).await?;
-            let handed = doc.requests.iter().any(|r| Some(r.id) == request && r.handed);
-            let state = if handed {
+            let state = if decided.is_some_and(|request| request.handed) {
                 "sent; the agent has not confirmed it yet"
             } else {
                 "sent, but not taken by the agent yet"

@@ -1,18 +1,23 @@
 //! `ao deny`.
 
-use ao_core::slots::SessionId;
+use ao_core::slots::{RequestId, SessionId};
 
-use super::{answer::no_ellipsis, parse_session};
+use super::{
+    answer::{decide, meant, no_ellipsis, wish},
+    parse_session,
+};
 use crate::{cx::Cx, fail::Fail};
 
 /// Deny what an agent asked for
 ///
-/// Example: ao deny app-3 --reason "Use the staging registry"
+/// Example: ao deny app-3 r-7 --reason "Use the staging registry"
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cmd {
     /// The session
     #[arg(value_parser = parse_session)]
     session: SessionId,
+    /// Which request; none = the only one that waits
+    request: Option<RequestId>,
     /// Told to the agent
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -21,7 +26,13 @@ pub(crate) struct Cmd {
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         no_ellipsis(self.reason.as_deref().unwrap_or_default())?;
-        let body = serde_json::json!({ "reason": self.reason });
-        super::answer::decide(cx, &self.session, "deny", body, |id| format!("{id}: denied")).await
+        let session = &self.session;
+        let (request, shown) = meant(cx, session, self.request, |_| true).await?;
+        let body = serde_json::json!({ "reason": self.reason, "request": request });
+        decide(cx, session, "deny", body, |request| {
+            let what = request.or(shown.as_ref()).map(wish).unwrap_or_default();
+            format!("Denied for {session}: {what}")
+        })
+        .await
     }
 }

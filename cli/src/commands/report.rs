@@ -73,7 +73,8 @@ impl Cmd {
             What::Working => (ReportCall::Working, false),
             What::Ready => (ReportCall::Ready, false),
             What::Question { text, options, wait } => {
-                (ReportCall::Question { text: text.clone(), options: options.clone() }, *wait)
+                let (text, options) = (text.clone(), options.clone());
+                (ReportCall::Question { text, options, wait: *wait }, *wait)
             }
             What::Blocked { text } => (ReportCall::Blocked { text: text.clone() }, false),
             What::Error { text } => (ReportCall::Error { text: text.clone() }, false),

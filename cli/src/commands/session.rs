@@ -178,6 +178,18 @@ async fn kill_one(
     let taken: Taken = client
         .act(&format!("/api/sessions/{id}/kill"), &serde_json::json!({ "force": force }))
         .await?;
+    if let Some(note) = &taken.note {
+        let doc = read(client, id).await?;
+        if cx.global.json {
+            out::json(&doc);
+        } else {
+            out::say(&cx.style.text(note));
+            if doc.workspace.is_some() && !doc.workspace_gone {
+                cx.hint(&format!("Its workspace stays. Try: ao session cleanup {id}"));
+            }
+        }
+        return Ok(0);
+    }
     settle(cx, client, id, &taken, "is killed").await
 }
 

@@ -309,10 +309,12 @@ async fn finish(cx: &Cx, client: Client<'_>, id: &SessionId, end: End) -> Result
     match end {
         End::Ready => {
             if !cx.global.json {
-                out::say(&format!(
-                    "{id} works. You will be called when it needs you. Look in: ao session attach {id}"
-                ));
-                once_only_hints(cx, client).await;
+                let called = match reachable(client).await {
+                    true => "You will be called when it needs you.",
+                    false => "Nobody will be called: no channel works.",
+                };
+                out::say(&format!("{id} works. {called} Look in: ao session attach {id}"));
+                once_only_hint(cx);
             }
             Ok(0)
         }
@@ -358,16 +360,16 @@ fn exit_of(failure: &Failure) -> Exit {
     }
 }
 
-/// What is said once for each data directory, and what is said while nobody would be called.
-async fn once_only_hints(cx: &Cx, client: Client<'_>) {
+/// What is said once for each data directory.
+fn once_only_hint(cx: &Cx) {
     if cx.err.terminal && !cx.global.quiet && cx.first_time("terminal") {
         cx.hint("You can close this terminal. ao and the agent go on.");
     }
-    if let Ok(status) = client.get::<StatusDoc>("/api/status").await
-        && !status.reachable
-    {
-        cx.hint("No channel: run ao status to look.");
-    }
+}
+
+/// Whether some channel could take a message now. Nobody is promised a call where that is not known.
+async fn reachable(client: Client<'_>) -> bool {
+    client.get::<StatusDoc>("/api/status").await.is_ok_and(|status| status.reachable)
 }
 
 #[cfg(test)]

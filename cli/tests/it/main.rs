@@ -17,6 +17,7 @@ mod kills;
 mod losses;
 #[path = "../../examples/receiver/mod.rs"]
 mod receiver;
+mod rights;
 mod server;
 mod trust;
 mod verbs;

@@ -100,6 +100,9 @@ pub enum ReportCall {
         /// Choices.
         #[serde(default)]
         options: Vec<String>,
+        /// The agent waits for the answer; else it reads it from its input.
+        #[serde(default)]
+        wait: bool,
     },
     /// It cannot go on without a human, in words.
     Blocked {

@@ -190,13 +190,13 @@ pub(super) async fn report(
             Told::Started { native_id: None, transcript: None, version: None },
             Told::TurnEnded { turn: None, last_words: None, background: false },
         ],
-        ReportCall::Question { text, options } => {
+        ReportCall::Question { text, options, wait } => {
             // The same words while they are open are the same question: a waiting agent tells it again when the
             // server was away.
             let key = format!("report-{}", digest(&format!("{text}\n{}", options.join("\n"))));
             let ask = Ask::Question { text, options, many: false };
             let request =
-                AgentRequest { key, turn: None, tool: "report".into(), ask, answerable: true };
+                AgentRequest { key, turn: None, tool: "report".into(), ask, answerable: wait };
             vec![told(handle, Signal::Asked(request))]
         }
         ReportCall::Blocked { text } => vec![told(handle, Signal::Setup { text })],
