@@ -556,8 +556,9 @@ mod tests {
     fn a_permission_is_decided_by_two_keys_that_say_the_same() {
         let cx = crate::cx::tests::cx(std::path::Path::new("/nonexistent"));
         let mut watch = Watch::new(cx.client(), Style::plain(80), example());
-        watch.detail =
-            Some(with(json!({"kind": "permission", "verb": "run", "subject": "npm publish", "place": null, "reason": null, "careful": []})));
+        watch.detail = Some(with(
+            json!({"kind": "permission", "verb": "run", "subject": "npm publish", "place": null, "reason": null, "careful": []}),
+        ));
         assert_eq!(typed(&mut watch, "yn"), [Next::Stay, Next::Stay]);
         assert_eq!(watch.prompt, None);
         assert_eq!(watch.press(Key::Pasted("yy".into())), Next::Stay);

@@ -131,7 +131,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let json = serde_json::to_vec(&self).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], json).into_response()
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        // The loop tries an unwritable journal again every 5 s.
+        let again = (self.code == Code::Unavailable).then_some([(header::RETRY_AFTER, "5")]);
+        (status, kind, again, json).into_response()
     }
 }
 
@@ -162,5 +165,14 @@ mod tests {
             serde_json::from_value::<Problem>(serde_json::to_value(&problem).unwrap()).unwrap(),
             problem
         );
+    }
+
+    #[test]
+    fn r6_only_what_cannot_be_recorded_now_says_when_to_come_again() {
+        let answer = |kind| Problem::from(Refusal::new(kind, "no")).into_response();
+        let full = answer(RefusalKind::Unavailable);
+        assert_eq!(full.status(), StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!(full.headers()[header::RETRY_AFTER], "5");
+        assert!(!answer(RefusalKind::Conflict).headers().contains_key(header::RETRY_AFTER));
     }
 }

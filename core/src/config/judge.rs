@@ -502,9 +502,7 @@ fn reads(trigger: Trigger, key: &str) -> bool {
         "auto" => trigger.actions().len() > 1,
         "message" => row.action == ReactionAction::SendToAgent,
         "retries" => row.retries > 0,
-        "escalate-after" => {
-            !matches!(row.action, ReactionAction::Notify | ReactionAction::Pause)
-        }
+        "escalate-after" => !matches!(row.action, ReactionAction::Notify | ReactionAction::Pause),
         "threshold" => row.threshold_ms.is_some() || row.threshold_bytes.is_some(),
         "command-threshold" => row.command_threshold_ms.is_some(),
         "include-summary" => row.include_summary,
