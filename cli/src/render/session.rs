@@ -23,6 +23,9 @@ pub(crate) fn show(doc: &SessionDoc, style: &Style, zone: &TimeZone, now: Timest
         ao_core::state::Zone::Orange => "decide",
         ao_core::state::Zone::Yellow => "not going well",
         ao_core::state::Zone::Green => "works",
+        ao_core::state::Zone::Grey if row.status == ao_core::state::Status::NotStarted => {
+            "not started"
+        }
         ao_core::state::Zone::Grey => "finished",
     };
     let mut head = vec![

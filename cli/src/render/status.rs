@@ -2,7 +2,7 @@
 
 use ao_core::{
     slots::{notifier::Mark, text::count},
-    state::Zone,
+    state::{Status, Zone},
     why::mark_of,
 };
 use ao_web::view::{Row, StatusDoc};
@@ -63,7 +63,9 @@ pub(crate) fn screen(doc: &StatusDoc, style: &Style, zone: &TimeZone) -> String 
     if all.is_empty() {
         out.push(nothing(working.len()));
     }
-    out.extend(tail(&working, &finished, style));
+    let not_started: Vec<&Row> =
+        doc.sessions.iter().filter(|row| not_started_today(row, doc, zone)).collect();
+    out.extend(tail(&working, &finished, &not_started, style));
     if !doc.reachable {
         out.push(
             style.paint(Tone::Muted, "No channel: nobody would be called. See: ao notify channels"),
@@ -195,13 +197,23 @@ impl Columns {
 /// From this width on the task has a column, and the command stands beside.
 const WIDE: usize = 100;
 
-pub(super) fn finished_today(row: &Row, doc: &StatusDoc, zone: &TimeZone) -> bool {
+fn ended_today(row: &Row, doc: &StatusDoc, zone: &TimeZone) -> bool {
     let day = |at: Timestamp| at.to_zoned(zone.clone()).date();
     row.over.is_some_and(|over| day(over) == day(doc.at))
 }
 
-/// What works and what is finished: names with their issues, as many as fit; on one line where that fits.
-fn tail(working: &[&Row], finished: &[&Row], style: &Style) -> Vec<String> {
+/// What never started has not finished.
+pub(super) fn finished_today(row: &Row, doc: &StatusDoc, zone: &TimeZone) -> bool {
+    row.status != Status::NotStarted && ended_today(row, doc, zone)
+}
+
+pub(super) fn not_started_today(row: &Row, doc: &StatusDoc, zone: &TimeZone) -> bool {
+    row.status == Status::NotStarted && ended_today(row, doc, zone)
+}
+
+/// What works, what is finished and what never started: names with their issues, as many as fit; on one line
+/// where that fits.
+fn tail(working: &[&Row], finished: &[&Row], not_started: &[&Row], style: &Style) -> Vec<String> {
     let working_name = |row: &Row| match &row.issue {
         Some(issue) => format!("{} #{issue}", row.id),
         None => row.id.to_string(),
@@ -210,6 +222,7 @@ fn tail(working: &[&Row], finished: &[&Row], style: &Style) -> Vec<String> {
     let parts: Vec<String> = [
         names(Mark::Working, "WORKING", working, &working_name, style),
         names(Mark::Finished, "FINISHED TODAY", finished, &finished_name, style),
+        names(Mark::Failed, "NOT STARTED TODAY", not_started, &working_name, style),
     ]
     .into_iter()
     .flatten()
@@ -305,6 +318,16 @@ pub(crate) mod tests {
             assert!(text.lines().all(|line| width(line) <= columns), "{columns}:\n{text}");
             insta::assert_snapshot!(format!("status_{columns}"), text);
         }
+    }
+
+    #[test]
+    fn what_never_started_is_not_counted_as_finished() {
+        let mut doc = example();
+        let app_2 = doc.sessions.iter_mut().find(|row| row.id.as_str() == "app-2").unwrap();
+        app_2.status = Status::NotStarted;
+        let text = screen(&doc, &Style::plain(80), &TimeZone::UTC);
+        assert!(text.contains("✗ NOT STARTED TODAY 1   app-2 #40"), "{text}");
+        assert!(!text.contains("FINISHED"), "{text}");
     }
 
     #[test]

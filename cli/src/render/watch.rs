@@ -10,7 +10,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     age, clock, notifications, session,
-    status::{Entry, ZONES, entries, finished_today, task},
+    status::{Entry, ZONES, entries, finished_today, not_started_today, task},
     why,
 };
 use crate::out::{Style, Tone, fold, pad, tone, width};
@@ -93,7 +93,8 @@ pub(crate) fn items(doc: &StatusDoc, opened: bool, zone: &TimeZone) -> Vec<Item>
     let rest = |rows: Vec<&Row>| -> Vec<Item> {
         rows.into_iter().filter(|_| opened).map(|row| Item::Session(row.id.clone())).collect()
     };
-    urgent.chain(rest(working(doc))).chain(rest(finished(doc, zone))).collect()
+    let rest = [working(doc), finished(doc, zone), not_started(doc, zone)].map(rest);
+    urgent.chain(rest.into_iter().flatten()).collect()
 }
 
 /// The keys that do something now, with their words: the most needed first.
@@ -383,6 +384,10 @@ fn finished<'a>(doc: &'a StatusDoc, zone: &TimeZone) -> Vec<&'a Row> {
     doc.sessions.iter().filter(|row| finished_today(row, doc, zone)).collect()
 }
 
+fn not_started<'a>(doc: &'a StatusDoc, zone: &TimeZone) -> Vec<&'a Row> {
+    doc.sessions.iter().filter(|row| not_started_today(row, doc, zone)).collect()
+}
+
 /// The list, at most `rows` lines around the chosen one.
 fn list(
     board: &Board<'_>,
@@ -399,6 +404,7 @@ fn list(
         .filter(|(.., entries)| !entries.is_empty())
         .collect();
     let (working, finished) = (working(doc), finished(doc, zone));
+    let not_started = not_started(doc, zone);
     if doc.sessions.is_empty() && doc.notices.is_empty() {
         let next = doc.any_project.as_ref().map(|id| format!("ao spawn {id} <issue>"));
         lines.push((None, plain("No sessions. Start one:")));
@@ -423,7 +429,11 @@ fn list(
             (Some(Tone::Muted), age),
         ])
     };
-    let rest = [(Mark::Working, "WORKING", &working), (Mark::Finished, "FINISHED", &finished)];
+    let rest = [
+        (Mark::Working, "WORKING", &working),
+        (Mark::Finished, "FINISHED", &finished),
+        (Mark::Failed, "NOT STARTED", &not_started),
+    ];
     let rest = rest.map(|(mark, heading, rows)| {
         (mark, format!("{heading} {}", rows.len()), rows.iter().map(|row| Entry::of(row)))
     });

@@ -382,7 +382,8 @@ impl State {
                 let mut foci =
                     vec![Focus::Session(id.clone()), Focus::Runtime(session.runtime.clone())];
                 if let Effect::DecideRequest { request } = &intent.effect {
-                    foci.extend(self.touch_request(id, *request, when));
+                    // No change for a human: it is being done until the agent has confirmed it.
+                    foci.extend(self.asked_by(id, *request).map(Focus::Incident));
                 }
                 foci
             }

@@ -261,7 +261,7 @@ impl Words<'_> {
                 let all = self.lost_in(incident);
                 let running = |id: &&ao_slots::SessionId| {
                     self.state.sessions.get(*id).is_some_and(|s| {
-                        s.over.is_none() && s.restored.is_some_and(|r| r.seq > incident.opened.seq)
+                        s.over.is_none() && s.restored.is_some_and(|r| r.seq > incident.stands.seq)
                     })
                 };
                 let back = all.iter().filter(running).count();

@@ -124,6 +124,24 @@ fn lost_again_soon_after_is_told_and_not_tried_again() {
 }
 
 #[test]
+fn a_second_loss_counts_only_whom_it_took() {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    policy.lifecycle.settle.urgent_ms = 10 * SECOND;
+    let mut w = World::with(policy);
+    w.add_working("41");
+    w.add_working("42");
+    lose(&mut w, [1, 2]);
+    comes_back(&mut w, 1);
+    comes_back(&mut w, 2);
+    // The loss is over, and has not been for so long that another is another incident.
+    w.pass(SECOND);
+    lose(&mut w, [1]);
+    w.pass(2 * MINUTE);
+    assert_eq!(w.state.incidents.len(), 1);
+    assert_eq!(w.pushes(), ["app-1 did not come back: the tmux server died"]);
+}
+
+#[test]
 fn what_cannot_resume_is_told_and_what_is_being_killed_is_not_restored() {
     let mut w = World::working("41");
     w.add_working("42");

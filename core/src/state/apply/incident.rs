@@ -1,14 +1,12 @@
 //! The fold of what concerns incidents, and the messages that tell of them.
 
-use ao_slots::{ChannelName, RequestId, SessionId};
+use ao_slots::{ChannelName, IncidentId, RequestId, SessionId};
 
 use super::focus_of_subject;
 use crate::{
     config::trigger::Trigger,
     event::{Event, Failure, Kind, Subject},
-    state::{
-        ChannelState, Delivery, Focus, Incident, IncidentKey, Moment, Notification, Progress, State,
-    },
+    state::{ChannelState, Delivery, Focus, Incident, Moment, Notification, Progress, State},
 };
 
 /// Resolved incidents and settled notifications that the state keeps, for late clicks and for the log.
@@ -184,7 +182,7 @@ impl State {
 
     fn change_incident(
         &mut self,
-        id: ao_slots::IncidentId,
+        id: IncidentId,
         change: impl FnOnce(&mut Incident),
     ) -> Vec<Focus> {
         let Some(incident) = self.incidents.get_mut(&id) else { return vec![] };
@@ -197,6 +195,13 @@ impl State {
         foci
     }
 
+    /// The open incident of a request.
+    pub(super) fn asked_by(&self, session: &SessionId, request: RequestId) -> Option<IncidentId> {
+        let subject = Subject::Session(session.clone());
+        let open = self.open_incident(&subject, Trigger::AgentNeedsInput, Some(request));
+        open.map(|incident| incident.id)
+    }
+
     /// What became of a request changes what a human sees of its incident.
     pub(super) fn touch_request(
         &mut self,
@@ -204,12 +209,7 @@ impl State {
         request: RequestId,
         when: Moment,
     ) -> Vec<Focus> {
-        let key = IncidentKey {
-            subject: Subject::Session(session.clone()),
-            trigger: Trigger::AgentNeedsInput,
-            request: Some(request),
-        };
-        let Some(id) = self.open.get(&key).copied() else { return vec![] };
+        let Some(id) = self.asked_by(session, request) else { return vec![] };
         self.change_incident(id, |incident| incident.changed = Some(when))
     }
 

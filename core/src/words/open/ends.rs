@@ -247,7 +247,8 @@ impl Words<'_> {
     /// All sessions that the runtime's death ended: those that are missing, and those that came back since.
     pub(in crate::words) fn lost_in(&self, incident: &Incident) -> Vec<SessionId> {
         let back = self.state.sessions.values().filter(|session| {
-            session.restored.is_some_and(|when| when.seq > incident.opened.seq)
+            // Who came back from an earlier loss of the same runtime has no part in this one.
+            session.restored.is_some_and(|when| when.seq > incident.stands.seq)
                 && incident.subject == Subject::Runtime(session.runtime.clone())
         });
         let mut all: Vec<SessionId> =
