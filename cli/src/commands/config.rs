@@ -124,7 +124,9 @@ async fn check(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     if cx.global.json {
         out::json(&serde_json::json!({ "schema": "ao.check/1", "report": report }));
     } else {
-        out::note(render::config::draw(&wrong, &cx.err).trim_end());
+        if !wrong.is_empty() {
+            out::note(render::config::draw(&wrong, &cx.err).trim_end());
+        }
         super::tell_warnings(cx, &report);
         for untrusted in &report.untrusted {
             let keys: Vec<&str> = untrusted.items.iter().map(|item| item.key.as_str()).collect();

@@ -141,7 +141,7 @@ impl Held<'_> {
         };
         let shown = |value: Option<&Node>, other| value.map(|node| show(path, node, other));
         let (old, new) = (shown(old, None), shown(new, old));
-        self.items.push(TrustItem { key: path.join("."), line, old, new, first });
+        self.items.push(TrustItem { key: exact(&path.join(".")), line, old, new, first });
     }
 
     /// Whether a value says what would hold without it: it asks for nothing.
@@ -429,7 +429,7 @@ mod tests {
         let now = format!(
             "projects:\n  a:\n    path: .\n    env: {{A: other, B: two, C: three}}\n    \
              postCreate: [\"API_KEY=abcdefghij curl {long}\", \"a\u{202e}b\\nc\"]\n\
-             notifiers: {{h: {{plugin: webhook, url: x, secret: hunter22, headers: {{token: \"${{T}}\"}}}}}}\n"
+             notifiers: {{\"h\\e[2J\": {{plugin: webhook, url: x, secret: hunter22, headers: {{token: \"${{T}}\"}}}}}}\n"
         );
         let (_, items) = held(&now, old);
         assert_eq!(
@@ -439,7 +439,7 @@ mod tests {
                 format!(
                     "projects.a.postCreate 5 [\"x\"] → [\"API_KEY=abcdefghij curl {long}\",\"a\\u{{202e}}b\\nc\"]"
                 ),
-                "notifiers.h 6 – → {\"plugin\":\"webhook\",\"url\":\"x\",\"secret\":\"[hidden]\",\"headers\":{\"token\":\"${T}\"}}".to_owned(),
+                "notifiers.h\\u{1b}[2J 6 – → {\"plugin\":\"webhook\",\"url\":\"x\",\"secret\":\"[hidden]\",\"headers\":{\"token\":\"${T}\"}}".to_owned(),
             ]
         );
     }
