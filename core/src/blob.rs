@@ -51,7 +51,20 @@ impl Blobs {
     /// Stores `text` without its tokens, cut to [`LONGEST`]. Durable when this returns, so that an event may
     /// name it. The same text twice is one blob.
     pub fn write(&self, text: &str) -> io::Result<BlobRef> {
-        let kept = cut(text::redact_tokens(text));
+        self.put(cut(text::redact_tokens(text)))
+    }
+
+    /// Stores `text` with all that is in it: somebody is to get it exactly so. Longer than [`LONGEST`] is an
+    /// error of kind `FileTooLarge`.
+    pub fn write_exact(&self, text: &str) -> io::Result<BlobRef> {
+        if text.len() > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let named = self.put(text.to_owned())?;
+        Ok(BlobRef { excerpt: excerpt(&text::redact(text)), ..named })
+    }
+
+    fn put(&self, kept: String) -> io::Result<BlobRef> {
         let name = hash(kept.as_bytes());
         let packed = zstd::bulk::compress(kept.as_bytes(), 3)?;
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::PathBuf,
     sync::{Arc, RwLock, RwLockReadGuard},
 };
@@ -206,6 +207,19 @@ impl Handle {
         put_clean(&self.served.blobs, &clean)
     }
 
+    /// Text that an agent is to get exactly as it is; what in it looks like a secret stands in the blob alone.
+    fn put_exact(&self, text: &str) -> Result<Text, Refusal> {
+        put_exact(&self.served.blobs, text).map_err(|error| {
+            let (kind, why) = match error.kind() {
+                io::ErrorKind::FileTooLarge => {
+                    (RefusalKind::Invalid, "it is longer than 1 MiB".into())
+                }
+                _ => (RefusalKind::Unavailable, error.to_string()),
+            };
+            Refusal::new(kind, format!("the text could not be put away: {why}"))
+        })
+    }
+
     /// Starts a session.
     pub async fn spawn(&self, call: SpawnCall, by: Actor) -> Result<Answered, Refusal> {
         let prompt = call.prompt.as_deref().unwrap_or_default();
@@ -215,7 +229,7 @@ impl Handle {
             project: call.project.clone(),
             issue: call.issue.clone(),
             title: Text::short(title),
-            prompt: self.put_text(prompt),
+            prompt: self.put_exact(prompt)?,
             digest: digest(prompt),
             env_names: env.keys().cloned().collect(),
             agent: call.agent.clone(),
@@ -262,11 +276,16 @@ impl Handle {
         text: &str,
         by: Actor,
     ) -> Result<Answered, Refusal> {
-        self.submit(self.message(session, text, by)).await
+        self.submit(self.message(session, text, by)?).await
     }
 
-    pub(super) fn message(&self, session: SessionId, text: &str, by: Actor) -> Input {
-        Input::Send { session, text: self.put_text(text), digest: digest(text), by }
+    pub(super) fn message(
+        &self,
+        session: SessionId,
+        text: &str,
+        by: Actor,
+    ) -> Result<Input, Refusal> {
+        Ok(Input::Send { session, text: self.put_exact(text)?, digest: digest(text), by })
     }
 
     /// Decides a request of a session; `request` none means the one that is open.
@@ -277,7 +296,7 @@ impl Handle {
         decision: Decision,
         by: Actor,
     ) -> Result<Answered, Refusal> {
-        self.submit(self.decision(session, request, decision, by)).await
+        self.submit(self.decision(session, request, decision, by)?).await
     }
 
     pub(super) fn decision(
@@ -286,15 +305,15 @@ impl Handle {
         request: Option<RequestId>,
         decision: Decision,
         by: Actor,
-    ) -> Input {
+    ) -> Result<Input, Refusal> {
         let (decision, full) = match decision {
             Decision::Answer { text } => {
-                let text = self.put_text(&text);
+                let text = self.put_exact(&text)?;
                 (Decision::Answer { text: text.excerpt }, text.blob)
             }
             other => (other, None),
         };
-        Input::Decide { session, request, decision, full, by }
+        Ok(Input::Decide { session, request, decision, full, by })
     }
 
     /// Takes one hook event.
@@ -420,6 +439,17 @@ impl Handle {
 /// Cleans and redacts text from outside; puts it away whole when an excerpt does not hold it.
 pub(super) fn put_text(blobs: &Blobs, text: &str) -> Text {
     put_clean(blobs, &ao_slots::text::redact(&ao_slots::text::plain(text)))
+}
+
+/// Text that an agent is to get exactly as it is: what an event shows of it is redacted, the blob is not.
+pub(super) fn put_exact(blobs: &Blobs, text: &str) -> io::Result<Text> {
+    let clean = ao_slots::text::plain(text);
+    let shown = ao_slots::text::redact(&clean);
+    if shown == clean && clean.chars().count() <= Text::EXCERPT {
+        return Ok(Text { excerpt: clean, blob: None });
+    }
+    let blob = Some(blobs.write_exact(&clean)?);
+    Ok(Text { excerpt: ao_slots::text::cut(&shown, Text::EXCERPT), blob })
 }
 
 fn put_clean(blobs: &Blobs, clean: &str) -> Text {

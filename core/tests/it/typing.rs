@@ -165,3 +165,30 @@ async fn what_lay_in_the_spool_is_given_no_message_and_the_message_is_typed() {
     until_confirmed(&house, &session).await;
     house.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_gets_every_word_and_no_event_holds_what_looks_like_a_secret() {
+    const SECRET: &str = "hunter2-hunter2-hunter2";
+    let text = format!("Use the test account: password={SECRET}");
+    let (mut house, session) = standing().await;
+    shows(&house, &session, "prompt");
+    house.handle().send(session.clone(), &text, ana()).await.unwrap();
+    until(&house, "it is typed", |house| process(house, &session).typed == [text.clone()]).await;
+    shows(&house, &session, &format!("prompt {text}"));
+    until(&house, "it is entered", |house| process(house, &session).keys.contains(&Key::Enter))
+        .await;
+    let turn = Signal::TurnStarted { turn: Some("t2".into()), prompt: Some(text) };
+    house.tell_until_taken(&session, &[turn]).await;
+    house
+        .until("it is confirmed", |state| {
+            let mut messages = state.sessions[&session].messages.values();
+            messages.all(|message| matches!(message.fate, Fate::Confirmed { .. }))
+        })
+        .await;
+    let encoded = |event: &ao_core::event::Event| String::from_utf8(event.encode().unwrap());
+    let journal: Vec<String> =
+        house.events().await.iter().map(|event| encoded(event).unwrap()).collect();
+    assert!(journal.iter().any(|line| line.contains("Use the test account")));
+    assert!(!journal.iter().any(|line| line.contains(SECRET)));
+    house.stop().await;
+}

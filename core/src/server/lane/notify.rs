@@ -403,14 +403,15 @@ fn acts(
         let later = now.saturating_add(jiff::SignedDuration::from_mins(minutes)).unwrap_or(now);
         Input::Snooze { incident, until: argument.parse().unwrap_or(later), by }
     };
+    let refused = |refusal: Refusal| Failure::refused(refusal.message, refusal.remedy);
     Ok(vec![match verb {
         "ack" => Input::Acknowledge { incident, by },
         "snooze-30m" => snooze(by, 30),
         "snooze" | "snooze-1h" => snooze(by, 60),
-        "approve" => handle.decision(whose()?, request, Decision::Approve, by),
+        "approve" => handle.decision(whose()?, request, Decision::Approve, by).map_err(refused)?,
         "deny" | "deny-reason" => {
             let reason = (!text.is_empty()).then_some(text);
-            handle.decision(whose()?, request, Decision::Deny { reason }, by)
+            handle.decision(whose()?, request, Decision::Deny { reason }, by).map_err(refused)?
         }
         "answer" => {
             let text = match argument.parse::<usize>() {
@@ -421,13 +422,13 @@ fn acts(
                 }
                 Err(_) => text,
             };
-            handle.decision(whose()?, request, Decision::Answer { text }, by)
+            handle.decision(whose()?, request, Decision::Answer { text }, by).map_err(refused)?
         }
         "again" if request.is_none() => {
             let session = whose()?;
             match undelivered(handle, &session) {
                 Some((_, true)) => Input::Restore { session, fresh: true, env_names: None, by },
-                Some((text, false)) => handle.message(session, &text, by),
+                Some((text, false)) => handle.message(session, &text, by).map_err(refused)?,
                 None => return Err(Failure::refused("it has got it by now", None)),
             }
         }
@@ -435,9 +436,9 @@ fn acts(
         "again" => {
             let decided = last_decision(handle, &whose()?, request)
                 .ok_or_else(|| Failure::refused("nothing was decided", None))?;
-            handle.decision(whose()?, request, decided, by)
+            handle.decision(whose()?, request, decided, by).map_err(refused)?
         }
-        "send" => handle.message(whose()?, &text, by),
+        "send" => handle.message(whose()?, &text, by).map_err(refused)?,
         "restore" => {
             let sessions = match about.subject {
                 Subject::Session(id) => vec![id],

@@ -11,7 +11,7 @@ use ao_slots::{
 use super::{Shell, Work, lock, no_such};
 use crate::{
     event::{Failure, Outcome, Text, digest},
-    server::handle::put_text,
+    server::handle::put_exact,
 };
 
 impl Shell {
@@ -30,7 +30,9 @@ impl Shell {
         Ok(Outcome::Issue {
             title: Text::short(&one_line(&issue.title)),
             digest: digest(&prompt),
-            prompt: put_text(&self.served.blobs, &prompt),
+            prompt: put_exact(&self.served.blobs, &prompt).map_err(|error| {
+                PluginError::transient(format!("issue {id} could not be put away"), error)
+            })?,
             branch: tracker.branch_name(&issue),
         })
     }
