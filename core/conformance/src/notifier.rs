@@ -614,7 +614,8 @@ pub mod fake {
         async fn receive(&self) -> Result<IncomingAction, PluginError> {
             loop {
                 // Taken and returned without a wait in between: a dropped call has taken nothing.
-                if let Some(action) = self.far().actions.pop_front() {
+                let action = self.far().actions.pop_front();
+                if let Some(action) = action {
                     return Ok(action);
                 }
                 self.pressed.notified().await;

@@ -231,7 +231,8 @@ impl Hall {
     }
 
     fn end(&self) {
-        if let Some(mut child) = self.0.lock().unwrap().0.take() {
+        let child = self.0.lock().unwrap().0.take();
+        if let Some(mut child) = child {
             child.kill().unwrap();
             child.wait().unwrap();
         }
