@@ -61,21 +61,6 @@ pub fn known_as(state: &State, incident: &Incident) -> String {
     }
 }
 
-/// The message for a notification as it is to be seen now on a channel, with times in this machine's zone.
-/// `text` reads a long text; where it cannot, its beginning stands for it.
-pub fn message(
-    state: &State,
-    notification: &Notification,
-    channel: &ChannelName,
-    now: Now,
-    can: &NotifierCapabilities,
-    text: &dyn Fn(&BlobRef) -> Option<String>,
-    seen: Seen,
-) -> Message {
-    let zone = Some(TimeZone::system());
-    Words { state, now, zone, channel: Some(can), text, seen }.message(notification, channel)
-}
-
 /// What was looked at for one message alone. What could not be seen is not spoken of.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -148,9 +133,9 @@ pub fn refused(mut message: Message, failure: &Failure) -> Message {
 }
 
 /// What a session is at, in a row of `ao status`, and the command that helps.
-pub fn one_line(state: &State, session: &Session) -> (String, String) {
+pub fn one_line(state: &State, session: &Session, zone: &TimeZone) -> (String, String) {
     let now = Now { wall: state.last_at, awake: state.awake };
-    let zone = Some(TimeZone::system());
+    let zone = Some(zone.clone());
     Words { state, now, zone, channel: None, text: &|_| None, seen: Seen::default() }
         .one_line(session)
 }

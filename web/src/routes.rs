@@ -255,7 +255,15 @@ async fn status(
     let only = own(&caller)?;
     let now = api.handle.now();
     let unable = api.handle.unable_channels();
-    Ok(Json(view::status(&api.handle.state(), now, api.version, only, query.all, &unable)))
+    Ok(Json(view::status(
+        &api.handle.state(),
+        now,
+        api.handle.zone(),
+        api.version,
+        only,
+        query.all,
+        &unable,
+    )))
 }
 
 async fn sessions(
@@ -266,7 +274,15 @@ async fn sessions(
     let only = own(&caller)?;
     let now = api.handle.now();
     let state = api.handle.state();
-    let doc = view::status(&state, now, api.version, only, query.all, &Default::default());
+    let doc = view::status(
+        &state,
+        now,
+        api.handle.zone(),
+        api.version,
+        only,
+        query.all,
+        &Default::default(),
+    );
     Ok(Json(view::SessionList { schema: "ao.sessions/1".into(), sessions: doc.sessions }))
 }
 
@@ -278,7 +294,7 @@ async fn session(
     visible(&caller, &id)?;
     let state = api.handle.state();
     let session = state.sessions.get(&id).ok_or_else(|| no_session(&id))?;
-    Ok(Json(view::session(&state, session, &|blob| api.handle.text(blob))))
+    Ok(Json(view::session(&state, session, api.handle.zone(), &|blob| api.handle.text(blob))))
 }
 
 async fn spawn(
@@ -741,7 +757,7 @@ async fn explain(
         found.insert(seq, event);
     }
     let now = api.handle.now();
-    let zone = jiff::tz::TimeZone::system();
+    let zone = api.handle.zone().clone();
     let why =
         why::explain(&api.handle.state(), &about, &found, looked, now, &zone).ok_or_else(none)?;
     Ok(Json(view::WhyDoc { schema: "ao.why/1".into(), why }))

@@ -74,6 +74,7 @@ impl House {
             clock: Arc::new(SystemClock),
             boot: "boot".into(),
             version: "1.2.3".into(),
+            zone: jiff::tz::TimeZone::UTC,
             registry: Registry::new([]),
             context: BuildContext {
                 run_dir: data_dir.join("run"),

@@ -21,7 +21,7 @@ use ao_core::{
     },
     why::{Described, Why},
 };
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -560,6 +560,7 @@ pub struct AttachDoc {
 pub fn status(
     state: &State,
     now: Now,
+    zone: &TimeZone,
     version: &str,
     only: Option<&SessionId>,
     all: bool,
@@ -574,7 +575,7 @@ pub fn status(
         .values()
         .filter(|session| only.is_none_or(|id| session.id == *id))
         .filter(recent)
-        .map(|session| row(state, session))
+        .map(|session| row(state, session, zone))
         .collect();
     let notices: Vec<Notice> = if only.is_none() { notices(state, now) } else { vec![] };
     let wants = |zone: Zone| u32::from(zone >= Zone::Orange);
@@ -622,10 +623,10 @@ fn notices(state: &State, now: Now) -> Vec<Notice> {
 }
 
 /// Builds a session's line in a list.
-pub fn row(state: &State, session: &Session) -> Row {
+pub fn row(state: &State, session: &Session, zone: &TimeZone) -> Row {
     let subject = ao_core::event::Subject::Session(session.id.clone());
     let open = state.incidents_of(&subject).filter(|i| i.is_open()).max_by_key(|i| i.priority);
-    let (words, next) = ao_core::words::one_line(state, session);
+    let (words, next) = ao_core::words::one_line(state, session, zone);
     let zone = state.zone_of(session);
     // What works or is over wants nothing of a human.
     let next = Some(next).filter(|_| zone > Zone::Green);
@@ -649,12 +650,13 @@ pub fn row(state: &State, session: &Session) -> Row {
 pub fn session(
     state: &State,
     session: &Session,
+    zone: &TimeZone,
     full: &dyn Fn(&ao_core::blob::BlobRef) -> Option<String>,
 ) -> SessionDoc {
     let subject = ao_core::event::Subject::Session(session.id.clone());
     SessionDoc {
         schema: "ao.session/1".into(),
-        session: row(state, session),
+        session: row(state, session, zone),
         first: session.created.seq,
         created: session.created.at,
         by: session.by.to_string(),

@@ -113,6 +113,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
         clock: Arc::new(SystemClock),
         boot: boot_id(),
         version: crate::VERSION.to_owned(),
+        zone: jiff::tz::TimeZone::system(),
         registry,
         context,
         policy: loaded.policy.clone(),

@@ -410,6 +410,15 @@ impl World {
         assert_eq!(found, expected);
     }
 
+    /// A message as it is to be seen now on a desktop.
+    pub(crate) fn message(
+        &self,
+        told: &crate::state::Notification,
+        channel: &ChannelName,
+    ) -> ao_slots::notifier::Message {
+        message(&self.state, self.now, told, channel)
+    }
+
     /// Titles of all messages that called a human.
     pub(crate) fn pushes(&self) -> Vec<&str> {
         let pushes = self.events.iter().filter_map(|event| match &event.kind {
@@ -426,6 +435,18 @@ impl World {
         assert_eq!(refusal.message, message);
         assert_eq!(self.state.last_seq, before, "a refusal changes nothing");
     }
+}
+
+pub(crate) fn message(
+    state: &State,
+    now: Now,
+    told: &crate::state::Notification,
+    channel: &ChannelName,
+) -> ao_slots::notifier::Message {
+    let (can, seen) = (desktop(), crate::words::Seen::default());
+    let words =
+        crate::words::Words { state, now, zone: None, channel: Some(&can), text: &|_| None, seen };
+    words.message(told, channel)
 }
 
 pub(crate) fn spawn_of(issue: &str) -> Input {

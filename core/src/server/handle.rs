@@ -10,6 +10,7 @@ use std::{
 use ao_slots::{
     ChannelName, Launch, PluginError, ProjectId, RequestId, Seq, SessionId, agent::Decision,
 };
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -131,6 +132,8 @@ pub struct Served {
     pub(super) bus: broadcast::Sender<Arc<Event>>,
     /// The data directory.
     pub data_dir: PathBuf,
+    /// The reader's zone.
+    pub zone: TimeZone,
     /// Long texts.
     pub blobs: Blobs,
 }
@@ -179,6 +182,11 @@ impl Handle {
     /// Both clocks.
     pub fn now(&self) -> Now {
         self.shell.now()
+    }
+
+    /// The zone in which humans read times.
+    pub fn zone(&self) -> &TimeZone {
+        &self.served.zone
     }
 
     /// The data directory.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ao_slots::{IdError, InstanceId, PluginError, Seq, plugin::BuildContext};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinHandle,
@@ -55,6 +55,8 @@ pub struct Options {
     pub boot: String,
     /// The program's version.
     pub version: String,
+    /// The zone in which humans read times.
+    pub zone: TimeZone,
     /// The plugins that can be chosen.
     pub registry: Registry,
     /// What plugins may know. Its `data_dir` and `run_dir` are the server's; its `instance` is replaced by the
@@ -129,6 +131,7 @@ impl Server {
             clock,
             boot,
             version,
+            zone,
             registry,
             mut context,
             policy,
@@ -165,6 +168,7 @@ impl Server {
             inputs,
             bus,
             data_dir: root.clone(),
+            zone,
             blobs,
         });
         let shell = Arc::new(Shell::new(

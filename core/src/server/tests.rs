@@ -60,6 +60,7 @@ async fn start(root: &std::path::Path, port: u16) -> Server {
         clock: Arc::new(SystemClock),
         boot: "boot".into(),
         version: "test".into(),
+        zone: jiff::tz::TimeZone::UTC,
         registry: Registry::default(),
         context,
         policy: policy.clone(),

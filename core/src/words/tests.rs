@@ -864,7 +864,7 @@ fn golden_rows_and_reasons() {
     let mut book = String::new();
     let mut add = |what: &str, w: &World| {
         let session = w.session(1);
-        let (text, command) = one_line(&w.state, session);
+        let (text, command) = one_line(&w.state, session, &tz::TimeZone::UTC);
         let reason = words(w, &|_| None).reason(session);
         let _ = writeln!(
             book,
@@ -970,7 +970,7 @@ fn s40_hostile_text_is_inert_everywhere() {
     let ask = Ask::Question { text: evil.into(), options, many: false };
     let w = asking(ask);
     hidden(&newest(&w));
-    let (text, _) = one_line(&w.state, w.session(1));
+    let (text, _) = one_line(&w.state, w.session(1), &tz::TimeZone::UTC);
     assert!(text.contains("[hidden]") && !text.contains(char::is_control), "{text:?}");
     let mut w = World::working("41");
     exits(&mut w, RuntimeState::Exited { code: Some(1) }, evil);

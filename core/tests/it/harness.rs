@@ -145,6 +145,7 @@ impl House {
             clock: self.clock.clone(),
             boot: "boot".into(),
             version: "test".into(),
+            zone: jiff::tz::TimeZone::UTC,
             registry: registry(),
             context,
             policy: self.policy.clone(),

@@ -175,7 +175,7 @@ fn a_decision_that_is_not_confirmed_for_a_minute_is_told_in_place_and_may_be_giv
     w.pass(2 * SECOND);
     w.give(answer(1, "Items only")).unwrap();
     w.succeed(1);
-    let (row, next) = crate::words::one_line(&w.state, w.session(1));
+    let (row, next) = crate::words::one_line(&w.state, w.session(1), &jiff::tz::TimeZone::UTC);
     assert!(row.starts_with("answered at ") && row.ends_with(", not confirmed"), "{row}");
     assert_eq!(next, "ao session attach app-1");
     w.after(MINUTE - SECOND, &[]);
@@ -200,7 +200,7 @@ fn a_decision_without_a_name_is_taken_only_where_one_request_waits() {
     w.check(named(2), &["do decide r-2"]);
     w.succeed(1);
     w.check(decision(1, Decision::Approve), &["do decide r-1"]);
-    let (_, next) = crate::words::one_line(&w.state, w.session(1));
+    let (_, next) = crate::words::one_line(&w.state, w.session(1), &jiff::tz::TimeZone::UTC);
     assert_eq!(next, "ao session attach app-1");
 }
 

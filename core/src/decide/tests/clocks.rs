@@ -134,18 +134,7 @@ fn r10_a_channel_carries_only_what_is_routed_to_it() {
     assert_eq!(told[0].covers_on(&desk()), [asks]);
     assert_eq!(told[0].covers_on(&team), [tampered]);
     assert_eq!(told[0].covers_on(&hook), [asks, tampered]);
-    let title = |channel: &ChannelName| {
-        crate::words::message(
-            &w.state,
-            told[0],
-            channel,
-            w.now,
-            &desktop(),
-            &|_| None,
-            crate::words::Seen::default(),
-        )
-        .title
-    };
+    let title = |channel: &ChannelName| w.message(told[0], channel).title;
     assert_eq!(title(&desk()), "app-1 asks: A?");
     assert_eq!(title(&team), "ao's own file ao was changed by another program");
     assert_eq!(title(&hook), "2 need you: app-1 asks: A?");

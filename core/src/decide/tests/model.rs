@@ -427,11 +427,7 @@ impl Run {
         }
         for notification in self.state.notifications.values() {
             for channel in notification.deliveries.keys() {
-                let (state, now) = (&self.state, self.now);
-                let (desktop, text) = (desktop(), |_: &_| None);
-                let seen = crate::words::Seen::default();
-                let message =
-                    crate::words::message(state, notification, channel, now, &desktop, &text, seen);
+                let message = message(&self.state, self.now, notification, channel);
                 assert!(!message.title.is_empty(), "{notification:?}");
                 let meta = message.meta.join(" ");
                 let names = |id: &IncidentId| meta.contains(&id.to_string());

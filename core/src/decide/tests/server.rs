@@ -91,15 +91,7 @@ fn an_absence_goes_with_the_urgent_that_it_made_late() {
     let told = w.state.notifications.values().next().unwrap();
     let absence = w.state.incidents.values().find(|i| i.trigger == Trigger::ServerWasAway).unwrap();
     assert_eq!((told.covers.len(), absence.priority), (2, Priority::Action));
-    let message = crate::words::message(
-        &w.state,
-        told,
-        &desk(),
-        w.now,
-        &desktop(),
-        &|_| None,
-        crate::words::Seen::default(),
-    );
+    let message = w.message(told, &desk());
     assert!(!message.buttons.is_empty(), "the one question is answered as ever");
     let body = format!("{:?}", message.body);
     let away = "ao was away for 12 min and is back; 1 message is late.";

@@ -12,7 +12,6 @@ use ao_slots::{
     },
     terminal::Opened,
 };
-use jiff::tz::TimeZone;
 use tokio::sync::{oneshot, watch};
 
 use super::{Shell, no_channel, no_such};
@@ -21,7 +20,7 @@ use crate::{
     event::{Actor, Effect, Failure, Outcome, Subject},
     server::handle::Handle,
     state::{Incident, Notification},
-    words::{self, Seen},
+    words::{self, Seen, Words},
 };
 
 /// How often it is looked whether all channels are listened to.
@@ -108,7 +107,9 @@ impl Shell {
         let notification =
             state.notifications.get(&id).ok_or_else(|| no_such("the message is no longer kept"))?;
         let text = |blob: &crate::blob::BlobRef| self.served.blobs.read(&blob.sha256).ok();
-        let mut message = words::message(&state, notification, channel, now, can, &text, seen);
+        let zone = Some(self.served.zone.clone());
+        let words = Words { state: &state, now, zone, channel: Some(can), text: &text, seen };
+        let mut message = words.message(notification, channel);
         message.may_repeat = again;
         let delivery = notification.deliveries.get(channel);
         let handle = delivery.and_then(|delivery| delivery.handle.clone());
@@ -297,7 +298,7 @@ async fn pressed(
 fn too_late(handle: &Handle, channel: &ChannelName, action: &IncomingAction) -> Option<String> {
     let (state, now, button) = (handle.state(), handle.now(), button_of(action));
     let notification = state.notifications.get(&action.notification).filter(|_| button != OPEN)?;
-    words::too_late(&state, notification, now, Some(TimeZone::system()), channel, button)
+    words::too_late(&state, notification, now, Some(handle.zone().clone()), channel, button)
 }
 
 /// Whether the message that was pressed is shown again, with what came of it.
@@ -312,7 +313,15 @@ fn comes_back(
     let refused = |told: &&Notification| {
         told.deliveries.get(channel).is_some_and(|delivery| delivery.refused.is_some())
     };
-    let shown = |told| words::message(&state, told, channel, now, &can, &|_| None, Seen::default());
+    let words = Words {
+        state: &state,
+        now,
+        zone: Some(handle.zone().clone()),
+        channel: Some(&can),
+        text: &|_| None,
+        seen: Seen::default(),
+    };
+    let shown = |told| words.message(told, channel);
     told.filter(refused).map(shown).is_some_and(|message| !message.buttons.is_empty())
 }
 
