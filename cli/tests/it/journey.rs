@@ -164,7 +164,7 @@ fn what_is_away_missing_unconfirmed_partial_or_in_doubt_has_its_code() {
     let mut command = house.command(&["status"]);
     command.env("AO_DATA_DIR", house.path("agent.sh"));
     let away = house.run(command, &["status"]).exits(6);
-    assert!(away.stderr().contains("cannot be made"), "{}", away.stderr());
+    assert!(away.stderr().contains("cannot be used"), "{}", away.stderr());
 
     // 7: what an agent needs is not on this machine.
     house.ao(&["stop"]).success();
