@@ -129,6 +129,21 @@ fn a_running_server_and_a_lost_workspace_are_told_apart() {
 
 /// Where no desktop is, nothing says that one works.
 #[test]
+fn an_agent_is_not_told_to_remove_the_worktrees_of_others() {
+    let house = house();
+    for _ in 0..2 {
+        house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+    }
+    let args = ["doctor"];
+    let mut command = house.command(&args);
+    command.env("AO_SESSION", "app-1");
+    let ran = house.run(command, &args);
+    let said = format!("{}{}", ran.stdout(), ran.stderr());
+    assert!(said.contains("no server told of all of them"), "{said}");
+    assert!(!said.contains("worktree remove"), "{said}");
+}
+
+#[test]
 fn a_desktop_that_is_away_is_said_before_the_first_message() {
     let house = House::new();
     house.configure_as("projects:\n  my-app:\n    path: .\n");

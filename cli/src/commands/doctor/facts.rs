@@ -23,7 +23,7 @@ use ao_core::{
         workspace::{FoundWorkspace, RepoInfo},
     },
 };
-use ao_web::view::{ChannelList, Health, SessionList};
+use ao_web::view::{ChannelList, Health, ProjectList, SessionList};
 
 use super::version_of;
 use crate::{commands::init::build_context, cx::Cx, desk::Desk, fail::chain};
@@ -242,7 +242,10 @@ impl Facts {
         context: &BuildContext,
         loaded: &Loaded,
     ) {
-        let known = match up {
+        // An agent is told of its own session alone, and must not take the others for orphans: what a human
+        // may ask is asked first.
+        let all = up && cx.client().get::<ProjectList>("/api/projects").await.is_ok();
+        let known = match all {
             true => cx.client().get::<SessionList>("/api/sessions?all=1").await.ok(),
             false => None,
         };

@@ -363,7 +363,7 @@ pub(super) fn disk_of(ignores_case: bool, network: Option<&str>) -> Vec<(String,
 
 fn worktrees(facts: &Facts) -> Vec<Finding> {
     let Some(orphans) = &facts.orphans else {
-        let words = "not compared with the sessions: the server does not run";
+        let words = "not compared with the sessions: no server told of all of them";
         return if facts.repos.is_empty() {
             vec![]
         } else {
@@ -612,7 +612,7 @@ mod tests {
         });
         only("repository-disk", Note, "upper and lower case", |f| f.repos[0].ignores_case = true);
         only("repository-disk", Note, "NFS", |f| f.repos[0].network = Some("NFS"));
-        only("worktrees", Note, "the server does not run", |f| f.orphans = None);
+        only("worktrees", Note, "no server told of all of them", |f| f.orphans = None);
         only("worktrees", Note, "/w/shop/shop-9 on ao/x belongs to no session", |f| {
             let found = FoundWorkspace {
                 path: "/w/shop/shop-9".into(),
