@@ -364,7 +364,12 @@ impl Decider<'_> {
         }
         // Told is enough: these have no state that could end.
         let by = |incident: &Incident| match incident.trigger {
-            Trigger::ServerWasAway => self.has_gone_out(incident).then_some(Settled::ByItself),
+            Trigger::ServerWasAway => {
+                // A channel that is still tried for an earlier absence does not silence this one.
+                let earlier = server.started.is_some_and(|when| when.seq > incident.opened.seq);
+                let again = earlier && missed && incident.notification.is_some();
+                (again || self.has_gone_out(incident)).then_some(Settled::ByItself)
+            }
             Trigger::Tampered => incident.acknowledged.clone().map(|(by, _)| Settled::By(by)),
             _ => None,
         };

@@ -116,6 +116,25 @@ fn an_absence_goes_with_the_urgent_that_it_made_late() {
 }
 
 #[test]
+fn an_absence_is_told_though_a_channel_has_not_taken_the_one_before() {
+    let mut w = World::working("41");
+    w.holds_channels = true;
+    for minutes in [12, 20] {
+        w.now.wall += jiff::SignedDuration::from_mins(minutes);
+        w.start("boot-1");
+        w.give(Input::Swept { sessions: 1 }).unwrap();
+        w.pass(2 * SECOND);
+    }
+    let told = |m| format!("ao was away for {m} min and is back; nothing was lost");
+    assert_eq!(w.pushes(), [told(12), told(20)]);
+    w.holds_channels = false;
+    w.pass(MINUTE);
+    assert_eq!(w.pushes().len(), 2);
+    assert_eq!(w.state.server.away_ms, None);
+    assert!(w.state.incidents.values().all(|incident| incident.resolved.is_some()));
+}
+
+#[test]
 fn an_idle_hour_before_the_end_is_no_absence() {
     let away = |w: &World| w.state.server.away_ms;
     let mut w = World::working("41");

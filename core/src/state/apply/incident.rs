@@ -158,7 +158,11 @@ impl State {
                         match incident.trigger {
                             Trigger::Tampered => self.server.tampered = None,
                             Trigger::ServerWasAway => {
-                                self.server.away_ms = None;
+                                // An absence after it is another.
+                                let started = self.server.started.map(|when| when.seq);
+                                if started < Some(incident.opened.seq) {
+                                    self.server.away_ms = None;
+                                }
                                 self.server.gaps_new = 0;
                                 self.server.quarantined_new = 0;
                             }
