@@ -54,8 +54,20 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often a launch is begun where the server ends at the same moment.
 const ATTEMPTS: usize = 3;
 
+/// How often the panes are looked at again where tmux has not heard how a process ended.
+const LOOKS: usize = 3;
+
 /// How soon tmux knows what the kernel already knows.
 const SOON: Duration = Duration::from_millis(50);
+
+/// Whether another look may tell how this pane's process ended. A server that is busy with clients can miss the
+/// signal of a child's end (seen in 3.3a) and then asks only when the next one ends: it gets the signal once more.
+fn hear(pane: &Pane, first_look: bool) -> bool {
+    if !ProcessId::is_zombie(pane.process) {
+        return first_look && ProcessId::of(pane.process).is_none();
+    }
+    ProcessId::of(pane.server).is_some_and(|server| server.signal(process::Signal::SIGCHLD))
+}
 
 /// How the core finds this plugin.
 pub fn registration() -> Registration<dyn Runtime> {
@@ -128,29 +140,26 @@ impl Tmux {
         }
     }
 
-    /// All panes, by one client process. Asked again while tmux has not yet heard how a process ended, and once
-    /// more where that was about to be told, or the server about to end.
+    /// All panes, by one client process. Asked again where tmux has not yet heard how a process ended, and where
+    /// the server was just about to end.
     async fn list(&self, deadline: Instant) -> Result<Vec<Pane>, Fault> {
-        let mut asked_again = false;
-        loop {
-            let answer = self.list_once(deadline).await;
-            let untold = |list: &[Pane], holds: fn(i32) -> bool| {
-                list.iter().any(|pane| pane.end == End::Untold && holds(pane.process))
+        let mut answer = self.list_once(deadline).await;
+        for n in 0..LOOKS {
+            let again = match &answer {
+                Ok(list) => {
+                    let untold = list.iter().filter(|pane| pane.end == End::Untold);
+                    // Each of them, not only the first.
+                    untold.filter(|pane| hear(pane, n == 0)).count() > 0
+                }
+                Err(fault) => matches!(fault, Fault::Ended(_)) && n == 0,
             };
-            let (unheard, open) = match &answer {
-                Ok(list) => (
-                    untold(list, ProcessId::is_zombie),
-                    untold(list, |process| ProcessId::of(process).is_none()),
-                ),
-                Err(fault) => (false, matches!(fault, Fault::Ended(_))),
-            };
-            let in_time = Instant::now() + SOON < deadline;
-            if !(unheard && in_time || open && !asked_again) {
-                return answer;
+            if !again {
+                break;
             }
-            asked_again = true;
             sleep(SOON).await;
+            answer = self.list_once(deadline).await;
         }
+        answer
     }
 
     async fn list_once(&self, deadline: Instant) -> Result<Vec<Pane>, Fault> {
