@@ -60,7 +60,7 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
         if !ready.is_empty() {
             let now = Instant::now();
             written.extend(ready.iter().map(|id| (id.clone(), now)));
-            dirty.retain(|id| !ready.contains(id));
+            dirty.retain(|id| !written.contains_key(id));
             write(&handle, ready).await;
             continue;
         }
