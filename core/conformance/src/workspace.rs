@@ -57,6 +57,8 @@ pub async fn all(bench: &dyn Bench) {
     create_again_finds_the_same(bench).await;
     create_gives_each_session_its_own_branch(bench).await;
     create_after_a_dropped_one_adopts(bench).await;
+    create_goes_on_with_an_existing_branch(bench).await;
+    create_takes_an_orphan_over(bench).await;
     probe_tells_what_changed(bench).await;
     safe_removal_refuses_work(bench).await;
     safe_removal_takes_what_is_safe(bench).await;
@@ -81,6 +83,7 @@ fn request(bench: &dyn Bench, number: u32) -> CreateWorkspace {
         repo: bench.repo(),
         path: bench.root().join(format!("conf/conf-{number}")),
         branch: format!("ao/conf-{number}"),
+        existing: false,
         base: "main".into(),
         fetch: false,
         symlinks: Vec::new(),
@@ -187,6 +190,73 @@ pub async fn create_after_a_dropped_one_adopts(bench: &dyn Bench) {
         let Ok(Answer::Yes(facts)) = facts else { panic!("probe: it is there: {facts:?}") };
         assert!(facts.is_clean(), "Cancel safety: the workspace is not whole: {facts:?}");
     }
+}
+
+/// A branch that holds work is checked out as it is; what does not exist is not made.
+pub async fn create_goes_on_with_an_existing_branch(bench: &dyn Bench) {
+    let before = made(bench, 13).await;
+    bench.write(&before.path, "work.txt").await;
+    bench.commit(&before.path).await;
+    bench.push(&before.path).await;
+    let probe = async |handle: &WorkspaceHandle| match bench.plugin().probe(&call(13), handle).await
+    {
+        Ok(Answer::Yes(facts)) => facts,
+        answer => panic!("probe: it is there: {answer:?}"),
+    };
+    let head = probe(&before).await.head;
+    bench.plugin().destroy(&call(13), &before, Removal::IfSafe).await.expect("it is safe");
+    let mut wanted = request(bench, 14);
+    (wanted.branch, wanted.existing) = (before.branch.clone(), true);
+    let mut work = None;
+    for round in ["existing", "Idempotency: existing again"] {
+        let info = bench.plugin().create(&call(14), &wanted).await;
+        let info = info.unwrap_or_else(|error| panic!("{round}: {error}"));
+        assert_eq!((&info.branch, &info.path), (&wanted.branch, &wanted.path), "{round}");
+        assert!(!info.branch_created, "{round}: the branch was there before");
+        work = Some(handle(&wanted, &info));
+    }
+    let work = work.expect("it was made");
+    assert_eq!(probe(&work).await.head, head, "existing: the branch's commits are not there");
+    let removed = bench.plugin().destroy(&call(14), &work, Removal::Undo).await;
+    let removed = removed.unwrap_or_else(|error| panic!("undo of what the spawn made: {error}"));
+    assert!(!removed.branch_removed, "undo: a branch that was there before was removed");
+    assert!(!is_found(bench, &work).await, "undo: the workspace was left");
+
+    let mut nowhere = request(bench, 15);
+    (nowhere.branch, nowhere.existing) = ("ao/never-was".into(), true);
+    let kind = bench.plugin().create(&call(15), &nowhere).await.map_err(|error| error.kind);
+    assert_eq!(kind.err(), Some(ErrorKind::NotFound), "Errors: an existing branch that is not");
+    let listed = bench.plugin().list(&call(15), &bench.repo(), &bench.root()).await;
+    let made = listed.expect("list answers").iter().any(|found| found.path == nowhere.path);
+    assert!(!made, "Errors: a workspace was made on a branch that is not");
+}
+
+/// The workspace that has an existing branch checked out is taken over with its files, and nothing undoes that.
+pub async fn create_takes_an_orphan_over(bench: &dyn Bench) {
+    let orphan = made(bench, 16).await;
+    bench.write(&orphan.path, "work.txt").await;
+    let mut wanted = request(bench, 17);
+    (wanted.branch, wanted.existing) = (orphan.branch.clone(), true);
+    for round in ["existing", "Idempotency: existing again"] {
+        let info = bench.plugin().create(&call(17), &wanted).await;
+        let info = info.unwrap_or_else(|error| panic!("{round}: {error}"));
+        assert_eq!((&info.branch, &info.path), (&orphan.branch, &orphan.path), "{round}");
+    }
+    let taken = WorkspaceHandle { session: wanted.session.clone(), ..orphan.clone() };
+    let facts = bench.plugin().probe(&call(17), &taken).await;
+    let Ok(Answer::Yes(facts)) = facts else { panic!("probe: it is there: {facts:?}") };
+    assert_eq!(facts.changed_files, 1, "existing: the uncommitted file is gone");
+    let undone = bench.plugin().destroy(&call(17), &taken, Removal::Undo).await;
+    let kind = undone.map_err(|error| error.kind);
+    assert_eq!(kind, Err(ErrorKind::Refused), "undo: what the spawn did not make is in danger");
+    assert!(is_found(bench, &taken).await, "undo: what the spawn did not make is gone");
+    // Of another project.
+    let mut other = request(bench, 18);
+    (other.branch, other.existing) = (orphan.branch, true);
+    other.project = "other".parse().expect("a project id");
+    other.path = bench.root().join("other/conf-18");
+    let kind = bench.plugin().create(&call(18), &other).await.map_err(|error| error.kind);
+    assert_eq!(kind.err(), Some(ErrorKind::Refused), "Errors: a branch that is in use elsewhere");
 }
 
 /// A probe counts what changed, and its fingerprint moves with every change.
@@ -429,6 +499,8 @@ mod tests {
         MakesASecond,
         ForgetsWhatItMade,
         SharesBranches,
+        StartsAnew,
+        UndoesWhatWasThere,
         CountsNothing,
         NeverRefuses,
         DropsBranches,
@@ -494,6 +566,8 @@ mod tests {
             call: &Call,
             request: &CreateWorkspace,
         ) -> Result<WorkspaceInfo, PluginError> {
+            let existing = request.existing && self.fault != Fault::StartsAnew;
+            let request = &CreateWorkspace { existing, ..request.clone() };
             let mut info = self.right.create(call, request).await?;
             let again = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
             match self.fault {
@@ -549,6 +623,7 @@ mod tests {
             let was_there = matches!(self.right.find(call, handle).await?, Answer::Yes(_));
             let removal = match self.fault {
                 Fault::NeverRefuses if removal == Removal::IfSafe => Removal::Forced,
+                Fault::UndoesWhatWasThere if removal == Removal::Undo => Removal::Forced,
                 _ => removal,
             };
             let mut removed = self.right.destroy(call, handle, removal).await?;
@@ -609,6 +684,8 @@ mod tests {
             MakesASecond => create_again_finds_the_same,
             SharesBranches => create_gives_each_session_its_own_branch,
             ForgetsWhatItMade => create_after_a_dropped_one_adopts,
+            StartsAnew => create_goes_on_with_an_existing_branch,
+            UndoesWhatWasThere => create_takes_an_orphan_over,
             CountsNothing => probe_tells_what_changed,
             NeverRefuses => safe_removal_refuses_work,
             DropsBranches => safe_removal_takes_what_is_safe,

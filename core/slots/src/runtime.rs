@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, Launch, PluginError, SessionId, call::Answer, process::ProcessId};
+use crate::{Call, Launch, PluginError, SessionId, call::Answer, process::ProcessId, text};
 
 /// What is started: always `ao launch <file>`, which sets the environment from a private file and executes
 /// the agent, so that no secret is ever an argument.
@@ -176,15 +176,8 @@ pub struct AttachInfo {
 impl AttachInfo {
     /// The command as a line that a human can paste into a shell.
     pub fn command_line(&self) -> Option<String> {
-        let quote = |word: &String| {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./%@:,+".contains(c);
-            if !word.is_empty() && word.chars().all(plain) {
-                word.clone()
-            } else {
-                format!("'{}'", word.replace('\'', r"'\''"))
-            }
-        };
-        Some(self.argv.as_ref()?.iter().map(quote).collect::<Vec<_>>().join(" "))
+        let words = self.argv.as_ref()?.iter().map(|word| text::shell_word(word));
+        Some(words.collect::<Vec<_>>().join(" "))
     }
 }
 

@@ -359,6 +359,15 @@ fn token_in(text: &str) -> Option<(usize, usize)> {
     known.chain(web).min()
 }
 
+/// A word of a command line as a human pastes it into a shell: quoted where it has to be.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./%@:,+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// The part of a name that may stand in a branch, a ref or a path: lower-case ASCII letters and digits with
 /// single hyphens between, at most `limit` bytes. Everything else is a separator. May be empty.
 pub fn slug(text: &str, limit: usize) -> String {

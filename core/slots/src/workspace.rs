@@ -25,6 +25,10 @@ pub struct CreateWorkspace {
     pub path: PathBuf,
     /// The wanted branch; taken by another workspace or holding other work: `-2`, `-3` … is added.
     pub branch: String,
+    /// The branch holds work to go on with: it is checked out as it is, under no other name. A workspace beside
+    /// `path` that has it checked out is taken over where it is, with its uncommitted files.
+    #[serde(default)]
+    pub existing: bool,
     /// The default branch, e.g. `main`: new work starts from its newest known state.
     pub base: String,
     /// Fetch the base from its remote first, where there is one. A failed fetch is not an error.
@@ -77,8 +81,8 @@ pub struct WorkspaceHandle {
 pub enum Removal {
     /// Only when clean and with nothing that is not safe elsewhere. The branch stays unless it is merged into the base.
     IfSafe,
-    /// Undo of a spawn before the agent's first launch: the workspace is ours. The branch goes when this
-    /// spawn made it and it has no commit.
+    /// Undo of a spawn before the agent's first launch: the workspace goes when this spawn made it; one that it
+    /// took over is refused. The branch goes when this spawn made it and it has no commit.
     Undo,
     /// A human said so, by name. Uncommitted work is first kept in a commit under `refs/ao/kept/<session>`.
     Forced,
@@ -104,6 +108,9 @@ pub struct FoundWorkspace {
     pub branch: Option<String>,
     /// Its head, full object name.
     pub head: String,
+    /// It is locked against removal by hand.
+    #[serde(default)]
+    pub locked: bool,
 }
 
 /// A command to run once in a new workspace.
@@ -155,7 +162,8 @@ pub struct RepoInfo {
 /// Makes isolated copies of code, and never loses a human's work.
 ///
 /// # Idempotency
-/// `create` at a path that already is this session's workspace returns it. `destroy` of what is gone is a success.
+/// `create` at a path that already is this session's workspace returns it, as does one that took another over.
+/// `destroy` of what is gone is a success.
 /// # Cancel safety
 /// A dropped `create` may leave a workspace behind: calling it again adopts it. A dropped `post_create` ends
 /// its process group. The rest changes nothing.
@@ -163,7 +171,9 @@ pub struct RepoInfo {
 /// Within `call.limit()` every process started for the call has ended.
 /// # Errors
 /// `destroy` with [`Removal::IfSafe`] answers `Refused` with the counts when work would be lost, and
-/// anything that it cannot see for sure counts as work. A probe that cannot look is `Unknown`.
+/// anything that it cannot see for sure counts as work. A probe that cannot look is `Unknown`. `create` on an
+/// [`existing`](CreateWorkspace::existing) branch makes nothing and answers `NotFound` when there is none, `Refused`
+/// when it is checked out anywhere else.
 #[async_trait]
 pub trait Workspace: fmt::Debug + Send + Sync {
     /// Looks at a repository. Used by `ao init`, `ao doctor` and before a spawn.

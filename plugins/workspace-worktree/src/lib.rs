@@ -46,7 +46,7 @@ use crate::{
     checkout::Checkout,
     git::Git,
     lock::Locks,
-    make::{Mark, READY},
+    make::{Mark, Progress},
     place::settle,
     repo::Repo,
 };
@@ -191,11 +191,11 @@ impl Workspace for Worktrees {
                 return Ok(Answer::No);
             };
             let mark = Mark::find(self, &repo, &handle.session).await?;
-            if mark.is_some() && !checkout.admin.join(READY).exists() {
+            let entry = repo.entry(&checkout.path).cloned().unwrap_or_default();
+            if Progress::of(&checkout, &entry, mark.as_ref()) != Progress::Whole {
                 return Ok(Answer::No); // `create` finishes it
             }
             let base = repo.base(&handle.base).await?;
-            let entry = repo.entry(&checkout.path).cloned().unwrap_or_default();
             let mut notes = Vec::new();
             if entry.branch.as_ref() != Some(&handle.branch) {
                 let now = entry.branch.as_deref().unwrap_or("no branch");
@@ -261,6 +261,7 @@ impl Workspace for Worktrees {
                 path: entry.path,
                 branch: entry.branch,
                 head: entry.head,
+                locked: entry.locked.is_some(),
             })
             .collect())
     }

@@ -1,8 +1,9 @@
 //! Making a workspace: each step can be cut off by a crash, and the next call goes on from what is there.
 //!
 //! What is ours is marked by a ref, `refs/ao/made/<instance>/<session>/<branch>`, which holds the commit that the
-//! branch started from and is made in one transaction with the branch. That everything is in place is marked by
-//! the file [`READY`] beside the worktree's index; until then nobody has worked in it.
+//! branch started from and is made in one transaction with the branch. A worktree of ours is locked with its session's
+//! name from its first moment on. That everything is in place is marked by the file [`READY`] beside the worktree's
+//! index; until then nobody has worked in it.
 
 use std::{
     fs,
@@ -21,14 +22,17 @@ use crate::{
     branch::{self, Ref},
     checkout::Checkout,
     git::Git,
-    link,
+    is_there, link,
     lock::Held,
     place::{Place, look_at, make_folder, make_place, occupied, settle, size},
-    repo::{Base, Repo},
+    repo::{Base, Entry, Repo, read_small},
 };
 
-/// The mark of a finished workspace, in git's folder for the worktree.
+/// The mark of a finished workspace, in git's folder for the worktree. It holds the name of whom it was made for,
+/// and nothing where the worktree was there before.
 pub(crate) const READY: &str = "ao-ready";
+/// What to do where the branch to go on with does not exist.
+const WITHOUT: &str = "leave out --branch: a new one is made";
 /// How long a fetch may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
 
@@ -40,7 +44,13 @@ pub(crate) async fn create(
 ) -> Result<WorkspaceInfo, PluginError> {
     let session = &request.session;
     let mut notes = Vec::new();
-    let wanted = branch::sanitise(&request.branch, session);
+    let wanted = match request.existing {
+        true if !branch::is_valid(&request.branch) => {
+            return Err(no_branch(&request.branch, WITHOUT));
+        }
+        true => request.branch.clone(),
+        false => branch::sanitise(&request.branch, session),
+    };
     if wanted != request.branch {
         let name = text::one_line(&request.branch);
         notes.push(format!("the branch is called `{wanted}`: `{name}` is no safe name"));
@@ -58,24 +68,41 @@ pub(crate) async fn create(
     };
     notes.extend(peculiarities(&repo));
     if request.fetch {
-        notes.extend(fetch(house, &repo, &request.base).await);
+        // Of a branch that is only at the remote, the newest state is wanted.
+        let away = request.existing && repo.one_ref(&local(&wanted)).await?.is_none();
+        let name = if away { &wanted } else { &request.base };
+        notes.extend(fetch(house, &repo, name, !away).await);
     }
-    let path = make_place(request)?;
+    let mut path = make_place(request)?;
 
     let held = repo.hold(&house.locks).await?;
     let base = repo.base(&request.base).await?;
     let ours = Mark::find(house, &repo, session).await?;
+    if request.existing {
+        path = whereabouts(&mut repo, path, &wanted).await?;
+    }
     let entry = repo.entry(&path).cloned();
     let branch = match (look_at(&path)?, entry) {
         (Place::Folder { .. }, Some(entry)) => {
             let is_wanted = entry.branch.as_ref() == Some(&wanted);
             if ours.is_none() && !is_wanted {
-                return Err(occupied(&path, "it is a worktree on another branch"));
+                let error = occupied(&path, "it is a worktree on another branch");
+                return Err(match &entry.branch {
+                    Some(branch) => error.with_remedy(format!(
+                        "ao spawn {} --branch {} --prompt \"…\"   or move it away",
+                        request.project,
+                        text::shell_word(branch)
+                    )),
+                    None => error,
+                });
             }
             let checkout = Checkout::open(&repo, &path).await?;
             let branch = entry.branch.clone().unwrap_or(wanted);
-            if ours.is_none() || checkout.admin.join(READY).exists() {
-                keep_locked(&repo, &path, session, entry.locked.as_deref()).await?;
+            if Progress::of(&checkout, &entry, ours.as_ref()) == Progress::Whole {
+                if !request.existing {
+                    check_owner(&entry, session)?;
+                }
+                keep_locked(&repo, &checkout, session, entry.locked.as_deref()).await?;
                 return info(&repo, &base, path, branch, ours, &entry.head, notes).await;
             }
             branch
@@ -89,19 +116,25 @@ pub(crate) async fn create(
                 repo.refresh().await?;
             }
             house.check_space(&path, held.last_size())?;
-            let branch = claim(house, &repo, &base, session, &wanted, ours.as_ref()).await?;
+            let branch = if request.existing {
+                have_branch(&repo, &wanted, WITHOUT).await?;
+                wanted
+            } else {
+                claim(house, &repo, &base, session, &wanted, ours.as_ref()).await?
+            };
             add(&repo, &path, session, &branch).await?;
             branch
         }
     };
     repo.refresh().await?;
     let checkout = Checkout::open(&repo, &path).await?;
-    fill(&checkout, &request.sparse, request.submodules).await?;
+    let fresh = fill(&checkout, &request.sparse, request.submodules).await?;
     link::make(&checkout, &repo.common, &links, &mut notes).await?;
-    finish(&checkout, &held).await?;
-    let head = repo.entry(&path).map(|entry| entry.head.clone()).unwrap_or_default();
+    finish(house, &checkout, session, &held, fresh).await?;
+    let entry = repo.entry(&path).cloned().unwrap_or_default();
+    keep_locked(&repo, &checkout, session, entry.locked.as_deref()).await?;
     let ours = Mark::find(house, &repo, session).await?;
-    info(&repo, &base, path, branch, ours, &head, notes).await
+    info(&repo, &base, path, branch, ours, &entry.head, notes).await
 }
 
 /// Makes the worktree of a branch that exists, here or at the remote, again.
@@ -112,11 +145,8 @@ pub(crate) async fn restore(
 ) -> Result<WorkspaceInfo, PluginError> {
     let mut repo = Repo::open(git, &handle.repo).await?;
     let base = repo.base(&handle.base).await?;
-    let gone = || {
-        let what =
-            format!("the branch `{}` does not exist any more", text::one_line(&handle.branch));
-        PluginError::new(ErrorKind::NotFound, what, "").with_remedy("spawn a new session")
-    };
+    let anew = "spawn a new session";
+    let gone = || no_branch(&handle.branch, anew);
     if !branch::is_valid(&handle.branch) {
         return Err(gone());
     }
@@ -136,13 +166,13 @@ pub(crate) async fn restore(
     match (look_at(&path)?, entry) {
         (Place::Folder { .. }, Some(entry)) => {
             let checkout = Checkout::open(&repo, &path).await?;
-            let ready = checkout.admin.join(READY).exists();
-            let marked = Mark::find(house, &repo, session).await?.is_some();
-            if entry.branch.as_ref() == Some(&handle.branch) && marked && !ready {
-                fill(&checkout, &[], false).await?;
-                finish(&checkout, &held).await?;
+            check_owner(&entry, session)?;
+            let mark = Mark::find(house, &repo, session).await?;
+            if Progress::of(&checkout, &entry, mark.as_ref()) != Progress::Whole {
+                let fresh = fill(&checkout, &[], false).await?;
+                finish(house, &checkout, session, &held, fresh).await?;
             }
-            keep_locked(&repo, &path, session, entry.locked.as_deref()).await?;
+            keep_locked(&repo, &checkout, session, entry.locked.as_deref()).await?;
             let branch = entry.branch.clone().unwrap_or_else(|| handle.branch.clone());
             return info(&repo, &base, path, branch, None, &entry.head, notes).await;
         }
@@ -155,32 +185,98 @@ pub(crate) async fn restore(
         }
         (_, None) => {}
     }
-    if let Some(other) =
-        repo.worktrees.iter().find(|entry| entry.branch.as_ref() == Some(&handle.branch))
-    {
-        let what =
-            format!("the branch `{}` is checked out at {}", handle.branch, other.path.display());
-        let remedy = format!("git -C '{}' switch --detach", other.path.display());
-        return Err(PluginError::new(ErrorKind::Refused, what, "").with_remedy(remedy));
+    if let Some(other) = repo.holder(&handle.branch) {
+        return Err(checked_out(&handle.branch, other));
     }
     house.check_space(&path, held.last_size())?;
-    let name = format!("refs/heads/{}", handle.branch);
-    let tip = match repo.one_ref(&name).await? {
-        Some(tip) => tip,
-        None => {
-            let remote = repo.remote().ok_or_else(gone)?;
-            let tracked = format!("refs/remotes/{remote}/{}", handle.branch);
-            let tip = repo.one_ref(&tracked).await?.ok_or_else(gone)?;
-            transact(&repo, &[format!("create {name} {}", tip.oid)]).await?;
-            tip
-        }
-    };
+    let head = have_branch(&repo, &handle.branch, anew).await?;
     add(&repo, &path, session, &handle.branch).await?;
     repo.refresh().await?;
     let checkout = Checkout::open(&repo, &path).await?;
-    fill(&checkout, &[], false).await?;
-    finish(&checkout, &held).await?;
-    info(&repo, &base, path, handle.branch.clone(), None, &tip.oid, notes).await
+    let fresh = fill(&checkout, &[], false).await?;
+    finish(house, &checkout, session, &held, fresh).await?;
+    info(&repo, &base, path, handle.branch.clone(), None, &head, notes).await
+}
+
+/// Where to go on with a branch: in the workspace beside `path` that has it checked out, else at `path`.
+async fn whereabouts(repo: &mut Repo, path: PathBuf, branch: &str) -> Result<PathBuf, PluginError> {
+    let Some(holder) = repo.holder(branch).cloned() else { return Ok(path) };
+    let beside = holder.path.parent() == path.parent() && repo.entry(&holder.path).is_some();
+    if beside && is_there(&holder.path) {
+        return Ok(holder.path);
+    }
+    // A folder that is away may come back, when a human's lock says so.
+    if !beside || holder.locked.as_deref().is_some_and(|reason| !is_session(reason)) {
+        return Err(checked_out(branch, &holder));
+    }
+    forget(repo, &holder.path, holder.locked.is_some()).await?;
+    repo.refresh().await?;
+    Ok(path)
+}
+
+fn checked_out(branch: &str, other: &Entry) -> PluginError {
+    let what = format!("the branch `{branch}` is checked out at {}", other.path.display());
+    let at = text::shell_word(&other.path.to_string_lossy());
+    let remedy = format!("git -C {at} switch --detach");
+    PluginError::new(ErrorKind::Refused, what, "").with_remedy(remedy)
+}
+
+fn no_branch(name: &str, remedy: &str) -> PluginError {
+    let what = format!("the branch `{}` does not exist", text::one_line(name));
+    PluginError::new(ErrorKind::NotFound, what, "").with_remedy(remedy)
+}
+
+fn local(branch: &str) -> String {
+    format!("refs/heads/{branch}")
+}
+
+/// The head of a branch that holds work. One that only the remote has is made as it is there.
+async fn have_branch(repo: &Repo, branch: &str, remedy: &str) -> Result<String, PluginError> {
+    let name = local(branch);
+    if let Some(tip) = repo.one_ref(&name).await? {
+        return Ok(tip.oid);
+    }
+    let gone = || no_branch(branch, remedy);
+    let remote = repo.remote().ok_or_else(gone)?;
+    let tracked = format!("refs/remotes/{remote}/{branch}");
+    let tip = repo.one_ref(&tracked).await?.ok_or_else(gone)?;
+    transact(repo, &[format!("create {name} {}", tip.oid)]).await?;
+    Ok(tip.oid)
+}
+
+/// How far the making of a worktree has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Cut off before the checkout was whole: nobody can have worked in it.
+    Begun,
+    /// Cut off after that.
+    CheckedOut,
+    /// Nothing is left to do, or it was not made here.
+    Whole,
+}
+
+impl Progress {
+    pub(crate) fn of(checkout: &Checkout, entry: &Entry, mark: Option<&Mark>) -> Self {
+        let ours = mark.is_some() || entry.locked.as_deref().is_some_and(is_session);
+        let is_there = |name: &str| checkout.admin.join(name).exists();
+        match ours && !is_there(READY) {
+            false => Self::Whole,
+            // Git writes it last.
+            true if is_there("index") => Self::CheckedOut,
+            true => Self::Begun,
+        }
+    }
+}
+
+/// Whether the worktree was made for this session, and not taken over by it.
+pub(crate) fn is_made_for(house: &Worktrees, checkout: &Checkout, session: &SessionId) -> bool {
+    let ready = read_small(&checkout.admin.join(READY)).unwrap_or_default();
+    ready == made_for(house, session).into_bytes()
+}
+
+/// No other session ever has this name: the data directory's is part of it.
+fn made_for(house: &Worktrees, session: &SessionId) -> String {
+    format!("{}/{session}", house.instance)
 }
 
 /// The mark that a branch was made for a session by this data directory.
@@ -239,8 +335,8 @@ fn network_disk(_: &Path) -> Option<&'static str> {
     None
 }
 
-/// Fetches the default branch. Calls that wait for each other share one fetch. A failure is a note.
-async fn fetch(house: &Worktrees, repo: &Repo, base: &str) -> Option<String> {
+/// Fetches a branch. Calls that wait for each other share one fetch, where they want the same. A failure is a note.
+async fn fetch(house: &Worktrees, repo: &Repo, name: &str, shared: bool) -> Option<String> {
     let remote = repo.remote()?;
     if let Some(key) = repo.git.config().runs_on_network() {
         return Some(format!(
@@ -250,21 +346,23 @@ async fn fetch(house: &Worktrees, repo: &Repo, base: &str) -> Option<String> {
     let asked = Instant::now();
     let lock = house.locks.of(&repo.common);
     let mut fetched = lock.fetched.lock().await;
-    if fetched.is_some_and(|began| began >= asked) {
+    if shared && fetched.is_some_and(|began| began >= asked) {
         return None;
     }
     let began = Instant::now();
     let git = repo.git.within(FETCH_LIMIT);
     let quiet = ["--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head"];
     let more = ["--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options", &remote];
-    let refspec = format!("+refs/heads/{base}:refs/remotes/{remote}/{base}");
+    let refspec = format!("+refs/heads/{name}:refs/remotes/{remote}/{name}");
     let mut call = git.cmd("fetch").args(quiet).args(more).arg(refspec);
     if repo.git.config().get("core.sshcommand").is_none() && !git.has_env("GIT_SSH_COMMAND") {
         call = call.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
     }
     match call.run().await {
         Ok(_) => {
-            *fetched = Some(began);
+            if shared {
+                *fetched = Some(began);
+            }
             None
         }
         Err(error) => Some(text::one_line(&format!("fetch failed: {}", PluginError::from(error)))),
@@ -284,9 +382,7 @@ async fn claim(
     if let Some(mark) = ours {
         let exists =
             local.iter().any(|found| found.name.strip_prefix("refs/heads/") == Some(&mark.branch));
-        let elsewhere =
-            repo.worktrees.iter().any(|entry| entry.branch.as_ref() == Some(&mark.branch));
-        if exists && !elsewhere {
+        if exists && repo.holder(&mark.branch).is_none() {
             return Ok(mark.branch.clone());
         }
         transact(repo, &[format!("delete {} {}", mark.at.name, mark.at.oid)]).await?;
@@ -327,22 +423,57 @@ async fn add(
     Ok(())
 }
 
+/// What the reason of each lock of ours begins with.
+const SESSION: &str = "ao session ";
+
 pub(crate) fn lock_reason(session: &SessionId) -> String {
-    format!("ao session {session}")
+    format!("{SESSION}{session}")
 }
 
+/// Whether a worktree is locked for a session. Every other lock is a human's.
+pub(crate) fn is_session(reason: &str) -> bool {
+    reason.starts_with(SESSION)
+}
+
+/// Two sessions never share a worktree: one that another has taken over is that one's.
+fn check_owner(entry: &Entry, session: &SessionId) -> Result<(), PluginError> {
+    match entry.locked.as_deref().and_then(|reason| reason.strip_prefix(SESSION)) {
+        Some(other) if other != session.as_str() => {
+            let cause = format!("it is the workspace of {}", text::one_line(other));
+            Err(occupied(&entry.path, &cause).with_remedy("ao status --all"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Locks what was found with the session's name; a human's lock stays. A worktree that carries such a lock but not the
+/// mark of being finished would be taken for one that was cut off, so the mark comes first.
 async fn keep_locked(
     repo: &Repo,
-    path: &Path,
+    checkout: &Checkout,
     session: &SessionId,
     locked: Option<&str>,
 ) -> Result<(), PluginError> {
-    if locked.is_none() {
-        let reason = lock_reason(session);
-        let args = ["lock", "--reason", &reason, "--end-of-options"];
-        repo.git.cmd("worktree").args(args).arg(path).run().await?;
+    let reason = lock_reason(session);
+    if locked.is_some_and(|now| now == reason || !is_session(now)) {
+        return Ok(());
     }
+    if !checkout.admin.join(READY).exists() {
+        make_ready(checkout, "")?;
+    }
+    if locked.is_some() {
+        let args = ["unlock", "--end-of-options"];
+        repo.git.cmd("worktree").args(args).arg(&checkout.path).run().await?;
+    }
+    let args = ["lock", "--reason", &reason, "--end-of-options"];
+    repo.git.cmd("worktree").args(args).arg(&checkout.path).run().await?;
     Ok(())
+}
+
+fn make_ready(checkout: &Checkout, made_for: &str) -> Result<(), PluginError> {
+    fs::write(checkout.admin.join(READY), made_for).map_err(|cause| {
+        PluginError::transient(format!("cannot write to {}", checkout.admin.display()), cause)
+    })
 }
 
 /// Drops git's record of a worktree whose folder is gone.
@@ -359,13 +490,19 @@ pub(crate) async fn forget(repo: &Repo, path: &Path, locked: bool) -> Result<(),
     Ok(())
 }
 
-/// Checks the files out. Only for a worktree that nobody has worked in.
-async fn fill(checkout: &Checkout, sparse: &[String], submodules: bool) -> Result<(), PluginError> {
+/// Checks the files out, unless git has done it already; returns whether it did. Only for a worktree that nobody
+/// has worked in.
+async fn fill(
+    checkout: &Checkout,
+    sparse: &[String],
+    submodules: bool,
+) -> Result<bool, PluginError> {
     // What a checkout that was cut off left behind.
     for lock in ["index.lock", "HEAD.lock"] {
         let _none = fs::remove_file(checkout.admin.join(lock));
     }
-    if !sparse.is_empty() {
+    let checked_out = checkout.admin.join("index").exists();
+    if !sparse.is_empty() && !checked_out {
         if sparse.iter().any(|folder| folder.contains(char::is_control)) {
             return Err(PluginError::permanent("a folder of `sparse` is not a path", ""));
         }
@@ -373,19 +510,26 @@ async fn fill(checkout: &Checkout, sparse: &[String], submodules: bool) -> Resul
         let folders = sparse.join("\n") + "\n";
         checkout.git.cmd("sparse-checkout").args(args).stdin(folders).run().await?;
     }
-    let args = ["--hard", "--quiet", "--no-recurse-submodules"];
-    checkout.git.cmd("reset").args(args).run().await?;
+    if !checked_out {
+        let args = ["--hard", "--quiet", "--no-recurse-submodules"];
+        checkout.git.cmd("reset").args(args).run().await?;
+    }
     if submodules {
         let args = ["update", "--init", "--recursive", "--checkout", "--quiet"];
         checkout.git.cmd("submodule").args(args).run().await?;
     }
-    Ok(())
+    Ok(!checked_out)
 }
 
-async fn finish(checkout: &Checkout, held: &Held) -> Result<(), PluginError> {
-    fs::write(checkout.admin.join(READY), "").map_err(|cause| {
-        PluginError::transient(format!("cannot write to {}", checkout.admin.display()), cause)
-    })?;
+async fn finish(
+    house: &Worktrees,
+    checkout: &Checkout,
+    session: &SessionId,
+    held: &Held,
+    fresh: bool,
+) -> Result<(), PluginError> {
+    let made_for = if fresh { made_for(house, session) } else { String::new() };
+    make_ready(checkout, &made_for)?;
     let path = checkout.path.clone();
     held.set_last_size(tokio::task::spawn_blocking(move || size(&path)).await.unwrap_or(0));
     Ok(())

@@ -120,6 +120,7 @@ mod tests {
             repo: "/r".into(),
             path,
             branch: "x".into(),
+            existing: false,
             base: "main".into(),
             fetch: false,
             symlinks: Vec::new(),

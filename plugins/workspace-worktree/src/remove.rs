@@ -18,7 +18,7 @@ use crate::{
     Worktrees, branch,
     checkout::{Checkout, Look},
     git::Git,
-    make::{Mark, READY, forget, lock_reason, transact},
+    make::{Mark, Progress, forget, is_made_for, is_session, lock_reason, transact},
     place::settle,
     repo::{Entry, Repo},
 };
@@ -58,13 +58,13 @@ pub(crate) async fn destroy(
         Ok(_) => {
             let checkout = Checkout::open(&repo, &path).await?;
             let entry = entry.as_ref().ok_or_else(|| not_ours(&path))?;
-            if removal != Removal::Forced {
-                check_lock(entry, handle)?;
+            check_lock(entry, handle, removal)?;
+            let untouched = Progress::of(&checkout, entry, mark.as_ref()) == Progress::Begun;
+            let made = mark.is_some() || is_made_for(house, &checkout, &handle.session);
+            if removal == Removal::Undo && !untouched && !made {
+                return Err(taken_over(handle));
             }
-            // Nobody has worked in what was never finished.
-            let untouched = mark.is_some() && !checkout.admin.join(READY).exists();
-            let undone = removal == Removal::Undo && mark.is_some();
-            if !untouched && !undone {
+            if removal != Removal::Undo && !untouched {
                 let base = repo.base(&handle.base).await?;
                 let merged_head = handle.merged_head.as_deref();
                 let look = checkout.look(&repo, &base, merged_head, true).await?;
@@ -100,11 +100,23 @@ fn cannot_remove(path: &Path, cause: io::Error) -> PluginError {
         .with_remedy(format!("remove it by hand: rm -rf '{}'", path.display()))
 }
 
-/// A lock with another reason is a human's.
-fn check_lock(entry: &Entry, handle: &WorkspaceHandle) -> Result<(), PluginError> {
+fn taken_over(handle: &WorkspaceHandle) -> PluginError {
+    let what = format!("the workspace of {} was there before it", handle.session);
+    let remedy = format!("look at it: cd {}", text::shell_word(&handle.path.to_string_lossy()));
+    PluginError::new(ErrorKind::Refused, what, "it is not undone").with_remedy(remedy)
+}
+
+/// A lock with another reason is a human's, who may also force it; or that of the session that took the workspace
+/// over, which goes on working in it.
+fn check_lock(
+    entry: &Entry,
+    handle: &WorkspaceHandle,
+    removal: Removal,
+) -> Result<(), PluginError> {
     match entry.locked.as_deref() {
         None | Some("initializing") => Ok(()),
         Some(reason) if reason == lock_reason(&handle.session) => Ok(()),
+        Some(reason) if removal == Removal::Forced && !is_session(reason) => Ok(()),
         Some(reason) => {
             let remedy = format!("git -C '{0}' worktree unlock '{0}'", entry.path.display());
             let what = format!("the workspace of {} is locked", handle.session);
@@ -282,7 +294,7 @@ async fn retire(
         _ => &handle.branch,
     };
     let mut lines = Vec::new();
-    let used = repo.worktrees.iter().any(|entry| entry.branch.as_ref() == Some(name));
+    let used = repo.holder(name).is_some();
     let may_go = !used && *name != handle.base && branch::is_valid(name);
     let tip = if may_go { repo.one_ref(&format!("refs/heads/{name}")).await? } else { None };
     if let Some(tip) = tip {

@@ -128,6 +128,11 @@ impl Repo {
         self.worktrees.iter().skip(1).find(|entry| entry.path == path)
     }
 
+    /// The worktree, the main checkout among them, that has this branch checked out.
+    pub(crate) fn holder(&self, branch: &str) -> Option<&Entry> {
+        self.worktrees.iter().find(|entry| entry.branch.as_deref() == Some(branch))
+    }
+
     /// The folder in which git keeps the state of the worktree at this path. Looked up from the repository's
     /// side, since the `.git` file in a worktree can be changed to name another.
     pub(crate) fn admin(&self, path: &Path) -> Option<PathBuf> {

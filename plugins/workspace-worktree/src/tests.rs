@@ -1,5 +1,6 @@
 //! With the real git, in folders of their own: no configuration of this machine counts.
 
+mod existing;
 mod hostile;
 mod removing;
 mod repositories;
@@ -128,6 +129,7 @@ impl House {
             repo: self.repo(),
             path: self.place(number),
             branch: format!("ao/app-{number}"),
+            existing: false,
             base: "main".into(),
             fetch: false,
             symlinks: Vec::new(),

@@ -618,6 +618,7 @@ mod tests {
                 path: "/w/shop/shop-9".into(),
                 branch: Some("ao/x".into()),
                 head: "0".into(),
+                locked: true,
             };
             f.orphans = Some(vec![Orphan {
                 project: "shop".parse().unwrap(),

@@ -52,6 +52,15 @@ struct Place {
     session: SessionId,
     branch: String,
     files: Vec<String>,
+    /// It was there before its session.
+    taken_over: bool,
+}
+
+impl Place {
+    fn new(session: &SessionId, branch: &str) -> Self {
+        let (session, branch) = (session.clone(), branch.to_owned());
+        Self { session, branch, files: Vec::new(), taken_over: false }
+    }
 }
 
 fn oid(number: u64) -> String {
@@ -95,6 +104,31 @@ impl State {
             branch_created: self.branches[&place.branch].made_for == place.session,
             notes: Vec::new(),
         }
+    }
+
+    /// Takes over the workspace that has the branch, or makes one for it.
+    fn go_on(&mut self, request: &CreateWorkspace) -> Result<WorkspaceInfo, PluginError> {
+        if !self.branches.contains_key(&request.branch) {
+            return Err(PluginError::new(ErrorKind::NotFound, "no such branch", ""));
+        }
+        let held = self.places.iter_mut().find(|(_, place)| place.branch == request.branch);
+        let path = match held {
+            Some((path, _)) if path.parent() != request.path.parent() => {
+                return Err(PluginError::new(ErrorKind::Refused, "the branch is in use", ""));
+            }
+            Some((path, place)) => {
+                place.taken_over |= place.session != request.session;
+                place.session = request.session.clone();
+                path.clone()
+            }
+            None => {
+                let place = Place::new(&request.session, &request.branch);
+                self.places.insert(request.path.clone(), place);
+                request.path.clone()
+            }
+        };
+        let info = self.info(&path, &self.places[&path]);
+        Ok(WorkspaceInfo { branch_created: false, ..info })
     }
 }
 
@@ -192,6 +226,9 @@ impl Workspace for Memory {
     ) -> Result<WorkspaceInfo, PluginError> {
         let mut state = self.state();
         state.look()?;
+        if request.existing {
+            return state.go_on(request);
+        }
         if let Some(place) = state.places.get(&request.path) {
             if place.session == request.session {
                 return Ok(state.info(&request.path, place));
@@ -206,7 +243,7 @@ impl Workspace for Memory {
         }
         let made = Branch { made_for: request.session.clone(), commits: Vec::new(), pushed: false };
         state.branches.insert(branch.clone(), made);
-        let place = Place { session: request.session.clone(), branch, files: Vec::new() };
+        let place = Place::new(&request.session, &branch);
         let info = state.info(&request.path, &place);
         state.places.insert(request.path.clone(), place);
         Ok(info)
@@ -235,8 +272,7 @@ impl Workspace for Memory {
         if !state.branches.contains_key(&handle.branch) {
             return Err(PluginError::new(ErrorKind::NotFound, "no such branch", ""));
         }
-        let (session, branch) = (handle.session.clone(), handle.branch.clone());
-        let place = Place { session, branch, files: Vec::new() };
+        let place = Place::new(&handle.session, &handle.branch);
         state.places.entry(handle.path.clone()).or_insert(place);
         let info = state.info(&handle.path, &state.places[&handle.path]);
         Ok(WorkspaceInfo { branch_created: false, ..info })
@@ -276,8 +312,12 @@ impl Workspace for Memory {
             let commits = text::count(facts.commits.into(), "commit", "commits");
             return Err(refused(&format!("{files}, {commits}")));
         }
+        if removal == Removal::Undo && place.taken_over {
+            return Err(refused("it was there before"));
+        }
         let keeps = removal == Removal::Forced && !facts.is_clean();
-        let branch_removed = facts.commits == 0;
+        let made = state.branches[&place.branch].made_for == handle.session;
+        let branch_removed = facts.commits == 0 && (removal != Removal::Undo || made);
         state.places.remove(&handle.path);
         if branch_removed {
             state.branches.remove(&handle.branch);
@@ -300,6 +340,7 @@ impl Workspace for Memory {
                 path: path.clone(),
                 branch: Some(place.branch.clone()),
                 head: state.facts(place).head,
+                locked: false,
             })
             .collect())
     }

@@ -51,6 +51,7 @@ impl Shell {
             repo: work.project.path.clone(),
             path: PathBuf::from(path),
             branch: branch.to_owned(),
+            existing: false,
             base: base.to_owned(),
             fetch: true,
             symlinks: work.project.symlinks.clone(),

@@ -156,6 +156,7 @@ async fn r19_a_worktree_that_a_crash_left_empty_is_filled() {
     assert!(path.join("README.md").exists() && house.facts(1).await.is_clean());
     // Nobody has worked in it, so it may also go.
     fs::remove_file(admin.join("ao-ready")).unwrap();
+    fs::remove_file(admin.join("index")).unwrap();
     fs::remove_file(path.join("README.md")).unwrap();
     house.destroy(1, Removal::IfSafe).await.unwrap();
     assert!(!path.exists() && !house.has("refs/heads/ao/app-1"));
