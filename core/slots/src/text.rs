@@ -285,13 +285,18 @@ fn redact_word(word: &str, after_secret_name: &mut bool, out: &mut String) {
     hide_tokens(word, out);
 }
 
-fn hide_tokens(mut text: &str, out: &mut String) {
-    while let Some((at, end)) = token_in(text) {
-        out.push_str(&text[..at]);
-        out.push_str(HIDDEN);
-        text = &text[end..];
+/// Looks at each run of characters once: hostile text must not cost the square of its length.
+fn hide_tokens(text: &str, out: &mut String) {
+    let (mut kept, mut from) = (0, 0);
+    while let Some(start) = text[from..].find(is_part).map(|at| from + at) {
+        from = start + run_of(&text[start..], is_part);
+        if let Some((at, end)) = token_in(text, start, from) {
+            out.push_str(&text[kept..at]);
+            out.push_str(HIDDEN);
+            (kept, from) = (end, end);
+        }
     }
-    out.push_str(text);
+    out.push_str(&text[kept..]);
 }
 
 /// Hides the long runs of base64 in a line of a key.
@@ -335,28 +340,34 @@ pub fn names_secret(name: &str) -> bool {
         || name.ends_with("-token")
 }
 
-/// The first token.
-fn token_in(text: &str) -> Option<(usize, usize)> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    let begins = |at: usize| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
-    let known = TOKENS.iter().filter_map(|(prefix, least)| {
-        text.match_indices(prefix).map(|(at, _)| at).filter(|at| begins(*at)).find_map(|at| {
-            let from = at + prefix.len();
-            let length = run_of(&text[from..], is_part);
-            (length >= *least).then_some((at, from + length))
-        })
-    });
-    // A JSON web token: three base64url parts, the first two of which begin with `{"`.
-    let web = text.match_indices("eyJ").find_map(|(at, _)| {
-        let first = run_of(&text[at..], is_part);
-        let second = at + first + 1;
-        let rest = text.get(second..).filter(|rest| rest.starts_with("eyJ"))?;
-        let third = second + run_of(rest, is_part) + 1;
-        let last = run_of(text.get(third..)?, is_part);
-        let dots = text[..second].ends_with('.') && text[..third].ends_with('.');
-        (dots && first >= 10 && last >= 10).then_some((at, third + last))
-    });
-    known.chain(web).min()
+/// What tokens are made of.
+fn is_part(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// The first token that begins in this run of [`is_part`], and where it ends.
+fn token_in(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
+    let web_end = web_token_after(&text[end..]).map(|length| end + length);
+    (start..end).find_map(|at| {
+        let rest = &text[at..end];
+        let begins = !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+        let known = |(prefix, least): &(&str, usize)| {
+            rest.strip_prefix(prefix).is_some_and(|after| after.len() >= *least)
+        };
+        if begins && TOKENS.iter().any(known) {
+            return Some((at, end));
+        }
+        web_end.filter(|_| rest.starts_with("eyJ") && rest.len() >= 10).map(|end| (at, end))
+    })
+}
+
+/// What follows the first part of a JSON web token: three base64url parts, the first two of which begin with
+/// `{"`.
+fn web_token_after(text: &str) -> Option<usize> {
+    let second = text.strip_prefix('.').filter(|second| second.starts_with("eyJ"))?;
+    let length = run_of(second, is_part);
+    let last = run_of(second[length..].strip_prefix('.')?, is_part);
+    (last >= 10).then_some(1 + length + 1 + last)
 }
 
 /// A word of a command line as a human pastes it into a shell: quoted where it has to be.
@@ -561,6 +572,46 @@ mod tests {
             ),
         ] {
             assert_eq!(redact_tokens(from), to);
+        }
+    }
+
+    #[test]
+    fn tokens_are_found_wherever_they_begin_and_nothing_else_is() {
+        let token = "ghp_abcdefghijklmnopqrstuvwxyz0123";
+        let key = "AKIAIOSFODNN7EXAMPLE";
+        let web = "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF";
+        for (from, to) in [
+            (format!("x_{token}"), "x_[hidden]"),
+            (format!("x{token}"), "x{token}"),
+            (format!("é{token}é{key}"), "é[hidden]é[hidden]"),
+            (format!("sk-{key}"), "[hidden]"),
+            (format!("{key}.{key}_{token}.{web}"), "[hidden].[hidden].[hidden]"),
+            (format!("abc{web}.{web}"), "abc[hidden].[hidden]"),
+            (format!("eyJ-{web}"), "[hidden]"),
+            (format!("tk_{web}"), "tk_[hidden]"),
+            (format!("a.{web}.b eyJhbGciOiJI.eyJ.SflKxwRJSM"), "a.[hidden].b [hidden]"),
+            ("eyJhbGciOiJI.eyJzdWIi.short.eyJzdWIi.eyJzdWIi".to_owned(), "{}"),
+            ("eyJhbGciOiJI.eyJé.SflKxwRJSM eyJhbGciOiJI.é".to_owned(), "{}"),
+            ("eyJhbGciOiJI. eyJhbGciOiJI.eyJ eyJhbGciOiJI.eyJ.".to_owned(), "{}"),
+        ] {
+            let to = to.replace("{token}", token).replace("{}", &from);
+            assert_eq!(redact_tokens(&from), to, "{from}");
+        }
+    }
+
+    /// Each of them took minutes while its square was looked at.
+    #[test]
+    fn a_hostile_mebibyte_is_looked_at_once() {
+        for part in ["eyJ", "sk-", "_ghp_", "AKIAIOSFODNN7EXAMPLE "] {
+            let text = part.repeat((1 << 20) / part.len());
+            let hidden =
+                [redact(&text), redact_tokens(&text)].map(|text| text.matches(HIDDEN).count());
+            let tokens = match part {
+                "sk-" | "_ghp_" => 1,
+                "AKIAIOSFODNN7EXAMPLE " => text.len() / part.len(),
+                _ => 0,
+            };
+            assert_eq!(hidden, [tokens; 2], "{part}");
         }
     }
 
