@@ -1,10 +1,12 @@
 //! Programs and files of this machine, each within a deadline.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -16,6 +18,7 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::Command,
+    sync::oneshot,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -80,23 +83,69 @@ pub async fn run(mut command: Command, stdin: &[u8], deadline: Instant) -> io::R
     Ok(output)
 }
 
-/// Reads regular files of this machine, each from the byte asked for.
+/// Files that are being read, also by reads that nobody waits for any more.
+static READING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// A read that hangs holds a thread until its disk answers, and a process has but some hundred.
+const MOST_READS: usize = 64;
+
+/// Reads regular files of this machine, each from the byte asked for. One whose disk has not answered an earlier
+/// read is not read again before it has.
 pub async fn read(
     files: &[FileRequest],
     deadline: Instant,
 ) -> Result<Vec<FileAnswer>, PluginError> {
+    read_by(files, deadline, read_one).await
+}
+
+async fn read_by(
+    files: &[FileRequest],
+    deadline: Instant,
+    read: impl Fn(&FileRequest) -> io::Result<FileAnswer> + Send + 'static,
+) -> Result<Vec<FileAnswer>, PluginError> {
     let what = || format!("could not read {} files", files.len());
     let asked = files.to_vec();
-    let read = tokio::task::spawn_blocking(move || {
-        let read =
-            |file| read_one(file).unwrap_or_else(|error| FileAnswer::Failed(error.to_string()));
-        asked.iter().map(read).collect()
+    let (done, answers) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let alone = |file: &FileRequest| {
+            let _reading = Reading::begin(&file.path)?;
+            read(file)
+        };
+        // Past the deadline nobody waits for the rest.
+        let wanted = asked.iter().take_while(|_| !done.is_closed());
+        let answers: Vec<_> = wanted
+            .map(|file| alone(file).unwrap_or_else(|e| FileAnswer::Failed(e.to_string())))
+            .collect();
+        let _ = done.send(answers);
     });
-    match timeout_at(deadline, read).await {
+    match timeout_at(deadline, answers).await {
         Ok(Ok(answers)) => Ok(answers),
         Ok(Err(error)) => Err(PluginError::transient(what(), error)),
         Err(_) => Err(PluginError::transient(what(), "the disk did not answer in time")),
     }
+}
+
+/// A file that is being read, until this is dropped.
+struct Reading<'f>(&'f str);
+
+impl<'f> Reading<'f> {
+    fn begin(path: &'f str) -> io::Result<Self> {
+        let mut reading = reading();
+        if reading.len() >= MOST_READS || !reading.insert(path.to_owned()) {
+            return Err(io::Error::other("the disk has not answered an earlier read"));
+        }
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        reading().remove(self.0);
+    }
+}
+
+fn reading() -> MutexGuard<'static, BTreeSet<String>> {
+    READING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_one(request: &FileRequest) -> io::Result<FileAnswer> {
@@ -209,19 +258,23 @@ mod tests {
     async fn r11_a_program_that_does_not_end_is_killed_with_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
+        nix::unistd::mkfifo(&pid, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
-        let late = run(sh(&script), b"", Instant::now() + Duration::from_millis(700)).await;
-        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        // Where the machine was too slow to even start the child there is nothing to look for.
-        if let Some(pid) = std::fs::read_to_string(pid).ok().and_then(|p| p.trim().parse().ok()) {
-            for _ in 0..1_000 {
-                if ProcessId::of(pid).is_none() {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            panic!("the child outlived the call");
+        let running = tokio::spawn(async move { run(sh(&script), b"", soon()).await });
+        // Its child runs by the time that it says which.
+        let told = tokio::task::spawn_blocking(|| std::fs::read_to_string(pid)).await.unwrap();
+        let child = ProcessId::of(told.unwrap().trim().parse().unwrap()).expect("the child runs");
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+        while child.is_alive() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn r11_a_program_is_given_up_at_its_deadline() {
+        let late = run(sh("sleep 1000"), b"", Instant::now()).await;
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
@@ -248,24 +301,54 @@ mod tests {
         assert_eq!(program("other", &path), Path::new("other"));
     }
 
+    fn ask(path: String, from: u64) -> FileRequest {
+        let handle = RuntimeHandle {
+            session: "app-1".parse().unwrap(),
+            launch: Launch(1),
+            id: String::new(),
+            server: None,
+            process: None,
+        };
+        FileRequest { handle, path, from, seen: None }
+    }
+
+    #[tokio::test]
+    async fn r11_a_file_whose_disk_hangs_holds_one_thread_and_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let [hung, later, well] = ["hung", "later", "well"].map(|name| dir.path().join(name));
+        let [hung, later, well] = [hung, later, well].map(|path| path.to_str().unwrap().to_owned());
+        std::fs::write(&well, "well").unwrap();
+        let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+        let (answers, answer) = std::sync::mpsc::channel::<()>();
+        let answer = Mutex::new(answer);
+        let disk = move |file: &FileRequest| {
+            begun.send(file.path.clone()).unwrap();
+            answer.lock().unwrap().recv().map_err(io::Error::other)?;
+            Ok(FileAnswer::Absent)
+        };
+        let asked = [ask(hung.clone(), 0), ask(later.clone(), 0)];
+        let first = tokio::spawn(async move { read_by(&asked, soon(), disk).await });
+        assert_eq!(begins.recv().await.as_deref(), Some(&*hung));
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+
+        let both = [ask(hung.clone(), 0), ask(well, 0)];
+        let answered = read(&both, soon()).await.unwrap();
+        assert!(matches!(&answered[0], FileAnswer::Failed(why) if why.contains("earlier read")));
+        assert_eq!(answered[1], FileAnswer::Read { bytes: b"well".into(), stamp: None });
+
+        // It answers after all: what nobody waits for any more is left, and the file is read again.
+        answers.send(()).unwrap();
+        assert_eq!(begins.recv().await, None, "`later` was not begun");
+        assert_eq!(read(&both[..1], soon()).await.unwrap(), [FileAnswer::Absent]);
+    }
+
     #[tokio::test]
     async fn files_are_read_from_an_offset_and_other_things_refused() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(at("file"), "hello").unwrap();
         nix::unistd::mkfifo(at("fifo").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let ask = |path: String, from| FileRequest {
-            handle: RuntimeHandle {
-                session: "app-1".parse().unwrap(),
-                launch: Launch(1),
-                id: String::new(),
-                server: None,
-                process: None,
-            },
-            path,
-            from,
-            seen: None,
-        };
         let asked = [
             ask(at("file"), 3),
             ask(at("absent"), 0),
