@@ -209,6 +209,9 @@ pub enum Effect {
         path: String,
         /// The default branch it starts from.
         base: String,
+        /// The branch holds work to go on with.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        existing: bool,
     },
     /// Make the workspace of the session's branch again.
     RestoreWorkspace,

@@ -225,6 +225,9 @@ pub struct Session {
     pub workspace_gone: bool,
     /// Why the workspace could not be removed when the session ended.
     pub workspace_kept: Option<Failure>,
+    /// The branch that a human named: it holds work to go on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
     /// The branch that the tracker asks for.
     pub branch_wish: Option<String>,
     /// The set-up commands ran.
@@ -876,6 +879,16 @@ impl Session {
     /// Over: nothing more happens but cleaning up.
     pub fn is_over(&self) -> bool {
         self.over.is_some()
+    }
+
+    /// Nobody else goes on with its branch: it works there, or would once it is restored.
+    pub fn keeps_branch(&self) -> bool {
+        let there = self.workspace.is_some() && !self.workspace_gone;
+        match &self.over {
+            None => true,
+            Some((Over::Merged | Over::Failed, _)) => false,
+            Some(_) => there && self.launch.0 > 0,
+        }
     }
 
     /// Requests that nobody has decided or ended.

@@ -1,18 +1,21 @@
 //! What a human asks for: taken, or refused with the remedy.
 
+use std::path::Path;
+
 use ao_slots::{
     ChannelName, NotificationId, ProjectId, SessionId,
     agent::{Ask, Decision},
     fact::{Activity, RuntimeState},
+    text::shell_word,
 };
 
 use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set_up};
 use crate::{
     config::{policy::Closed, trigger::Trigger},
     event::{
-        Actor, CleanupRequested, DoneMarked, Failure, IncidentAcknowledged, IncidentSnoozed,
-        KillRequested, MessageRequested, Over, PressRefused, RequestDecided, RestoreRequested,
-        SessionRequested, Subject,
+        Actor, CleanupRequested, DoneMarked, Effect, Failure, IncidentAcknowledged,
+        IncidentSnoozed, KillRequested, MessageRequested, Over, PressRefused, RequestDecided,
+        RestoreRequested, SessionRequested, Subject,
     },
     state::{Incident, Request, Session, State, Want},
     words,
@@ -283,9 +286,29 @@ impl Decider<'_> {
                 other.id, spawn.project
             )));
         }
+        let at_work = |session: &&Session| {
+            let on = spawn.branch.as_deref();
+            session.project == spawn.project
+                && session.keeps_branch()
+                && branch_of(self.state, session) == on
+        };
+        if let Some(branch) = &spawn.branch
+            && let Some(other) = self.state.sessions.values().find(at_work)
+        {
+            return Err(branch_taken(other, branch));
+        }
         let prefix = &project.session_prefix;
-        let number = self.state.given.sessions.get(prefix.as_str()).copied().unwrap_or(0) + 1;
-        let id = SessionId::compose(prefix, number);
+        let given = self.state.given.sessions.get(prefix.as_str()).copied().unwrap_or(0);
+        // The place of a new workspace may be one that another session has taken over.
+        let used = |id: &SessionId| {
+            let place = Path::new(spawn.project.as_str()).join(id.as_str());
+            let mut made = self.state.sessions.values().filter(|session| !session.workspace_gone);
+            made.any(|session| session.workspace.as_ref().is_some_and(|w| w.path.ends_with(&place)))
+        };
+        let mut id = SessionId::compose(prefix, given + 1);
+        while used(&id) {
+            id = SessionId::compose(prefix, id.number() + 1);
+        }
         let draft = self.push(SessionRequested {
             by: spawn.by.clone(),
             issue: spawn.issue.clone(),
@@ -300,6 +323,28 @@ impl Decider<'_> {
         draft.project = Some(spawn.project.clone());
         Ok(self.meant(&id))
     }
+}
+
+/// The branch that a session works on, as far as it is known.
+fn branch_of<'s>(state: &'s State, session: &'s Session) -> Option<&'s str> {
+    let now = session.work().and_then(|work| work.branch.as_deref());
+    let made = session.workspace.as_ref().map(|made| made.branch.as_str());
+    let running = session.busy.and_then(|seq| state.intents.get(&seq));
+    let making = running.and_then(|intent| match &intent.effect {
+        Effect::CreateWorkspace { branch, .. } => Some(branch.as_str()),
+        _ => None,
+    });
+    now.or(made).or(making).or(session.branch.as_deref())
+}
+
+/// Two sessions never work on one branch: how a human goes on with it in place of a new one.
+pub(crate) fn branch_taken(other: &Session, branch: &str) -> Refusal {
+    let (id, branch) = (&other.id, ao_slots::text::one_line(branch));
+    let (message, verb) = match other.is_over() {
+        false => (format!("{id} works on {branch}"), "attach"),
+        true => (format!("{id} is over, and keeps its workspace on {branch}"), "restore"),
+    };
+    Refusal::new(RefusalKind::Conflict, message).with_remedy(format!("ao session {verb} {id}"))
 }
 
 /// Why a project takes no new session, and what opens it.
@@ -444,20 +489,22 @@ fn restorable(state: &State, session: &Session) -> Result<(), Refusal> {
     if session.restore.is_some() {
         return Err(conflict(format!("{id} is being restored")));
     }
-    let anew = match &session.issue {
-        Some(issue) => format!("ao spawn {} {issue}", session.project),
-        None => format!("ao spawn {} --prompt \"…\"", session.project),
+    let anew = |on: &str| match &session.issue {
+        Some(issue) => format!("ao spawn {} {issue}{on}", session.project),
+        None => format!("ao spawn {}{on} --prompt \"…\"", session.project),
+    };
+    // What could not be undone may hold work: a new session goes on with it.
+    let never_started = || {
+        let kept = session.workspace.as_ref().filter(|_| !session.workspace_gone);
+        let on = kept.map(|made| format!(" --branch {}", shell_word(&made.branch)));
+        conflict(format!("{id} was never started")).with_remedy(anew(&on.unwrap_or_default()))
     };
     match session.over {
         Some((Over::Merged, _)) => {
-            return Err(conflict(format!("{id} is merged")).with_remedy(anew));
+            return Err(conflict(format!("{id} is merged")).with_remedy(anew("")));
         }
-        Some((Over::Failed, _)) => {
-            return Err(conflict(format!("{id} was never started")).with_remedy(anew));
-        }
-        _ if session.launch.0 == 0 => {
-            return Err(conflict(format!("{id} was never started")).with_remedy(anew));
-        }
+        Some((Over::Failed, _)) => return Err(never_started()),
+        _ if session.launch.0 == 0 => return Err(never_started()),
         _ => {}
     }
     if session.over.is_none() && session.intent != Want::Run {

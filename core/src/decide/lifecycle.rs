@@ -323,7 +323,8 @@ impl Decider<'_> {
 /// Where and from what a session's workspace is made.
 fn workspace_effect(state: &State, session: &Session) -> Option<Effect> {
     let project = state.policy.projects.get(&session.project)?;
-    let branch = session.branch_wish.clone().unwrap_or_else(|| {
+    let named = session.branch.as_ref().or(session.branch_wish.as_ref());
+    let branch = named.cloned().unwrap_or_else(|| {
         let words = slug(&session.title.excerpt, 40);
         let name = session
             .issue
@@ -336,6 +337,7 @@ fn workspace_effect(state: &State, session: &Session) -> Option<Effect> {
         branch,
         path: path.to_string_lossy().into_owned(),
         base: project.default_branch.clone().unwrap_or_else(|| "main".into()),
+        existing: session.branch.is_some(),
     })
 }
 

@@ -601,6 +601,8 @@ impl Agent for Teller {
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     made: Mutex<BTreeMap<PathBuf, WorkFacts>>,
+    /// What was asked to be made.
+    pub(crate) asked: Mutex<Vec<CreateWorkspace>>,
 }
 
 impl Desk {
@@ -626,6 +628,7 @@ impl Workspace for Desk {
         _: &Call,
         request: &CreateWorkspace,
     ) -> Result<WorkspaceInfo, PluginError> {
+        self.asked.lock().unwrap().push(request.clone());
         self.made.lock().unwrap().entry(request.path.clone()).or_default();
         Ok(WorkspaceInfo {
             path: request.path.clone(),
@@ -678,7 +681,14 @@ impl Workspace for Desk {
         Ok(Removed::default())
     }
     async fn list(&self, _: &Call, _: &Path, _: &Path) -> Result<Vec<FoundWorkspace>, PluginError> {
-        Ok(vec![])
+        let made = self.made.lock().unwrap();
+        let found = made.iter().map(|(path, facts)| FoundWorkspace {
+            path: path.clone(),
+            branch: facts.branch.clone(),
+            head: facts.head.clone(),
+            locked: true,
+        });
+        Ok(found.collect())
     }
     async fn post_create(&self, _: &Call, _: &PostCreate) -> Result<PostCreateDone, PluginError> {
         Ok(PostCreateDone { failed: None, last_line: String::new(), lines: 0 })

@@ -6,15 +6,19 @@ use ao_core::{
     config::{policy::PluginChoice, trigger::Trigger},
     decide::Input,
     event::Kind,
+    server::SpawnCall,
     state::{Progress, Status, Step},
 };
 use ao_slots::{
-    PluginError, SessionId, agent::Decision, fact::RuntimeState, notifier::IncomingAction,
+    ErrorKind, PluginError, SessionId,
+    agent::Decision,
+    fact::{RuntimeState, WorkFacts},
+    notifier::IncomingAction,
 };
 
 use crate::{
     fakes::Mood,
-    harness::{House, ana, channels, open, policy, question, reaction, turn_ended},
+    harness::{House, ana, channels, open, policy, question, reaction, spawn_call, turn_ended},
 };
 
 /// A house whose calls may take half a second.
@@ -177,6 +181,54 @@ async fn r11_an_agent_whose_start_is_in_doubt_is_started_once() {
         assert_eq!(house.count("effect.doubted").await, 1, "{mood:?}");
         house.stop().await;
     }
+}
+
+fn spawn_on(branch: &str) -> SpawnCall {
+    SpawnCall { branch: Some(branch.into()), ..spawn_call("Go on") }
+}
+
+/// A workspace that the spawn made is made anew; one that it took over, which the plugin does not undo, stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn r19_set_up_commands_in_doubt_run_again_on_the_branch_that_is_gone_on_with() {
+    for (taken_over, made) in [(false, 2), (true, 1)] {
+        let mut house = House::with(|house| {
+            house.policy.lifecycle.limits.post_create_ms = 300;
+        })
+        .await;
+        let rig = &house.fakes.rig;
+        rig.set("workspace.setup", "app-1", Mood::DoesAndHangs, 1);
+        if taken_over {
+            let refused = PluginError::new(ErrorKind::Refused, "it was there before", "");
+            rig.set("workspace.destroy", "app-1", Mood::Fails(refused), 1);
+        }
+        let spawned = house.handle().spawn(spawn_on("ana/fix"), ana()).await.unwrap();
+        house.begins(&spawned.session.unwrap(), "Go on").await;
+        assert_eq!(house.fakes.rig.calls("workspace.setup", "app-1"), 2);
+        let asked = house.fakes.workspace.asked.lock().unwrap().clone();
+        assert_eq!(asked.len(), made, "taken over: {taken_over}");
+        assert!(asked.iter().all(|asked| asked.existing && asked.branch == "ana/fix"), "{asked:?}");
+        house.stop().await;
+    }
+}
+
+/// What is known of a workspace may be old: it is looked at once more before it is taken over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_an_agent_has_gone_to_meanwhile_is_not_taken_from_it() {
+    let mut house = House::open().await;
+    let first = house.working("Do it").await;
+    let blind = Mood::Fails(PluginError::transient("cannot look", ""));
+    house.fakes.rig.set("workspace.probe", "", blind, u32::MAX);
+    let gone_to = WorkFacts { branch: Some("ana/fix".into()), ..WorkFacts::default() };
+    house.fakes.workspace.set(&first, gone_to);
+    let spawned = house.handle().spawn(spawn_on("ana/fix"), ana()).await.unwrap();
+    let second = spawned.session.unwrap();
+    house.until("the second ends", |state| state.sessions[&second].is_over()).await;
+    let (step, failure) = house.session(&second).failure.unwrap();
+    assert_eq!((step.as_str(), failure.kind), ("workspace", ErrorKind::Refused));
+    assert_eq!(failure.message, "app-1 works on ana/fix");
+    assert_eq!(failure.remedy.as_deref(), Some("ao session attach app-1"));
+    assert_eq!(house.fakes.rig.calls("workspace.create", second.as_str()), 0);
+    house.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

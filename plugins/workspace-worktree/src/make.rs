@@ -86,6 +86,7 @@ pub(crate) async fn create(
         (Place::Folder { .. }, Some(entry)) => {
             let is_wanted = entry.branch.as_ref() == Some(&wanted);
             if ours.is_none() && !is_wanted {
+                check_owner(&entry, session)?;
                 let error = occupied(&path, "it is a worktree on another branch");
                 return Err(match &entry.branch {
                     Some(branch) => error.with_remedy(format!(

@@ -35,6 +35,124 @@ fn a_prompt_needs_no_issue() {
     ));
 }
 
+/// A spawn that goes on with a branch.
+fn spawn_on(branch: &str, issue: Option<&str>) -> Input {
+    let Input::Spawn(mut spawn) = spawn_prompt("Go on") else { unreachable!() };
+    spawn.issue = issue.map(str::to_owned);
+    spawn.branch = Some(branch.into());
+    Input::Spawn(spawn)
+}
+
+#[test]
+fn the_branch_that_a_human_names_is_gone_on_with_whatever_the_tracker_wishes() {
+    for (named, expected, existing) in
+        [(Some("ana/fix"), "ana/fix", true), (None, "tracker/41", false)]
+    {
+        let mut w = World::new();
+        let spawn = named.map_or_else(|| spawn_of("41"), |named| spawn_on(named, Some("41")));
+        w.give(spawn).unwrap();
+        let Outcome::Issue { title, prompt, digest, .. } = usual(&Effect::FetchIssue) else {
+            unreachable!()
+        };
+        let branch = Some("tracker/41".to_owned());
+        w.settle(1, Ok(Outcome::Issue { title, prompt, digest, branch }));
+        let effect = w.effect(1).unwrap();
+        let Effect::CreateWorkspace { branch, existing: goes_on, .. } = &effect else {
+            panic!("{effect:?}")
+        };
+        assert_eq!((branch.as_str(), *goes_on), (expected, existing));
+        let written = serde_json::to_value(&effect).unwrap();
+        assert_eq!(written.get("existing").is_some(), existing, "logs of before stay as they are");
+    }
+}
+
+#[test]
+fn a_branch_on_which_a_session_works_is_not_gone_on_with_by_another() {
+    let branch = "ao/41-coupon-is-applied-twice";
+    let named = || spawn_on(branch, None);
+    let attach = Some(format!("app-1 works on {branch}; ao session attach app-1"));
+    let restore = format!("app-1 is over, and keeps its workspace on {branch}");
+    let restore = Some(format!("{restore}; ao session restore app-1"));
+    let kept = |w: &mut World| {
+        w.give(kill(1)).unwrap();
+        w.succeed(1);
+        w.fail(1, ErrorKind::Refused);
+    };
+    let fails_to_start = |w: &mut World| {
+        w.spawn("41");
+        w.succeed(1);
+        w.succeed(1);
+        w.fail(1, ErrorKind::Permanent);
+        w.fail(1, ErrorKind::Refused);
+    };
+    type Before<'a> = &'a dyn Fn(&mut World);
+    let table: [(&str, Before<'_>, Option<String>); 8] = [
+        ("nobody", &|_| {}, None),
+        ("still makes it", &|w| drop((w.spawn("41"), w.succeed(1))), attach.clone()),
+        ("works", &|w| assert_eq!(w.add_working("41"), 1), attach.clone()),
+        ("named it too", &|w| drop(w.give(named()).unwrap()), attach.clone()),
+        (
+            "went to another branch",
+            &|w| {
+                w.add_working("41");
+                w.look(1, WorkFacts { branch: Some("other".into()), ..work(1, 0) });
+            },
+            None,
+        ),
+        (
+            "is over, its workspace is kept",
+            &|w| {
+                w.add_working("41");
+                kept(w);
+            },
+            restore,
+        ),
+        (
+            "is over, its workspace is gone",
+            &|w| {
+                w.add_working("41");
+                w.give(kill(1)).unwrap();
+                w.succeed(1);
+                w.succeed(1);
+            },
+            None,
+        ),
+        ("was never started, its workspace is kept", &fails_to_start, None),
+    ];
+    for (other, before, refused) in table {
+        let mut w = World::new();
+        before(&mut w);
+        let answer = w.give(named()).map_err(|refusal| {
+            assert_eq!(refusal.kind, RefusalKind::Conflict);
+            format!("{}; {}", refusal.message, refusal.remedy.unwrap_or_default())
+        });
+        assert_eq!(answer.err(), refused, "the other session {other}");
+    }
+    // Of another project: its own plugin sees to that.
+    let mut w = World::working("41");
+    let Input::Spawn(mut elsewhere) = named() else { unreachable!() };
+    elsewhere.project = "api".parse().unwrap();
+    w.give(Input::Spawn(elsewhere)).unwrap();
+    // What cannot be restored says how its work is gone on with.
+    let mut w = World::new();
+    fails_to_start(&mut w);
+    let remedy = w.give(super::restore(1)).unwrap_err().remedy.unwrap();
+    assert_eq!(remedy, format!("ao spawn my-app 41 --branch {branch}"));
+}
+
+#[test]
+fn a_number_whose_place_another_session_has_taken_over_is_not_given() {
+    let mut w = World::new();
+    w.give(spawn_on("ana/fix", None)).unwrap();
+    let Some(Outcome::Workspace(mut info)) = w.effect(1).map(|effect| usual(&effect)) else {
+        unreachable!()
+    };
+    info.path = "/worktrees/my-app/app-2".into();
+    w.settle(1, Ok(Outcome::Workspace(info)));
+    assert_eq!(w.spawn("41"), app(3));
+    assert_eq!(w.spawn("42"), app(4));
+}
+
 #[test]
 fn a_spawn_that_makes_no_sense_is_refused_with_the_remedy() {
     let mut w = World::working("41");

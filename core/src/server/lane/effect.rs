@@ -166,8 +166,8 @@ impl Shell {
         let call = self.call(self.key(seq), effect);
         match effect {
             Effect::FetchIssue => self.fetch_issue(&work, &call).await,
-            Effect::CreateWorkspace { branch, path, base } => {
-                self.create_workspace(&work, &call, branch, path, base).await
+            Effect::CreateWorkspace { branch, path, base, existing } => {
+                self.create_workspace(&work, &call, branch, path, base, *existing).await
             }
             Effect::RestoreWorkspace => self.restore_workspace(&work, &call).await,
             Effect::PostCreate => self.post_create(&work, &call).await,
@@ -239,7 +239,7 @@ impl Shell {
         for wait in LOOKS_S {
             tokio::time::sleep(Duration::from_secs(wait)).await;
             let known = match (lane, effect) {
-                (Lane::Session(id), Effect::CreateWorkspace { branch, path, base })
+                (Lane::Session(id), Effect::CreateWorkspace { branch, path, base, .. })
                     if self.is_over(id) =>
                 {
                     self.take_back(seq, id, effect, branch, path, base).await

@@ -1,6 +1,9 @@
 //! Effects on the place where an agent works: the issue it is given, the workspace.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ao_slots::{
     Call, ErrorKind, PluginError,
@@ -10,6 +13,7 @@ use ao_slots::{
 
 use super::{Shell, Work, lock, no_such};
 use crate::{
+    decide::branch_taken,
     event::{Failure, Outcome, Text, digest},
     server::handle::put_exact,
 };
@@ -44,14 +48,18 @@ impl Shell {
         branch: &str,
         path: &str,
         base: &str,
+        existing: bool,
     ) -> Result<Outcome, Failure> {
+        if existing {
+            self.check_untaken(work, call, branch, path).await?;
+        }
         let request = CreateWorkspace {
             session: work.session.id.clone(),
             project: work.session.project.clone(),
             repo: work.project.path.clone(),
             path: PathBuf::from(path),
             branch: branch.to_owned(),
-            existing: false,
+            existing,
             base: base.to_owned(),
             fetch: true,
             symlinks: work.project.symlinks.clone(),
@@ -64,6 +72,27 @@ impl Shell {
             tracing::info!(session = %work.session.id, note, "about the new workspace");
         }
         Ok(Outcome::Workspace(info))
+    }
+
+    /// A workspace that another session works in is not taken over. This looks into the world: an agent may have
+    /// changed its branch since it was last looked at.
+    async fn check_untaken(
+        &self,
+        work: &Work,
+        call: &Call,
+        branch: &str,
+        path: &str,
+    ) -> Result<(), Failure> {
+        let root = Path::new(path).parent().unwrap_or(Path::new(path));
+        let found = work.plugins.workspace.list(call, &work.project.path, root).await?;
+        let on_branch = found.iter().find(|found| found.branch.as_deref() == Some(branch));
+        let state = self.state();
+        let other = state.sessions.values().find(|session| {
+            let at = session.workspace.as_ref().map(|made| &made.path);
+            let there = session.keeps_branch() && session.id != work.session.id;
+            there && on_branch.is_some_and(|found| at == Some(&found.path))
+        });
+        other.map_or(Ok(()), |other| Err(branch_taken(other, branch).into()))
     }
 
     /// Before the first workspace of a repository: whether an agent can work there at all.
@@ -149,15 +178,20 @@ impl Shell {
         }
     }
 
-    /// Removes a workspace that half-run set-up commands left, and makes it again.
+    /// Removes a workspace that half-run set-up commands left, and makes it again. In one that was taken over, which
+    /// stays as it is, the commands simply run again.
     pub(super) async fn remake_workspace(&self, work: &Work, call: &Call) -> Result<(), Failure> {
         if work.session.launch.0 > 0 {
             return Ok(());
         }
         let handle = work.workspace()?;
-        work.plugins.workspace.destroy(call, &handle, Removal::Undo).await?;
+        let existing = work.session.branch.as_ref() == Some(&handle.branch);
+        match work.plugins.workspace.destroy(call, &handle, Removal::Undo).await {
+            Err(error) if existing && error.kind == ErrorKind::Refused => return Ok(()),
+            undone => undone?,
+        };
         let path = handle.path.to_string_lossy().into_owned();
-        self.create_workspace(work, call, &handle.branch, &path, &handle.base).await?;
+        self.create_workspace(work, call, &handle.branch, &path, &handle.base, existing).await?;
         Ok(())
     }
 }

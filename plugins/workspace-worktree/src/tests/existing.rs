@@ -189,6 +189,10 @@ async fn r19_a_branch_that_cannot_be_gone_on_with_is_told_and_nothing_is_made() 
     let error = house.create(5).await.unwrap_err();
     let remedy = error.remedy.unwrap();
     assert!(remedy.starts_with("ao spawn app --branch mine --prompt"), "{remedy}");
+    // Unless a session works in it.
+    house.go_on(9, "mine").await.unwrap();
+    let error = house.create(5).await.unwrap_err();
+    assert_eq!(error.cause, "it is the workspace of app-9");
 }
 
 #[tokio::test]
