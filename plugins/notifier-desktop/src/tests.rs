@@ -392,33 +392,6 @@ fn settings_are_checked_by_text_alone() {
 async fn a_real_daemon_shows_takes_presses_and_closes() {
     let dunst = Dunst::start().await;
     let notifier = desktop_at(&dunst.bus.address());
-    let handle = sent(&notifier, "k1", &message(1)).await;
-    until("it is on the screen", async || (dunst.count().await == 1).then_some(())).await;
-    let action = acted(&notifier, async || dunst.choose(&["Items and shipping"]).await).await;
-    assert_eq!(action.button.as_deref(), Some("two"));
-    notifier.resolve(&call("r1"), &handle, &message(1)).await.unwrap();
-    until("the screen is empty", async || (dunst.count().await == 0).then_some(())).await;
-
-    sent(&notifier, "k2", &message(2)).await;
-    let action = acted(&notifier, async || dunst.click()).await;
-    assert_eq!(action.button.as_deref(), Some(OPEN));
-
-    let handle = sent(&notifier, "k3", &merge()).await;
-    // The press, and the answer to the question that then stands in its place: one menu after the other.
-    let action = acted(&notifier, async || dunst.choose(&["Merge", "Merge #57"]).await).await;
-    assert_eq!(action.button.as_deref(), Some("merge"));
-    notifier.resolve(&call("r3"), &handle, &merge()).await.unwrap();
-    until("the screen is empty", async || (dunst.count().await == 0).then_some(())).await;
-}
-
-/// Makes the pictures in `artifacts/screenshots`; needs `import` of ImageMagick.
-#[tokio::test]
-#[ignore = "makes pictures for humans"]
-async fn pictures() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../artifacts/screenshots");
-    fs::create_dir_all(&folder).unwrap();
-    let dunst = Dunst::start().await;
-    let notifier = desktop_at(&dunst.bus.address());
     let question = Message {
         title: "app-3 asks: Should a coupon also apply to the shipping costs of orders abroad?"
             .into(),
@@ -426,13 +399,23 @@ async fn pictures() {
         ..message(1)
     };
     let asks = sent(&notifier, "k1", &question).await;
-    sent(&notifier, "k2", &merge()).await;
-    until("both are shown", async || (dunst.count().await == 2).then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    dunst.picture(&folder.join("desktop-urgent-and-action.png"));
+    let merges = sent(&notifier, "k2", &merge()).await;
+    until("both are on the screen", async || (dunst.count().await == 2).then_some(())).await;
+    dunst.picture("desktop-urgent-and-action").await;
+    let action = acted(&notifier, async || dunst.choose(&["Items and shipping"]).await).await;
+    assert_eq!(action.button.as_deref(), Some("two"));
     notifier.resolve(&call("r1"), &asks, &question).await.unwrap();
     until("one is settled", async || (dunst.count().await == 1).then_some(())).await;
+
     dunst.choose(&["Merge"]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    dunst.picture(&folder.join("desktop-settled-and-confirm.png"));
+    dunst.picture("desktop-settled-and-confirm").await;
+    // The press, and the answer to the question that then stands in its place: one menu after the other.
+    let action = acted(&notifier, async || dunst.choose(&["Merge", "Merge #57"]).await).await;
+    assert_eq!(action.button.as_deref(), Some("merge"));
+    notifier.resolve(&call("r2"), &merges, &merge()).await.unwrap();
+    until("the screen is empty", async || (dunst.count().await == 0).then_some(())).await;
+
+    sent(&notifier, "k3", &message(3)).await;
+    let action = acted(&notifier, async || dunst.click()).await;
+    assert_eq!(action.button.as_deref(), Some(OPEN));
 }

@@ -130,34 +130,30 @@ async fn it_keeps_the_contract_of_runtimes() {
     conformance::all(&House::new()).await;
 }
 
-/// The `ao` that is killed in the next test. By itself it does nothing.
-#[test]
-#[ignore = "it is run by another test, in a process of its own"]
-fn starts_an_agent_and_is_killed() {
-    let Some(folder) = std::env::var_os("AO_TEST_FOLDER").map(PathBuf::from) else { return };
-    let request = CreateRuntime {
-        session: "app-1".parse().unwrap(),
-        launch: Launch(1),
-        argv: ["/bin/sh", "-c", "read -r code; echo \"got $code\"; exit \"$code\""]
-            .map(str::to_owned)
-            .into(),
-        cwd: folder.join("work"),
-        env: BTreeMap::new(),
-        stdin: Some(String::new()),
-    };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let process = Process::new(Settings::default(), &context(&folder));
-    runtime.block_on(process.create(&call(), &request)).unwrap();
-    let me = ProcessId::of(std::process::id().cast_signed()).unwrap();
-    me.signal(Signal::SIGKILL);
-}
-
+/// The test runs itself once more, in a process of its own: an `ao` that starts an agent and is killed.
 #[tokio::test]
 async fn r20_an_agent_outlives_a_killed_ao_and_its_end_is_learnt_later() {
+    const FOLDER: &str = "AO_TEST_FOLDER";
+    if let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) {
+        let script = "read -r code; echo \"got $code\"; exit \"$code\"";
+        let request = CreateRuntime {
+            session: "app-1".parse().unwrap(),
+            launch: Launch(1),
+            argv: ["/bin/sh", "-c", script].map(str::to_owned).into(),
+            cwd: folder.join("work"),
+            env: BTreeMap::new(),
+            stdin: Some(String::new()),
+        };
+        let process = Process::new(Settings::default(), &context(&folder));
+        process.create(&call(), &request).await.unwrap();
+        let me = ProcessId::of(std::process::id().cast_signed()).unwrap();
+        me.signal(Signal::SIGKILL);
+    }
     let house = House::new();
+    let test = "tests::r20_an_agent_outlives_a_killed_ao_and_its_end_is_learnt_later";
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "tests::starts_an_agent_and_is_killed", "--ignored"])
-        .env("AO_TEST_FOLDER", house.folder.path())
+        .args(["--exact", test])
+        .env(FOLDER, house.folder.path())
         .stdout(Stdio::null())
         .status()
         .await

@@ -460,10 +460,13 @@ impl Dunst {
         assert!(command.status().unwrap().success());
     }
 
-    /// What the screen shows, as a picture.
-    pub(super) fn picture(&self, file: &std::path::Path) {
+    /// Where a human wants pictures (`AO_PICTURES=<folder>`; needs `import` of ImageMagick): what the screen shows.
+    pub(super) async fn picture(&self, name: &str) {
+        let Some(folder) = std::env::var_os("AO_PICTURES").map(PathBuf::from) else { return };
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let mut command = Command::new("import");
-        command.args(["-window", "root", "-crop", "430x250+0+0", "+repage"]).arg(file);
-        assert!(command.env("DISPLAY", &self.display).status().unwrap().success());
+        command.args(["-window", "root", "-crop", "430x250+0+0", "+repage"]);
+        command.arg(folder.join(format!("{name}.png"))).env("DISPLAY", &self.display);
+        assert!(command.status().unwrap().success());
     }
 }
