@@ -10,7 +10,7 @@ use super::{Decider, schedule::retry_wait};
 use crate::{
     config::trigger::Trigger,
     event::{DeliveryDropped, Effect, EffectIntended, Failure, NotificationOpened, RoundCompleted},
-    state::{ChannelState, Delivery, Intent, Lane, Notification, Progress, Round},
+    state::{ChannelState, Delivery, Intent, Lane, Notification, Progress, Round, State},
     words,
 };
 
@@ -76,7 +76,10 @@ impl Decider<'_> {
         waiting.sort_by_key(|n| (std::cmp::Reverse(n.priority), tries(n), n.id));
         for notification in waiting {
             let Some(delivery) = notification.deliveries.get(name) else { continue };
-            if delivery.not_before.is_some_and(|until| until > self.now.wall) {
+            let Some(rests) = rests_until(self.state, channel, notification, delivery) else {
+                continue;
+            };
+            if rests.is_some_and(|until| until > self.now.wall) {
                 continue;
             }
             match self.next_step(name, channel, notification, delivery) {
@@ -95,9 +98,7 @@ impl Decider<'_> {
                         reason: reason.to_owned(),
                     };
                     self.push(event).rule("outbox").because(&because);
-                    return;
                 }
-                Next::Nothing => {}
             }
         }
     }
@@ -147,11 +148,10 @@ impl Decider<'_> {
         // Where the receiver knows the key, a repetition is shown once.
         let idempotent = channel.capabilities.as_ref().is_some_and(|can| can.idempotent);
         match delivery.progress {
-            Progress::Dropped => Next::Nothing,
+            Progress::Dropped => Next::Drop("it was given up"),
             Progress::Queued | Progress::Again if notification.settled => {
                 Next::Drop("it was settled before it was sent")
             }
-            Progress::Queued | Progress::Again if self.state.is_held(notification) => Next::Nothing,
             Progress::Queued | Progress::Again if never => Next::Drop("the channel refused it"),
             Progress::Queued | Progress::Again if age > TTL_MS => {
                 Next::Drop("it could not be sent for 24 h")
@@ -165,15 +165,6 @@ impl Decider<'_> {
                 revision,
                 again: delivery.progress == Progress::Again && !idempotent,
             }),
-            // Not before it is known whether it still holds, and whether a human wants to hear of it now.
-            Progress::Sent
-                if delivery.shown == 0
-                    && delivery.refused.is_none()
-                    && !notification.settled
-                    && (!self.judges() || self.is_snoozed(notification)) =>
-            {
-                Next::Nothing
-            }
             Progress::Sent => {
                 let edits = channel.capabilities.as_ref().is_some_and(|can| can.edits);
                 if !edits || delivery.handle.is_none() || never || delivery.tries > 8 {
@@ -187,14 +178,6 @@ impl Decider<'_> {
                 })
             }
         }
-    }
-
-    fn is_snoozed(&self, notification: &Notification) -> bool {
-        let mut covered = notification.covers.iter().filter_map(|id| self.state.incidents.get(id));
-        covered.all(|incident| {
-            let snoozed = incident.snoozed.is_some_and(|until| until > self.now.wall);
-            snoozed || incident.resolved.is_some()
-        })
     }
 
     pub(super) fn complete_round(&mut self, project: &ProjectId, round: &Round) {
@@ -227,5 +210,29 @@ impl Decider<'_> {
 enum Next {
     Act(Effect),
     Drop(&'static str),
-    Nothing,
+}
+
+/// Until when a delivery rests by what is known, `Some(None)` = it does not; none = until something happens.
+pub(super) fn rests_until(
+    state: &State,
+    channel: &ChannelState,
+    notification: &Notification,
+    delivery: &Delivery,
+) -> Option<Option<Timestamp>> {
+    let waits = match delivery.progress {
+        Progress::Dropped => return None,
+        _ if notification.settled => None,
+        Progress::Queued | Progress::Again if state.is_held(notification) => return None,
+        // Not before it is known whether it still holds, and whether a human wants to hear of it now.
+        Progress::Sent if delivery.shown == 0 && delivery.refused.is_none() => {
+            if state.unswept_since.is_some() {
+                return None;
+            }
+            let covered = notification.covers.iter().filter_map(|id| state.incidents.get(id));
+            let open = covered.filter(|incident| incident.resolved.is_none());
+            open.map(|incident| incident.snoozed).min()?
+        }
+        Progress::Queued | Progress::Again | Progress::Sent => None,
+    };
+    Some(waits.max(delivery.not_before).max(channel.not_before))
 }

@@ -7,6 +7,7 @@ use ao_slots::{
 use jiff::SignedDuration;
 
 use super::{
+    deliver::rests_until,
     ending::end_again_at,
     incident::wants_human,
     lifecycle::{next_to_type, quota_back_at, retry_at},
@@ -15,8 +16,8 @@ use crate::{
     config::trigger::Trigger,
     event::{Settled, Subject},
     state::{
-        ChannelState, Due, Fate, Focus, Incident, Moment, Now, Progress, QueuedMessage, Session,
-        State, Step, Want,
+        ChannelState, Due, Fate, Focus, Incident, Moment, Now, QueuedMessage, Session, State, Step,
+        Want,
     },
 };
 
@@ -295,12 +296,9 @@ fn channel_dues(state: &State, name: &ao_slots::ChannelName, channel: &ChannelSt
     if channel.intent.is_some() {
         return vec![];
     }
-    let deliveries = channel.waiting.iter().filter_map(|id| {
+    let first = channel.waiting.iter().filter_map(|id| {
         let notification = state.notifications.get(id)?;
-        let delivery = notification.deliveries.get(name)?;
-        let sent = delivery.progress == Progress::Sent;
-        (sent || !state.is_held(notification)).then_some(delivery)
+        rests_until(state, channel, notification, notification.deliveries.get(name)?)?
     });
-    let first = deliveries.filter_map(|d| d.not_before.max(channel.not_before)).min();
-    first.map(Due::Wall).into_iter().collect()
+    first.min().map(Due::Wall).into_iter().collect()
 }

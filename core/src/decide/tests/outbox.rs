@@ -266,6 +266,23 @@ fn edits_in_doubt_are_repeated_and_given_up_in_the_end() {
 }
 
 #[test]
+fn an_edit_that_failed_rests_while_its_message_is_snoozed() {
+    let mut w = asking(desktop());
+    takes(&mut w);
+    // What a volatile channel showed is gone with the server that sent it.
+    w.start("boot-1");
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    assert_eq!(sending(&w), Some("update"));
+    refuses(&mut w, ErrorKind::Transient);
+    let until = w.now.wall + SignedDuration::from_hours(1);
+    w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
+    // Each tick on the way leaves nothing due: the loop would spin.
+    w.pass(59 * MINUTE);
+    assert_eq!(sending(&w), None);
+    assert_eq!(rest(&mut w), 60);
+}
+
+#[test]
 fn a_channel_that_cannot_edit_gets_each_need_once() {
     let no_edits = NotifierCapabilities { edits: false, ..desktop() };
     for handle in [None, Some(ChannelHandle("7".into()))] {
