@@ -1,6 +1,6 @@
 //! What agents tell: hooks and reports, reduced to what the rules read, and the requests that wait.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use ao_slots::{
     Launch, RequestId, SessionId,
@@ -134,30 +134,15 @@ async fn handed_over(
     launch: Launch,
     request: RequestId,
 ) -> Result<Option<HandOver>, Refusal> {
-    let mut events = handle.subscribe();
     let (sender, mut decisions) = mpsc::channel::<HandOver>(1);
-    let open = || {
-        let state = handle.state();
-        let known = state.sessions.get(session).filter(|s| s.launch == launch)?;
-        known.requests.get(&request).map(|r| r.ended.is_none())
-    };
-    handle.shell.add_waiter(request, sender.clone());
-    let _guard = Waiting { handle, request, sender };
-    loop {
-        if open() != Some(true) {
-            return Ok(None);
-        }
-        tokio::select! {
-            // Cancel safe: a hand-over that is not received stays with its sender.
-            over = decisions.recv() => return Ok(over),
-            // Cancel safe. Whatever happened, the request is looked at anew.
-            _ = events.recv() => {}
-            // Cancel safe: only looks.
-            () = handle.shell.stopping() => {
-                return Err(Refusal::new(RefusalKind::Unavailable, "the server is stopping"));
-            }
-            // Also without an event: an overrun of the channel must not hide an end.
-            () = tokio::time::sleep(Duration::from_secs(30)) => {}
+    let _guard = Waiting { handle, request, sender: sender.downgrade() };
+    handle.shell.add_waiter(session, launch, request, sender);
+    tokio::select! {
+        // Cancel safe: a hand-over that is not received stays with its sender.
+        over = decisions.recv() => Ok(over),
+        // Cancel safe: only looks.
+        () = handle.shell.stopping() => {
+            Err(Refusal::new(RefusalKind::Unavailable, "the server is stopping"))
         }
     }
 }
@@ -166,7 +151,7 @@ async fn handed_over(
 struct Waiting<'h> {
     handle: &'h Handle,
     request: RequestId,
-    sender: mpsc::Sender<HandOver>,
+    sender: mpsc::WeakSender<HandOver>,
 }
 
 impl Drop for Waiting<'_> {

@@ -19,8 +19,8 @@ use std::{
 };
 
 use ao_slots::{
-    Call, ChannelName, ErrorKind, PluginError, ProjectId, RequestId, Seq, SessionId,
-    plugin::BuildContext, runtime::RuntimeHandle,
+    Call, ChannelName, ErrorKind, Launch, PluginError, ProjectId, RequestId, Seq, SessionId,
+    fact::RuntimeState, plugin::BuildContext, runtime::RuntimeHandle,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -78,6 +78,13 @@ pub(super) struct HandOver {
     pub(super) taken: tokio::sync::oneshot::Sender<()>,
 }
 
+/// A hook that waits for a request to be decided. It stops waiting when this is dropped.
+struct Waiter {
+    session: SessionId,
+    launch: Launch,
+    over: mpsc::Sender<HandOver>,
+}
+
 /// What performs effects: the plugins and everything that is not state.
 pub(super) struct Shell {
     served: Arc<Served>,
@@ -90,7 +97,7 @@ pub(super) struct Shell {
     disk: Arc<dyn Disk>,
     stop: watch::Sender<bool>,
     lanes: Mutex<HashMap<Lane, effect::Running>>,
-    waiters: Mutex<HashMap<RequestId, mpsc::Sender<HandOver>>>,
+    waiters: Mutex<HashMap<RequestId, Waiter>>,
     tokens: Mutex<HashMap<SessionId, String>>,
     /// Channels that the last look found unable, with the reason.
     unable: Mutex<BTreeMap<ChannelName, PluginError>>,
@@ -263,14 +270,11 @@ impl Shell {
                     self.interrupt(session);
                 }
             }
-            Kind::TurnEnded(_)
-            | Kind::SessionReady(_)
-            | Kind::CompletionClaimed(_)
-            | Kind::RuntimeObserved(_) => {
-                if let Some(session) = &event.session {
-                    // The looker ends with the server.
-                    let _ = self.looks.send(session.clone());
-                }
+            Kind::TurnEnded(_) | Kind::CompletionClaimed(_) => self.look_at_work(event),
+            Kind::RuntimeObserved(e)
+                if matches!(e.state, RuntimeState::Exited { .. } | RuntimeState::Missing) =>
+            {
+                self.look_at_work(event);
             }
             Kind::SessionEnded(_) => {
                 if let Some(session) = &event.session {
@@ -282,6 +286,16 @@ impl Shell {
                 }
             }
             _ => {}
+        }
+        if let Some(session) = &event.session {
+            self.end_waiting(session);
+        }
+    }
+
+    fn look_at_work(&self, event: &Event) {
+        if let Some(session) = &event.session {
+            // The looker ends with the server.
+            let _ = self.looks.send(session.clone());
         }
     }
 
@@ -389,19 +403,48 @@ impl Shell {
             .collect()
     }
 
-    pub(super) fn add_waiter(&self, request: RequestId, waiter: mpsc::Sender<HandOver>) {
+    /// Registers who waits for this request, in the place of one whose connection broke. `None` is received
+    /// when the request ends undecided, at once where it has ended before.
+    pub(super) fn add_waiter(
+        &self,
+        session: &SessionId,
+        launch: Launch,
+        request: RequestId,
+        over: mpsc::Sender<HandOver>,
+    ) {
+        let waiter = Waiter { session: session.clone(), launch, over };
         lock(&self.waiters).insert(request, waiter);
+        self.end_waiting(session);
     }
 
-    pub(super) fn remove_waiter(&self, request: RequestId, waiter: &mpsc::Sender<HandOver>) {
+    pub(super) fn remove_waiter(&self, request: RequestId, over: &mpsc::WeakSender<HandOver>) {
         let mut waiters = lock(&self.waiters);
-        if waiters.get(&request).is_some_and(|known| known.same_channel(waiter)) {
+        let same =
+            |waiter: &Waiter| over.upgrade().is_some_and(|over| over.same_channel(&waiter.over));
+        if waiters.get(&request).is_some_and(same) {
             waiters.remove(&request);
         }
     }
 
+    /// Lets those of a session go whose request is over.
+    fn end_waiting(&self, session: &SessionId) {
+        let mut waiters = lock(&self.waiters);
+        if !waiters.values().any(|waiter| waiter.session == *session) {
+            return;
+        }
+        let state = self.state();
+        let known = state.sessions.get(session);
+        waiters.retain(|request, waiter| {
+            waiter.session != *session
+                || known.filter(|known| known.launch == waiter.launch).is_some_and(|known| {
+                    known.requests.get(request).is_some_and(|request| request.ended.is_none())
+                })
+        });
+    }
+
     fn waiter(&self, request: RequestId) -> Option<mpsc::Sender<HandOver>> {
-        lock(&self.waiters).get(&request).filter(|waiter| !waiter.is_closed()).cloned()
+        let waiters = lock(&self.waiters);
+        waiters.get(&request).map(|waiter| &waiter.over).filter(|over| !over.is_closed()).cloned()
     }
 
     /// A session's private folder: `<dataDir>/agents/<session>`.

@@ -76,7 +76,7 @@ impl Words<'_> {
             let body = vec![Block::List(lines)];
             return (Mark::Settled, Card { title, body, ..Card::default() });
         };
-        let also: Vec<String> = open[1..].iter().map(|i| self.open(i).title).collect();
+        let also: Vec<String> = open[1..].iter().take(LINES).map(|i| self.open(i).title).collect();
         let short = match also.is_empty() {
             true => String::new(),
             false => cut(&format!("Also: {}", also.join(" · ")), 300),

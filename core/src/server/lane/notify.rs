@@ -296,7 +296,9 @@ async fn pressed(
 
 /// Why nothing is done, with the reader's times.
 fn too_late(handle: &Handle, channel: &ChannelName, action: &IncomingAction) -> Option<String> {
-    let (state, now, button) = (handle.state(), handle.now(), button_of(action));
+    // The clock reads the state too, and a lock that is held twice waits for a writer between.
+    let (now, button) = (handle.now(), button_of(action));
+    let state = handle.state();
     let notification = state.notifications.get(&action.notification).filter(|_| button != OPEN)?;
     words::too_late(&state, notification, now, Some(handle.zone().clone()), channel, button)
 }
@@ -308,7 +310,8 @@ fn comes_back(
     channel: &ChannelName,
     action: &IncomingAction,
 ) -> bool {
-    let (state, now, can) = (handle.state(), handle.now(), notifier.capabilities());
+    let (now, can) = (handle.now(), notifier.capabilities());
+    let state = handle.state();
     let told = state.notifications.get(&action.notification);
     let refused = |told: &&Notification| {
         told.deliveries.get(channel).is_some_and(|delivery| delivery.refused.is_some())

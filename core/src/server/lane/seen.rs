@@ -23,19 +23,20 @@ impl Shell {
             let state = self.state();
             let incident = state.notifications.get(&id).and_then(|n| n.incident);
             let incident = incident.and_then(|id| state.incidents.get(&id)).filter(|i| i.is_open());
-            incident.map(|incident| (incident.trigger, incident.subject.clone()))
+            incident.map(|i| (i.trigger, i.detail.is_some(), i.subject.clone()))
         };
         match about {
-            Some((Trigger::PromptUndelivered, Subject::Session(id))) => {
+            Some((Trigger::PromptUndelivered, _, Subject::Session(id))) => {
                 let lines = within(LIMIT, self.screen(&id, 60)).await;
                 Seen { screen: lines.ok().map(|lines| lines.join("\n")), ..Seen::default() }
             }
-            Some((Trigger::AgentStuck, Subject::Session(id))) => {
+            // What is told of one that cannot be observed names no load.
+            Some((Trigger::AgentStuck, false, Subject::Session(id))) => {
                 let Some(work) = self.work_of(&id) else { return Seen::default() };
                 let asked = tokio::time::timeout(LIMIT, load(&work)).await;
                 Seen { cpu: asked.ok().flatten(), ..Seen::default() }
             }
-            Some((Trigger::DiskLow, _)) => {
+            Some((Trigger::DiskLow, ..)) => {
                 let (data, worktrees) = {
                     let policy = &self.state().policy;
                     (self.context().data_dir.clone(), policy.worktree_dir.clone())
