@@ -116,6 +116,9 @@ pub struct Row {
     pub next: Option<String>,
     /// The most urgent open incident.
     pub incident: Option<IncidentId>,
+    /// Its workspace, while that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<PathBuf>,
     /// When it ended.
     pub over: Option<Timestamp>,
 }
@@ -630,6 +633,7 @@ pub fn row(state: &State, session: &Session, zone: &TimeZone) -> Row {
     let zone = state.zone_of(session);
     // What works or is over wants nothing of a human.
     let next = Some(next).filter(|_| zone > Zone::Green);
+    let workspace = session.workspace.as_ref().filter(|_| !session.workspace_gone);
     Row {
         id: session.id.clone(),
         project: session.project.clone(),
@@ -642,6 +646,7 @@ pub fn row(state: &State, session: &Session, zone: &TimeZone) -> Row {
         since: summary::since(session, open),
         next,
         incident: open.map(|incident| incident.id),
+        workspace: workspace.map(|made| made.path.clone()),
         over: session.over.as_ref().map(|(_, when)| when.at),
     }
 }

@@ -24,9 +24,10 @@ use crate::{
 ///   ao spawn my-app 41
 ///   ao spawn my-app --prompt "Fix the flaky login test"
 ///   ao spawn my-app 41 --agent custom --force
+///   ao spawn my-app --branch ao/41-coupon --prompt "Go on with it"
 ///
-/// Exit codes: 1 it was not started (what it made is removed), 5 a session works on that issue,
-/// 7 the agent or tmux is missing, 10 the agent has not confirmed its task.
+/// Exit codes: 1 it was not started (what it made is removed), 4 there is no such branch, 5 a session works on that
+/// issue or branch, 7 the agent or tmux is missing, 10 the agent has not confirmed its task.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
@@ -40,7 +41,7 @@ pub(crate) struct Cmd {
     /// Another agent than the project's
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// A branch that already holds the work
+    /// Go on with this branch: what it holds is kept, and a workspace of no session on it is taken over
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
     /// Also when a session works on that issue
@@ -61,6 +62,7 @@ impl Cmd {
                 self.project, self.project
             )));
         }
+        super::answer::no_ellipsis(self.prompt.as_deref().unwrap_or_default())?;
         let client = cx.client();
         register(cx, client, true).await?;
         super::doctor::tell_of_disk(cx, client, &self.project).await?;

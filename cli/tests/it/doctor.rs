@@ -7,9 +7,11 @@ use std::{
         fs::{PermissionsExt, symlink},
         net::UnixListener,
     },
+    path::Path,
+    process::{Command, Output},
 };
 
-use crate::house::House;
+use crate::house::{House, text};
 
 /// A house in which all is well, but that no server runs.
 fn house() -> House {
@@ -125,6 +127,104 @@ fn a_running_server_and_a_lost_workspace_are_told_apart() {
     fs::create_dir(&bin).unwrap();
     symlink("/usr/bin/git", bin.join("git")).unwrap();
     assert!(found(&house, Some("no-tmux")).contains("tmux"));
+}
+
+/// The worktrees that belong to no session: each path with the line that is printed for it.
+fn orphans(house: &House) -> Vec<(String, String)> {
+    let report = house.json(&["doctor"]);
+    let findings = report["findings"].as_array().unwrap().iter();
+    let lost = findings.filter(|finding| finding["id"] == "worktrees");
+    let lost = lost.filter(|finding| finding["severity"] != "good");
+    lost.map(|finding| (text(&finding["words"]).to_owned(), text(&finding["fix"]).to_owned()))
+        .collect()
+}
+
+/// Pastes a line into a shell.
+fn paste(house: &House, line: &str) -> Output {
+    let bin = house.path("paste");
+    let _there = fs::create_dir(&bin);
+    let _there = symlink(env!("CARGO_BIN_EXE_ao"), bin.join("ao"));
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let ao = house.command(&[]);
+    let mut shell = Command::new("sh");
+    shell.env_clear().envs(ao.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.args(["-c", line]).env("PATH", path).current_dir(house.path("repo")).output().unwrap()
+}
+
+/// R19: the journal is lost, and nothing that two agents have made. What is printed is what helps.
+#[test]
+fn r19_orphans_are_found_listed_and_taken_over_with_their_uncommitted_files() {
+    let house = House::new();
+    house.configure();
+    for id in ["app-1", "app-2"] {
+        house.ao(&["spawn", "my-app", "--prompt", "ask me"]).success();
+        house.eventually(&["session", "show", id], |doc| doc["session"]["status"] == "needs_input");
+    }
+    assert_eq!(orphans(&house), []);
+    let at = |id: &str| house.path("data/worktrees/my-app").join(id).canonicalize().unwrap();
+    let (first, second) = (at("app-1"), at("app-2"));
+    fs::write(second.join("notes.txt"), "not committed\n").unwrap();
+    fs::write(second.join("main.txt"), "changed\n").unwrap();
+    house.ao(&["stop"]).success();
+    house.tmux(&["kill-server"]);
+    fs::remove_dir_all(house.path("data/journal")).unwrap();
+    fs::remove_file(house.path("data/snapshot.json")).unwrap();
+
+    house.ao(&["start"]).success();
+    let found = orphans(&house);
+    let lost = |found: &[(String, String)], path: &Path, branch: &str| {
+        let words = format!("{} on {branch} belongs to no session", path.display());
+        found.iter().find(|(said, _)| *said == words).map(|(_, fix)| fix.clone())
+    };
+    assert_eq!(found.len(), 2, "{found:?}");
+    let fix = lost(&found, &second, "ao/app-2-ask-me").unwrap();
+    let (take_over, _) = fix.split_once("   or: ").unwrap();
+    let as_it_is = paste(&house, take_over);
+    assert_eq!(as_it_is.status.code(), Some(2), "{as_it_is:?}");
+    let spawned = paste(&house, &take_over.replace('…', "wait"));
+    assert!(spawned.status.success(), "{spawned:?}");
+    let doc = house.json(&["session", "show", "app-1"]);
+    assert_eq!(
+        (text(&doc["branch"]), doc["workspaceGone"].as_bool()),
+        ("ao/app-2-ask-me", Some(false))
+    );
+    assert_eq!(Path::new(text(&doc["workspace"])), second);
+    for (name, expected) in
+        [("notes.txt", "not committed\n"), ("main.txt", "changed\n"), ("work.txt", "work\n")]
+    {
+        assert_eq!(fs::read_to_string(second.join(name)).unwrap(), expected);
+    }
+    assert!(!house.git(&["branch"]).contains("-2-ask-me-2"));
+    let heard = second.join("heard.txt");
+    house.ao(&["send", "app-1", "--wait", "0", "here?"]).success();
+    house.eventually(&["session", "show", "app-1"], |_| heard.exists());
+
+    // It is taken; the other is still nobody's, though its folder has the new session's name.
+    let again = ["spawn", "my-app", "--branch", "ao/app-2-ask-me", "--prompt", "wait"];
+    let refused = house.ao(&again).exits(5).stderr();
+    assert!(refused.contains("app-1 works on ao/app-2-ask-me"), "{refused}");
+    assert!(refused.contains("ao session attach app-1"), "{refused}");
+    let found = orphans(&house);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let fix = lost(&found, &first, "ao/app-1-ask-me").unwrap();
+    let (_, remove) = fix.split_once("   or: ").unwrap();
+    let (remove, _) = remove.split_once("   (").unwrap();
+    fs::write(first.join("notes.txt"), "").unwrap();
+    assert!(!paste(&house, remove).status.success(), "it holds work");
+    fs::remove_file(first.join("notes.txt")).unwrap();
+    // The first try has unlocked it.
+    let (_, fix) = orphans(&house).pop().unwrap();
+    let (_, remove) = fix.split_once("   or: ").unwrap();
+    let (remove, _) = remove.split_once("   (").unwrap();
+    let removed = paste(&house, remove);
+    assert!(removed.status.success() && !first.exists(), "{removed:?}");
+    assert!(house.git(&["branch"]).contains("ao/app-1-ask-me"));
+    assert_eq!(orphans(&house), []);
+
+    house.ao(&["spawn", "my-app", "--branch", "never-was", "--prompt", "wait"]).exits(4);
+    house.ao(&["session", "kill", "app-1"]).success();
+    let refused = house.ao(&again).exits(5).stderr();
+    assert!(refused.contains("ao session restore app-1") && heard.exists(), "{refused}");
 }
 
 /// Where no desktop is, nothing says that one works.

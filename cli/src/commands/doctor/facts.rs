@@ -249,8 +249,7 @@ impl Facts {
             true => cx.client().get::<SessionList>("/api/sessions?all=1").await.ok(),
             false => None,
         };
-        let known: Option<BTreeSet<String>> =
-            known.map(|list| list.sessions.iter().map(|row| row.id.to_string()).collect());
+        let known = known.map(|list| list.sessions);
         let mut orphans = vec![];
         for (id, project) in &loaded.policy.projects {
             let Ok(workspace) = registry.workspace(&project.workspace.plugin, context) else {
@@ -267,9 +266,11 @@ impl Facts {
             let root = loaded.policy.worktree_dir.join(id.as_str());
             let found = workspace.list(&call, &project.path, &root).await.unwrap_or_default();
             let ours = |found: &FoundWorkspace| {
-                let name = found.path.file_name().map(|name| name.to_string_lossy());
-                let known = known.as_ref();
-                name.is_some_and(|name| known.is_some_and(|known| known.contains(name.as_ref())))
+                known.iter().flatten().any(|row| match &row.workspace {
+                    Some(path) => *path == found.path,
+                    // It may be being made.
+                    None => row.over.is_none() && found.path.ends_with(row.id.as_str()),
+                })
             };
             orphans.extend(found.into_iter().filter(|found| !ours(found)).map(|found| Orphan {
                 project: id.clone(),

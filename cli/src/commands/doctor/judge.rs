@@ -1,6 +1,6 @@
 //! What the facts mean: one function a check, pure, in the order in which one rests on the other.
 
-use ao_core::slots::text::{count, one_line, size};
+use ao_core::slots::text::{count, one_line, shell_word, size};
 
 use super::{
     Finding,
@@ -371,21 +371,28 @@ fn worktrees(facts: &Facts) -> Vec<Finding> {
         };
     };
     let judged = orphans.iter().map(|orphan| {
-        let (path, repo) = (orphan.found.path.display(), orphan.repo.display());
-        let remove = format!(
-            "git -C {repo} worktree remove {path}   (refuses uncommitted work, keeps the branch)"
-        );
-        let (branch, fix) = match &orphan.found.branch {
+        let found = &orphan.found;
+        let path = shell_word(&found.path.to_string_lossy());
+        let adopt = |branch: &str| format!("ao spawn {} --branch {branch} --prompt \"…\"", orphan.project);
+        let (branch, fix) = match &found.branch {
             Some(branch) => {
-                let adopt = format!(
-                    "then, to go on with it: ao spawn {} --branch {branch} --prompt \"…\"",
-                    orphan.project
+                let git = format!("git -C {} worktree", shell_word(&orphan.repo.to_string_lossy()));
+                let unlock =
+                    if found.locked { format!("{git} unlock {path} && ") } else { String::new() };
+                let fix = format!(
+                    "{}   or: {unlock}{git} remove {path}   (refuses uncommitted work, keeps the branch)",
+                    adopt(&shell_word(branch))
                 );
-                (format!(" on {branch}"), format!("{remove}; {adopt}"))
+                (format!(" on {}", one_line(branch)), fix)
             }
-            None => (String::new(), remove),
+            // Its commits may be on no branch: they would go with it.
+            None => {
+                let fix = format!("git -C {path} switch -c NAME && {}", adopt("NAME"));
+                (", on no branch,".into(), fix)
+            }
         };
-        Finding::note("worktrees", format!("{path}{branch} belongs to no session"), fix)
+        let words = format!("{}{branch} belongs to no session", found.path.display());
+        Finding::note("worktrees", words, fix)
     });
     judged.collect()
 }
@@ -614,18 +621,45 @@ mod tests {
         only("repository-disk", Note, "NFS", |f| f.repos[0].network = Some("NFS"));
         only("worktrees", Note, "no server told of all of them", |f| f.orphans = None);
         only("worktrees", Note, "/w/shop/shop-9 on ao/x belongs to no session", |f| {
-            let found = FoundWorkspace {
-                path: "/w/shop/shop-9".into(),
-                branch: Some("ao/x".into()),
-                head: "0".into(),
-                locked: true,
-            };
-            f.orphans = Some(vec![Orphan {
-                project: "shop".parse().unwrap(),
-                repo: "/src/shop".into(),
-                found,
-            }]);
+            f.orphans = Some(vec![orphan("/w/shop/shop-9", Some("ao/x"), true)]);
         });
+    }
+
+    fn orphan(path: &str, branch: Option<&str>, locked: bool) -> Orphan {
+        let (path, branch, head) = (path.into(), branch.map(str::to_owned), "0".into());
+        Orphan {
+            project: "shop".parse().unwrap(),
+            repo: "/src/shop".into(),
+            found: FoundWorkspace { path, branch, head, locked },
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_no_session_is_gone_on_with_or_removed_by_a_line_to_paste() {
+        let go_on = "ao spawn shop --branch";
+        for (orphan, fix) in [
+            (
+                orphan("/w/shop/shop-9", Some("ao/x"), true),
+                format!(
+                    "{go_on} ao/x --prompt \"…\"   or: git -C /src/shop worktree unlock /w/shop/shop-9 && \
+                     git -C /src/shop worktree remove /w/shop/shop-9   (refuses uncommitted work, keeps the branch)"
+                ),
+            ),
+            (
+                orphan("/w/a b", Some("$(x)"), false),
+                format!(
+                    "{go_on} '$(x)' --prompt \"…\"   or: git -C /src/shop worktree remove '/w/a b'   \
+                     (refuses uncommitted work, keeps the branch)"
+                ),
+            ),
+            (
+                orphan("/w/shop/shop-9", None, true),
+                format!("git -C /w/shop/shop-9 switch -c NAME && {go_on} NAME --prompt \"…\""),
+            ),
+        ] {
+            let found = worktrees(&Facts { orphans: Some(vec![orphan]), ..good() });
+            assert_eq!(found[0].fix.as_deref(), Some(fix.as_str()));
+        }
     }
 
     #[test]
