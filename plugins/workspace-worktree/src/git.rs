@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ao_sdk::local;
 use ao_slots::{PluginError, plugin::BuildContext, text};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -58,6 +59,7 @@ const PASSED: [&str; 14] = [
 /// Where and how git runs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Git {
+    program: PathBuf,
     env: Arc<Vec<(OsString, OsString)>>,
     until: Instant,
     dir: PathBuf,
@@ -98,7 +100,10 @@ impl Git {
     /// Git in `dir` with a deadline. A tenth of the limit, at most 2 s, is kept for ending in good order.
     pub(crate) fn new(env: Arc<Vec<(OsString, OsString)>>, dir: &Path, limit: Duration) -> Self {
         let reserve = (limit / 10).min(Duration::from_secs(2));
+        let path = env.iter().find(|(name, _)| name == "PATH");
+        let path = path.map(|(_, value)| value.to_string_lossy()).unwrap_or_default();
         Self {
+            program: local::program("git", &path),
             env,
             until: Instant::now() + (limit - reserve),
             dir: dir.to_owned(),
@@ -234,7 +239,7 @@ impl GitCall<'_> {
             Some(lock) => lock.stdin(),
             None => Stdio::null(),
         };
-        let mut command = Command::new("git");
+        let mut command = Command::new(&self.git.program);
         for setting in FIXED {
             command.args(["-c", setting]);
         }

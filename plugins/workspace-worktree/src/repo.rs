@@ -136,12 +136,18 @@ impl Repo {
     /// The folder in which git keeps the state of the worktree at this path. Looked up from the repository's
     /// side, since the `.git` file in a worktree can be changed to name another.
     pub(crate) fn admin(&self, path: &Path) -> Option<PathBuf> {
-        let folders = std::fs::read_dir(self.common.join("worktrees")).ok()?;
-        folders.filter_map(|folder| Some(folder.ok()?.path())).find(|admin| {
+        let is_its = |admin: &PathBuf| {
             let Ok(text) = read_small(&admin.join("gitdir")) else { return false };
             let file = admin.join(OsStr::from_bytes(text.trim_ascii_end()));
             file.parent().is_some_and(|at| at == path || normal(at) == path)
-        })
+        };
+        let all = self.common.join("worktrees");
+        // Called like the worktree, unless that name was taken.
+        let named = all.join(path.file_name()?);
+        if is_its(&named) {
+            return Some(named);
+        }
+        std::fs::read_dir(all).ok()?.filter_map(|folder| Some(folder.ok()?.path())).find(is_its)
     }
 
     /// The remote that counts: `origin`, else the only one.
