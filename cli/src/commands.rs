@@ -34,10 +34,14 @@ pub(crate) mod why;
 use std::time::Duration;
 
 use ao_core::{
+    config::ConfigError,
     event::{MessageConfirmed, TurnStarted},
-    slots::{MessageId, Seq, SessionId},
+    slots::{MessageId, ProjectId, Seq, SessionId},
 };
-use ao_web::{configs::ConfigReport, view::EventView};
+use ao_web::{
+    configs::{ConfigFile, ConfigReport},
+    view::EventView,
+};
 use clap::{CommandFactory, Parser};
 
 use crate::{
@@ -199,19 +203,39 @@ pub(crate) fn data<T: serde::de::DeserializeOwned>(event: &EventView) -> Option<
     serde_json::from_value(event.data.clone()).ok()
 }
 
-/// Registers the file of this folder and says what a person should know of it. A file that is not valid
-/// stops the command when `must` is set.
-pub(crate) async fn register(cx: &Cx, client: Client<'_>, must: bool) -> Result<(), Fail> {
+/// Registers the file of this folder and says what a person should know of it. Where something is to be done in a
+/// `project`, what is wrong with its file stops the command.
+pub(crate) async fn register(
+    cx: &Cx,
+    client: Client<'_>,
+    project: Option<&ProjectId>,
+) -> Result<(), Fail> {
     let Some(mut report) = client.register_here().await? else { return Ok(()) };
-    if must {
+    if project.is_some() {
         report = trust_in_place(cx, client, report).await?;
     }
-    tell_report(cx, &report);
-    let wrong = report.wrong();
-    if must && !wrong.is_empty() {
-        return Err(crate::render::config::failure(&cx.err, &wrong));
+    if let (Some(project), false) = (project, report.wrong().is_empty()) {
+        let files: Vec<ConfigFile> = client.get("/api/config").await?;
+        let wrong = concerning(project, &files, report.wrong());
+        if !wrong.is_empty() {
+            return Err(crate::render::config::failure(&cx.err, &wrong));
+        }
     }
+    tell_report(cx, &report);
     Ok(())
+}
+
+/// What is wrong with the file that names a project. Where none does that can be read it may be any of them.
+fn concerning(
+    project: &ProjectId,
+    files: &[ConfigFile],
+    mut wrong: Vec<ConfigError>,
+) -> Vec<ConfigError> {
+    let names = |file: &&ConfigFile| file.projects.iter().any(|name| name == project.as_str());
+    if let Some(own) = files.iter().find(names) {
+        wrong.retain(|error| error.file == own.path);
+    }
+    wrong
 }
 
 /// Warnings, and one line for errors that do not stop the command.

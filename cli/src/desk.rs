@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -16,6 +17,7 @@ use ao_core::{
     disk::RealDisk,
     event::Text,
     server::Handle,
+    slots::PluginError,
 };
 use ao_web::{
     Code, Configs, Problem,
@@ -51,8 +53,10 @@ pub(crate) struct Desk {
     own: Vec<(PathBuf, Role)>,
     store: PathBuf,
     memory: Mutex<Memory>,
-    /// Files as they were when they were read last.
+    /// Files as they were when they were applied or refused last.
     seen: Mutex<BTreeMap<PathBuf, Stamp>>,
+    /// Files as they were loaded last: one that cannot be used any more rules on so, and keeps no other from ruling.
+    good: Mutex<BTreeMap<PathBuf, SourceFile>>,
     applied: Mutex<String>,
     /// Files that are not used at present, with the reason that was told.
     refused: Mutex<BTreeMap<PathBuf, String>>,
@@ -78,7 +82,16 @@ impl Desk {
                         store.display()
                     ))
             })?,
-            Err(_) => Memory::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Memory::default(),
+            // Whatever else keeps it from being read: to go on without it would write an empty one over it.
+            Err(error) => {
+                return Err(Fail::new(Exit::Server, format!("{} cannot be read", store.display()))
+                    .because(error)
+                    .remedy(format!(
+                        "ls -l {}   it must be this user's to read",
+                        store.display()
+                    )));
+            }
         };
         let mut own: Vec<(PathBuf, Role)> =
             cx.global.config.iter().map(|path| (path.clone(), Role::Given)).collect();
@@ -91,6 +104,7 @@ impl Desk {
             store,
             memory: Mutex::new(memory),
             seen: Mutex::default(),
+            good: Mutex::default(),
             applied: Mutex::default(),
             refused: Mutex::default(),
             handle: Mutex::default(),
@@ -125,14 +139,33 @@ impl Desk {
         if errors.is_empty() { Ok(files) } else { Err(errors) }
     }
 
-    /// Notes how the files are before they are read to be applied: what changes from here on is applied later.
-    fn see(&self, paths: &[(PathBuf, Role)]) {
-        let stamps = paths.iter().map(|(path, _)| (path.clone(), stamp(path)));
-        lock(&self.seen).extend(stamps);
+    fn load(&self, paths: &[(PathBuf, Role)]) -> Result<Loaded, Vec<ConfigError>> {
+        let files = self.read_all(paths)?;
+        let loaded = self.load_files(&files)?;
+        *lock(&self.good) = files.into_iter().map(|file| (file.path.clone(), file)).collect();
+        Ok(loaded)
     }
 
-    fn load(&self, paths: &[(PathBuf, Role)]) -> Result<Loaded, Vec<ConfigError>> {
-        self.load_files(&self.read_all(paths)?)
+    /// The same; files that cannot be used are taken as they were when they could, and what is wrong with them is
+    /// told too.
+    fn load_over(
+        &self,
+        paths: &[(PathBuf, Role)],
+    ) -> Result<(Loaded, Vec<ConfigError>), Vec<ConfigError>> {
+        let errors = match self.load(paths) {
+            Ok(loaded) => return Ok((loaded, vec![])),
+            Err(errors) => errors,
+        };
+        let bad: BTreeSet<&Path> = errors.iter().map(|error| error.file.as_path()).collect();
+        let files = paths.iter().map(|path| match bad.contains(path.0.as_path()) {
+            true => lock(&self.good).get(&path.0).cloned().map(|file| vec![file]),
+            false => self.read_all(std::slice::from_ref(path)).ok(),
+        });
+        let Some(files) = files.collect::<Option<Vec<_>>>() else { return Err(errors) };
+        match self.load_files(&files.concat()) {
+            Ok(loaded) => Ok((loaded, errors)),
+            Err(_) => Err(errors),
+        }
     }
 
     /// The same with these files as they stand, as if a human had trusted them.
@@ -202,8 +235,12 @@ impl Desk {
 
     /// For a start: files with errors are left out and named.
     pub(crate) fn load_what_can_be_used(&self) -> (Loaded, Vec<ConfigError>) {
-        let mut paths = self.paths();
-        self.see(&paths);
+        let paths = self.paths();
+        lock(&self.seen).extend(stamps(&paths));
+        self.load_usable(paths)
+    }
+
+    fn load_usable(&self, mut paths: Vec<(PathBuf, Role)>) -> (Loaded, Vec<ConfigError>) {
         let mut refused: Vec<ConfigError> = vec![];
         loop {
             match self.load(&paths) {
@@ -223,14 +260,15 @@ impl Desk {
         }
     }
 
-    /// What would be in use, with this file beside those that are known: how many files count, what they come to, and
-    /// what is wrong with those that cannot be used.
-    pub(crate) fn with_file(&self, file: Option<PathBuf>) -> (usize, Loaded, Vec<ConfigError>) {
-        if let Some(file) = file {
-            lock(&self.memory).registered.add(&file);
-        }
-        let files = self.paths().iter().filter(|(path, _)| path.exists()).count();
-        let (loaded, refused) = self.load_what_can_be_used();
+    /// What would be in use, with this file beside those that are known: the files that count, what they come to,
+    /// and what is wrong with those that cannot be used.
+    pub(crate) fn with_file(
+        &self,
+        file: Option<PathBuf>,
+    ) -> (Vec<PathBuf>, Loaded, Vec<ConfigError>) {
+        let paths = self.paths_and(file);
+        let (loaded, refused) = self.load_usable(paths.clone());
+        let files = paths.into_iter().map(|(path, _)| path).filter(|path| path.exists()).collect();
         (files, loaded, refused)
     }
 
@@ -243,6 +281,13 @@ impl Desk {
         self.tell(refused).await;
     }
 
+    /// Files that changed since they were applied or refused.
+    fn changed<'p>(&self, paths: &'p [(PathBuf, Role)]) -> Option<&'p Path> {
+        let seen = lock(&self.seen);
+        let new = |path: &Path| seen.get(path).is_none_or(|seen| *seen != stamp(path));
+        paths.iter().map(|(path, _)| path.as_path()).find(|path| new(path))
+    }
+
     /// Applies the files again whenever one of them changed.
     pub(crate) async fn watch(self: Arc<Self>, mut ended: watch::Receiver<bool>) {
         loop {
@@ -250,49 +295,52 @@ impl Desk {
                 () = tokio::time::sleep(EVERY) => {}
                 _ = ended.wait_for(|ended| *ended) => return,
             }
-            let changed =
-                |path: &PathBuf| lock(&self.seen).get(path).is_none_or(|seen| *seen != stamp(path));
             let kept = lock(&self.handle).as_ref().is_some_and(Handle::keeps_too_much);
-            if kept || self.paths().iter().any(|(path, _)| changed(path)) {
+            if kept || self.changed(&self.paths()).is_some() {
                 let _turn = self.turn.lock().await;
-                match self.apply().await {
-                    Ok(report) if report.changed => {
-                        tracing::info!("the changed configuration is in use")
-                    }
-                    Ok(_) => {}
-                    Err(problem) => tracing::warn!(
-                        problem = problem.title,
-                        "the changed configuration could not be applied"
-                    ),
+                if self.apply().await.changed {
+                    tracing::info!("the changed configuration is in use");
                 }
             }
         }
     }
 
     /// Loads all files and, where that works and something changed, lets the result rule.
-    async fn apply(&self) -> Result<ConfigReport, Problem> {
+    async fn apply(&self) -> ConfigReport {
         let paths = self.paths();
-        self.see(&paths);
-        let loaded = match self.load(&paths) {
+        // As the files are before they are read: what changes from here on is applied later.
+        let stamps = stamps(&paths);
+        let (loaded, errors) = match self.load_over(&paths) {
             Ok(loaded) => loaded,
             Err(errors) => {
+                lock(&self.seen).extend(stamps);
                 self.tell(&errors).await;
-                return Ok(self.judge(&paths));
+                return self.judge(&paths);
             }
         };
-        self.tell(&[]).await;
         let changed = *lock(&self.applied) != loaded.hash;
         let handle = lock(&self.handle).clone();
         if let Some(handle) = handle.filter(|handle| changed || handle.keeps_too_much()) {
-            handle.apply_policy(loaded.policy.clone(), loaded.live.clone()).await?;
+            let applied = handle.apply_policy(loaded.policy.clone(), loaded.live.clone()).await;
+            if let Err(error) = applied {
+                // Not seen: it is tried again at the next look.
+                let last = paths.last().map(|(path, _)| path.as_path());
+                let file = self.changed(&paths).or(last).unwrap_or(&self.store);
+                let errors = vec![unusable(file, &error)];
+                self.tell(&errors).await;
+                return ConfigReport { errors, ..ConfigReport::default() };
+            }
             loaded.hash.clone_into(&mut lock(&self.applied));
         }
-        Ok(ConfigReport {
+        lock(&self.seen).extend(stamps);
+        self.tell(&errors).await;
+        ConfigReport {
+            errors,
             warnings: loaded.warnings,
             untrusted: loaded.pending.into_iter().map(Into::into).collect(),
             changed,
             ..ConfigReport::default()
-        })
+        }
     }
 
     /// Tells the server which files are not used, and which are again.
@@ -300,8 +348,11 @@ impl Desk {
         let Some(handle) = lock(&self.handle).clone() else { return };
         let mut now: BTreeMap<PathBuf, String> = BTreeMap::new();
         for error in errors {
-            now.entry(error.file.clone())
-                .or_insert_with(|| format!("Line {}: {}", error.line, error.message));
+            now.entry(error.file.clone()).or_insert_with(|| match error.length {
+                // Of the file as a whole.
+                0 => error.message.clone(),
+                _ => format!("Line {}: {}", error.line, error.message),
+            });
         }
         let before = std::mem::replace(&mut *lock(&self.refused), now.clone());
         let name = |path: &Path| path.to_string_lossy().into_owned();
@@ -337,11 +388,15 @@ impl Desk {
         let mut memory = lock(&self.memory);
         let mut new = memory.clone();
         change(&mut new);
-        let json = serde_json::to_vec(&new).unwrap_or_default();
-        ao_core::disk::replace(&RealDisk, &self.store, &json).map_err(|error| {
+        let failed = |cause: String| {
             Problem::new(Code::Failed, format!("{} could not be written", self.store.display()))
-                .because(error.to_string())
-        })?;
+                .because(cause)
+                .with_remedy("ao doctor")
+        };
+        // A path that is no UTF-8 cannot be.
+        let json = serde_json::to_vec(&new).map_err(|error| failed(error.to_string()))?;
+        ao_core::disk::replace(&RealDisk, &self.store, &json)
+            .map_err(|error| failed(error.to_string()))?;
         *memory = new;
         Ok(())
     }
@@ -351,6 +406,25 @@ impl Desk {
 fn noted(error: &ConfigError, note: &str) -> ConfigError {
     let help = error.help.as_ref().map(|help| format!("{help}; "));
     ConfigError { help: Some(format!("{}{note}", help.unwrap_or_default())), ..error.clone() }
+}
+
+/// A file that is valid and cannot be used all the same.
+fn unusable(file: &Path, error: &PluginError) -> ConfigError {
+    ConfigError {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        offset: 0,
+        length: 0,
+        excerpt: String::new(),
+        message: format!("it could not be applied: {error}"),
+        label: String::new(),
+        help: error.remedy.clone(),
+    }
+}
+
+fn stamps(paths: &[(PathBuf, Role)]) -> BTreeMap<PathBuf, Stamp> {
+    paths.iter().map(|(path, _)| (path.clone(), stamp(path))).collect()
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -366,6 +440,7 @@ impl Configs for Desk {
             if role == Role::User && !path.exists() {
                 continue;
             }
+            let gone = role == Role::Registered && !path.exists();
             let read = self.read_all(&[(path.clone(), role)]);
             let loaded = read.and_then(|files| config::load(&files, &self.world));
             let (projects, needs_trust, errors) = match loaded {
@@ -381,7 +456,8 @@ impl Configs for Desk {
                 Role::User => "user",
                 Role::Registered => "registered",
             };
-            files.push(ConfigFile { path, role: role.to_owned(), projects, needs_trust, errors });
+            let role = role.to_owned();
+            files.push(ConfigFile { path, role, gone, projects, needs_trust, errors });
         }
         Ok(files)
     }
@@ -398,14 +474,15 @@ impl Configs for Desk {
         if !known {
             // One that is not valid is not remembered: its errors are the caller's to see, not everyone's.
             let paths = self.paths_and(Some(file.clone()));
-            if self.load(&paths).is_err() {
+            let wrong = |errors: &[ConfigError]| errors.iter().any(|error| error.file == file);
+            if self.load_over(&paths).map_or(true, |(_, errors)| wrong(&errors)) {
                 return Ok(self.judge(&paths));
             }
             self.remember(|memory| {
                 memory.registered.add(&file);
             })?;
         }
-        self.apply().await
+        Ok(self.apply().await)
     }
 
     async fn trust(&self, file: PathBuf, hash: String) -> Result<ConfigReport, Problem> {
@@ -435,7 +512,7 @@ impl Configs for Desk {
             }
             memory.trusted.insert(file, source.text);
         })?;
-        self.apply().await
+        Ok(self.apply().await)
     }
 
     async fn forget(&self, file: PathBuf) -> Result<ConfigReport, Problem> {
@@ -451,12 +528,12 @@ impl Configs for Desk {
             memory.registered.forget(&file);
             memory.trusted.remove(&file);
         })?;
-        self.apply().await
+        Ok(self.apply().await)
     }
 
     async fn reload(&self) -> Result<ConfigReport, Problem> {
         let _turn = self.turn.lock().await;
-        self.apply().await
+        Ok(self.apply().await)
     }
 
     async fn check(&self, file: Option<PathBuf>) -> Result<ConfigReport, Problem> {
@@ -465,5 +542,83 @@ impl Configs for Desk {
             return Ok(ConfigReport { errors, ..ConfigReport::default() });
         }
         Ok(self.judge(&self.paths_and(file)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ao_core::{
+        journal::{Durability, Limits},
+        registry::Registry,
+        server::{Options, Server, SystemClock},
+    };
+
+    use super::*;
+
+    /// The surroundings of a user who has no files.
+    fn cx(dir: &Path) -> Cx {
+        let home = dir.join("home");
+        Cx { home, env: BTreeMap::new(), ..crate::cx::tests::cx(&dir.join("data")) }
+    }
+
+    /// A server beside this desk.
+    async fn serve(cx: &Cx, desk: &Desk) -> Server {
+        crate::client::make_folders(cx).unwrap();
+        let (loaded, refused) = desk.load_what_can_be_used();
+        let options = Options {
+            disk: Arc::new(RealDisk),
+            limits: Limits::default(),
+            durability: Durability::Commit,
+            clock: Arc::new(SystemClock),
+            boot: "boot".into(),
+            version: crate::VERSION.to_owned(),
+            zone: jiff::tz::TimeZone::UTC,
+            registry: Registry::new(ao_plugins_bundled::all()),
+            context: crate::commands::init::build_context(cx).unwrap(),
+            policy: loaded.policy.clone(),
+            live: loaded.live.clone(),
+            refused: !refused.is_empty(),
+        };
+        let server = Server::start(options).await.unwrap();
+        desk.serve(server.handle(), &loaded, &refused).await;
+        server
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_valid_and_cannot_be_applied_is_told_and_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = cx(dir.path());
+        // What may be named here and what can be built are two things.
+        let desk = Desk::open(&cx, Catalog::anything()).unwrap();
+        let server = serve(&cx, &desk).await;
+        let handle = server.handle();
+        let refused = || handle.state().server.refused.clone();
+        let file = dir.path().join("x.yaml");
+        let text = "notifiers: {desktop: {plugin: desktop}, pager: {plugin: carrier-pigeon}}\n";
+        std::fs::write(&file, text).unwrap();
+        for _ in 0..2 {
+            let report = desk.register(file.clone()).await.unwrap();
+            let error = report.errors[0].to_string();
+            assert!(error.contains("x.yaml") && error.contains("carrier-pigeon"), "{error}");
+            let told =
+                refused().into_values().map(|(reason, _)| reason.excerpt).collect::<String>();
+            assert!(told.starts_with("it could not be applied: "), "{told}");
+            assert!(desk.changed(&desk.paths()).is_some(), "nothing tries it again");
+        }
+        std::fs::write(&file, "notifiers: {desktop: {plugin: desktop}}\n").unwrap();
+        assert_eq!(desk.register(file.clone()).await.unwrap().errors, []);
+        assert!(refused().is_empty() && desk.changed(&desk.paths()).is_none());
+        handle.stop("the test is over").await;
+        server.wait().await;
+    }
+
+    #[test]
+    fn what_is_remembered_is_never_taken_for_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = cx(dir.path());
+        std::fs::create_dir_all(cx.data_dir.join("config.json")).unwrap();
+        let fail = Desk::open(&cx, Catalog::anything()).unwrap_err();
+        assert!(fail.what.ends_with("config.json cannot be read"), "{fail:?}");
+        assert!(fail.cause.is_some() && fail.remedy.is_some(), "{fail:?}");
     }
 }

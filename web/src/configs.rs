@@ -17,6 +17,9 @@ pub struct ConfigFile {
     pub path: PathBuf,
     /// How it came to be read: `user`, `given` or `registered`.
     pub role: String,
+    /// It was registered, and is not there any more.
+    #[serde(default)]
+    pub gone: bool,
     /// Its projects.
     pub projects: Vec<String>,
     /// Some of its keys wait for a human's trust.

@@ -65,7 +65,7 @@ enum State {
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let client = cx.client();
-        register(cx, client, true).await?;
+        register(cx, client, Some(&self.project)).await?;
         super::doctor::tell_of_disk(cx, client, &self.project).await?;
         let begun = Instant::now();
         let mut issues: Vec<String> =

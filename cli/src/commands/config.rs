@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use ao_core::config::{self, Catalog, ConfigError, Loaded, Role, SourceFile};
+use ao_core::config::{self, Catalog, ConfigError, Role, SourceFile};
 use ao_web::{
     Configs,
-    configs::{ConfigFile, ConfigReport},
+    configs::{ConfigFile, ConfigReport, Untrusted},
 };
 
 use super::usage;
@@ -94,22 +94,6 @@ fn chosen(cx: &Cx, file: Option<&PathBuf>) -> Result<PathBuf, Fail> {
     }
 }
 
-/// The files that this folder sees, read without a server.
-fn local_files(cx: &Cx, file: Option<&PathBuf>) -> Result<Vec<SourceFile>, Vec<ConfigError>> {
-    let mut files = cx.own_files().map_err(|_| vec![])?;
-    let here = file.map(|file| paths::absolute(file, &cx.home)).or_else(|| cx.file_here());
-    if let Some(path) = here.filter(|path| !files.iter().any(|file| file.path == *path)) {
-        files.push(SourceFile::read(&path, Role::Registered)?);
-    }
-    Ok(files)
-}
-
-fn load(cx: &Cx, file: Option<&PathBuf>) -> Result<(Vec<SourceFile>, Loaded), Vec<ConfigError>> {
-    let files = local_files(cx, file)?;
-    let loaded = config::load(&files, &cx.world(Catalog::new(ao_plugins_bundled::all())))?;
-    Ok((files, loaded))
-}
-
 async fn check(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     let client = cx.client();
     let file = file.or(cx.global.config.as_ref()).map(|file| paths::absolute(file, &cx.home));
@@ -128,14 +112,7 @@ async fn check(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
             out::note(render::config::draw(&wrong, &cx.err).trim_end());
         }
         super::tell_warnings(cx, &report);
-        for untrusted in &report.untrusted {
-            let keys: Vec<&str> = untrusted.items.iter().map(|item| item.key.as_str()).collect();
-            cx.warn(&format!(
-                "{}: waits for your trust: {} (ao config trust)",
-                untrusted.path.display(),
-                keys.join(", ")
-            ));
-        }
+        report.untrusted.iter().for_each(|untrusted| tell_untrusted(cx, untrusted));
     }
     if wrong.is_empty() {
         if !cx.global.json {
@@ -151,20 +128,35 @@ async fn check(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
 }
 
 fn show(cx: &Cx) -> Result<u8, Fail> {
-    let (files, loaded) =
-        load(cx, None).map_err(|errors| render::config::failure(&cx.err, &errors))?;
+    let desk = Desk::open(cx, Catalog::new(ao_plugins_bundled::all()))?;
+    let (mut files, loaded, refused) = desk.with_file(cx.file_here());
+    files.retain(|path| !refused.iter().any(|error| error.file == *path));
+    // Values of variables stand in it as they were written: nothing secret is shown.
     if cx.global.json {
         out::json(
-            &serde_json::json!({ "schema": "ao.config/1", "files": files.iter().map(|f| &f.path).collect::<Vec<_>>(), "policy": loaded.policy }),
+            &serde_json::json!({ "schema": "ao.config/1", "files": files, "policy": loaded.policy }),
         );
-        return Ok(0);
+    } else {
+        for file in &files {
+            out::note(&cx.err.paint(Tone::Muted, &format!("# from {}", file.display())));
+        }
+        out::say(&serde_json::to_string_pretty(&loaded.policy).unwrap_or_default());
     }
-    for file in &files {
-        out::note(&cx.err.paint(Tone::Muted, &format!("# from {}", file.path.display())));
+    for untrusted in loaded.pending {
+        tell_untrusted(cx, &untrusted.into());
     }
-    // Values of variables stand in it as they were written: nothing secret is shown.
-    out::say(&serde_json::to_string_pretty(&loaded.policy).unwrap_or_default());
-    Ok(0)
+    match refused.is_empty() {
+        true => Ok(0),
+        // Without them; a running server keeps their last good settings.
+        false => Err(render::config::failure(&cx.err, &refused)),
+    }
+}
+
+/// What waits for a human's word.
+fn tell_untrusted(cx: &Cx, untrusted: &Untrusted) {
+    let keys: Vec<&str> = untrusted.items.iter().map(|item| item.key.as_str()).collect();
+    let (path, keys) = (untrusted.path.display(), keys.join(", "));
+    cx.warn(&format!("{path}: waits for your trust: {keys} (ao config trust)"));
 }
 
 async fn edit(cx: &Cx) -> Result<u8, Fail> {
@@ -202,7 +194,9 @@ async fn ls(cx: &Cx) -> Result<u8, Fail> {
         out::say("No configuration file is known. Make one: ao init");
     }
     for file in &files {
+        let path = file.path.display().to_string();
         let state = match (file.errors.len(), file.needs_trust) {
+            _ if file.gone => "  is gone: put it back, or: ao config forget ".to_owned() + &path,
             (0, false) => String::new(),
             (0, true) => "  waits for trust: ao config trust".to_owned(),
             (n, _) => format!(
@@ -217,7 +211,7 @@ async fn ls(cx: &Cx) -> Result<u8, Fail> {
         };
         out::say(&format!(
             "{}  {projects}  ({}){state}",
-            cx.style.paint(Tone::Accent, &file.path.display().to_string()),
+            cx.style.paint(Tone::Accent, &path),
             file.role
         ));
     }

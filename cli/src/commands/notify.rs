@@ -41,7 +41,7 @@ enum What {
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let client = cx.client();
-        super::register(cx, client, false).await?;
+        super::register(cx, client, None).await?;
         match &self.what {
             What::Test { channel } => {
                 let channels = match channel {

@@ -64,7 +64,7 @@ impl Cmd {
         }
         super::answer::no_ellipsis(self.prompt.as_deref().unwrap_or_default())?;
         let client = cx.client();
-        register(cx, client, true).await?;
+        register(cx, client, Some(&self.project)).await?;
         super::doctor::tell_of_disk(cx, client, &self.project).await?;
         let call = SpawnCall {
             project: self.project.clone(),

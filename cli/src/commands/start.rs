@@ -62,7 +62,7 @@ impl Cmd {
         } else {
             out::say(&format!("ao {} serves (process {})", health.version, health.pid));
         }
-        super::register(cx, client, false).await?;
+        super::register(cx, client, None).await?;
         Ok(0)
     }
 

@@ -29,7 +29,7 @@ impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let client = cx.client();
         if !self.short {
-            super::register(cx, client, false).await?;
+            super::register(cx, client, None).await?;
         }
         if self.watch {
             return crate::watch::run(cx, client).await;

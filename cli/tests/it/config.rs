@@ -256,3 +256,81 @@ fn issues_lie_in_a_folder_named_from_the_file() {
     let spawned = house.ao(&["spawn", "my-app", "7"]).success();
     assert!(spawned.stderr().contains("A coupon"), "{}", spawned.stderr());
 }
+
+/// R26: what is broken in one repository is said in another, and stops nothing there.
+#[test]
+fn r26_a_broken_file_stops_its_own_projects_alone() {
+    let house = House::new();
+    house.configure();
+    let other = house.path("other");
+    fs::create_dir(&other).unwrap();
+    let ao = |args: &[&str]| {
+        let mut command = house.command(args);
+        command.current_dir(&other);
+        house.run(command, args)
+    };
+    let git = |args: &[&str]| {
+        let done = std::process::Command::new("git").args(args).current_dir(&other).status();
+        assert!(done.unwrap().success(), "git {args:?}");
+    };
+    git(&["init", "-q", "-b", "main"]);
+    git(&["config", "user.email", "ana@example.com"]);
+    git(&["config", "user.name", "ana"]);
+    git(&["commit", "-q", "--allow-empty", "-m", "first"]);
+    let good = fs::read_to_string(house.path("repo/agent-orchestrator.yaml")).unwrap();
+    let theirs = |prefix: &str| {
+        let text = good.replace("my-app", "api").replace(": app\n", &format!(": {prefix}\n"));
+        text.replace("notifiers: {}\n", "").replace("defaults: {notifiers: []}\n", "")
+    };
+    write(&house, &format!("{good}notifer: slack\n"));
+    // New here, and changed later: both count.
+    for prefix in ["api", "net"] {
+        let text = theirs(prefix).replace("lifecycle: {sweepInterval: 200ms}\n", "");
+        fs::write(other.join("agent-orchestrator.yaml"), text).unwrap();
+        ao(&["config", "trust", "--yes"]);
+        let spawned = ao(&["spawn", "api", "--prompt", "wait"]).success();
+        assert!(spawned.stdout().starts_with(&format!("{prefix}-1 ")), "{}", spawned.stdout());
+        assert!(spawned.stderr().contains("`notifer` is not a setting"), "{}", spawned.stderr());
+    }
+    for place in [house.path("repo"), other] {
+        let mut command = house.command(&["spawn", "my-app", "--prompt", "wait"]);
+        command.current_dir(place);
+        house.run(command, &["spawn"]).exits(3);
+    }
+}
+
+#[test]
+fn the_settings_in_use_are_those_that_are_shown() {
+    let house = House::new();
+    house.configure();
+    let elsewhere = |args: &[&str]| {
+        let mut command = house.command(args);
+        command.current_dir(house.path("home"));
+        house.run(command, args)
+    };
+    let shown = || {
+        let shown = elsewhere(&["config", "show", "--json"]).success().stdout();
+        serde_json::from_str::<serde_json::Value>(&shown).unwrap()
+    };
+    let file = house.path("repo/agent-orchestrator.yaml");
+    let doc = shown();
+    assert_eq!(doc["files"], serde_json::json!([file]));
+    let project = &doc["policy"]["projects"]["my-app"];
+    // What was trusted, and what was found out.
+    assert_eq!(project["agent"]["plugin"], "custom", "{project}");
+    assert_eq!(project["tracker"]["plugin"], "plain", "{project}");
+    // What waits for trust is not in use.
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("    agent: custom\n", "    agent: claude-code\n")).unwrap();
+    assert_eq!(shown()["policy"]["projects"]["my-app"]["agent"]["plugin"], "custom");
+    let warned = elsewhere(&["config", "show"]).success().stderr();
+    assert!(warned.contains("waits for your trust: projects.my-app.agent"), "{warned}");
+    fs::write(&file, "notifer: slack\n").unwrap();
+    elsewhere(&["config", "show"]).exits(3);
+
+    fs::remove_file(&file).unwrap();
+    let listed = elsewhere(&["config", "ls"]).success().stdout();
+    let path = file.display();
+    assert!(listed.contains(&format!("{path}  no project  (registered)  is gone")), "{listed}");
+    assert!(listed.contains(&format!("ao config forget {path}")), "{listed}");
+}

@@ -297,7 +297,7 @@ fn configuration(cx: &Cx) -> (Option<Loaded>, Config) {
     let mut seen = BTreeSet::new();
     let refused = errors.iter().filter(|error| seen.insert(error.file.clone()));
     let config = Config {
-        files,
+        files: files.len(),
         projects: loaded.policy.projects.len(),
         refused: refused.map(ToString::to_string).collect(),
         warnings: warnings.iter().map(ToString::to_string).collect(),
