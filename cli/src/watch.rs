@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ao_core::slots::agent::Ask;
+use ao_core::slots::{RequestId, SessionId, agent::Ask};
 use ao_web::view::{
     AttachDoc, IncidentView, NotificationList, SessionDoc, StatusDoc, Taken, WhyDoc,
 };
@@ -35,6 +35,8 @@ const GATHER: Duration = Duration::from_millis(100);
 const ESCAPE: Duration = Duration::from_millis(50);
 /// How long between two tries to reach a server that went away.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long leaving waits for an act that is under way.
+const LAST: Duration = Duration::from_secs(5);
 /// How long a snooze is.
 const SNOOZE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -89,6 +91,8 @@ struct Watch<'a> {
     page: Page,
     prompt: Option<Prompt>,
     said: String,
+    /// What the last key led to is still being done.
+    busy: bool,
     away: Option<Timestamp>,
     size: (usize, usize),
 }
@@ -108,6 +112,7 @@ impl<'a> Watch<'a> {
             page: Page::List,
             prompt: None,
             said: String::new(),
+            busy: false,
             away: None,
             size: (80, 24),
         }
@@ -122,6 +127,7 @@ impl<'a> Watch<'a> {
             page: self.page,
             prompt: self.prompt.as_ref(),
             said: &self.said,
+            busy: self.busy,
             away: self.away,
             now: Timestamp::now(),
         }
@@ -163,7 +169,7 @@ impl<'a> Watch<'a> {
                     }
                 }
                 said = going(&mut act) => {
-                    (act, self.said) = (None, said);
+                    (act, self.said, self.busy) = (None, said, false);
                     again = look.is_some();
                     look.get_or_insert_with(|| self.look(Duration::ZERO));
                 }
@@ -197,10 +203,16 @@ impl<'a> Watch<'a> {
                 match self.press(key) {
                     Next::Stay => {}
                     Next::Look => look = Some(self.look(Duration::ZERO)),
-                    Next::Leave(code) => return Ok(code),
+                    Next::Leave(code) => {
+                        // What was asked for is not taken back by leaving.
+                        if let Some(act) = act.take() {
+                            let _ = tokio::time::timeout(LAST, act).await;
+                        }
+                        return Ok(code);
+                    }
                     Next::Stop => screen.stop()?,
                     Next::Act { path, body, done } => {
-                        self.said = "…".into();
+                        (self.said, self.busy) = ("…".into(), true);
                         act = Some(post(self.client, path, body, done));
                     }
                     Next::Terminal(session) => {
@@ -264,7 +276,9 @@ impl<'a> Watch<'a> {
         if let Some(prompt) = self.prompt.take() {
             return self.press_in(prompt, key);
         }
-        self.said.clear();
+        if !self.busy {
+            self.said.clear();
+        }
         match (self.page, &key) {
             (Page::Help, _) => {
                 self.page = Page::List;
@@ -309,13 +323,13 @@ impl<'a> Watch<'a> {
                 let (session, draft) = (id.clone(), String::new());
                 self.prompt = Some(Prompt::Answer { session, request, draft });
             }
-            ('y' | 'n', Some(id), Some((request, Ask::Permission { verb, subject, .. })), _) => {
-                self.prompt = Some(Prompt::Decide {
-                    session: id.clone(),
-                    request,
-                    approve: letter == 'y',
-                    wish: format!("wants to {verb}: {subject}"),
-                });
+            ('y', Some(id), Some((request, _)), _) => {
+                let prompt = |text| Prompt::Approve { session: id.clone(), request, text, from: 0 };
+                self.prompt = detail.permission().map(prompt);
+            }
+            ('n', Some(id), Some((request, Ask::Permission { verb, subject, .. })), _) => {
+                let (session, wish) = (id.clone(), format!("wants to {verb}: {subject}"));
+                self.prompt = Some(Prompt::Deny { session, request, wish });
             }
             ('a', _, _, Some(incident)) => {
                 return Next::Act {
@@ -349,7 +363,7 @@ impl<'a> Watch<'a> {
                         return Next::Act {
                             path: format!("/api/sessions/{session}/answer"),
                             body: json!({ "text": draft.trim(), "request": request }),
-                            done: format!("✓ {session} gets \"{}\"", draft.trim()),
+                            done: format!("✓ sent to {session}: \"{}\"", draft.trim()),
                         };
                     }
                     Key::Char(c) => draft.push(c),
@@ -361,20 +375,24 @@ impl<'a> Watch<'a> {
                 self.prompt = Some(Prompt::Answer { session, request, draft });
                 Next::Stay
             }
-            Prompt::Decide { session, request, approve, .. } => {
-                let (letter, verb, done) = match approve {
-                    true => ('y', "approve", "approved once"),
-                    false => ('n', "deny", "denied"),
+            Prompt::Approve { session, request, text, from } => {
+                let (room, end) = watch::approve_end(&text, &self.style(), self.size);
+                let from = match key {
+                    Key::Char('y') if from >= end && room > 0 => {
+                        return decision(&session, request, "approve", "approve once");
+                    }
+                    Key::Char('y') => from.saturating_add(room).min(end),
+                    Key::Char('j') | Key::Down => from.saturating_add(1).min(end),
+                    Key::Char('k') | Key::Up => from.saturating_sub(1),
+                    _ => return Next::Stay,
                 };
-                if key != Key::Char(letter) {
-                    return Next::Stay;
-                }
-                Next::Act {
-                    path: format!("/api/sessions/{session}/{verb}"),
-                    body: json!({ "request": request }),
-                    done: format!("✓ {session}: {done}"),
-                }
+                self.prompt = Some(Prompt::Approve { session, request, text, from });
+                Next::Stay
             }
+            Prompt::Deny { session, request, .. } => match key {
+                Key::Char('n') => decision(&session, request, "deny", "deny"),
+                _ => Next::Stay,
+            },
         }
     }
 
@@ -388,6 +406,15 @@ impl<'a> Watch<'a> {
         }
         self.chosen = next;
         Next::Look
+    }
+}
+
+/// A permission is decided. Whether the agent took it is told by its session.
+fn decision(session: &SessionId, request: RequestId, verb: &str, words: &str) -> Next {
+    Next::Act {
+        path: format!("/api/sessions/{session}/{verb}"),
+        body: json!({ "request": request }),
+        done: format!("✓ sent to {session}: {words}"),
     }
 }
 
@@ -415,7 +442,7 @@ fn follow(client: Client<'_>, after: Duration) -> Work<'_, Option<Follow>> {
 
 fn post(client: Client<'_>, path: String, body: Value, done: String) -> Work<'_, String> {
     Box::pin(async move {
-        match client.post::<Taken>(&path, &body).await {
+        match client.act::<Taken>(&path, &body).await {
             Ok(taken) => taken.note.map_or(done.clone(), |note| format!("{done}; {note}")),
             Err(fail) => {
                 let cause = fail.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -569,6 +596,14 @@ mod tests {
             assert_eq!(path, format!("/api/sessions/app-3/{verb}"));
             assert_eq!(body, json!({"request": "r-7"}));
         }
+        // What is longer than the screen is read to its end first.
+        let request = &mut watch.detail.as_mut().unwrap().session.as_mut().unwrap().requests[0];
+        request.full = Some("npm publish\n".repeat(30));
+        assert_eq!(typed(&mut watch, "yy"), [Next::Stay, Next::Stay]);
+        assert!(matches!(typed(&mut watch, "y")[0], Next::Act { .. }));
+        let request = &mut watch.detail.as_mut().unwrap().session.as_mut().unwrap().requests[0];
+        request.whole = false;
+        assert_eq!((typed(&mut watch, "y"), &watch.prompt), (vec![Next::Stay], &None));
         let acts = typed(&mut watch, "as");
         let paths: Vec<_> = acts
             .iter()
@@ -578,6 +613,10 @@ mod tests {
             })
             .collect();
         assert_eq!(paths, ["/api/incidents/i-142/ack", "/api/incidents/i-142/snooze"]);
+        // One act after the other: none is dropped by the next key.
+        watch.busy = true;
+        assert_eq!(typed(&mut watch, "ast"), [Next::Stay, Next::Stay, Next::Stay]);
+        watch.busy = false;
         assert_eq!(typed(&mut watch, "t"), [Next::Terminal("app-3".into())]);
     }
 }

@@ -11,7 +11,7 @@ use ao_core::{
     slots::{
         ChannelName, IncidentId, Launch, MessageId, NotificationId, PluginError, ProjectId,
         RequestId, Seq, SessionId,
-        agent::{Ask, Decision, Usage},
+        agent::{Ask, Decision, LONGER, Usage},
         fact::{PrFacts, Priority, Source, WorkFacts},
         notifier::{ChannelKind, Mark, Reached},
     },
@@ -234,6 +234,9 @@ pub struct RequestView {
     pub ask: Ask,
     /// The whole text, where `ask` holds only its beginning.
     pub full: Option<String>,
+    /// All of what is asked is here: in `full`, else in `ask`.
+    #[serde(default)]
+    pub whole: bool,
     /// Since when.
     pub opened: Timestamp,
     /// What a human decided.
@@ -701,10 +704,16 @@ fn request(
     full: &dyn Fn(&ao_core::blob::BlobRef) -> Option<String>,
 ) -> RequestView {
     let decided = request.decided.as_ref();
+    let full_text = request.full.as_ref().and_then(full);
+    let longer = match &request.ask {
+        Ask::Permission { careful, .. } => careful.iter().any(|why| why == LONGER),
+        Ask::Question { .. } => false,
+    };
     RequestView {
         id: request.id,
         ask: request.ask.clone(),
-        full: request.full.as_ref().and_then(full),
+        whole: !longer && (full_text.is_some() || request.full.is_none()),
+        full: full_text,
         opened: request.opened.at,
         decision: decided.map(|d| d.decision.clone()),
         by: decided.map(|d| d.by.to_string()),
