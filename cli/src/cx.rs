@@ -194,13 +194,13 @@ impl Cx {
         Ok(if line.is_empty() { default.to_owned() } else { line.to_owned() })
     }
 
-    /// Destroying wants the name, not a yes.
+    /// Whether a person answers questions here, and did not say that none is to be asked.
+    pub(crate) fn asks(&self) -> bool {
+        out::can_ask() && !self.global.no_input
+    }
+
+    /// Destroying wants the name, not a yes. Asked only where [`Self::asks`].
     pub(crate) fn confirm_by_name(&self, question: &str, name: &str) -> Result<(), Fail> {
-        let refused =
-            || Fail::new(Exit::NotConfirmed, format!("{name} was not confirmed; nothing was done"));
-        if self.global.no_input || !out::can_ask() {
-            return Err(refused().remedy("say it with --force"));
-        }
         use std::io::Write;
         let mut stderr = std::io::stderr().lock();
         let _ =
@@ -208,7 +208,13 @@ impl Cx {
         let _ = stderr.flush();
         let mut line = String::new();
         std::io::stdin().read_line(&mut line)?;
-        if line.trim() == name { Ok(()) } else { Err(refused()) }
+        match line.trim() == name {
+            true => Ok(()),
+            false => {
+                let what = format!("{name} was not confirmed; nothing was done");
+                Err(Fail::new(Exit::NotConfirmed, what))
+            }
+        }
     }
 }
 

@@ -157,7 +157,13 @@ async fn attach(cx: &Cx, client: Client<'_>, id: &SessionId) -> Result<u8, Fail>
 async fn done(cx: &Cx, client: Client<'_>, id: &SessionId) -> Result<u8, Fail> {
     let taken: Taken =
         client.act(&format!("/api/sessions/{id}/done"), &serde_json::json!({})).await?;
-    settle(cx, client, id, &taken, "is done").await
+    settle(cx, client, id, &taken, "is done", false).await
+}
+
+/// Whether a workspace holds work that is nowhere else, or nobody looked yet.
+fn may_hold_work(doc: &SessionDoc) -> bool {
+    let there = doc.workspace.is_some() && !doc.workspace_gone;
+    there && !doc.work.as_ref().is_some_and(|work| work.is_clean() && work.pushed)
 }
 
 async fn kill_one(
@@ -165,12 +171,12 @@ async fn kill_one(
     client: Client<'_>,
     Ended { session: id, force }: &Ended,
 ) -> Result<u8, Fail> {
-    if *force && out::can_ask() {
+    if *force && cx.asks() {
         let doc = read(client, id).await?;
-        if let Some(work) = doc.work.as_ref().filter(|work| !work.is_clean() || !work.pushed) {
+        if may_hold_work(&doc) {
             let question = format!(
                 "Kill {id} and remove its workspace? {}. Uncommitted work is kept in refs/ao/kept/{id}.",
-                summary::work(Some(work))
+                summary::work(doc.work.as_ref())
             );
             cx.confirm_by_name(&question, id.as_str())?;
         }
@@ -190,16 +196,18 @@ async fn kill_one(
         }
         return Ok(0);
     }
-    settle(cx, client, id, &taken, "is killed").await
+    settle(cx, client, id, &taken, "is killed", *force).await
 }
 
-/// Waits until a session is over, and says what became of its work.
+/// Waits until a session is over, and says what became of its work. Where its workspace `must` go and stays, that
+/// is a refusal.
 async fn settle(
     cx: &Cx,
     client: Client<'_>,
     id: &SessionId,
     taken: &Taken,
     words: &str,
+    must: bool,
 ) -> Result<u8, Fail> {
     let mut doc = read(client, id).await?;
     if doc.over.is_none() {
@@ -223,9 +231,11 @@ async fn settle(
         tokio::time::sleep(Duration::from_millis(50)).await;
         doc = read(client, id).await?;
     }
+    let stays = must && doc.workspace.is_some() && !doc.workspace_gone;
+    let code = if stays { Exit::Refused as u8 } else { 0 };
     if cx.global.json {
         out::json(&doc);
-        return Ok(0);
+        return Ok(code);
     }
     let work = match (&doc.workspace, doc.workspace_gone) {
         (None, _) => String::new(),
@@ -240,10 +250,17 @@ async fn settle(
         ),
     };
     out::say(&cx.style.text(&format!("{} {id} {words}{work}", cx.style.mark(Mark::Settled))));
-    if doc.launch.0 > 0 {
+    if stays {
+        let why = doc.workspace_kept.map(|failure| failure.message);
+        let why = why.unwrap_or_else(|| "it is still being removed".into());
+        cx.warn(&format!(
+            "the workspace was not removed: {}",
+            ao_core::slots::text::one_line(&why)
+        ));
+    } else if doc.launch.0 > 0 {
         cx.hint(&format!("Undo: ao session restore {id}"));
     }
-    Ok(0)
+    Ok(code)
 }
 
 async fn restore_one(
@@ -305,7 +322,7 @@ async fn cleanup_some(
         if before.workspace.is_none() || before.workspace_gone {
             continue;
         }
-        if *force && out::can_ask() {
+        if *force && cx.asks() {
             let question = format!(
                 "Remove the workspace of {id}? {}. Uncommitted work is kept in refs/ao/kept/{id}.",
                 summary::work(before.work.as_ref())
@@ -353,5 +370,32 @@ async fn cleanup_some(
         (true, _) => Ok(0),
         (false, Some(_)) => Ok(Exit::Refused as u8),
         (false, None) => Ok(Exit::Partly as u8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ao_core::slots::fact::WorkFacts;
+
+    use super::*;
+
+    fn work() -> WorkFacts {
+        let work = serde_json::json!({
+            "head": "", "branch": null, "commits": 1, "changedFiles": 0, "added": 1, "removed": 0, "files": 1,
+            "pushed": false, "fingerprint": "",
+        });
+        serde_json::from_value(work).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_looked_at_may_hold_work() {
+        let mut doc = crate::render::watch::tests::detail().session.unwrap();
+        assert!(doc.work.is_none() && may_hold_work(&doc));
+        for (changed, pushed, asked) in [(0, false, true), (1, true, true), (0, true, false)] {
+            doc.work = Some(WorkFacts { changed_files: changed, pushed, ..work() });
+            assert_eq!(may_hold_work(&doc), asked, "{changed} {pushed}");
+        }
+        (doc.work, doc.workspace_gone) = (None, true);
+        assert!(!may_hold_work(&doc));
     }
 }

@@ -27,7 +27,8 @@ fn bare(house: &House, args: &[&str], without: &str) -> Ran {
     house.run(command, args)
 }
 
-fn in_terminal(house: &House, script: &str) -> Output {
+/// A command line on a terminal, where Enter is pressed again and again.
+pub(crate) fn in_terminal(house: &House, script: &str) -> Output {
     let mut command = house.command(&[]);
     let program = command.get_program().to_owned();
     let mut shell = Command::new("script");
