@@ -8,18 +8,23 @@ mod judge;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::Path,
-    process::{Command, Stdio},
+    time::Duration,
 };
 
-use ao_core::slots::ProjectId;
-use ao_core::slots::{
-    notifier::Mark,
-    text::{count, one_line},
+use ao_core::{
+    disk::DirLock,
+    slots::{
+        ProjectId,
+        notifier::Mark,
+        text::{count, one_line},
+    },
 };
+use ao_sdk::local;
 use ao_web::view::ProjectList;
 use serde::Serialize;
+use tokio::{process::Command, time::Instant};
 
 use self::{
     facts::{Facts, Link},
@@ -31,6 +36,9 @@ use crate::{
     fail::{Exit, Fail},
     out::{self, Tone},
 };
+
+/// How long a program may take to say its version.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Look for problems, and say how to correct them
 #[derive(Debug, clap::Args)]
@@ -114,7 +122,7 @@ impl Cmd {
         }
         let findings = judge(&facts);
         if self.report {
-            return report(cx, &findings);
+            return report(cx, &findings).await;
         }
         let problems =
             findings.iter().filter(|finding| finding.severity == Severity::Problem).count() as u64;
@@ -181,18 +189,14 @@ fn show(cx: &Cx, findings: &[Finding], problems: u64) {
 }
 
 /// The first line that a program says of its version; none where it cannot be run.
-pub(crate) fn version_of(program: &str, args: &[&str], cx: &Cx) -> Option<String> {
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .env("LC_ALL", "C")
-        .current_dir(&cx.home);
-    if let Some(path) = cx.env.get("PATH") {
-        command.env("PATH", path);
+pub(crate) async fn version_of(program: &str, args: &[&str], cx: &Cx) -> Option<String> {
+    let path = cx.env.get("PATH").map(String::as_str).unwrap_or_default();
+    let mut command = Command::new(local::program(program, path));
+    command.args(args).env("LC_ALL", "C").env("PATH", path).current_dir(&cx.home);
+    let output = local::run(command, b"", Instant::now() + ANSWER).await.ok()?;
+    if output.code != Some(0) {
+        return None;
     }
-    let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8_lossy(&output.stdout).lines().next().map(one_line)
 }
 
@@ -218,6 +222,11 @@ pub(crate) async fn tell_of_disk(
 
 /// The command that installs a package on this machine.
 pub(crate) fn install(package: &str, cx: &Cx) -> String {
+    format!("{} {package}", installs(cx))
+}
+
+/// The same without the package.
+fn installs(cx: &Cx) -> &'static str {
     let managers = [
         ("apt", "sudo apt install"),
         ("dnf", "sudo dnf install"),
@@ -228,7 +237,7 @@ pub(crate) fn install(package: &str, cx: &Cx) -> String {
     let path = cx.env.get("PATH").map(String::as_str).unwrap_or_default();
     let there = |name: &str| std::env::split_paths(path).any(|dir| dir.join(name).is_file());
     let found = managers.iter().find(|(name, _)| there(name));
-    format!("{} {package}", found.map_or("sudo apt install", |(_, command)| command))
+    found.map_or("sudo apt install", |(_, command)| command)
 }
 
 /// Corrects what loses nothing, and says what was done.
@@ -245,9 +254,7 @@ fn fix(cx: &Cx, facts: &Facts) -> Vec<String> {
         private(&cx.data_dir);
     }
     facts.open_to_others.iter().for_each(|path| private(path));
-    if let Some(socket) = &facts.dead_socket
-        && fs::remove_file(socket).is_ok()
-    {
+    if let Some(socket) = facts.dead_socket.as_ref().filter(|socket| remove_dead(cx, socket)) {
         done.push(format!("{} is removed", socket.display()));
     }
     if matches!(facts.link, Link::Missing | Link::Broken(_)) {
@@ -260,10 +267,17 @@ fn fix(cx: &Cx, facts: &Facts) -> Vec<String> {
     done
 }
 
+/// Removes a socket that nobody serves now, whatever was seen before: while the lock is held here no server can
+/// come up, and one that serves answers.
+fn remove_dead(cx: &Cx, socket: &Path) -> bool {
+    let Ok(_held) = DirLock::take(&cx.data_dir.join("run")) else { return false };
+    UnixStream::connect(socket).is_err() && fs::remove_file(socket).is_ok()
+}
+
 /// Everything that helps another to understand a problem, without secrets.
-fn report(cx: &Cx, findings: &[Finding]) -> Result<u8, Fail> {
+async fn report(cx: &Cx, findings: &[Finding]) -> Result<u8, Fail> {
     let mut text = format!("ao {}\n", crate::VERSION);
-    text.push_str(&version_of("uname", &["-srm"], cx).unwrap_or_default());
+    text.push_str(&version_of("uname", &["-srm"], cx).await.unwrap_or_default());
     text.push_str("\n\n");
     for finding in findings {
         let severity = match finding.severity {
@@ -326,6 +340,14 @@ mod tests {
             judge(facts).into_iter().filter(|f| f.fixable).map(|f| f.id).collect()
         };
         assert_eq!(ids(&facts), ["data", "modes", "link", "socket"]);
+        // A server that came up since they were gathered keeps its socket.
+        fs::remove_file(cx.socket()).unwrap();
+        let serves = std::os::unix::net::UnixListener::bind(cx.socket()).unwrap();
+        assert!(!remove_dead(&cx, &cx.socket()));
+        drop(serves);
+        let starts = DirLock::take(&dir.path().join("run")).unwrap();
+        assert!(!remove_dead(&cx, &cx.socket()));
+        drop(starts);
         assert_eq!(fix(&cx, &facts).len(), 4);
         let facts = runtime.block_on(Facts::gather(&cx));
         assert_eq!(ids(&facts), Vec::<&str>::new());

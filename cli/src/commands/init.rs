@@ -197,7 +197,7 @@ impl Cmd {
             hints.iter().for_each(|hint| say(None, "", hint.clone()));
             say(None, "", "or use any command: ao init --agent custom".into());
         }
-        found.tmux = match super::doctor::version_of("tmux", &["-V"], cx) {
+        found.tmux = match super::doctor::version_of("tmux", &["-V"], cx).await {
             Some(version) => {
                 say(good, "terminal", version);
                 true

@@ -3,9 +3,15 @@
 //! Plain data, ordered, serialisable: it is part of the state and is journalled with `config.applied`. Two
 //! equal configurations give equal JSON. Durations are milliseconds, sizes bytes.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use ao_slots::{ChannelName, ProjectId, SessionPrefix, agent::AgentConfig, fact::Priority};
+use ao_slots::{
+    ChannelName, ProjectId, SessionPrefix, agent::AgentConfig, fact::Priority,
+    notifier::ChannelKind,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -254,6 +260,44 @@ impl Rules {
     pub fn named(&self, priority: Priority) -> Option<&[ChannelName]> {
         let routing = self.routing.as_ref()?;
         Some(routing.get(&priority).map_or(&self.fallback, |channels| channels))
+    }
+
+    /// The channels for a class, and whether they reach a human: those that the configuration names, else by the
+    /// kind of channel (none = one that cannot carry anything); a class that would reach nobody goes to the fallback.
+    pub fn route(
+        &self,
+        class: Priority,
+        kind: impl Fn(&ChannelName) -> Option<ChannelKind>,
+    ) -> (Vec<ChannelName>, bool) {
+        let wanted = |kind: ChannelKind| match kind {
+            ChannelKind::Webhook => true,
+            ChannelKind::Chat => class >= Priority::Warning,
+            ChannelKind::Desktop => class >= Priority::Action,
+            ChannelKind::Phone => class >= Priority::Urgent,
+            ChannelKind::Mail => false,
+        };
+        let known = |name: &&ChannelName| kind(name).is_some();
+        let named = self.named(class);
+        let mut channels: Vec<ChannelName> = match named {
+            Some(named) => named.iter().filter(known).cloned().collect(),
+            None => {
+                let by_kind = self.channels.iter().filter(|name| kind(name).is_some_and(wanted));
+                by_kind.cloned().collect()
+            }
+        };
+        // What a configuration names is its own choice, as long as it names somebody.
+        let mut reaches = match named {
+            Some(_) => !channels.is_empty(),
+            None => channels.iter().any(|name| kind(name) != Some(ChannelKind::Webhook)),
+        };
+        if !reaches {
+            let before = channels.len();
+            channels.extend(self.fallback.iter().filter(known).cloned());
+            reaches = channels.len() > before;
+        }
+        let mut once = BTreeSet::new();
+        channels.retain(|name| once.insert(name.clone()));
+        (channels, reaches)
     }
 }
 

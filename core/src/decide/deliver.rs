@@ -1,8 +1,8 @@
 //! Who is told, and the order in which a channel's messages go out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use ao_slots::{ChannelName, ErrorKind, ProjectId, fact::Priority, notifier::ChannelKind};
+use ao_slots::{ChannelName, ErrorKind, ProjectId, fact::Priority};
 
 use jiff::Timestamp;
 
@@ -18,8 +18,7 @@ use crate::{
 const TTL_MS: u64 = 24 * 3_600_000;
 
 impl Decider<'_> {
-    /// The channels for a class: those that the configuration names, else by the kind of channel; a class
-    /// that would reach nobody goes to the fallback.
+    /// The channels that an event goes to.
     pub(super) fn route(
         &self,
         project: Option<&ProjectId>,
@@ -29,38 +28,10 @@ impl Decider<'_> {
         let rules = self.state.policy.rules(project);
         // A summary goes at once to the channels of action, quietly.
         let class = if trigger == Trigger::AllComplete { Priority::Action } else { priority };
-        let known = |name: &&ChannelName| {
-            self.state.channels.get(*name).is_some_and(|c| c.capabilities.is_some())
-        };
         let kind = |name: &ChannelName| {
             self.state.channels.get(name).and_then(|c| c.capabilities.as_ref()).map(|can| can.kind)
         };
-        let wanted = |kind: ChannelKind| match kind {
-            ChannelKind::Webhook => true,
-            ChannelKind::Chat => class >= Priority::Warning,
-            ChannelKind::Desktop => class >= Priority::Action,
-            ChannelKind::Phone => class >= Priority::Urgent,
-            ChannelKind::Mail => false,
-        };
-        let named = rules.named(class);
-        let mut channels: Vec<ChannelName> = match named {
-            Some(named) => named.iter().filter(known).cloned().collect(),
-            None => {
-                let by_kind = rules.channels.iter().filter(|name| kind(name).is_some_and(wanted));
-                by_kind.cloned().collect()
-            }
-        };
-        // What a configuration names is its own choice, as long as it names somebody.
-        let reaches = match named {
-            Some(_) => !channels.is_empty(),
-            None => channels.iter().any(|name| kind(name) != Some(ChannelKind::Webhook)),
-        };
-        if !reaches {
-            channels.extend(rules.fallback.iter().filter(known).cloned());
-        }
-        let mut once = BTreeSet::new();
-        channels.retain(|name| once.insert(name.clone()));
-        channels
+        rules.route(class, kind).0
     }
 
     /// The next message that a channel has to carry: one at a time, the most urgent first.

@@ -41,6 +41,8 @@ pub(super) struct Facts {
     pub git: Option<String>,
     /// What `tmux -V` says.
     pub tmux: Option<String>,
+    /// How a package is installed on this machine.
+    pub installs: &'static str,
     /// A project (or the default) runs its agents in tmux.
     pub tmux_wanted: bool,
     pub agents: Vec<AgentFacts>,
@@ -154,8 +156,9 @@ impl Facts {
         let registry = Registry::new(ao_plugins_bundled::all());
         let (loaded, config) = configuration(cx);
         let mut facts = Self {
-            git: version_of("git", &["--version"], cx),
-            tmux: version_of("tmux", &["-V"], cx),
+            git: version_of("git", &["--version"], cx).await,
+            tmux: version_of("tmux", &["-V"], cx).await,
+            installs: super::installs(cx),
             tmux_wanted: true,
             agents: vec![],
             root: nix::unistd::Uid::effective().is_root(),
@@ -329,7 +332,7 @@ async fn agents(
     found
 }
 
-/// Which classes would reach nobody: routing as the loop does it (`defaults.notifiers` where it finds none).
+/// Which classes would reach nobody, routed as the loop does it.
 fn untold(
     loaded: &Loaded,
     kinds: &BTreeMap<ChannelName, ChannelKind>,
@@ -341,30 +344,13 @@ fn untold(
     let mut untold: BTreeMap<Priority, Vec<Option<ProjectId>>> = BTreeMap::new();
     for (project, rules) in all {
         for class in CLASSES {
-            let known = |name: &ChannelName| kinds.contains_key(name);
-            let carries =
-                |name: &ChannelName| kinds.get(name).is_some_and(|kind| carries(*kind, class));
-            let reached = match rules.named(class) {
-                Some(named) => named.iter().any(known),
-                None => rules.channels.iter().any(carries),
-            };
-            if !reached && !rules.fallback.iter().any(known) {
+            let (_, reaches) = rules.route(class, |name| kinds.get(name).copied());
+            if !reaches {
                 untold.entry(class).or_default().push(project.clone());
             }
         }
     }
     untold
-}
-
-/// Whether a kind of channel carries a class where no routing is configured.
-fn carries(kind: ChannelKind, class: Priority) -> bool {
-    match kind {
-        ChannelKind::Webhook => true,
-        ChannelKind::Chat => class >= Priority::Warning,
-        ChannelKind::Desktop => class >= Priority::Action,
-        ChannelKind::Phone => class >= Priority::Urgent,
-        ChannelKind::Mail => false,
-    }
 }
 
 pub(super) fn data_dir(dir: &Path) -> DataDir {
@@ -495,10 +481,10 @@ mod tests {
             ),
             [Priority::Info, Priority::Warning, Priority::Action]
         );
-        assert!(
-            carries(ChannelKind::Phone, Priority::Urgent)
-                && !carries(ChannelKind::Phone, Priority::Action)
-        );
+        // A webhook that nobody chose for a class is no human.
+        let hook = "notifiers: {hook: {plugin: webhook}}\ndefaults: {notifiers: []}\n";
+        assert_eq!(classes(hook, &kinds).len(), 4);
+        assert_eq!(classes(&hook.replace("[]", "[hook]"), &kinds), []);
     }
 
     #[test]

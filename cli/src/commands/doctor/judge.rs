@@ -65,7 +65,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 
 fn git(facts: &Facts) -> Vec<Finding> {
     vec![match &facts.git {
-        None => Finding::problem("git", "is not installed", "sudo apt install git"),
+        None => Finding::problem("git", "is not installed", format!("{} git", facts.installs)),
         Some(version) if version_in(version).is_some_and(|version| version < OLDEST_GIT) => {
             Finding::problem(
                 "git",
@@ -87,7 +87,7 @@ fn version_in(line: &str) -> Option<(u32, u32)> {
 }
 
 fn tmux(facts: &Facts) -> Vec<Finding> {
-    let install = "sudo apt install tmux   or set `runtime: process`";
+    let install = format!("{} tmux   or set `runtime: process`", facts.installs);
     vec![match &facts.tmux {
         Some(version) => Finding::good("tmux", version.trim_start_matches("tmux ")),
         None if facts.tmux_wanted => Finding::problem("tmux", "is not installed", install),
@@ -450,6 +450,7 @@ mod tests {
         Facts {
             git: Some("git version 2.47.3".into()),
             tmux: Some("tmux 3.5a".into()),
+            installs: "sudo dnf install",
             tmux_wanted: true,
             agents: vec![AgentFacts {
                 name: "claude-code".into(),
