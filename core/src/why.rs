@@ -266,7 +266,6 @@ impl Teller<'_> {
             None if incident.snoozed.is_some_and(|until| until > self.now.wall) => {
                 "It is snoozed".into()
             }
-            None if incident.priority == Priority::Info => "It goes into the next digest".into(),
             None => "Nobody was told yet: it has not lasted long enough".into(),
         };
         format!("{title}. It stands since {opened}. {told}.")

@@ -66,6 +66,11 @@ impl Catalog {
         self.slots.is_none() || self.find(slot, name).is_some()
     }
 
+    /// Whether any plugin fills a slot; where none does, what a file names there waits for a later version.
+    pub(super) fn fills(&self, slot: &str) -> bool {
+        self.slots.is_none() || self.names(slot).next().is_some()
+    }
+
     /// The names of a slot's plugins.
     pub(super) fn names(&self, slot: &str) -> impl Iterator<Item = &str> {
         let plugins = self.slots.iter().filter_map(move |slots| slots.get(slot));
@@ -105,11 +110,13 @@ impl Catalog {
                 },
             };
             let (name, at) = named.unwrap_or_else(|| (entry.key.clone(), entry.at.clone()));
+            if !self.fills(slot) {
+                return;
+            }
             if !self.knows(slot, &name) {
                 let label = check::nearest(&name, self.names(slot))
                     .map_or_else(String::new, |near| format!("did you mean `{near}`?"));
                 let known = self.names(slot).collect::<Vec<_>>().join(", ");
-                let known = if known.is_empty() { "none".to_owned() } else { known };
                 report.add(
                     &at,
                     format!("unknown {slot} `{}` (known: {known})", report.shown(&name)),

@@ -182,9 +182,11 @@ impl<'l> Judge<'l, '_> {
         for (place, message, rule) in wrong {
             self.error(at, &place, message, rule);
         }
-        if project.required_approvals != 0 {
-            let key = "requiredApprovals";
-            self.without_effect(at, &["projects", id, key], key);
+        let scm = project.scm.is_some() && !self.world.catalog.fills("scm");
+        for (key, said) in [("scm", scm), ("requiredApprovals", project.required_approvals != 0)] {
+            if said {
+                self.without_effect(at, &["projects", id, key], key);
+            }
         }
     }
 
@@ -514,13 +516,15 @@ fn reads(trigger: Trigger, key: &str) -> bool {
 /// said of an answer that cannot be changed yet, are read and kept for later versions.
 fn has_effect(trigger: Trigger, key: &str) -> bool {
     use Trigger::{
-        ApprovedAndGreen, BudgetExceeded, BugbotComments, ChangesRequested, ChannelFailing,
-        CiFailed, MergeConflicts, PrClosed, PromptUndelivered, RuntimeLost, ScmUnavailable,
-        Tampered,
+        AllComplete, ApprovedAndGreen, BudgetExceeded, BugbotComments, ChangesRequested,
+        ChannelFailing, CiFailed, MergeConflicts, PrClosed, PromptUndelivered, RuntimeLost,
+        ScmUnavailable, Tampered,
     };
     match trigger {
         CiFailed | ChangesRequested | BugbotComments | MergeConflicts | ApprovedAndGreen
         | ScmUnavailable | ChannelFailing | BudgetExceeded | PrClosed => false,
+        // A summary is told of as what it is.
+        AllComplete => key != "priority",
         Tampered => key == "priority",
         RuntimeLost => key != "retries",
         PromptUndelivered => !matches!(key, "auto" | "action"),
@@ -531,8 +535,10 @@ fn has_effect(trigger: Trigger, key: &str) -> bool {
 /// Whether a key is read for the whole server, since what it is about belongs to no project.
 fn is_servers(trigger: Trigger, key: &str) -> bool {
     match trigger {
-        Trigger::DiskLow | Trigger::ConfigRefused | Trigger::ServerWasAway => true,
-        Trigger::RuntimeLost => key == "escalate-after",
+        Trigger::DiskLow | Trigger::ConfigRefused | Trigger::ServerWasAway | Trigger::Tampered => {
+            true
+        }
+        Trigger::RuntimeLost => matches!(key, "escalate-after" | "threshold" | "priority"),
         _ => false,
     }
 }

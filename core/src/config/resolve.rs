@@ -119,6 +119,7 @@ fn project(
             entry.map_or_else(|| built_in.clone(), |entry| choice(entry, &built_in.plugin))
         };
     let defaults = &base.defaults;
+    let scm = said.scm.as_ref().filter(|_| world.catalog.fills("scm"));
     ProjectPolicy {
         name: said.name.clone().unwrap_or(built_in.name),
         repo: said.repo.clone(),
@@ -129,7 +130,7 @@ fn project(
         workspace: pick(&said.workspace, &defaults.workspace, &built_in.workspace),
         terminal: pick(&said.terminal, &defaults.terminal, &built_in.terminal),
         tracker: said.tracker.as_ref().map(|entry| choice(entry, "")),
-        scm: said.scm.as_ref().map(|entry| choice(entry, "")),
+        scm: scm.map(|entry| choice(entry, "")),
         symlinks: relative(&said.symlinks),
         post_create: said.post_create.clone(),
         env: said.env.clone(),

@@ -59,7 +59,6 @@ fn catalog() -> Catalog {
         Plugin::Agent(register("custom")),
         Plugin::Workspace(register("worktree")),
         Plugin::Tracker(register("plain")),
-        Plugin::Scm(register("local")),
         Plugin::Terminal(register("auto")),
         Plugin::Notifier(register("desktop")),
         Plugin::Notifier(webhook),
@@ -389,13 +388,17 @@ fn what_is_not_as_it_seems_is_a_warning() {
             vec![repo(
                 "a",
                 "reactions:\n  tampered: {auto: false, action: restore, priority: info}\n  ci-failed: {auto: true, retries: 9}\n\
-                 projects:\n  p:\n    path: .\n    requiredApprovals: 2\n    reactions: {disk-low: {threshold: 2GiB}, agent-idle: {threshold: 1m}}\n",
+                 projects:\n  p:\n    path: .\n    scm: local\n    requiredApprovals: 2\n    reactions: {disk-low: {threshold: 2GiB}, agent-idle: {threshold: 1m}, tampered: {priority: info}, runtime-lost: {threshold: 1m}, all-complete: {priority: urgent}}\n",
             )],
             vec![
                 "a:2:14: `tampered.auto` has no effect in this version (not used)",
                 "a:3:27: `ci-failed.retries` has no effect in this version (not used)",
-                "a:7:5: `requiredApprovals` has no effect in this version (not used)",
-                "a:8:28: `disk-low.threshold` is not used in a project (not used)",
+                "a:7:5: `scm` has no effect in this version (not used)",
+                "a:8:5: `requiredApprovals` has no effect in this version (not used)",
+                "a:9:28: `disk-low.threshold` is not used in a project (not used)",
+                "a:9:86: `tampered.priority` is not used in a project (not used)",
+                "a:9:118: `runtime-lost.threshold` is not used in a project (not used)",
+                "a:9:149: `all-complete.priority` has no effect in this version (not used)",
             ],
         ),
         // A secret belongs into the environment: what was written is recorded.
