@@ -26,8 +26,9 @@ use crate::{
 ///   ao spawn my-app 41 --agent custom --force
 ///   ao spawn my-app --branch ao/41-coupon --prompt "Go on with it"
 ///
-/// Exit codes: 1 it was not started (what it made is removed), 4 there is no such branch, 5 a session works on that
-/// issue or branch, 7 the agent or tmux is missing, 10 the agent has not confirmed its task.
+/// Exit codes: 1 it was not started (what it made is removed), 4 there is no such branch,
+/// 5 a session works on that issue or branch, 7 the agent or tmux is missing,
+/// 10 the agent has not confirmed its task.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
@@ -41,7 +42,7 @@ pub(crate) struct Cmd {
     /// Another agent than the project's
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// Go on with this branch: what it holds is kept, and a workspace of no session on it is taken over
+    /// Go on with this branch: what it holds is kept, an orphaned workspace on it is taken over
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
     /// Also when a session works on that issue

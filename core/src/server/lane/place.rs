@@ -50,9 +50,6 @@ impl Shell {
         base: &str,
         existing: bool,
     ) -> Result<Outcome, Failure> {
-        if existing {
-            self.check_untaken(work, call, branch, path).await?;
-        }
         let request = CreateWorkspace {
             session: work.session.id.clone(),
             project: work.session.project.clone(),
@@ -67,6 +64,9 @@ impl Shell {
             sparse: work.project.sparse.clone(),
         };
         self.look_at_repository(work, call).await?;
+        if existing {
+            self.check_untaken(work, call, branch, path).await?;
+        }
         let info = work.plugins.workspace.create(call, &request).await?;
         for note in &info.notes {
             tracing::info!(session = %work.session.id, note, "about the new workspace");
