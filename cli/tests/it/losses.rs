@@ -66,10 +66,14 @@ fn r17_sessions_come_back_when_the_tmux_server_dies_and_nobody_is_called() {
     for _ in 0..3 {
         house.ao(&["spawn", "my-app", "--prompt", "work"]).success();
     }
+    let starts = |id: &str| house.path(&format!("data/worktrees/my-app/{id}/starts.txt"));
+    let ids = ["app-1", "app-2", "app-3"];
+    // A pane is there before what runs in it has come to its first words.
+    until("each has started", || ids.iter().all(|id| starts(id).exists()).then_some(()));
     let before = panes(&house);
     assert_eq!(before.len(), 3);
     house.tmux(&["kill-server"]);
-    for id in ["app-1", "app-2", "app-3"] {
+    for id in ids {
         let doc = house.eventually(&["session", "show", id], |doc| {
             doc["launch"] == 2 && doc["session"]["status"] == "working"
         });
@@ -78,10 +82,9 @@ fn r17_sessions_come_back_when_the_tmux_server_dies_and_nobody_is_called() {
     let after = panes(&house);
     assert_eq!(after.len(), 3, "each once: {after:?}");
     assert!(before.values().all(|pid| !after.values().any(|other| other == pid)));
-    for id in ["app-1", "app-2", "app-3"] {
-        let starts = house.path(&format!("data/worktrees/my-app/{id}/starts.txt"));
+    for id in ids {
         until("two starts", || {
-            let text = fs::read_to_string(&starts).ok()?;
+            let text = fs::read_to_string(starts(id)).ok()?;
             (text == "1\n2\n").then_some(())
         });
     }
