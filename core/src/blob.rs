@@ -65,7 +65,7 @@ impl Blobs {
     }
 
     fn put(&self, kept: String) -> io::Result<BlobRef> {
-        let name = hash(kept.as_bytes());
+        let name = sha256(kept.as_bytes());
         let packed = zstd::bulk::compress(kept.as_bytes(), 3)?;
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         // Also when it is there already: that it can be read does not say that it was ever synced.
@@ -88,7 +88,7 @@ impl Blobs {
         let mut plain = Vec::new();
         let unpack = zstd::stream::read::Decoder::new(&packed[..])?;
         unpack.take(LONGEST as u64 + 1).read_to_end(&mut plain).map_err(|_| damaged())?;
-        if hash(&plain) != sha256 {
+        if self::sha256(&plain) != sha256 {
             return Err(damaged());
         }
         String::from_utf8(plain).map_err(|_| damaged())
@@ -111,7 +111,8 @@ fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn hash(bytes: &[u8]) -> String {
+/// SHA-256 in lower hex.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -27,14 +27,13 @@ use ao_slots::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 pub use due::{Due, Focus};
 pub use heard::Heard;
 pub use status::{Status, Zone};
 
 use crate::{
-    blob::BlobRef,
+    blob::{BlobRef, sha256},
     config::{policy::Policy, trigger::Trigger},
     decide::Answered,
     event::{Actor, Effect, Failure, Over, Settled, Subject, Summary, Text},
@@ -754,11 +753,6 @@ pub struct ServerFacts {
     pub quarantined_new: u32,
 }
 
-/// The hash of a state that is written as this JSON.
-pub(crate) fn hash_of(json: &[u8]) -> String {
-    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Default for State {
     fn default() -> Self {
         Self {
@@ -792,7 +786,7 @@ impl Default for State {
 impl State {
     /// SHA-256 of the state's canonical JSON: maps are ordered, indices are left out.
     pub fn hash(&self) -> String {
-        hash_of(&serde_json::to_vec(self).unwrap_or_default())
+        sha256(&serde_json::to_vec(self).unwrap_or_default())
     }
 
     /// The projects without which a session would be stranded: it is not over, or its workspace stands.

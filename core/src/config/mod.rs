@@ -108,7 +108,7 @@ impl Loaded {
     pub fn adjust(&mut self, choose: impl Fn(&mut Policy)) {
         choose(&mut self.policy);
         choose(&mut self.live.0);
-        self.hash = source::hash(&serde_json::to_string(&self.policy).unwrap_or_default());
+        self.hash = self.policy.hash();
     }
 }
 
@@ -123,7 +123,7 @@ pub fn load(files: &[SourceFile], world: &World) -> Result<Loaded, Vec<ConfigErr
     let warnings = found.settle()?;
     let policy = resolve::build(&layers, &prefixes, world, |layer| &layer.canonical);
     let live = Live(resolve::build(&layers, &prefixes, world, |layer| &layer.live));
-    let hash = source::hash(&serde_json::to_string(&policy).unwrap_or_default());
+    let hash = policy.hash();
     let pending = layers.into_iter().filter_map(|layer| layer.pending).collect();
     Ok(Loaded { policy, live, warnings, pending, hash })
 }

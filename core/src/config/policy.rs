@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::trigger::Trigger;
+use crate::blob::sha256;
 
 /// The agent of a project that names none.
 pub(super) const DEFAULT_AGENT: &str = "claude-code";
@@ -65,6 +66,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// SHA-256 of its canonical JSON, lower hex: equal when nothing changed.
+    pub fn hash(&self) -> String {
+        sha256(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
     /// The rules for a project's incidents; those of the server for none and for a project that is unknown.
     pub fn rules(&self, project: Option<&ProjectId>) -> &Rules {
         project.and_then(|id| self.projects.get(id)).map_or(&self.rules, |project| &project.rules)

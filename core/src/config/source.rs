@@ -8,12 +8,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
     error::{ConfigError, Report},
     tree::MAX_BYTES,
 };
+use crate::blob::sha256;
 
 /// The name of a configuration file in a repository.
 pub const FILE_NAME: &str = "agent-orchestrator.yaml";
@@ -62,7 +62,7 @@ impl SourceFile {
 
     /// What identifies the content that a human trusts: its SHA-256 in lower hex.
     pub fn hash(&self) -> String {
-        hash(&self.text)
+        sha256(self.text.as_bytes())
     }
 
     /// Whether some of its keys count only when a human trusts them.
@@ -76,10 +76,6 @@ impl SourceFile {
     pub(super) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
-}
-
-pub(super) fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_text(path: &Path) -> Result<String, (String, Option<String>)> {

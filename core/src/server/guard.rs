@@ -16,6 +16,7 @@ use super::{
     run::chain,
 };
 use crate::{
+    blob::sha256,
     decide::{Input, RefusalKind},
     disk,
     state::Session,
@@ -55,7 +56,7 @@ impl Shell {
             .files
             .iter()
             .filter(|file| file.guarded)
-            .map(|file| (file.path.clone(), hash(file.content.as_bytes())))
+            .map(|file| (file.path.clone(), sha256(file.content.as_bytes())))
             .collect();
         let json = serde_json::to_vec(&hashes).unwrap_or_default();
         self.write_private(&self.hashes(session), &json)?;
@@ -106,7 +107,7 @@ impl Shell {
                 // What cannot be read now is looked at again.
                 Err(_) => continue,
             };
-            if content.as_deref().is_some_and(|content| hash(content) == guarded.hash) {
+            if content.as_deref().is_some_and(|content| sha256(content) == guarded.hash) {
                 self.accept(&path, &guarded.session, guarded.hash, now);
             } else {
                 changed.push((path, guarded, content));
@@ -147,7 +148,7 @@ async fn restore(handle: &Handle, path: &Path, guarded: Guarded, content: Option
         return;
     }
     let kept = content.as_deref().and_then(|content| {
-        let kept = path.with_extension(format!("changed-{}", &hash(content)[..8]));
+        let kept = path.with_extension(format!("changed-{}", &sha256(content)[..8]));
         shell.write_private(&kept, content).ok()?;
         Some(kept.to_string_lossy().into_owned())
     });
@@ -163,20 +164,14 @@ async fn restore(handle: &Handle, path: &Path, guarded: Guarded, content: Option
         }
     };
     match restored {
-        Ok(content) => shell.accept(path, &session, hash(content.as_bytes()), None),
+        Ok(content) => shell.accept(path, &session, sha256(content.as_bytes()), None),
         Err(error) => {
             tracing::error!(error = %chain(&error), "a changed file could not be restored");
             // Told once is enough.
             match content {
-                Some(content) => shell.accept(path, &session, hash(&content), None),
+                Some(content) => shell.accept(path, &session, sha256(&content), None),
                 None => _ = lock(&shell.guarded).remove(path),
             }
         }
     }
-}
-
-/// SHA-256 of a file's content.
-fn hash(content: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -236,7 +236,7 @@ impl Shell {
         handle: &Handle,
         policy: Policy,
     ) -> Result<(), Refusal> {
-        let hash = policy_hash(&policy);
+        let hash = policy.hash();
         let channels = self.plugins().channel_capabilities();
         handle.submit(Input::Config { hash, policy: Box::new(policy), channels }).await?;
         Ok(())
@@ -581,13 +581,6 @@ pub(super) async fn within<T, E: From<PluginError>>(
 
 fn no_such(why: &str) -> Failure {
     PluginError::permanent(why, "").into()
-}
-
-/// SHA-256 of a policy's canonical JSON.
-pub(super) fn policy_hash(policy: &Policy) -> String {
-    use sha2::{Digest, Sha256};
-    let json = serde_json::to_vec(policy).unwrap_or_default();
-    Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Names a channel in an error.

@@ -27,6 +27,7 @@ use super::{
     handle::{Handle, Submission},
 };
 use crate::{
+    blob::sha256,
     decide::{self, Answered, Input, Refusal, RefusalKind},
     disk::{DirLock, Disk},
     event::{Event, Kind, Text},
@@ -605,7 +606,7 @@ fn pack(state: &State) -> Snapshot {
 
 /// The state in a snapshot, and whether this version would write it so; or why it cannot be used.
 pub(super) fn unpack(snapshot: &Snapshot) -> Result<(State, bool), String> {
-    if crate::state::hash_of(&snapshot.state) != snapshot.state_hash {
+    if sha256(&snapshot.state) != snapshot.state_hash {
         return Err("its content is not what was written".to_owned());
     }
     let mut state: State = serde_json::from_slice(&snapshot.state)
