@@ -526,7 +526,8 @@ impl Loop {
                 age: Duration::from_millis(state.policy.retention.age_ms),
                 bytes: state.policy.retention.size_bytes,
             };
-            let written = reader.write_snapshot(&pack(&state)).and_then(|()| {
+            let written = pack(&state).and_then(|snapshot| {
+                reader.write_snapshot(&snapshot)?;
                 reader.compact()?;
                 reader.retain(retention, std::time::SystemTime::now())
             });
@@ -547,7 +548,7 @@ impl Loop {
             return;
         }
         let (state, reader) = (self.working, self.reader);
-        let written = tokio::task::spawn_blocking(move || reader.write_snapshot(&pack(&state)));
+        let written = tokio::task::spawn_blocking(move || reader.write_snapshot(&pack(&state)?));
         match written.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -596,12 +597,13 @@ pub(super) fn fold(state: &mut State, seq: u64, json: &[u8]) {
     }
 }
 
-fn pack(state: &State) -> Snapshot {
-    Snapshot {
-        seq: state.last_seq.0,
-        state_hash: state.hash(),
-        state: serde_json::to_vec(state).unwrap_or_default(),
-    }
+fn pack(state: &State) -> Result<Snapshot, JournalError> {
+    let unwritable = |error: serde_json::Error| JournalError::File {
+        path: "the state".into(),
+        source: error.into(),
+    };
+    let json = serde_json::to_vec(state).map_err(unwritable)?;
+    Ok(Snapshot { seq: state.last_seq.0, state_hash: sha256(&json), state: json })
 }
 
 /// The state in a snapshot, and whether this version would write it so; or why it cannot be used.
