@@ -17,7 +17,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Effect, Event, Kind, Outcome, Over, Settled, Subject},
+    event::{Effect, Event, Kind, Outcome, Over, Subject},
     state::{Incident, Notification, Now, Progress, State, Status},
     words,
 };
@@ -230,9 +230,7 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn clock(&self, at: Timestamp) -> String {
-        let then = at.to_zoned(self.zone.clone());
-        let today = self.now.wall.to_zoned(self.zone.clone()).date() == then.date();
-        then.strftime(if today { "%H:%M" } else { "%a %d %b %H:%M" }).to_string()
+        words::local_time(at, self.now, self.zone, "%H:%M")
     }
 
     fn incident(&self, incident: &Incident) -> String {
@@ -243,14 +241,14 @@ impl Teller<'_> {
             return format!(
                 "{title}. It began at {opened} and ended at {}: {}.",
                 self.clock(when.at),
-                settled(how)
+                words::how(how)
             );
         }
         if let Some((how, when)) = &incident.cleared {
             return format!(
                 "{title}. Its cause is gone since {}: {}.",
                 self.clock(when.at),
-                settled(how)
+                words::how(how)
             );
         }
         let others = |id: &NotificationId| {
@@ -284,7 +282,7 @@ impl Teller<'_> {
         format!(
             "\"{}\" was sent at {sent} {why}. {}.",
             notification.title,
-            capital(&told(notification))
+            words::capital(&told(notification))
         )
     }
 
@@ -358,15 +356,6 @@ fn source(source: Source) -> &'static str {
     }
 }
 
-fn settled(how: &Settled) -> String {
-    match how {
-        Settled::ByItself => "it went away by itself".into(),
-        Settled::Handled => "ao handled it".into(),
-        Settled::By(actor) => format!("by {actor}"),
-        Settled::Over => "the session is over".into(),
-    }
-}
-
 fn priority(priority: Priority) -> &'static str {
     match priority {
         Priority::Info => "info",
@@ -374,11 +363,6 @@ fn priority(priority: Priority) -> &'static str {
         Priority::Action => "action",
         Priority::Urgent => "urgent",
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// Where a message went, e.g. `told: desktop showed it, hook took it`.
@@ -650,11 +634,11 @@ pub fn describe(event: &Event) -> Described {
             say(priority_mark(e.priority), "changed", e.incident.to_string())
         }
         Kind::IncidentCleared(e) => {
-            say(None, "its cause is gone", format!("{}, {}", e.incident, settled(&e.how)))
+            say(None, "its cause is gone", format!("{}, {}", e.incident, words::how(&e.how)))
         }
         Kind::IncidentReopened(e) => say(None, "its cause is back", e.incident.to_string()),
         Kind::IncidentResolved(e) => {
-            say(Some(Mark::Settled), "settled", format!("{}, {}", e.incident, settled(&e.how)))
+            say(Some(Mark::Settled), "settled", format!("{}, {}", e.incident, words::how(&e.how)))
         }
         Kind::NotificationOpened(e) => {
             let channels: Vec<_> = e.channels.iter().map(ToString::to_string).collect();
@@ -774,6 +758,7 @@ impl crate::event::AgentStarted {
 mod tests {
     use ao_slots::{
         ChannelName, Launch,
+        fact::AgentErrorKind,
         notifier::{ChannelKind, NotifierCapabilities},
         runtime::RuntimeHandle,
         workspace::WorkspaceInfo,
@@ -986,6 +971,22 @@ mod tests {
         let story = tape.why("app-1");
         assert!(story.contains("agent ended: exited with code 3 | runtime"), "{story}");
         assert!(story.contains("counts as: agent-exited, i-1 | runtime ended"), "{story}");
+    }
+
+    #[test]
+    fn a_time_of_another_year_names_it() {
+        let mut tape = Tape::new();
+        tape.tell(Told::Failed { kind: AgentErrorKind::Reported, text: Text::short("no") });
+        tape.wait(60);
+        let (about, none) = ("i-1".parse().unwrap(), BTreeMap::new());
+        for (later, began) in
+            [(0, "since 14:"), (24, "since Sat 21 Nov 14:"), (1_440, "since 21 Nov 2026 14:")]
+        {
+            let now =
+                Now { wall: tape.now.wall + jiff::SignedDuration::from_hours(later), ..tape.now };
+            let why = explain(&tape.state, &about, &none, 0, now, &TimeZone::UTC).unwrap();
+            assert!(why.headline.contains(began), "{}", why.headline);
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use ao_slots::{
 };
 use jiff::tz::TimeZone;
 
+pub(crate) use phrase::{capital, how, local_time};
 pub(crate) use several::needs;
 pub use status::Reason;
 pub use summary::all_complete;

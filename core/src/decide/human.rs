@@ -140,7 +140,7 @@ impl Decider<'_> {
                 if let Some((how, _)) = &known.resolved {
                     return Err(Refusal::new(
                         RefusalKind::Conflict,
-                        format!("{incident} is settled: {}", how_words(how)),
+                        format!("{incident} is settled: {}", words::how(how)),
                     ));
                 }
                 if known.acknowledged.is_none() {
@@ -374,15 +374,6 @@ fn no_message() -> Refusal {
 fn no_incident(id: ao_slots::IncidentId) -> Refusal {
     Refusal::new(RefusalKind::NotFound, format!("there is no incident {id}"))
         .with_remedy("ao notify log")
-}
-
-fn how_words(how: &crate::event::Settled) -> String {
-    match how {
-        crate::event::Settled::ByItself => "it went away by itself".into(),
-        crate::event::Settled::Handled => "ao handled it".into(),
-        crate::event::Settled::By(actor) => format!("by {actor}"),
-        crate::event::Settled::Over => "the session is over".into(),
-    }
 }
 
 /// The request that a decision is meant for. A decision never goes to any other, whatever is open now.

@@ -6,12 +6,12 @@ use ao_slots::{
     notifier::{Button, ButtonStyle, Confirm, OPEN},
     text::{HIDDEN, count, cut, cut_counted, duration, one_line, plain, redact, redact_tokens},
 };
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::Words;
 use crate::{
-    event::Text,
-    state::{Moment, Session},
+    event::{Settled, Text},
+    state::{Moment, Now, Session},
 };
 
 /// Characters of verbatim text in a body. Channels cut further by their own limits.
@@ -114,7 +114,7 @@ pub(super) fn asked(times: u32) -> String {
 }
 
 /// The first letter in upper case.
-pub(super) fn capital(text: &str) -> String {
+pub(crate) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
@@ -205,6 +205,27 @@ pub(super) fn work_is_safe(session: &Session) -> String {
     }
 }
 
+/// A time as a reader in `zone` tells it at `now`: the day where it is another, the year where it is another.
+pub(crate) fn local_time(at: Timestamp, now: Now, zone: &TimeZone, clock: &str) -> String {
+    let (at, now) = (at.to_zoned(zone.clone()), now.wall.to_zoned(zone.clone()));
+    let day = match (at.date() == now.date(), at.year() == now.year()) {
+        (true, _) => "",
+        (false, true) => "%a %-d %b ",
+        (false, false) => "%-d %b %Y ",
+    };
+    at.strftime(&format!("{day}{clock}")).to_string()
+}
+
+/// How an incident ended.
+pub(crate) fn how(how: &Settled) -> String {
+    match how {
+        Settled::ByItself => "it went away by itself".into(),
+        Settled::Handled => "ao handled it".into(),
+        Settled::By(actor) => format!("by {actor}"),
+        Settled::Over => "the session is over".into(),
+    }
+}
+
 impl Words<'_> {
     /// `14:28`, on another day `Fri 20 Nov 14:28`; nothing without a zone.
     pub(super) fn time(&self, at: Timestamp) -> String {
@@ -217,14 +238,8 @@ impl Words<'_> {
     }
 
     fn formatted(&self, at: Timestamp, clock: &str) -> String {
-        let Some(zone) = &self.zone else { return String::new() };
-        let (at, now) = (at.to_zoned(zone.clone()), self.now.wall.to_zoned(zone.clone()));
-        let day = match (at.date() == now.date(), at.year() == now.year()) {
-            (true, _) => "",
-            (false, true) => "%a %-d %b ",
-            (false, false) => "%-d %b %Y ",
-        };
-        at.strftime(&format!("{day}{clock}")).to_string()
+        let local = |zone: &TimeZone| local_time(at, self.now, zone, clock);
+        self.zone.as_ref().map(local).unwrap_or_default()
     }
 
     /// ` at 14:28`, or nothing without a zone.
