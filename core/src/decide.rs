@@ -280,6 +280,25 @@ pub fn step(state: &mut State, input: &Input, now: Now) -> Result<(Vec<Event>, A
         let first = add(state, drafts, now, &mut events, &mut foci);
         cause = cause.or(first);
     }
+    settle(state, foci, cause, now, &mut events);
+    Ok((events, heard))
+}
+
+/// Applies everything that follows at one focus, as [`step`] does for an input.
+pub(crate) fn look(state: &mut State, focus: Focus, now: Now) -> Vec<Event> {
+    let now = Now { awake: now.awake.max(state.awake), ..now };
+    let mut events = vec![];
+    settle(state, BTreeSet::from([focus]), None, now, &mut events);
+    events
+}
+
+fn settle(
+    state: &mut State,
+    mut foci: BTreeSet<Focus>,
+    cause: Option<Seq>,
+    now: Now,
+    events: &mut Vec<Event>,
+) {
     // Each rule is quiet once its conclusion stands, so a chain is short. The bound, far above any real one,
     // keeps a wrong rule from hanging the loop; what it leaves is looked at with the next event about it.
     let subjects = state.sessions.len() + state.incidents.len() + state.channels.len();
@@ -294,9 +313,8 @@ pub fn step(state: &mut State, input: &Input, now: Now) -> Result<(Vec<Event>, A
         for draft in drafts.iter_mut().filter(|draft| draft.because.is_empty()) {
             draft.because.extend(cause);
         }
-        add(state, drafts, now, &mut events, &mut foci);
+        add(state, drafts, now, events, &mut foci);
     }
-    Ok((events, heard))
 }
 
 /// Several signals that came at once are decided one after the other, each on what the one before it left.

@@ -244,43 +244,56 @@ impl Loop {
         let mut stepped = Stepped::default();
         for Submission { input, .. } in batch {
             let now = self.now();
-            let working = &mut self.working;
-            let taken = catch_unwind(AssertUnwindSafe(|| {
-                let (events, answered) = take(working, input, now)?;
-                Ok((lines(&events), events, answered))
-            }));
-            let broke = match taken {
-                Ok(Ok((Ok(lines), events, answered))) => {
-                    stepped.lines.extend(lines);
-                    stepped.events.extend(events);
-                    stepped.answers.push(Ok(answered));
-                    continue;
+            let answer = match self.attempt(&mut stepped, |working| take(working, input, now)) {
+                Ok(answer) => answer,
+                Err(broke) => {
+                    if matches!(input, Input::Tick) {
+                        self.look_at_each(&mut stepped, now);
+                    }
+                    Err(self.put_aside(input, broke))
                 }
-                Ok(Err(refusal)) => {
-                    stepped.answers.push(Err(refusal));
-                    continue;
-                }
-                Ok(Ok((Err(why), ..))) => why,
-                Err(panic) => words_of(&*panic),
             };
-            self.working = self.handle.state().clone();
-            for event in &stepped.events {
-                self.working.apply(event);
-            }
-            if matches!(input, Input::Tick) {
-                self.pass_over(now);
-            }
-            stepped.answers.push(Err(self.put_aside(input, broke)));
+            stepped.answers.push(answer);
         }
         stepped
     }
 
-    /// One thing that breaks a rule whenever it is due must not keep all others from being looked at.
-    fn pass_over(&mut self, now: Now) {
+    /// Lets rules work on the working copy, and keeps what follows. Where one breaks it is as if they never had;
+    /// the error is why.
+    fn attempt<T>(
+        &mut self,
+        stepped: &mut Stepped,
+        rules: impl FnOnce(&mut State) -> Result<(Vec<Event>, T), Refusal>,
+    ) -> Result<Result<T, Refusal>, String> {
+        let working = &mut self.working;
+        let taken = catch_unwind(AssertUnwindSafe(|| {
+            let (events, answer) = rules(working)?;
+            Ok((lines(&events), events, answer))
+        }));
+        let broke = match taken {
+            Ok(Ok((Ok(lines), events, answer))) => {
+                stepped.lines.extend(lines);
+                stepped.events.extend(events);
+                return Ok(Ok(answer));
+            }
+            Ok(Err(refusal)) => return Ok(Err(refusal)),
+            Ok(Ok((Err(why), ..))) => why,
+            Err(panic) => words_of(&*panic),
+        };
+        self.working = self.handle.state().clone();
+        for event in &stepped.events {
+            self.working.apply(event);
+        }
+        Err(broke)
+    }
+
+    /// A rule broke over something that is due: each is looked at alone, with all that follows from it, and that
+    /// over which one breaks is passed over. It must not keep the others from being looked at.
+    fn look_at_each(&mut self, stepped: &mut Stepped, now: Now) {
         for focus in self.working.due(now) {
-            let looked = AssertUnwindSafe(|| conclude(&self.working, &focus, now));
-            if catch_unwind(looked).is_err() {
-                tracing::error!(?focus, "a rule breaks over it; it is passed over");
+            let rules = |working: &mut State| Ok((look(working, focus.clone(), now), ()));
+            if let Err(why) = self.attempt(stepped, rules) {
+                tracing::error!(?focus, why, "a rule breaks over it; it is passed over");
                 self.working.pass_over(&focus);
                 let served = &self.handle.served;
                 let mut shown = served.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -561,14 +574,18 @@ impl Loop {
 
 fn take(state: &mut State, input: &Input, now: Now) -> Result<(Vec<Event>, Answered), Refusal> {
     #[cfg(test)]
-    super::tests::break_on(state, input, now);
-    decide::step(state, input, now)
+    super::tests::break_on(input);
+    let taken = decide::step(state, input, now);
+    #[cfg(test)]
+    taken.iter().for_each(|(events, _)| super::tests::break_at(state, events));
+    taken
 }
 
-fn conclude(state: &State, focus: &Focus, now: Now) {
+fn look(state: &mut State, focus: Focus, now: Now) -> Vec<Event> {
+    let events = decide::look(state, focus, now);
     #[cfg(test)]
-    super::tests::break_at(state, focus);
-    decide::conclude(state, focus, now);
+    super::tests::break_at(state, &events);
+    events
 }
 
 /// Events as the journal takes them, or why it cannot.

@@ -9,30 +9,30 @@ use crate::{
     config::{policy::Policy, trigger::Trigger},
     decide::{Input, RefusalKind},
     disk::RealDisk,
-    event::Text,
+    event::{Event, Kind, Text},
     journal::{Durability, Limits},
     registry::Registry,
-    state::{Focus, Now, State},
+    state::{Focus, State},
 };
 
 /// In this policy a configuration that is not used breaks a rule when it has lasted.
 const POISONED: u16 = 1;
 
 /// Called for each input before it is decided.
-pub(super) fn break_on(state: &State, input: &Input, now: Now) {
-    match input {
-        Input::ConfigRefused { file, .. } => assert_ne!(file, "poison", "no rule takes it"),
-        Input::Tick => state.due(now).iter().for_each(|focus| break_at(state, focus)),
-        _ => {}
+pub(super) fn break_on(input: &Input) {
+    if let Input::ConfigRefused { file, .. } = input {
+        assert_ne!(file, "poison", "no rule takes it");
     }
 }
 
-/// Called for each focus that is looked at alone.
-pub(super) fn break_at(state: &State, focus: &Focus) {
-    if let Focus::Incident(id) = focus
-        && state.policy.port == POISONED
-    {
-        assert_ne!(state.incidents[id].trigger, Trigger::ConfigRefused, "no rule takes it");
+/// Called with all that followed: the rule that breaks is one that looks at what another has concluded.
+pub(super) fn break_at(state: &State, events: &[Event]) {
+    let told = events.iter().filter_map(|event| match &event.kind {
+        Kind::NotificationOpened(e) if state.policy.port == POISONED => Some(&e.covers),
+        _ => None,
+    });
+    for incident in told.flatten() {
+        assert_ne!(state.incidents[incident].trigger, Trigger::ConfigRefused, "no rule takes it");
     }
 }
 
@@ -132,14 +132,20 @@ async fn what_breaks_a_rule_whenever_it_is_due_holds_up_nothing_else() {
         let state = handle.state();
         state.incidents.values().any(|i| i.trigger == trigger && i.notification.is_some())
     };
+    let is_due = || {
+        let (now, state) = (handle.now(), handle.state());
+        let poisoned = |focus: &Focus| matches!(focus, Focus::Incident(id) if state.incidents[id].trigger == Trigger::ConfigRefused);
+        state.due(now).iter().any(poisoned)
+    };
     for _ in 0..250 {
-        if told(Trigger::Tampered) && told(Trigger::ServerWasAway) {
+        if told(Trigger::Tampered) && told(Trigger::ServerWasAway) && !is_due() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert!(told(Trigger::Tampered), "others are told in time");
     assert!(!told(Trigger::ConfigRefused));
+    assert!(!is_due(), "it is passed over");
     assert_eq!(std::fs::read_dir(root.path().join("quarantine")).unwrap().count(), 1);
     handle.stop("test").await;
     server.wait().await;
