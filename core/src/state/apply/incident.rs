@@ -16,6 +16,7 @@ impl State {
     pub(super) fn fold_incident(&mut self, event: &Event, when: Moment) -> Vec<Focus> {
         match &event.kind {
             Kind::IncidentOpened(e) => {
+                self.prune();
                 self.given.incident = self.given.incident.max(e.incident.0);
                 let incident = Incident {
                     id: e.incident,
@@ -77,9 +78,9 @@ impl State {
                         }
                     }
                 }
+                self.prune();
                 self.notifications.insert(e.notification, notification);
                 self.update_waiting(e.notification);
-                self.prune();
                 let mut foci: Vec<_> = e.channels.iter().cloned().map(Focus::Channel).collect();
                 foci.extend(e.covers.iter().copied().map(Focus::Incident));
                 foci
@@ -170,7 +171,6 @@ impl State {
                         }
                     }
                 }
-                self.prune();
                 foci
             }
             Kind::IncidentAcknowledged(e) => self.change_incident(e.incident, |incident| {
@@ -268,25 +268,31 @@ impl State {
         }
     }
 
-    /// Forgets the oldest settled messages and resolved incidents beyond what late clicks may need.
+    /// Forgets the oldest settled messages and resolved incidents beyond what late clicks may need: when another
+    /// comes up, since an end and the edit that tells of it are two events.
     fn prune(&mut self) {
-        while self.notifications.len() > KEEP_RESOLVED {
-            let over = |n: &Notification| {
-                let mut covered = n.covers.iter().filter_map(|id| self.incidents.get(id));
-                n.settled || covered.all(|incident| incident.resolved.is_some())
-            };
-            let idle =
-                |n: &Notification| over(n) && n.deliveries.values().all(|d| !d.waits(n.revision));
-            let Some(id) = self.notifications.values().find(|n| idle(n)).map(|n| n.id) else {
+        while self.notifications.len() >= KEEP_RESOLVED {
+            let Some(id) = self.notifications.values().find(|n| self.is_idle(n)).map(|n| n.id)
+            else {
                 break;
             };
             self.notifications.remove(&id);
         }
-        while self.incidents.len() > KEEP_RESOLVED {
-            let old = self.incidents.values().find(|i| i.resolved.is_some()).map(|i| i.id);
-            let Some(id) = old else { break };
+        while self.incidents.len() >= KEEP_RESOLVED {
+            // Its message cannot be written without it.
+            let told = |i: &Incident| i.notification.and_then(|id| self.notifications.get(&id));
+            let old =
+                |i: &&Incident| i.resolved.is_some() && told(i).is_none_or(|n| self.is_idle(n));
+            let Some(id) = self.incidents.values().find(old).map(|i| i.id) else { break };
             self.incidents.remove(&id);
         }
+    }
+
+    /// All that it tells of is over, and on every channel it has been sent or given up.
+    fn is_idle(&self, notification: &Notification) -> bool {
+        let mut covered = notification.covers.iter().filter_map(|id| self.incidents.get(id));
+        let over = notification.settled || covered.all(|incident| incident.resolved.is_some());
+        over && notification.deliveries.values().all(|d| !d.waits(notification.revision))
     }
 
     /// A wall clock that was set back makes every wait that was measured by it void: one from a clock that
@@ -344,5 +350,98 @@ impl Default for Delivery {
             error: None,
             refused: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ao_slots::{
+        NotificationId, Seq,
+        fact::Priority,
+        notifier::{ChannelHandle, Reached},
+    };
+
+    use super::*;
+    use crate::event::{
+        DeliveryDropped, Effect, EffectIntended, EffectSucceeded, IncidentOpened, IncidentResolved,
+        NotificationChanged, NotificationOpened, Outcome, Settled,
+    };
+
+    fn apply(state: &mut State, kind: impl Into<Kind>) {
+        let seq = Seq(state.last_seq.0 + 1);
+        state.apply(&Event {
+            seq,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            awake: 0,
+            session: None,
+            project: None,
+            hook: None,
+            act: None,
+            because: vec![],
+            rule: None,
+            kind: kind.into(),
+        });
+    }
+
+    fn open(state: &mut State, id: u64) {
+        let opened = IncidentOpened {
+            incident: IncidentId(id),
+            subject: Subject::Channel("desktop".parse().unwrap()),
+            trigger: Trigger::ChannelFailing,
+            priority: Priority::Warning,
+            request: None,
+            detail: None,
+            sessions: vec![],
+        };
+        apply(state, opened);
+    }
+
+    fn resolve(state: &mut State, id: u64) {
+        apply(state, IncidentResolved { incident: IncidentId(id), how: Settled::ByItself });
+    }
+
+    #[test]
+    fn an_incident_is_kept_until_its_last_edit_has_gone_out() {
+        let (mut state, notification) = (State::default(), NotificationId(1));
+        let channel: ChannelName = "desktop".parse().unwrap();
+        open(&mut state, 1);
+        let opened = NotificationOpened {
+            notification,
+            incident: Some(IncidentId(1)),
+            covers: vec![IncidentId(1)],
+            channels: vec![channel.clone()],
+            parts: BTreeMap::new(),
+            title: String::new(),
+            summary: None,
+        };
+        apply(&mut state, opened);
+        let effect = Effect::SendNotification {
+            notification,
+            channel: channel.clone(),
+            revision: 1,
+            again: false,
+        };
+        apply(&mut state, EffectIntended { effect });
+        let outcome =
+            Outcome::Sent { handle: Some(ChannelHandle("1".into())), reached: Reached::Seen };
+        let intent = state.last_seq;
+        apply(&mut state, EffectSucceeded { intent, outcome });
+        for id in 2..KEEP_RESOLVED as u64 + 10 {
+            open(&mut state, id);
+            resolve(&mut state, id);
+        }
+        // Its end, and the edit that tells of it, are two events.
+        resolve(&mut state, 1);
+        assert!(state.incidents.contains_key(&IncidentId(1)));
+        apply(&mut state, NotificationChanged { notification, revision: 2, settled: true });
+        open(&mut state, 10_000);
+        resolve(&mut state, 10_000);
+        assert!(state.incidents.contains_key(&IncidentId(1)), "the edit waits");
+        assert_eq!(state.incidents.len(), KEEP_RESOLVED);
+        apply(&mut state, DeliveryDropped { notification, channel, reason: String::new() });
+        open(&mut state, 10_001);
+        assert!(!state.incidents.contains_key(&IncidentId(1)));
     }
 }
