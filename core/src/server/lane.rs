@@ -20,7 +20,10 @@ use std::{
 
 use ao_slots::{
     Call, ChannelName, ErrorKind, Launch, PluginError, ProjectId, RequestId, Seq, SessionId,
-    fact::RuntimeState, plugin::BuildContext, runtime::RuntimeHandle,
+    agent::Agent,
+    fact::RuntimeState,
+    plugin::BuildContext,
+    runtime::{Runtime, RuntimeHandle},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -110,6 +113,8 @@ pub(super) struct Shell {
     pub(super) looks_wanted: Mutex<Option<mpsc::UnboundedReceiver<SessionId>>>,
     /// What was read of each session's files.
     pub(super) signs: Mutex<HashMap<SessionId, super::signs::Known>>,
+    /// Built for sessions that have another agent or runtime than their project by now.
+    others: Mutex<Others>,
     /// Repositories that were looked at and in which agents can work.
     fit: Mutex<std::collections::BTreeSet<PathBuf>>,
     /// Workspaces made at one time; one at a time a repository is the workspace plugin's matter.
@@ -160,6 +165,7 @@ impl Shell {
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
             signs: Mutex::default(),
+            others: Mutex::default(),
             fit: Mutex::default(),
             spawns: tokio::sync::Semaphore::new(spawns),
         }
@@ -190,10 +196,11 @@ impl Shell {
 
     pub(super) async fn events(&self, after: Seq, limit: usize) -> Result<Vec<Event>, Refusal> {
         let reader = self.reader.clone();
+        let Some(first) = after.0.checked_add(1) else { return Ok(vec![]) };
         let last = after.0.saturating_add(limit as u64);
         let read = tokio::task::spawn_blocking(move || {
             let mut events = vec![];
-            let mut lines = reader.read(after.0 + 1..=last)?;
+            let mut lines = reader.read(first..=last)?;
             while let Some((_, json)) = lines.next()? {
                 events.extend(Event::decode(json).ok());
             }
@@ -217,10 +224,11 @@ impl Shell {
         policy: Policy,
         live: Live,
     ) -> Result<(), PluginError> {
-        let Ruling { policy, live, plugins } = {
-            let state = self.state();
-            Ruling::new(&self.registry, &self.plugins(), &self.context, &state, policy, live)?
-        };
+        // A plugin may look at the world while it is built: nobody waits for that.
+        let past = still_needed(&self.state(), &policy);
+        let before = self.plugins();
+        let Ruling { policy, live, plugins } =
+            Ruling::new(&self.registry, &before, &self.context, past, policy, live)?;
         // In place before it is recorded: what follows from it may be performed at once.
         let projects = Arc::new(projects_of(&live));
         let before = (swap(&self.plugins, Arc::new(plugins)), swap(&self.projects, projects));
@@ -316,11 +324,12 @@ impl Shell {
             .ok_or_else(|| no_such("its project is no longer configured"))?
             .clone();
         if session.agent != project.agent.plugin {
-            plugins.agent = self.registry.agent(&session.agent, &self.context)?;
+            plugins.agent = self.agent_named(&session.agent)?;
         }
         // A session stays where it was started, whatever the configuration says by now.
         if session.runtime != project.runtime.plugin {
-            plugins.runtime = self.registry.runtime(&session.runtime, &self.context)?;
+            let build = || self.registry.runtime(&session.runtime, &self.context);
+            plugins.runtime = kept(&mut lock(&self.others).runtimes, &session.runtime, build)?;
         }
         Ok(Work { session, project, plugins })
     }
@@ -329,12 +338,9 @@ impl Shell {
         self.work(id).ok()
     }
 
-    /// The agent plugin by name: of a session's project, or built with its defaults.
-    pub(super) fn agent_named(
-        &self,
-        name: &str,
-    ) -> Result<Arc<dyn ao_slots::agent::Agent>, PluginError> {
-        self.registry.agent(name, &self.context)
+    /// The agent plugin by name, with its default settings.
+    pub(super) fn agent_named(&self, name: &str) -> Result<Arc<dyn Agent>, PluginError> {
+        kept(&mut lock(&self.others).agents, name, || self.registry.agent(name, &self.context))
     }
 
     pub(super) async fn screen(
@@ -475,17 +481,16 @@ pub(super) struct Ruling {
 }
 
 impl Ruling {
-    /// `policy`, and what the sessions of `state` still need of the one before.
+    /// `policy`, and of the one before what is [`still_needed`].
     pub(super) fn new(
         registry: &Registry,
         before: &Plugins,
         context: &BuildContext,
-        state: &State,
+        past: Policy,
         policy: Policy,
         live: Live,
     ) -> Result<Self, PluginError> {
         let plugins = registry.build(&live, before, context)?;
-        let past = state.policy.outlives(&policy, &state.needed_projects());
         let mut ruling = Self { policy, live, plugins };
         let past = Self::again(registry, before, context, past);
         ruling.policy.take(past.policy);
@@ -509,6 +514,11 @@ impl Ruling {
         }
         Self { policy, live, plugins }
     }
+}
+
+/// What sessions still need of the policy that ruled, under the one that is to rule.
+pub(super) fn still_needed(state: &State, policy: &Policy) -> Policy {
+    state.policy.outlives(policy, &state.needed_projects())
 }
 
 /// The projects with the values of all variables, shared by every effect and look.
@@ -551,6 +561,26 @@ impl Work {
             None => workspace.path.clone(),
         })
     }
+}
+
+/// Plugins by name, with their default settings. A plugin may count what it does, so there is one of each.
+#[derive(Default)]
+struct Others {
+    agents: HashMap<String, Arc<dyn Agent>>,
+    runtimes: HashMap<String, Arc<dyn Runtime>>,
+}
+
+fn kept<T: ?Sized>(
+    known: &mut HashMap<String, Arc<T>>,
+    name: &str,
+    build: impl FnOnce() -> Result<Arc<T>, PluginError>,
+) -> Result<Arc<T>, PluginError> {
+    if let Some(known) = known.get(name) {
+        return Ok(known.clone());
+    }
+    let built = build()?;
+    known.insert(name.to_owned(), built.clone());
+    Ok(built)
 }
 
 fn swap<T>(place: &RwLock<Arc<T>>, new: Arc<T>) -> Arc<T> {

@@ -155,7 +155,8 @@ impl Server {
             let last = Policy { data_dir, worktree_dir, port, ..(*state.policy).clone() };
             Ruling::again(&registry, &Plugins::default(), &context, last)
         } else {
-            Ruling::new(&registry, &Plugins::default(), &context, &state, policy, live)
+            let past = lane::still_needed(&state, &policy);
+            Ruling::new(&registry, &Plugins::default(), &context, past, policy, live)
                 .map_err(StartError::Plugin)?
         };
         let Ruling { policy, live, plugins } = ruling;

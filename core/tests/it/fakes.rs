@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -60,6 +61,8 @@ pub(crate) enum Mood {
 pub(crate) struct Rig {
     moods: Mutex<Vec<(String, String, Mood, u32)>>,
     calls: Mutex<BTreeMap<(String, String), u32>>,
+    /// The plugin whose next build waits until the other end is gone.
+    held: Mutex<Option<(String, mpsc::Receiver<()>)>>,
 }
 
 impl Rig {
@@ -73,6 +76,25 @@ impl Rig {
         self.moods.lock().unwrap().clear();
     }
 
+    /// Lets the next build of this plugin wait until what is returned is dropped.
+    pub(crate) fn hold_build(&self, plugin: &str) -> mpsc::Sender<()> {
+        let (release, held) = mpsc::channel();
+        *self.held.lock().unwrap() = Some((plugin.into(), held));
+        release
+    }
+
+    fn build(&self, plugin: &str) {
+        self.count(&format!("{plugin}.build"), "");
+        let held = self.held.lock().unwrap().take_if(|(held, _)| held == plugin);
+        if let Some((_, held)) = held {
+            let _ = held.recv();
+        }
+    }
+
+    fn count(&self, op: &str, who: &str) {
+        *self.calls.lock().unwrap().entry((op.into(), who.into())).or_default() += 1;
+    }
+
     /// How often `op` was called for `who`.
     pub(crate) fn calls(&self, op: &str, who: &str) -> u32 {
         self.calls.lock().unwrap().get(&(op.into(), who.into())).copied().unwrap_or(0)
@@ -84,7 +106,7 @@ impl Rig {
         who: &str,
         work: impl Future<Output = Result<T, PluginError>>,
     ) -> Result<T, PluginError> {
-        *self.calls.lock().unwrap().entry((op.into(), who.into())).or_default() += 1;
+        self.count(op, who);
         let mood = {
             let mut moods = self.moods.lock().unwrap();
             let meant = |(o, w, _, times): &&mut (String, String, Mood, u32)| {
@@ -198,7 +220,9 @@ impl Rigged {
         name: &'static str,
         slot: fn(Self) -> Arc<T>,
     ) -> Result<Arc<T>, PluginError> {
-        Ok(slot(Self { fakes: fakes(context), name }))
+        let fakes = fakes(context);
+        fakes.rig.build(name);
+        Ok(slot(Self { fakes, name }))
     }
 
     fn runtime(&self) -> &FakeRuntime {

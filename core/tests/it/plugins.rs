@@ -272,6 +272,32 @@ async fn r11_a_runtime_that_hangs_or_panics_blinds_only_its_own_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_built_beside_the_server_and_once_for_all_that_still_need_it() {
+    let mut house = House::open().await;
+    let session = house.working("Do it").await;
+    let release = house.fakes.rig.hold_build("process");
+    let mut policy = house.policy.clone();
+    policy.projects.values_mut().for_each(|p| p.runtime = PluginChoice::of("process"));
+    let (handle, here) = (house.handle(), tokio::runtime::Handle::current());
+    let applied = tokio::task::spawn_blocking(move || {
+        here.block_on(handle.apply_policy(policy.clone(), policy.into()))
+    });
+    let built = |plugin: &str| house.fakes.rig.calls(&format!("{plugin}.build"), "");
+    house.patiently("it is being built", async || (built("process") == 1).then_some(())).await;
+    let ended = [turn_ended("t1")];
+    let told = tokio::time::timeout(Duration::from_secs(30), house.tell(&session, &ended));
+    told.await.expect("nobody waits for it").unwrap();
+    drop(release);
+    applied.await.unwrap().unwrap();
+
+    // The session stays in the runtime in which it was started.
+    house.swept().await;
+    house.swept().await;
+    assert_eq!((built("runtime"), built("process")), (2, 1));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r11_a_channel_that_panics_while_listening_is_listened_to_again() {
     let mut house = House::closed(|_| {});
     house.fakes.rig.set("channel.receive", "", Mood::Panics, 1);

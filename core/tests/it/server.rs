@@ -2,6 +2,7 @@
 
 use ao_core::{decide::Input, event::Over, state::Status};
 use ao_slots::{
+    Seq,
     agent::{Decision, Signal},
     fact::WorkFacts,
 };
@@ -96,6 +97,13 @@ async fn done_needs_evidence_and_ends_the_round() {
     house.until_pushed("the summary", |m| m.iter().any(|m| m.title.starts_with("All done"))).await;
     house.until("cleaned up", |s| s.sessions[&session].status == Status::Done).await;
     assert!(!house.fakes.workspace.has(&session));
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_follows_the_last_event_that_there_could_be() {
+    let mut house = House::open().await;
+    assert_eq!(house.handle().events(Seq(u64::MAX), 10).await.unwrap(), []);
     house.stop().await;
 }
 
