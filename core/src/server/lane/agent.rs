@@ -47,7 +47,7 @@ impl Shell {
         let agent = &work.plugins.agent;
         let plan = agent.plan_launch(&request)?;
         let can = agent.capabilities(&request.config);
-        self.place_files(&session.id, &plan)?;
+        self.place_files(&session.id, launch, &plan)?;
         let token = self.token(&session.id)?;
         let mut env = self.env_of(session).await;
         // A session outlives the log-in whose SSH agent this is: it gets the link that later ones renew.
