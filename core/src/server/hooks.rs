@@ -65,7 +65,12 @@ pub(super) async fn hook(handle: &Handle, call: HookCall) -> Result<HookAnswer, 
         let state = handle.state();
         Some(state.sessions.get(&call.session)?.messages.get(&id)?.text.clone())
     });
-    let stdout = message.and_then(|text| reply(&handle.shell.whole(&text)));
+    let whole = message.and_then(|text| {
+        let whole = handle.shell.whole(&text);
+        // It is not taken, and then typed: that says what is wrong.
+        whole.inspect_err(|error| tracing::error!(%error, "a hook was given no message")).ok()
+    });
+    let stdout = whole.and_then(|text| reply(&text));
     let waits = can.answerable.contains(&call.event);
     Ok(HookAnswer { stdout, wait: answered.request.filter(|_| waits) })
 }

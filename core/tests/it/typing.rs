@@ -137,6 +137,24 @@ async fn a_message_for_a_working_agent_is_the_answer_to_the_hook_that_ends_its_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_whole_is_undelivered_and_its_beginning_is_not_typed() {
+    let (mut house, session) = busy().await;
+    let text = "use the helper ".repeat(60);
+    house.handle().send(session.clone(), &text, ana()).await.unwrap();
+    for blob in std::fs::read_dir(house.data_dir().join("blobs")).unwrap() {
+        std::fs::remove_file(blob.unwrap().path()).unwrap();
+    }
+    shows(&house, &session, "prompt");
+    house.tell(&session, &[turn_ended("t1")]).await.unwrap();
+    let told = house.until_pushed("a human hears of it", |messages| !messages.is_empty()).await;
+    let failed = house.session(&session).undelivered().unwrap().fate.clone();
+    let Fate::Undelivered { failure } = failed else { panic!("{failed:?} {told:?}") };
+    assert!(failure.message.contains("blobs/"), "{}", failure.message);
+    assert!(process(&house, &session).typed.is_empty());
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r1_a_hook_whose_server_was_killed_asks_again_and_is_told_the_same() {
     let (mut house, session) = busy().await;
     send(&house, &session).await;

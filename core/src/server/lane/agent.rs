@@ -1,6 +1,6 @@
 //! Effects on a running agent: starting, ending, handing over text and decisions.
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{collections::BTreeMap, io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use ao_slots::{
     Call, ErrorKind, Launch, MessageId, PluginError, RequestId,
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{super::signs::Known, HandOver, Shell, Work, lock};
 use crate::{
     event::{Failure, Outcome, Text},
-    state::{Fate, QueuedMessage, Session, State},
+    state::{Decided, Fate, QueuedMessage, Session, State},
 };
 
 fn file_name(path: &str) -> String {
@@ -128,8 +128,10 @@ impl Shell {
         let session = &work.session;
         let can = work.plugins.agent.capabilities(&work.project.agent_config);
         let goes_on = resume && can.resume && session.native_id.is_some();
-        let prompt =
-            (!session.prompt.is_empty()).then(|| self.whole(&session.prompt)).filter(|_| !goes_on);
+        let prompt = match session.prompt.is_empty() || goes_on {
+            true => None,
+            false => Some(self.whole(&session.prompt)?),
+        };
         // Starting anew in a workspace that holds earlier work: say so.
         let prompt = match prompt {
             Some(prompt) if launch.0 > 1 => Some(format!(
@@ -183,10 +185,32 @@ impl Shell {
         .collect()
     }
 
-    /// The whole of a text, of which an event holds the beginning.
-    pub(in crate::server) fn whole(&self, text: &Text) -> String {
-        let blob = text.blob.as_ref().and_then(|blob| self.served.blobs.read(&blob.sha256).ok());
-        blob.unwrap_or_else(|| text.excerpt.clone())
+    /// The whole of a text, of which an event holds the beginning: never that alone.
+    pub(in crate::server) fn whole(&self, text: &Text) -> Result<String, PluginError> {
+        let Some(blob) = &text.blob else { return Ok(text.excerpt.clone()) };
+        self.served.blobs.read(&blob.sha256).map_err(|error| {
+            let what = format!("could not read the whole text, `blobs/{}`", blob.sha256);
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
+                    PluginError::permanent(what, error)
+                }
+                _ => PluginError::transient(what, error),
+            }
+        })
+    }
+
+    /// What a human decided, whole.
+    pub(in crate::server) fn whole_decision(
+        &self,
+        decided: &Decided,
+    ) -> Result<Decision, PluginError> {
+        Ok(match &decided.decision {
+            Decision::Answer { text } => {
+                let whole = Text { excerpt: text.clone(), blob: decided.full.clone() };
+                Decision::Answer { text: self.whole(&whole)? }
+            }
+            other => other.clone(),
+        })
     }
 
     /// The variables that the spawning client handed over. They are written right after the session was
@@ -335,7 +359,7 @@ impl Shell {
         id: MessageId,
     ) -> Result<Outcome, Failure> {
         let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
-        let text = work.plugins.agent.as_message(&self.whole(&message.text));
+        let text = work.plugins.agent.as_message(&self.whole(&message.text)?);
         let handle = work.handle()?;
         let can = work.plugins.agent.capabilities(&work.project.agent_config);
         match input_of(work) {
@@ -458,7 +482,7 @@ impl Shell {
         let call = Call::new(format!("look-{id}"), Duration::from_secs(20));
         let handle = work.handle()?;
         let Some(message) = self.waiting(work, id) else { return Ok(Outcome::Done) };
-        let text = work.plugins.agent.as_message(&self.whole(&message.text));
+        let text = work.plugins.agent.as_message(&self.whole(&message.text)?);
         let mut shows = Dialog::Unknown;
         for _ in 0..20 {
             if self.waiting(work, id).is_none() {
@@ -559,7 +583,8 @@ impl Shell {
         call: &Call,
         id: RequestId,
     ) -> Result<Outcome, Failure> {
-        let Some((request, decision)) = self.decision(work, id) else { return Ok(Outcome::Done) };
+        let Some((request, decided)) = self.decided(work, id) else { return Ok(Outcome::Done) };
+        let decision = self.whole_decision(&decided)?;
         let began = tokio::time::Instant::now();
         let patience = Duration::from_secs(if request.answerable { 10 } else { 0 });
         loop {
@@ -571,7 +596,7 @@ impl Shell {
                     return Ok(Outcome::Done);
                 }
             }
-            if self.decision(work, id).is_none() {
+            if self.decided(work, id).is_none() {
                 return Ok(Outcome::Done);
             }
             if began.elapsed() >= patience {
@@ -587,7 +612,7 @@ impl Shell {
                 work.plugins.runtime.press(call, handle, &keys).await?;
                 for _ in 0..80 {
                     tokio::time::sleep(GLANCE).await;
-                    if self.decision(work, id).is_none() {
+                    if self.decided(work, id).is_none() {
                         return Ok(Outcome::Done);
                     }
                 }
@@ -618,18 +643,11 @@ impl Shell {
     }
 
     /// The open request and what a human decided on it; none when it has ended.
-    fn decision(&self, work: &Work, id: RequestId) -> Option<(AgentRequest, Decision)> {
+    fn decided(&self, work: &Work, id: RequestId) -> Option<(AgentRequest, Decided)> {
         let state = self.state();
         let request =
             present(&state, work)?.requests.get(&id).filter(|request| request.ended.is_none())?;
-        let decided = request.decided.as_ref()?;
-        let decision = match &decided.decision {
-            Decision::Answer { text } => {
-                let whole = Text { excerpt: text.clone(), blob: decided.full.clone() };
-                Decision::Answer { text: self.whole(&whole) }
-            }
-            other => other.clone(),
-        };
+        let decided = request.decided.clone()?;
         let request = AgentRequest {
             key: request.key.clone(),
             turn: request.turn.clone(),
@@ -637,7 +655,7 @@ impl Shell {
             ask: request.ask.clone(),
             answerable: request.answerable,
         };
-        Some((request, decision))
+        Some((request, decided))
     }
 
     fn transcript_is_read(&self, session: &ao_slots::SessionId) -> bool {

@@ -19,7 +19,7 @@ use crate::{
     decide::{Answered, Input, Refusal},
     event::{Actor, Effect, Failure, Outcome, Subject},
     server::handle::Handle,
-    state::{Incident, Notification},
+    state::{Decided, Incident, Notification, QueuedMessage},
     words::{self, Seen, Words},
 };
 
@@ -438,7 +438,7 @@ fn acts(
         }
         "again" if request.is_none() => {
             let session = whose()?;
-            match undelivered(handle, &session) {
+            match undelivered(handle, &session)? {
                 Some((_, true)) => Input::Restore { session, fresh: true, env_names: None, by },
                 Some((text, false)) => handle.message(session, &text, by).map_err(refused)?,
                 None => return Err(Failure::refused("it has got it by now", None)),
@@ -448,6 +448,7 @@ fn acts(
         "again" => {
             let decided = last_decision(handle, &whose()?, request)
                 .ok_or_else(|| Failure::refused("nothing was decided", None))?;
+            let decided = handle.shell.whole_decision(&decided)?;
             handle.decision(whose()?, request, decided, by).map_err(refused)?
         }
         "send" => handle.message(whose()?, &text, by).map_err(refused)?,
@@ -467,26 +468,19 @@ fn acts(
 }
 
 /// The message that an agent has not got, and whether it is its task.
-fn undelivered(handle: &Handle, session: &ao_slots::SessionId) -> Option<(String, bool)> {
-    let message = handle.state().sessions.get(session)?.undelivered()?.clone();
-    let whole = message.text.blob.as_ref().and_then(|blob| handle.text(blob));
-    Some((whole.unwrap_or(message.text.excerpt), message.first))
+fn undelivered(handle: &Handle, session: &SessionId) -> Result<Option<(String, bool)>, Failure> {
+    let message = handle.state().sessions.get(session).and_then(|s| s.undelivered()).cloned();
+    let whole = |message: QueuedMessage| Ok((handle.shell.whole(&message.text)?, message.first));
+    message.map(whole).transpose()
 }
 
-/// What was decided last on a request, whole.
+/// What was decided last on a request.
 fn last_decision(
     handle: &Handle,
-    session: &ao_slots::SessionId,
+    session: &SessionId,
     request: Option<ao_slots::RequestId>,
-) -> Option<Decision> {
-    let state = handle.state();
-    let decided = state.sessions.get(session)?.requests.get(&request?)?.decided.as_ref()?;
-    Some(match (&decided.decision, &decided.full) {
-        (Decision::Answer { text }, Some(full)) => {
-            Decision::Answer { text: handle.text(full).unwrap_or_else(|| text.clone()) }
-        }
-        (decision, _) => decision.clone(),
-    })
+) -> Option<Decided> {
+    handle.state().sessions.get(session)?.requests.get(&request?)?.decided.clone()
 }
 
 fn option_text(
