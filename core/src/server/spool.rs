@@ -1,6 +1,6 @@
 //! What hooks told while nobody listened: `<dataDir>/run/spool/<milliseconds>-<pid>.json`, taken in order.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use ao_slots::{Launch, SessionId};
 use serde::Deserialize;
@@ -24,8 +24,9 @@ struct Spooled {
 }
 
 /// Takes what lies in the spool, oldest first. What the journal cannot take yet stays; what cannot be read or
-/// is refused is dropped, as if it had come by the socket.
-pub(super) async fn drain(handle: &Handle) {
+/// is refused is dropped, as if it had come by the socket. None is begun after `until`, and none that is begun is
+/// left: it would be told again.
+pub(super) async fn drain(handle: &Handle, until: Option<Instant>) {
     let spool = handle.data_dir().join("run").join("spool");
     let listed = tokio::task::spawn_blocking(move || {
         let entries = std::fs::read_dir(&spool).into_iter().flatten().flatten();
@@ -37,6 +38,9 @@ pub(super) async fn drain(handle: &Handle) {
         files
     });
     for path in listed.await.unwrap_or_default() {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return;
+        }
         let Some(call) = read(&path).await else {
             tracing::warn!(path = %path.display(), "a spooled hook cannot be read; it is dropped");
             remove(&path).await;

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ao_slots::{IdError, InstanceId, PluginError, Seq, plugin::BuildContext};
@@ -239,7 +239,7 @@ impl Server {
         }
         // What agents told while nobody listened comes before what they tell now: the end of a turn that is
         // not known to have begun says nothing. A long spool is left to the sweep.
-        let _ = tokio::time::timeout(SPOOL, spool::drain(handle)).await;
+        spool::drain(handle, Some(Instant::now() + SPOOL)).await;
         let stopped = || self.stopped.clone();
         self.tasks = vec![
             tokio::spawn(sweep::run(handle.clone(), stopped())),

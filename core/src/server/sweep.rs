@@ -65,7 +65,7 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
 
 async fn sweep(handle: &Handle, count: u64, whole: &Arc<AtomicBool>) -> u32 {
     // What agents told while nobody listened comes before what is seen now.
-    spool::drain(handle).await;
+    spool::drain(handle, None).await;
     let live: Vec<SessionId> = {
         let state = handle.state();
         let live = state.sessions.values().filter(|s| !s.is_over() && s.handle.is_some());

@@ -1,6 +1,7 @@
 //! Many senders at once, on a disk that takes its time.
 
 use std::{
+    fs,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -8,6 +9,37 @@ use std::{
 use ao_slots::agent::Signal;
 
 use crate::{harness::House, slow::SlowDisk};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_lay_in_the_spool_is_told_once_also_by_a_start_that_goes_on_without_it() {
+    let mut house = House::open().await;
+    let session = house.working("Do it").await;
+    let call = house.call(&session, &[Signal::Completed { text: None }]);
+    house.stop().await;
+    let spool = house.data_dir().join("run/spool");
+    fs::create_dir_all(&spool).unwrap();
+    for n in 0..4 {
+        let hook = serde_json::json!({
+            "agent": call.agent,
+            "event": call.event,
+            "session": session,
+            "launch": call.launch,
+            "token": call.token,
+            "payload": String::from_utf8(call.payload.clone()).unwrap(),
+        });
+        fs::write(spool.join(format!("{n}-1.json")), hook.to_string()).unwrap();
+    }
+    // A start waits two seconds for them: less than these need.
+    house.disk = Arc::new(SlowDisk::new(Duration::from_millis(700)));
+    house.start().await.unwrap();
+    house
+        .patiently("all are taken", async || {
+            (fs::read_dir(&spool).unwrap().count() == 0).then_some(())
+        })
+        .await;
+    assert_eq!(house.count("completion.claimed").await, 4);
+    house.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_that_come_while_the_disk_syncs_are_committed_together() {
