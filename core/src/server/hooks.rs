@@ -38,11 +38,13 @@ pub(super) async fn hook(handle: &Handle, call: HookCall) -> Result<HookAnswer, 
             return Ok(HookAnswer::default());
         }
     };
-    let mut told: Vec<Told> =
-        report.signals.into_iter().map(|signal| told(handle, signal)).collect();
-    if told.is_empty() {
+    if report.signals.is_empty() {
         return Ok(HookAnswer::default());
     }
+    let mut told = putting_away(handle, move |handle| {
+        report.signals.into_iter().map(|signal| told(handle, signal)).collect::<Vec<Told>>()
+    })
+    .await?;
     let can = agent.capabilities(&work.project.agent_config);
     let reply = |text: &str| agent.message_reply(&call.event, &call.payload, text);
     if call.waits && can.takes_messages.contains(&call.event) && reply("").is_some() {
@@ -174,7 +176,7 @@ pub(super) async fn report(
     report: ReportCall,
 ) -> Result<Answered, Refusal> {
     authorise(handle, &session, token)?;
-    let told = match report {
+    let told = putting_away(handle, |handle| match report {
         ReportCall::Working => vec![Told::TurnStarted { turn: None, digest: None }],
         ReportCall::Ready => vec![
             Told::Started { native_id: None, transcript: None, version: None },
@@ -200,8 +202,19 @@ pub(super) async fn report(
                 Told::TurnEnded { turn: None, last_words: text, background: false },
             ]
         }
-    };
+    })
+    .await?;
     handle.submit(said(session, launch, told)).await
+}
+
+/// Lets a thread that may wait for the disk put long texts away.
+async fn putting_away<T: Send + 'static>(
+    handle: &Handle,
+    work: impl FnOnce(&Handle) -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let handle = handle.clone();
+    let done = tokio::task::spawn_blocking(move || work(&handle)).await;
+    done.map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))
 }
 
 /// What an agent says of itself, by no hook.
