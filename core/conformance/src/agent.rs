@@ -19,8 +19,8 @@ use std::{
 use ao_slots::{
     Call, ErrorKind, Launch,
     agent::{
-        Agent, AgentConfig, AgentRequest, Ask, Decision, Dialog, LaunchPlan, LaunchRequest,
-        PromptDelivery, Signal,
+        Agent, AgentConfig, AgentRequest, Ask, Decision, Dialog, Introspection, LaunchPlan,
+        LaunchRequest, PromptDelivery, Signal,
     },
     process::ProcessId,
     runtime::Screen,
@@ -132,9 +132,9 @@ pub async fn equal_arguments_give_equal_answers(agent: &Arc<dyn Agent>, fixture:
                 "Idempotency: a screen shows something else"
             );
         }
-        let read = agent.introspect(&fixture.transcript);
+        let read = agent.introspect(&fixture.transcript, "");
         assert_eq!(
-            agent.introspect(&fixture.transcript),
+            agent.introspect(&fixture.transcript, ""),
             read,
             "Idempotency: a transcript says something else"
         );
@@ -263,7 +263,7 @@ pub async fn what_cannot_be_read_is_an_error(agent: &Arc<dyn Agent>, fixture: &F
     let says = unknown.map(|report| report.signals).unwrap_or_default();
     assert!(says.is_empty(), "Errors: an unknown event is read as {says:?}");
     for bytes in [&b"\xff\xfe\n"[..], b"{\n", b"null\n", deep.as_bytes()] {
-        let signals = agent.introspect(bytes).signals;
+        let signals = agent.introspect(bytes, "").signals;
         assert!(!signals.iter().any(ends), "Errors: a broken transcript is read as {signals:?}");
         let status = agent.read_status(bytes);
         assert_eq!(status, None, "Errors: a broken status file is read as {status:?}");
@@ -338,16 +338,17 @@ pub async fn only_what_is_declared_takes_messages(agent: &Arc<dyn Agent>, fixtur
     );
 }
 
-/// Whole lines only: any cut of a transcript tells the same texts, and figures come last.
+/// Whole lines only: any cut of a transcript tells the same texts and the same sums, and figures come last.
 pub async fn transcripts_are_read_in_whole_lines(agent: &Arc<dyn Agent>, fixture: &Fixture) {
     let text = &fixture.transcript;
-    let whole = agent.introspect(text);
+    let whole = agent.introspect(text, "");
     assert_eq!(whole.consumed as usize, text.len(), "a whole transcript is not consumed whole");
     for step in [7, 501, 4096] {
-        let (mut from, mut to, mut texts) = (0, 0, Vec::new());
+        let (mut from, mut to, mut texts, mut sum) = (0, 0, Vec::new(), (0, 0));
+        let mut carry = String::new();
         while from < text.len() {
             to = (to + step).min(text.len());
-            let read = agent.introspect(&text[from..to]);
+            let read = agent.introspect(&text[from..to], &carry);
             let end = from + read.consumed as usize;
             assert!(
                 end <= to && (end == from || text[end - 1] == b'\n'),
@@ -357,12 +358,25 @@ pub async fn transcripts_are_read_in_whole_lines(agent: &Arc<dyn Agent>, fixture
             let early =
                 read.signals[..last].iter().any(|signal| matches!(signal, Signal::Usage(_)));
             assert!(!early, "figures are not the last signal");
+            let (input, output) = figures(&read);
+            sum = (sum.0 + input, sum.1 + output);
             texts.extend(read.user_texts);
-            from = end;
+            (from, carry) = (end, read.carry);
             assert!(to < text.len() || from == text.len(), "the last line was not consumed");
         }
         assert_eq!(texts, whole.user_texts, "a transcript read in pieces tells other texts");
+        assert_eq!(sum, figures(&whole), "a transcript read in pieces has other sums");
     }
+}
+
+/// Tokens that were read and written.
+fn figures(read: &Introspection) -> (u64, u64) {
+    let usage = read.signals.iter().find_map(|signal| match signal {
+        Signal::Usage(usage) => Some((usage.input_tokens, usage.output_tokens)),
+        _ => None,
+    });
+    let (input, output) = usage.unwrap_or_default();
+    (input.unwrap_or(0), output.unwrap_or(0))
 }
 
 /// *Capabilities*: an agent that does not know its screen knows nothing of it, and no screen is taken for an
@@ -468,8 +482,8 @@ pub async fn a_megabyte_is_no_burden(agent: &Arc<dyn Agent>, fixture: &Fixture) 
             let _answer = agent.reduce_hook(event, payload);
         }
         let _plan = agent.plan_launch(&request);
-        agent.introspect(&lines);
-        agent.introspect(payload);
+        agent.introspect(&lines, "");
+        agent.introspect(payload, "");
         agent.read_status(payload);
         agent.match_dialog(&screen);
         agent.suspect(&config, &screen);

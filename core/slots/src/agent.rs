@@ -347,6 +347,8 @@ pub struct Introspection {
     pub signals: Vec<Signal>,
     /// What people typed, verbatim: the durable evidence that a message arrived.
     pub user_texts: Vec<String>,
+    /// What to know of it when the next stretch is read: e.g. of which message it counted what.
+    pub carry: String,
 }
 
 /// What the screen shows.
@@ -452,8 +454,9 @@ pub trait Agent: fmt::Debug + Send + Sync {
     /// What the hook of `event` prints to hand over a queued message (see [`AgentCapabilities::takes_messages`]).
     fn message_reply(&self, event: &str, payload: &[u8], text: &str) -> Option<String>;
 
-    /// Reads a stretch of transcript that begins at a line's start.
-    fn introspect(&self, bytes: &[u8]) -> Introspection;
+    /// Reads a stretch of transcript that begins at a line's start. `carry` is what the stretch before it left,
+    /// empty for the first.
+    fn introspect(&self, bytes: &[u8], carry: &str) -> Introspection;
 
     /// Where the running agent keeps a file that says what it does; none when it has none.
     fn status_file(&self, request: &LaunchRequest, process: ProcessId) -> Option<PathBuf>;

@@ -71,6 +71,10 @@ impl Known {
 struct Transcript {
     path: PathBuf,
     offset: u64,
+    /// What was read of it before it was cut or replaced; what is told counts on from there.
+    before: u64,
+    /// What the agent's plugin wants to know of the last stretch.
+    carry: String,
     /// How it was when it had been read to its end.
     stamp: Option<FileStamp>,
     caught_up: bool,
@@ -206,8 +210,14 @@ impl<'a> Reading<'a> {
                 return tracing::debug!(%session, why, "its transcript cannot be read");
             }
         };
+        if stamp.is_some_and(|stamp| stamp.size < known.offset) {
+            // It was cut, or another is in its place. What that holds may have been counted.
+            let (path, before) = (known.path.clone(), known.before + known.offset);
+            *known = Transcript { path, before, ..Transcript::default() };
+            return self.wants.push(File::Transcript);
+        }
         let more = bytes.len() >= STRETCH;
-        let read = self.running.work.plugins.agent.introspect(&bytes);
+        let read = self.running.work.plugins.agent.introspect(&bytes, &known.carry);
         let first = !known.caught_up;
         known.stamp = stamp.filter(|_| !more);
         known.caught_up |= !more;
@@ -220,12 +230,16 @@ impl<'a> Reading<'a> {
         if read.consumed == 0 {
             return;
         }
-        let offset = known.offset;
+        known.carry = read.carry;
+        let (offset, counts) = (known.before + known.offset, !first || known.before == 0);
         self.found
             .extend(read.user_texts.iter().map(|text| Told::TextSeen { digest: digest(text) }));
         for signal in read.signals {
             match told(handle, signal) {
-                Told::Usage { usage, .. } => self.found.push(Told::Usage { usage, offset }),
+                Told::Usage { usage, .. } if counts => {
+                    self.found.push(Told::Usage { usage, offset })
+                }
+                Told::Usage { .. } => {}
                 // The past of a conversation says nothing about what the agent does now.
                 other if !first => self.found.push(other),
                 _ => {}

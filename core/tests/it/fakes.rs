@@ -19,7 +19,7 @@ use ao_slots::{
     agent::{
         Agent, AgentCapabilities, AgentCheck, AgentConfig, AgentRequest, Decision, Dialog,
         HookReport, InputMode, Introspection, LaunchPlan, LaunchRequest, PlannedFile,
-        PromptDelivery, Signal,
+        PromptDelivery, Signal, Usage,
     },
     call::Answer,
     fact::WorkFacts,
@@ -589,8 +589,16 @@ impl Agent for Teller {
     fn message_reply(&self, event: &str, _: &[u8], text: &str) -> Option<String> {
         (event == "Stop").then(|| format!("go on: {text}"))
     }
-    fn introspect(&self, _: &[u8]) -> Introspection {
-        Introspection::default()
+    /// A line is a token.
+    fn introspect(&self, bytes: &[u8], _: &str) -> Introspection {
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let usage = Usage { output_tokens: Some(lines), ..Usage::default() };
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at as u64 + 1);
+        Introspection {
+            consumed: whole,
+            signals: vec![Signal::Usage(usage)],
+            ..Introspection::default()
+        }
     }
     fn status_file(&self, _: &LaunchRequest, _: ProcessId) -> Option<PathBuf> {
         None

@@ -1,6 +1,12 @@
 //! The life of a session, from being asked for to being over, as a human and an agent see it.
 
-use ao_core::{decide::Input, event::Over, state::Status};
+use std::{fs, io::Write};
+
+use ao_core::{
+    decide::Input,
+    event::Over,
+    state::{State, Status},
+};
 use ao_slots::{
     Seq,
     agent::{Decision, Signal},
@@ -97,6 +103,39 @@ async fn done_needs_evidence_and_ends_the_round() {
     house.until_pushed("the summary", |m| m.iter().any(|m| m.title.starts_with("All done"))).await;
     house.until("cleaned up", |s| s.sessions[&session].status == Status::Done).await;
     assert!(!house.fakes.workspace.has(&session));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transcript_that_was_replaced_is_read_on_and_nothing_counts_twice() {
+    let mut house = House::open().await;
+    let session = house.working("Do it").await;
+    let path = house.data_dir().join("talk.jsonl");
+    let append = |lines: usize| {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
+        file.write_all("line\n".repeat(lines).as_bytes()).unwrap();
+    };
+    append(10);
+    let transcript = Some(path.clone());
+    let started = Signal::Started { native_id: None, transcript, version: None };
+    house.tell(&session, &[started]).await.unwrap();
+    let counted = async |house: &House, tokens| {
+        let counted = |s: &State| s.sessions[&session].usage.output_tokens == Some(tokens);
+        house.until(&format!("{tokens} are counted"), counted).await;
+    };
+    counted(&house, 10).await;
+    let other = house.data_dir().join("other.jsonl");
+    fs::write(&other, "line\n".repeat(3)).unwrap();
+    fs::rename(&other, &path).unwrap();
+    house.swept().await;
+    append(2);
+    counted(&house, 12).await;
+    house.stop().await;
+    house.start().await.unwrap();
+    house.swept().await;
+    append(1);
+    counted(&house, 13).await;
+    house.is_rebuilt().await;
     house.stop().await;
 }
 

@@ -108,8 +108,8 @@ impl Agent for ClaudeCode {
         hook::message_reply(event, payload, text)
     }
 
-    fn introspect(&self, bytes: &[u8]) -> Introspection {
-        transcript::introspect(bytes)
+    fn introspect(&self, bytes: &[u8], carry: &str) -> Introspection {
+        transcript::introspect(bytes, carry)
     }
 
     fn status_file(&self, request: &LaunchRequest, process: ProcessId) -> Option<PathBuf> {

@@ -86,7 +86,7 @@ fn every_captured_hook_says_what_it_said() {
 fn every_captured_transcript_says_what_it_said() {
     let mut out = String::new();
     for (name, text) in corpus("transcript") {
-        let read = transcript::introspect(text.as_bytes());
+        let read = transcript::introspect(text.as_bytes(), "");
         writeln!(out, "# {name}: {} of {} bytes", read.consumed, text.len()).unwrap();
         for text in &read.user_texts {
             let shown: String = text.chars().take(80).collect();
@@ -115,18 +115,18 @@ fn what_a_stop_hook_was_answered_with_is_found_in_the_transcript() {
     let [Some(reply), None] = replies.as_slice() else { panic!("{replies:?}") };
     let reply: Value = serde_json::from_str(reply).unwrap();
     assert_eq!(reply, serde_json::json!({ "decision": "block", "reason": text }));
-    let read = transcript::introspect(of("transcript").as_bytes());
+    let read = transcript::introspect(of("transcript").as_bytes(), "");
     assert!(read.user_texts.iter().any(|seen| seen == text), "{:?}", read.user_texts);
 }
 
 #[test]
 fn a_transcript_read_in_pieces_tells_the_same_texts() {
     for (name, text) in corpus("transcript") {
-        let whole = transcript::introspect(text.as_bytes());
+        let whole = transcript::introspect(text.as_bytes(), "");
         let (mut at, mut end, mut texts) = (0_usize, 0_usize, Vec::new());
         while at < text.len() {
             end = (end + 997).min(text.len());
-            let piece = transcript::introspect(&text.as_bytes()[at..end]);
+            let piece = transcript::introspect(&text.as_bytes()[at..end], "");
             at += piece.consumed as usize;
             texts.extend(piece.user_texts);
         }

@@ -11,7 +11,7 @@ use ao_slots::{
     text,
 };
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{hook, launch};
@@ -68,7 +68,7 @@ struct Attachment {
     prompt: Option<Value>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Tokens {
     #[serde(default)]
     input_tokens: Option<u64>,
@@ -78,6 +78,27 @@ struct Tokens {
     cache_read_input_tokens: Option<u64>,
     #[serde(default)]
     output_tokens: Option<u64>,
+}
+
+impl Tokens {
+    /// What came since.
+    fn since(self, before: Self) -> Self {
+        let more = |now: Option<u64>, before: Option<u64>| {
+            now.map(|now| now.saturating_sub(before.unwrap_or(0)))
+        };
+        Self {
+            input_tokens: more(self.input_tokens, before.input_tokens),
+            cache_creation_input_tokens: more(
+                self.cache_creation_input_tokens,
+                before.cache_creation_input_tokens,
+            ),
+            cache_read_input_tokens: more(
+                self.cache_read_input_tokens,
+                before.cache_read_input_tokens,
+            ),
+            output_tokens: more(self.output_tokens, before.output_tokens),
+        }
+    }
 }
 
 impl Message {
@@ -94,9 +115,9 @@ impl Message {
     }
 }
 
-pub(crate) fn introspect(bytes: &[u8]) -> Introspection {
+pub(crate) fn introspect(bytes: &[u8], carry: &str) -> Introspection {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let mut reader = Reader::default();
+    let mut reader = Reader { counted: serde_json::from_str(carry).ok(), ..Reader::default() };
     for line in bytes[..whole].split(|byte| *byte == b'\n') {
         // What was sent to the model makes nine tenths of a file and says nothing here.
         if line.is_empty() || line.starts_with(b"{\"type\":\"api-") {
@@ -107,10 +128,13 @@ pub(crate) fn introspect(bytes: &[u8]) -> Introspection {
             reader.read(&line);
         }
     }
+    let signals = reader.signals();
+    let carry = reader.counted.and_then(|counted| serde_json::to_string(&counted).ok());
     Introspection {
         consumed: whole as u64,
-        signals: reader.signals(),
+        signals,
         user_texts: reader.user_texts,
+        carry: carry.unwrap_or_default(),
     }
 }
 
@@ -123,6 +147,9 @@ struct Reader {
     usage: Usage,
     /// By message: each of its content blocks is a line that repeats the figures.
     tokens: HashMap<String, Tokens>,
+    /// The last message of the stretch before, and at the end of this one: it may go on in the next.
+    counted: Option<(String, Tokens)>,
+    last_message: Option<String>,
 }
 
 impl Reader {
@@ -190,6 +217,7 @@ impl Reader {
         }
         if let (Some(id), Some(tokens)) = (&message.id, message.usage) {
             self.tokens.insert(id.clone(), tokens);
+            self.last_message = Some(id.clone());
         }
         if let Some(summary) = hook::words_of(&words, SUMMARY) {
             self.usage.summary = Some(summary);
@@ -199,6 +227,14 @@ impl Reader {
     fn signals(&mut self) -> Vec<Signal> {
         let mut signals: Vec<Signal> =
             self.last.take().or(self.alive.then_some(Signal::Alive)).into_iter().collect();
+        let last = self.last_message.take();
+        let last = last.and_then(|id| self.tokens.get(&id).copied().map(|tokens| (id, tokens)));
+        if let Some((id, before)) = &self.counted
+            && let Some(tokens) = self.tokens.get_mut(id)
+        {
+            *tokens = tokens.since(*before);
+        }
+        self.counted = last.or(self.counted.take());
         let sum = |of: fn(&Tokens) -> [Option<u64>; 3]| {
             let figures = self.tokens.values().flat_map(of).flatten();
             figures.reduce(u64::saturating_add)
@@ -272,17 +308,17 @@ mod tests {
     fn only_whole_lines_are_read_and_the_rest_comes_again() {
         let line = r#"{"type":"user","origin":{"kind":"human"},"message":{"content":"héllo"},"sessionId":"s"}"#;
         let text = format!("{line}\n{line}");
-        let half = introspect(text.as_bytes());
+        let half = introspect(text.as_bytes(), "");
         assert_eq!(half.consumed as usize, line.len() + 1);
         assert_eq!(half.user_texts, ["héllo"]);
-        assert_eq!(introspect(line.as_bytes()), Introspection::default());
-        assert_eq!(introspect(b""), Introspection::default());
+        assert_eq!(introspect(line.as_bytes(), ""), Introspection::default());
+        assert_eq!(introspect(b"", ""), Introspection::default());
     }
 
     #[test]
     fn lines_of_unknown_kinds_are_passed_over() {
         let text = "garbage\n{\"type\":7}\n[]\n{\"type\":\"new-kind\",\"x\":1}\n\u{0}\n{}\n";
-        let read = introspect(text.as_bytes());
+        let read = introspect(text.as_bytes(), "");
         assert_eq!((read.consumed as usize, read.signals.len()), (text.len(), 0));
     }
 
@@ -291,9 +327,35 @@ mod tests {
         let block = r#"{"type":"assistant","message":{"id":"m1","content":[{"type":"text","text":"a"}],"usage":{"input_tokens":1,"cache_read_input_tokens":10,"cache_creation_input_tokens":100,"output_tokens":7}}}"#;
         let other = block.replace("m1", "m2");
         let side = block.replace("m1", "m3").replacen('{', "{\"isSidechain\":true,", 1);
-        let read = introspect(format!("{block}\n{block}\n{other}\n{side}\n").as_bytes());
+        let read = introspect(format!("{block}\n{block}\n{other}\n{side}\n").as_bytes(), "");
         let Some(Signal::Usage(usage)) = read.signals.last() else { panic!("{read:?}") };
         assert_eq!((usage.input_tokens, usage.output_tokens), (Some(222), Some(14)));
+    }
+
+    #[test]
+    fn a_message_that_is_read_in_two_stretches_counts_once() {
+        let block = |id: &str, output: u64| {
+            format!(
+                r#"{{"type":"assistant","message":{{"id":"{id}","content":[],"usage":{{"input_tokens":10,"output_tokens":{output}}}}}}}"#
+            )
+        };
+        let result = r#"{"type":"user","message":{"content":[{"type":"tool_result"}]}}"#;
+        // Tools may end before the message that called them does.
+        let lines = [block("m1", 7), block("m2", 1), result.into(), block("m2", 5), block("m3", 2)];
+        let whole = format!("{}\n", lines.join("\n"));
+        let sums = |bytes: &[u8], carry: &str| {
+            let read = introspect(bytes, carry);
+            let Some(Signal::Usage(usage)) = read.signals.last() else { return (0, 0, read.carry) };
+            (usage.input_tokens.unwrap_or(0), usage.output_tokens.unwrap_or(0), read.carry)
+        };
+        let (input, output, _) = sums(whole.as_bytes(), "");
+        assert_eq!((input, output), (30, 14));
+        let (mut input, mut output, mut carry) = (0, 0, String::new());
+        for line in &lines {
+            let read = sums(format!("{line}\n").as_bytes(), &carry);
+            (input, output, carry) = (input + read.0, output + read.1, read.2);
+        }
+        assert_eq!((input, output), (30, 14));
     }
 
     #[test]
@@ -302,7 +364,7 @@ mod tests {
         let line = format!(
             r#"{{"type":"assistant","message":{{"content":[{{"type":"text","text":"{words}"}}]}}}}"#
         );
-        let read = introspect(format!("{line}\n").as_bytes());
+        let read = introspect(format!("{line}\n").as_bytes(), "");
         let Some(Signal::Usage(usage)) = read.signals.last() else { panic!("{read:?}") };
         let summary = usage.summary.as_deref().unwrap();
         assert!(
@@ -345,9 +407,12 @@ mod tests {
         let after = r#"{"type":"user","origin":{"kind":"human"},"message":{"content":"go on"}}"#;
         let until = Some("2026-11-21T15:00:00Z".parse().unwrap());
         assert_eq!(
-            introspect(format!("{limit}\n").as_bytes()).signals,
+            introspect(format!("{limit}\n").as_bytes(), "").signals,
             [Signal::RateLimited { until }]
         );
-        assert_eq!(introspect(format!("{limit}\n{after}\n").as_bytes()).signals, [Signal::Alive]);
+        assert_eq!(
+            introspect(format!("{limit}\n{after}\n").as_bytes(), "").signals,
+            [Signal::Alive]
+        );
     }
 }

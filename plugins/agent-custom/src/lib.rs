@@ -119,7 +119,7 @@ impl Agent for Custom {
         None
     }
 
-    fn introspect(&self, bytes: &[u8]) -> Introspection {
+    fn introspect(&self, bytes: &[u8], _carry: &str) -> Introspection {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         Introspection { consumed: whole as u64, ..Introspection::default() }
     }

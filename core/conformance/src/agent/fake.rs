@@ -204,7 +204,7 @@ impl Agent for Scripted {
         (event == "stop" && main).then(|| text.to_owned())
     }
 
-    fn introspect(&self, bytes: &[u8]) -> Introspection {
+    fn introspect(&self, bytes: &[u8], _carry: &str) -> Introspection {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let whole = if self.has(Fault::EatsHalfLines) { bytes.len() } else { whole };
         let text = String::from_utf8_lossy(&bytes[..whole]);
@@ -213,6 +213,7 @@ impl Agent for Scripted {
             consumed: whole as u64,
             signals: vec![Signal::Alive, Signal::Usage(usage)],
             user_texts: text.lines().map(str::to_owned).collect(),
+            carry: String::new(),
         }
     }
 
