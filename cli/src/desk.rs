@@ -39,6 +39,9 @@ const EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Memory {
     registered: Registered,
+    /// What `--config` named last: a server that a hook or another command wakes has it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<PathBuf>,
     /// The text that a human trusted last, by file.
     trusted: BTreeMap<PathBuf, String>,
 }
@@ -50,7 +53,7 @@ type Stamp = Option<(SystemTime, u64)>;
 #[derive(Debug)]
 pub(crate) struct Desk {
     world: World,
-    own: Vec<(PathBuf, Role)>,
+    user: PathBuf,
     store: PathBuf,
     memory: Mutex<Memory>,
     /// Files as they were when they were applied or refused last.
@@ -73,7 +76,7 @@ impl Desk {
     /// Reads what is remembered.
     pub(crate) fn open(cx: &Cx, catalog: Catalog) -> Result<Arc<Self>, Fail> {
         let store = cx.data_dir.join("config.json");
-        let memory = match std::fs::read(&store) {
+        let mut memory: Memory = match std::fs::read(&store) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 Fail::new(Exit::Server, format!("{} cannot be read", store.display()))
                     .because(error)
@@ -93,14 +96,12 @@ impl Desk {
                     )));
             }
         };
-        let mut own: Vec<(PathBuf, Role)> =
-            cx.global.config.iter().map(|path| (path.clone(), Role::Given)).collect();
-        own.push((cx.user_file(), Role::User));
+        memory.given = cx.global.config.clone().or(memory.given);
         // Only the data directory decides where a server is; what it was found by holds for it from here on.
         let world = World { data_dir: Some(cx.data_dir.clone()), ..cx.world(catalog) };
         Ok(Arc::new(Self {
             world,
-            own,
+            user: cx.user_file(),
             store,
             memory: Mutex::new(memory),
             seen: Mutex::default(),
@@ -113,10 +114,11 @@ impl Desk {
     }
 
     fn paths(&self) -> Vec<(PathBuf, Role)> {
-        let registered = lock(&self.memory).registered.paths().to_vec();
-        let mut paths = self.own.clone();
-        paths.extend(registered.into_iter().map(|path| (path, Role::Registered)));
-        paths
+        let memory = lock(&self.memory);
+        let given = memory.given.iter().map(|path| (path.clone(), Role::Given));
+        let user = [(self.user.clone(), Role::User)];
+        let registered = memory.registered.paths().iter().cloned();
+        given.chain(user).chain(registered.map(|path| (path, Role::Registered))).collect()
     }
 
     /// Reads all files that are there; a registered one that is gone is passed over, an unreadable one is an error.
@@ -278,6 +280,12 @@ impl Desk {
         if refused.is_empty() {
             loaded.hash.clone_into(&mut lock(&self.applied));
         }
+        if let Err(problem) = self.remember(|_| ()) {
+            tracing::warn!(
+                problem = problem.title,
+                "the next server may not have the file of --config"
+            );
+        }
         self.tell(refused).await;
     }
 
@@ -435,22 +443,34 @@ fn stamp(path: &Path) -> Stamp {
 #[async_trait]
 impl Configs for Desk {
     async fn list(&self) -> Result<Vec<ConfigFile>, Problem> {
+        let paths = self.paths();
+        // A file may name channels that the user's own configure.
+        let own: Vec<_> =
+            paths.iter().filter(|(_, role)| *role != Role::Registered).cloned().collect();
+        let load = |paths: &[(PathBuf, Role)]| config::load(&self.read_all(paths)?, &self.world);
+        let named = |loaded: &Loaded| -> Vec<String> {
+            loaded.policy.projects.keys().map(ToString::to_string).collect()
+        };
+        let theirs = load(&own).as_ref().map(named).unwrap_or_default();
         let mut files = vec![];
-        for (path, role) in self.paths() {
+        for (path, role) in paths {
             if role == Role::User && !path.exists() {
                 continue;
             }
             let gone = role == Role::Registered && !path.exists();
-            let read = self.read_all(&[(path.clone(), role)]);
-            let loaded = read.and_then(|files| config::load(&files, &self.world));
-            let (projects, needs_trust, errors) = match loaded {
-                Ok(loaded) => (
-                    loaded.policy.projects.keys().map(ToString::to_string).collect(),
-                    !loaded.pending.is_empty(),
-                    vec![],
-                ),
-                Err(errors) => (vec![], false, errors),
+            let (around, known) = match role {
+                Role::Registered => (own.as_slice(), theirs.as_slice()),
+                Role::Given | Role::User => (&[][..], &[][..]),
             };
+            let (mut projects, mut needs_trust, mut errors) = (vec![], false, vec![]);
+            match load(&[around, &[(path.clone(), role)]].concat()) {
+                Ok(loaded) => {
+                    projects = named(&loaded);
+                    projects.retain(|project| !known.contains(project));
+                    needs_trust = loaded.pending.iter().any(|pending| pending.file == path);
+                }
+                Err(wrong) => errors.extend(wrong.into_iter().filter(|e| e.file == path)),
+            }
             let role = match role {
                 Role::Given => "given",
                 Role::User => "user",
@@ -505,9 +525,9 @@ impl Configs for Desk {
         if !errors.is_empty() {
             return Ok(ConfigReport { errors, ..ConfigReport::default() });
         }
-        let own = self.own.iter().any(|(path, _)| *path == file);
+        let user = self.user == file;
         self.remember(|memory| {
-            if !own {
+            if !user && memory.given.as_ref() != Some(&file) {
                 memory.registered.add(&file);
             }
             memory.trusted.insert(file, source.text);
@@ -517,7 +537,10 @@ impl Configs for Desk {
 
     async fn forget(&self, file: PathBuf) -> Result<ConfigReport, Problem> {
         let _turn = self.turn.lock().await;
-        if !lock(&self.memory).registered.paths().contains(&file) {
+        let known = |memory: &Memory| {
+            memory.given.as_ref() == Some(&file) || memory.registered.paths().contains(&file)
+        };
+        if !known(&lock(&self.memory)) {
             return Err(Problem::new(
                 Code::NotFound,
                 format!("{} is no registered file", file.display()),
@@ -525,6 +548,7 @@ impl Configs for Desk {
             .with_remedy("ao config ls"));
         }
         self.remember(|memory| {
+            memory.given.take_if(|given| *given == file);
             memory.registered.forget(&file);
             memory.trusted.remove(&file);
         })?;
@@ -610,6 +634,47 @@ mod tests {
         assert!(refused().is_empty() && desk.changed(&desk.paths()).is_none());
         handle.stop("the test is over").await;
         server.wait().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_was_given_counts_for_the_next_server_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cx = cx(dir.path());
+        let file = dir.path().join("x.yaml");
+        std::fs::write(&file, "notifiers: {}\n").unwrap();
+        let given = |desk: &Desk| desk.paths().contains(&(file.clone(), Role::Given));
+        let end = async |server: Server| {
+            server.handle().stop("the test goes on").await;
+            server.wait().await;
+        };
+        cx.global.config = Some(file.clone());
+        let desk = Desk::open(&cx, Catalog::anything()).unwrap();
+        end(serve(&cx, &desk).await).await;
+        // Woken by a hook, which knows of no flag.
+        cx.global.config = None;
+        let desk = Desk::open(&cx, Catalog::anything()).unwrap();
+        assert!(given(&desk));
+        let server = serve(&cx, &desk).await;
+        desk.forget(file.clone()).await.unwrap();
+        end(server).await;
+        assert!(!given(&desk) && !given(&Desk::open(&cx, Catalog::anything()).unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_listed_as_it_counts_beside_the_users_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = cx(dir.path());
+        let (user, file) = (cx.user_file(), dir.path().join("x.yaml"));
+        std::fs::create_dir_all(user.parent().unwrap()).unwrap();
+        let channel = "notifiers: {team: {plugin: webhook, url: \"https://example.org/\"}}\n";
+        std::fs::write(&user, format!("{channel}projects: {{own: {{path: /own}}}}\n")).unwrap();
+        let text = "notifications: {routing: {urgent: [team]}}\nprojects: {app: {path: /app}}\n";
+        std::fs::write(&file, text).unwrap();
+        let desk = Desk::open(&cx, Catalog::new(ao_plugins_bundled::all())).unwrap();
+        lock(&desk.memory).registered.add(&file);
+        let files = desk.list().await.unwrap();
+        let projects: Vec<_> = files.iter().map(|file| file.projects.join(" ")).collect();
+        assert_eq!(projects, ["own", "app"], "{files:?}");
     }
 
     #[test]
