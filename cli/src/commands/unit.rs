@@ -1,22 +1,28 @@
 //! The systemd user unit that `ao init` offers: the server from log-in on, and again when it ends by a fault.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    time::Duration,
 };
 
-use ao_core::slots::notifier::Mark;
+use ao_core::{
+    config::Catalog,
+    slots::{notifier::Mark, text::slug},
+};
+use ao_sdk::local;
+use tokio::{process::Command, time::Instant};
 
 use crate::{
     client,
     cx::Cx,
+    desk::Desk,
     fail::{Exit, Fail},
     out,
 };
 
-/// The unit's name, for `systemctl --user`.
-const UNIT: &str = "ao.service";
+/// How long systemd may take to answer, and the server to serve that it starts.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the flags say of it; neither = ask.
 #[derive(Debug, Clone, Copy)]
@@ -50,42 +56,108 @@ impl Offer {
             }
         }
         let program = std::env::current_exe()?;
-        install(cx, &file, &text(&program, &cx.data_dir, cx.global.config.as_deref()))?;
+        install(cx, &file, &text(&program, &cx.data_dir, cx.global.config.as_deref())).await?;
+        let unit = name(cx);
         // The server that this command started gives way; agents go on.
         super::stop::stop(cx, "systemd takes over", false).await?;
-        systemctl(cx, &["start", UNIT])?;
+        start(cx, "start", &unit).await?;
         if !cx.global.json {
             let words = format!("systemd starts the server ({})", file.display());
             out::note(&format!("  {} {}", cx.err.painted_mark(Mark::Settled), cx.err.text(&words)));
-            cx.hint("Away again: systemctl --user disable --now ao");
+            for file in with_variables(cx)? {
+                cx.warn(&format!(
+                    "{} takes values from variables, and a unit has none of a shell's: systemctl --user edit {unit}   \
+                     (Environment=NAME=…)",
+                    file.display()
+                ));
+            }
+            cx.hint(&format!("Away again: systemctl --user disable --now {unit}"));
         }
         Ok(())
     }
 }
 
+/// The unit's name, for `systemctl --user`: each data directory has a server of its own.
+fn name(cx: &Cx) -> String {
+    match cx.data_dir == cx.home.join(".agent-orchestrator") {
+        true => "ao.service".to_owned(),
+        false => format!("ao-{}.service", slug(&cx.data_dir.to_string_lossy(), 100)),
+    }
+}
+
 fn file(cx: &Cx) -> PathBuf {
     let base = cx.env.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    base.unwrap_or_else(|| cx.home.join(".config")).join("systemd/user").join(UNIT)
+    base.unwrap_or_else(|| cx.home.join(".config")).join("systemd/user").join(name(cx))
 }
 
-fn install(cx: &Cx, file: &Path, text: &str) -> Result<(), Fail> {
-    let failed = |error: std::io::Error| {
+/// The configuration files that name variables.
+fn with_variables(cx: &Cx) -> Result<Vec<PathBuf>, Fail> {
+    let desk = Desk::open(cx, Catalog::new(ao_plugins_bundled::all()))?;
+    let (mut files, ..) = desk.with_file(cx.file_here());
+    files.retain(|file| fs::read_to_string(file).is_ok_and(|text| text.contains("${")));
+    Ok(files)
+}
+
+/// Writes and enables the unit. One that says something else is a human's, or of another data directory.
+async fn install(cx: &Cx, file: &Path, text: &str) -> Result<(), Fail> {
+    let failed = |error: io::Error| {
         Fail::new(Exit::Failed, format!("{} could not be written", file.display())).because(error)
     };
-    fs::create_dir_all(file.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
-    fs::write(file, text).map_err(failed)?;
-    systemctl(cx, &["daemon-reload"])?;
-    systemctl(cx, &["enable", UNIT])
+    match fs::read_to_string(file) {
+        Ok(there) if there == text => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(file.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+            fs::write(file, text).map_err(failed)?;
+        }
+        Err(error) => return Err(failed(error)),
+        Ok(_) => {
+            let what = format!("{} is there and says something else", file.display());
+            let remedy = format!("mv {0} {0}.old   then again: ao init --systemd", file.display());
+            return Err(Fail::new(Exit::Refused, what).remedy(remedy));
+        }
+    }
+    systemctl(cx, &["daemon-reload"]).await?;
+    systemctl(cx, &["enable", &name(cx)]).await
 }
 
-fn systemctl(cx: &Cx, args: &[&str]) -> Result<(), Fail> {
+/// Lets systemd start the server anew where its unit is the one that runs it. False where it is not.
+pub(crate) async fn restart(cx: &Cx) -> Result<bool, Fail> {
+    let unit = name(cx);
+    if !client::user_systemd(cx) || !file(cx).exists() || !is_active(cx, &unit).await {
+        return Ok(false);
+    }
+    start(cx, "restart", &unit).await?;
+    Ok(true)
+}
+
+async fn is_active(cx: &Cx, unit: &str) -> bool {
+    systemctl(cx, &["is-active", "--quiet", unit]).await.is_ok()
+}
+
+/// Starts the unit and looks until its server serves.
+async fn start(cx: &Cx, verb: &str, unit: &str) -> Result<(), Fail> {
+    systemctl(cx, &[verb, unit]).await?;
+    let until = Instant::now() + PATIENCE;
+    while !cx.client().is_up().await {
+        if Instant::now() >= until || !is_active(cx, unit).await {
+            return Err(Fail::new(Exit::Server, format!("systemd did not start {unit}"))
+                .remedy(format!("journalctl --user -u {unit}   or without it: ao start")));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+async fn systemctl(cx: &Cx, args: &[&str]) -> Result<(), Fail> {
     let what = || format!("`systemctl --user {}` failed", args.join(" "));
-    let mut command = Command::new("systemctl");
-    command.arg("--user").args(args).stdin(Stdio::null()).current_dir(&cx.home);
-    let ran = command.output().map_err(|error| Fail::new(Exit::Missing, what()).because(error))?;
-    match ran.status.success() {
-        true => Ok(()),
-        false => Err(Fail::new(Exit::Failed, what())
+    let path = cx.env.get("PATH").map(String::as_str).unwrap_or_default();
+    let mut command = Command::new(local::program("systemctl", path));
+    command.arg("--user").args(args).current_dir(&cx.home);
+    let ran = local::run(command, b"", Instant::now() + PATIENCE).await;
+    let ran = ran.map_err(|error| Fail::new(Exit::Missing, what()).because(error))?;
+    match ran.code {
+        Some(0) => Ok(()),
+        _ => Err(Fail::new(Exit::Failed, what())
             .because(String::from_utf8_lossy(&ran.stderr).trim())
             .remedy("ao init --no-systemd")),
     }

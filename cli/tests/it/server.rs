@@ -135,3 +135,75 @@ fn readable_copies_are_never_read_back() {
     }
     assert_eq!(text(&after["session"]["status"]), "needs_input");
 }
+
+/// What stands for systemd here: it knows whether a unit is active, and runs its command line.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+echo "$*" >> "$HOME/systemctl.log"
+active="$HOME/active"
+run() {
+    sed -n 's/^ExecStart=/exec /p' "$HOME/.config/systemd/user/$1" > "$HOME/line"
+    sh "$HOME/line" < /dev/null > /dev/null 2>&1 &
+    echo $! > "$active"
+}
+case "$2" in
+is-active) test -f "$active" && kill -0 "$(cat "$active")" ;;
+start) run "$3" ;;
+restart) kill "$(cat "$active")"; while test -e "$AO_DATA_DIR/run/ao.sock"; do sleep 0.05; done; run "$3" ;;
+esac
+"#;
+
+#[test]
+fn a_server_that_systemd_runs_stays_its_units() {
+    let house = House::new();
+    house.configure();
+    house.script("bin/systemctl", SYSTEMCTL);
+    // No scope is asked for of what only looks like systemd.
+    house.script(
+        "bin/systemd-run",
+        "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n",
+    );
+    fs::create_dir_all(house.path("run/systemd")).unwrap();
+    fs::write(house.path("run/systemd/private"), "").unwrap();
+    let ao = |args: &[&str]| {
+        let mut command = house.command(args);
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{path}", house.path("bin").display()));
+        command.env("XDG_RUNTIME_DIR", house.path("run"));
+        house.run(command, args)
+    };
+    let log = || fs::read_to_string(house.path("home/systemctl.log")).unwrap_or_default();
+    // None is asked while no unit was installed.
+    ao(&["restart"]).success();
+    assert_eq!(log(), "");
+    let file = house.path("repo/agent-orchestrator.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("# ${{TOKEN}}\n{text}")).unwrap();
+    let init = ao(&["init", "--systemd", "--yes", "--no-test"]).success().stderr();
+    assert!(init.contains("systemd starts the server"), "{init}");
+    assert!(init.contains("agent-orchestrator.yaml takes values from variables"), "{init}");
+    // Of a data directory of its own.
+    let units: Vec<_> = fs::read_dir(house.path("home/.config/systemd/user")).unwrap().collect();
+    let unit = units[0].as_ref().unwrap().path();
+    let name = unit.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(
+        units.len() == 1 && name.starts_with("ao-") && name.ends_with("data.service"),
+        "{name}"
+    );
+    let before = house.server();
+    ao(&["restart"]).success();
+    assert!(log().contains(&format!("--user restart {name}\n")), "{}", log());
+    assert_ne!(house.server(), before);
+
+    // Somebody's own unit stays.
+    fs::write(&unit, "[Service]\nExecStart=/bin/true\n").unwrap();
+    let refused = ao(&["init", "--systemd", "--yes", "--no-test"]).exits(5).stderr();
+    assert!(refused.contains("says something else") && refused.contains(&name), "{refused}");
+    assert!(fs::read_to_string(&unit).unwrap().contains("/bin/true"));
+    // One whose server does not come up is not said to run it.
+    fs::remove_file(&unit).unwrap();
+    house.script("bin/systemctl", &SYSTEMCTL.replace("start) run \"$3\" ;;", "start) ;;"));
+    fs::remove_file(house.path("home/active")).unwrap();
+    let failed = ao(&["init", "--systemd", "--yes", "--no-test"]).exits(6).stderr();
+    assert!(!failed.contains("systemd starts the server"), "{failed}");
+    assert!(failed.contains("journalctl --user -u ao-"), "{failed}");
+}
