@@ -1,6 +1,7 @@
 //! `ao init`.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -33,7 +34,7 @@ use crate::{
 /// Set up the repository you are in
 ///
 /// Looks at what is there, asks what cannot be found out, writes agent-orchestrator.yaml and sends a test
-/// message. Nothing is changed until it says "Wrote".
+/// message. Nothing in the repository is changed until it says "Wrote"; for the test the server is started.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cmd {
     /// The repository [default: this folder's]
@@ -117,13 +118,13 @@ impl Cmd {
             return self.use_file(cx, &file, None).await;
         }
         let found = self.look(cx, &registry, &context, &repo).await?;
-        let mut starter = self.ask(cx, &repo, &found)?;
+        let mut starter = self.ask(cx, &repo, subdir(&repo, &start), &found)?;
         let reached = found.channel && self.try_push(cx, "desktop").await?;
-        if !reached {
-            starter.webhook = self.another_way(cx, &registry, &context)?;
-        }
+        starter.webhook = self.another_way(cx, &registry, &context, reached)?;
         let text = config::starter_file(&starter);
-        std::fs::write(&file, &text).map_err(|error| {
+        // A link that leads nowhere is not followed, and a file that came up meanwhile stays.
+        let new = std::fs::File::create_new(&file);
+        new.and_then(|mut new| new.write_all(text.as_bytes())).map_err(|error| {
             Fail::new(Exit::Failed, format!("{} could not be written", file.display()))
                 .because(error)
         })?;
@@ -132,7 +133,7 @@ impl Cmd {
         if !cx.global.json {
             out::say(&wrote);
         }
-        self.use_file(cx, &file, Some(&starter)).await
+        self.use_file(cx, &file, Some((&starter, text))).await
     }
 
     /// What can be found without asking; each finding is one line.
@@ -256,12 +257,20 @@ impl Cmd {
         })
     }
 
-    fn ask(&self, cx: &Cx, repo: &RepoInfo, found: &Found) -> Result<Starter, Fail> {
+    fn ask(
+        &self,
+        cx: &Cx,
+        repo: &RepoInfo,
+        subdir: Option<String>,
+        found: &Found,
+    ) -> Result<Starter, Fail> {
         let folder = repo
             .root
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
+        // As a bare repository is called.
+        let folder = folder.strip_suffix(".git").unwrap_or(&folder).to_owned();
         let folder = if folder.parse::<ProjectId>().is_ok() { folder } else { slug(&folder, 40) };
         let project = match &self.name {
             Some(name) => name.clone(),
@@ -320,6 +329,7 @@ impl Cmd {
         Ok(Starter {
             project,
             path: ".".into(),
+            subdir,
             prefix,
             default_branch,
             agent: agent.unwrap_or_else(|| "claude-code".to_owned()),
@@ -332,7 +342,12 @@ impl Cmd {
 
     /// Registers and trusts the file, then tries whether a message arrives. Only what `ao init` wrote itself is
     /// trusted without a question.
-    async fn use_file(&self, cx: &Cx, file: &Path, written: Option<&Starter>) -> Result<u8, Fail> {
+    async fn use_file(
+        &self,
+        cx: &Cx,
+        file: &Path,
+        written: Option<(&Starter, String)>,
+    ) -> Result<u8, Fail> {
         let client = cx.client();
         let report: ConfigReport =
             client.post("/api/config/register", &serde_json::json!({ "file": file })).await?;
@@ -340,8 +355,10 @@ impl Cmd {
         if !wrong.is_empty() {
             return Err(crate::render::config::failure(&cx.err, &wrong));
         }
-        let hash = SourceFile::read(file, Role::Registered).map(|file| file.hash()).ok();
-        if let (Some(_), Some(hash)) = (written, hash) {
+        let (written, text) = written.unzip();
+        if let Some(text) = text {
+            // What was written, not what stands there by now.
+            let hash = source(file, text).hash();
             let body = serde_json::json!({ "file": file, "hash": hash });
             let report: ConfigReport = client.post("/api/config/trust", &body).await?;
             if !report.errors.is_empty() {
@@ -430,15 +447,17 @@ impl Cmd {
         }
     }
 
-    /// Nothing reached the human: another way, or the plain word that there is none.
+    /// The way that was named; else, where nothing reached the human, another, or the plain word that there is none.
     fn another_way(
         &self,
         cx: &Cx,
         registry: &Registry,
         context: &BuildContext,
+        reached: bool,
     ) -> Result<Option<String>, Fail> {
         let url = match &self.webhook {
             Some(url) => url.clone(),
+            None if reached => return Ok(None),
             None if asks(cx) => cx.ask_text(
                 "How shall ao reach you? The address of a webhook, or [none]",
                 "",
@@ -458,6 +477,14 @@ impl Cmd {
         }
         Ok(None)
     }
+}
+
+/// The folder of a checkout that is to be worked in; none for all of it.
+fn subdir(repo: &RepoInfo, start: &Path) -> Option<String> {
+    let start = start.canonicalize().ok()?;
+    let within = start.strip_prefix(repo.root.canonicalize().ok()?).ok()?;
+    let of_git = start.starts_with(repo.common_dir.canonicalize().ok()?);
+    within.to_str().filter(|within| !within.is_empty() && !of_git).map(str::to_owned)
 }
 
 /// Whether a person answers.
@@ -483,16 +510,20 @@ fn agent_words(name: &str, check: &AgentCheck) -> String {
     words
 }
 
-/// The prefix that a project gets which names none: asked of the configuration itself.
-fn derived_prefix(project: &ProjectId) -> Option<String> {
-    let text = format!("projects: {{\"{project}\": {{path: /}}}}\n");
-    let file = SourceFile {
-        path: "/x.yaml".into(),
-        trusted: Some(text.clone()),
+/// A file with this text, by nobody but us.
+fn source(path: &Path, text: String) -> SourceFile {
+    SourceFile {
+        path: path.to_owned(),
         text,
         role: Role::Given,
         in_repository: false,
-    };
+        trusted: None,
+    }
+}
+
+/// The prefix that a project gets which names none: asked of the configuration itself.
+fn derived_prefix(project: &ProjectId) -> Option<String> {
+    let file = source(Path::new("/x.yaml"), format!("projects: {{\"{project}\": {{path: /}}}}\n"));
     let world = World { home: "/".into(), catalog: Catalog::anything(), ..World::default() };
     let loaded = config::load(&[file], &world).ok()?;
     loaded.policy.projects.get(project).map(|project| project.session_prefix.to_string())
@@ -516,6 +547,25 @@ pub(crate) fn build_context(cx: &Cx) -> Result<BuildContext, Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_webhook_that_is_named_is_taken_though_a_desktop_works() {
+        use clap::Parser;
+        let dir = tempfile::tempdir().unwrap();
+        let cx = crate::cx::tests::cx(dir.path());
+        let url = "https://hooks.example.com/T0";
+        for (args, wanted) in [(&["--webhook", url][..], Some(url)), (&[], None)] {
+            let args = [&["ao", "init"], args].concat();
+            let crate::args::Command::Init(init) = crate::args::Cli::parse_from(args).command
+            else {
+                panic!()
+            };
+            let registry = Registry::new(ao_plugins_bundled::all());
+            let context = build_context(&cx).unwrap();
+            let way = init.another_way(&cx, &registry, &context, true).unwrap();
+            assert_eq!(way.as_deref(), wanted);
+        }
+    }
 
     #[test]
     fn a_project_has_the_prefix_that_the_configuration_would_give_it() {

@@ -104,6 +104,41 @@ fn a_webhook_is_written_where_it_is_named_and_refused_where_it_is_none() {
     assert_eq!(names, ["desktop", "hook"]);
 }
 
+/// A file that leads elsewhere is not written through.
+#[test]
+fn a_link_in_the_place_of_the_file_is_not_followed() {
+    let house = House::new();
+    symlink(house.path("home/elsewhere"), house.path("repo/agent-orchestrator.yaml")).unwrap();
+    let init = house.ao(&["init", "--yes", "--no-test", "--agent", "custom"]).exits(1);
+    assert!(init.stderr().contains("could not be written"), "{}", init.stderr());
+    assert!(!house.path("home/elsewhere").exists());
+}
+
+#[test]
+fn a_folder_of_a_monorepo_is_what_the_agent_works_in_and_a_bare_repository_has_its_own_name() {
+    let house = House::new();
+    let within = house.path("repo/web/shop");
+    std::fs::create_dir_all(&within).unwrap();
+    let init = ["init", "--yes", "--no-test", "--agent", "custom"];
+    let mut command = house.command(&init);
+    command.current_dir(&within);
+    house.run(command, &init).success();
+    let text = std::fs::read_to_string(house.path("repo/agent-orchestrator.yaml")).unwrap();
+    assert!(text.contains("    path: .\n    subdir: web/shop\n"), "{text}");
+    house.ao(&["config", "check"]).success();
+
+    let bare = house.path("thing.git");
+    house.git(&["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
+    for (key, value) in [("user.name", "ana"), ("user.email", "ana@example.com")] {
+        house.git(&["-C", bare.to_str().unwrap(), "config", key, value]);
+    }
+    let mut command = house.command(&init);
+    command.current_dir(bare.join("refs"));
+    house.run(command, &init).success();
+    let text = std::fs::read_to_string(bare.join("agent-orchestrator.yaml")).unwrap();
+    assert!(text.contains("\n  thing:\n    path: .\n    defaultBranch: main\n"), "{text}");
+}
+
 #[test]
 fn a_folder_without_a_repository_is_refused_with_the_remedy() {
     let house = House::new();

@@ -104,10 +104,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Lets `choose` fill in what the files left open, alike in both forms.
-    pub fn adjust(&mut self, choose: impl Fn(&mut Policy)) {
-        choose(&mut self.policy);
-        choose(&mut self.live.0);
+    /// Lets `choose` fill in what the files left open, alike in both forms. It writes the texts that it puts in as it
+    /// is given: in one of the forms `$` begins a variable.
+    pub fn adjust(&mut self, choose: impl Fn(&mut Policy, fn(&str) -> String)) {
+        choose(&mut self.policy, vars::escape);
+        choose(&mut self.live.0, str::to_owned);
         self.hash = self.policy.hash();
     }
 }

@@ -11,6 +11,8 @@ pub struct Starter {
     pub project: ProjectId,
     /// Where the repository lies, as it is to be written: `.` where the file lies in it.
     pub path: String,
+    /// The folder in it that the agent works in; none = all of it.
+    pub subdir: Option<String>,
     /// The prefix of its sessions.
     pub prefix: SessionPrefix,
     /// What work starts from.
@@ -48,12 +50,14 @@ pub fn starter_file(starter: &Starter) -> String {
             )
         }
     };
+    let subdir = starter.subdir.iter().map(|dir| format!("    subdir: {}\n", scalar(dir)));
+    let subdir: String = subdir.collect();
     let mut text = format!(
         "# What ao works on. All keys with their defaults: agent-orchestrator.yaml.example\n\
          # Check it: ao config check\n\
          projects:\n\
          \x20 {project_key}:\n\
-         \x20   path: {path}\n\
+         \x20   path: {path}\n{subdir}\
          \x20   defaultBranch: {branch}\n\
          \x20   sessionPrefix: {shown_prefix}  # sessions are {prefix}-1, {prefix}-2 …\n\
          \x20   agent: {agent}\n\
@@ -96,6 +100,7 @@ mod tests {
         Starter {
             project: "my-app".parse().unwrap(),
             path: ".".into(),
+            subdir: None,
             prefix: "app".parse().unwrap(),
             default_branch: "main".into(),
             agent: "claude-code".into(),

@@ -22,9 +22,9 @@ pub fn all() -> Vec<Plugin> {
 
 /// Chooses what a configuration left open by what the repository is: where there is no forge, issues are
 /// Markdown files in `issues/` beside the code.
-pub fn infer(policy: &mut Policy) {
+pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
     for project in policy.projects.values_mut() {
-        let issues = project.path.join("issues");
+        let issues = written(&project.path.join("issues").to_string_lossy());
         project.tracker.get_or_insert_with(|| PluginChoice {
             plugin: ao_tracker_plain::NAME.to_owned(),
             settings: serde_json::json!({ "path": issues }),
@@ -35,6 +35,29 @@ pub fn infer(policy: &mut Policy) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_was_found_out_is_no_variable() {
+        use ao_core::config::{Catalog, Role, SourceFile, World, load};
+        let file = SourceFile {
+            path: "/src/agent-orchestrator.yaml".into(),
+            text: "projects: {app: {path: \"/src/a$${HOME}b\"}}\n".into(),
+            role: Role::Given,
+            in_repository: false,
+            trusted: None,
+        };
+        let catalog = Catalog::new(all());
+        let mut loaded =
+            load(&[file], &World { home: "/h".into(), catalog, ..World::default() }).unwrap();
+        loaded.adjust(infer);
+        let path = |policy: &Policy| {
+            let tracker = policy.projects.values().next().unwrap().tracker.clone();
+            tracker.unwrap().settings["path"].as_str().unwrap().to_owned()
+        };
+        // What is journalled is read again, with the variables of that time.
+        assert_eq!(path(&loaded.policy), "/src/a$${HOME}b/issues");
+        assert_eq!(path(&loaded.live), "/src/a${HOME}b/issues");
+    }
 
     #[test]
     fn every_plugin_works_without_settings_or_says_what_it_needs() {
