@@ -1,8 +1,11 @@
 //! Configuration errors, with the place in the file.
 
-use std::path::Path;
+use std::{iter, path::Path};
 
-use ao_core::config::ConfigError;
+use ao_core::{
+    config::ConfigError,
+    slots::text::{one_line, plain},
+};
 use ao_web::configs::Untrusted;
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
@@ -71,13 +74,28 @@ pub(crate) fn draw(errors: &[ConfigError], style: &Style) -> String {
 
 /// The file's text, where it still is the one that the error marks.
 fn read(file: &Path, error: &ConfigError) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
+    let text = harmless(&std::fs::read_to_string(file).ok()?);
     (error.length > 0 && text.get(error.offset..error.offset + error.length).is_some())
         .then_some(text)
 }
 
 fn name(file: &Path) -> String {
-    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+    one_line(&file.file_name().unwrap_or(file.as_os_str()).to_string_lossy())
+}
+
+/// A file's text without what could act on a terminal. Each character keeps its bytes, so that marks stay in place.
+fn harmless(text: &str) -> String {
+    let hidden = |c: char| plain(c.encode_utf8(&mut [0; 4])).is_empty();
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' => out.push(' '),
+            c if c.is_control() || hidden(c) => out.extend(iter::repeat_n('?', c.len_utf8())),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// What a file asks a human to trust: each key with what counts now and what would, whole.
@@ -137,6 +155,32 @@ mod tests {
             help: None,
         };
         insta::assert_snapshot!("config_error", draw(&[error], &Style::plain(80)));
+    }
+
+    #[test]
+    fn s_a_file_of_somebody_else_does_nothing_to_the_terminal() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agent-orchestrator.yaml");
+        let text = "a: 1\n# \x1b]52;c;aGk=\x07 \u{9b}2J \u{202e}größe\r\n\tnotifer: x \x1b[31m\n";
+        std::fs::write(&file, text).unwrap();
+        let error = ConfigError {
+            file,
+            line: 3,
+            column: 2,
+            offset: text.find("notifer").unwrap(),
+            length: 7,
+            excerpt: String::new(),
+            message: "`notifer` is not a setting".into(),
+            label: "did you mean `notifiers`?".into(),
+            help: None,
+        };
+        let drawn = draw(&[error], &Style::plain(80));
+        assert!(!drawn.chars().any(|c| c.is_control() && c != '\n'), "{drawn:?}");
+        assert!(!drawn.contains('\u{202e}') && drawn.contains("größe"), "{drawn}");
+        let (at, mark) = (drawn.find("notifer: x").unwrap(), drawn.find("───┬").unwrap());
+        let column = |at: usize| drawn[drawn[..at].rfind('\n').unwrap()..at].chars().count();
+        assert_eq!(column(at), column(mark), "{drawn}");
+        assert_eq!(harmless(text).len(), text.len());
     }
 
     #[test]
