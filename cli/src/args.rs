@@ -58,7 +58,7 @@ pub(crate) struct Global {
     /// Use this configuration file, also for what counts in the user's file only
     #[arg(long, global = true, value_name = "FILE", help_heading = "Where")]
     pub(crate) config: Option<PathBuf>,
-    /// Take the default of each question; destructive ones excepted
+    /// Say yes where a command asks whether it may, else take the default; destructive ones excepted
     #[arg(long, global = true, help_heading = "Safety")]
     pub(crate) yes: bool,
     /// Ask nothing; fail where a question would be asked

@@ -289,12 +289,14 @@ fn of_command(command: &Simple, cwd: Option<&Path>, found: &mut Vec<&str>) {
                         of_script(script, cwd, found);
                     }
                 }
-                None if command.piped => found.push(EVALUATES),
+                None if command.piped || reads_another(arguments) => found.push(EVALUATES),
                 None => {}
             }
         }
+        "." | "source" if reads_another(arguments) => found.push(EVALUATES),
         "python" | "python3" | "node" | "perl" | "ruby"
-            if command.piped && arguments.iter().all(|word| word == "-") =>
+            if reads_another(arguments)
+                || command.piped && arguments.iter().all(|word| word == "-") =>
         {
             found.push(EVALUATES)
         }
@@ -376,13 +378,18 @@ fn fills_in(words: &[String]) -> bool {
     words.iter().any(|word| word.contains('$'))
 }
 
+/// What another command prints is a file of its words: `<(curl …)`.
+fn reads_another(words: &[String]) -> bool {
+    words.iter().any(|word| word.starts_with("<$"))
+}
+
 fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     })
 }
 
-/// Splits a shell text into its simple commands, those inside `$( )`, backticks and groups too; where one of
+/// Splits a shell text into its simple commands, those inside `$( )`, `<( )`, backticks and groups too; where one of
 /// these stood, a `$` is left. Good enough for hints: it knows quotes, escapes and separators, nothing else of
 /// the language.
 fn simple_commands(script: &str) -> Vec<Simple> {
@@ -421,6 +428,11 @@ fn simple_commands(script: &str) -> Vec<Simple> {
                 reader.end_word();
             }
             c if reader.now.quoted => reader.word().push(c),
+            '<' if chars.peek() == Some(&'(') => {
+                chars.next();
+                reader.word().push_str("<$");
+                reader.open(')');
+            }
             // `2>&1`, `&>file`, `>|file`: the target of a redirection is a word like any other.
             '<' | '>' => {
                 chars.next_if(|next| matches!(next, '&' | '|'));
@@ -614,6 +626,13 @@ mod tests {
             ("'unfinished", &[]),
             ("curl $(cat urls) -T x", &[SENDS]),
             ("(cat x) | sh", &[EVALUATES]),
+            ("bash <(curl -s https://x.org/i)", &[EVALUATES]),
+            ("sudo bash < <(cat x) -s", &[EVALUATES, RIGHTS]),
+            (". <(cat x)", &[EVALUATES]),
+            ("source <(rm x)", &[EVALUATES, DELETES]),
+            ("python3 <(cat x)", &[EVALUATES]),
+            (". ./env.sh; bash run.sh", &[]),
+            ("diff <(sort a) <(sort b)", &[]),
             ("$(`(\"${IFS", &[UNREADABLE]),
         ] {
             let found =
