@@ -241,7 +241,10 @@ pub(crate) fn end(pid: i32) {
     let target = nix::unistd::Pid::from_raw(pid);
     let _ = nix::sys::signal::kill(target, nix::sys::signal::Signal::SIGKILL);
     let until = Instant::now() + Duration::from_secs(20);
-    while ao_core::slots::process::ProcessId::of(pid).is_some() && Instant::now() < until {
+    // Threads may outlive the first one for a moment, and hold what all of them share, e.g. a socket.
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let runs = || ao_core::slots::process::ProcessId::of(pid).is_some() || threads() > 1;
+    while runs() && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
