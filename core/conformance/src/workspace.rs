@@ -85,7 +85,7 @@ fn request(bench: &dyn Bench, number: u32) -> CreateWorkspace {
         branch: format!("ao/conf-{number}"),
         existing: false,
         base: "main".into(),
-        fetch: false,
+        fetch_ms: None,
         symlinks: Vec::new(),
         submodules: false,
         sparse: Vec::new(),

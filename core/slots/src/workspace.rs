@@ -31,8 +31,9 @@ pub struct CreateWorkspace {
     pub existing: bool,
     /// The default branch, e.g. `main`: new work starts from its newest known state.
     pub base: String,
-    /// Fetch the base from its remote first, where there is one. A failed fetch is not an error.
-    pub fetch: bool,
+    /// Fetch the base from its remote first, where there is one, for at most that many milliseconds; none = do
+    /// not. A failed fetch is not an error.
+    pub fetch_ms: Option<u64>,
     /// Paths to link from the main checkout, relative to the repository's root.
     pub symlinks: Vec<String>,
     /// Initialise submodules (only for a trusted project).

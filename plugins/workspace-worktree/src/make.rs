@@ -33,8 +33,6 @@ use crate::{
 pub(crate) const READY: &str = "ao-ready";
 /// What to do where the branch to go on with does not exist.
 const WITHOUT: &str = "leave out --branch: a new one is made";
-/// How long a fetch may take.
-const FETCH_LIMIT: Duration = Duration::from_secs(30);
 
 /// Makes the workspace of a new session, or finishes what an earlier call began.
 pub(crate) async fn create(
@@ -67,11 +65,11 @@ pub(crate) async fn create(
         places => link::find(&repo.root().await?, places, &mut notes)?,
     };
     notes.extend(peculiarities(&repo));
-    if request.fetch {
+    if let Some(limit) = request.fetch_ms.map(Duration::from_millis) {
         // Of a branch that is only at the remote, the newest state is wanted.
         let away = request.existing && repo.one_ref(&local(&wanted)).await?.is_none();
         let name = if away { &wanted } else { &request.base };
-        notes.extend(fetch(house, &repo, name, !away).await);
+        notes.extend(fetch(house, &repo, name, limit, !away).await);
     }
     let mut path = make_place(request)?;
 
@@ -337,7 +335,13 @@ fn network_disk(_: &Path) -> Option<&'static str> {
 }
 
 /// Fetches a branch. Calls that wait for each other share one fetch, where they want the same. A failure is a note.
-async fn fetch(house: &Worktrees, repo: &Repo, name: &str, shared: bool) -> Option<String> {
+async fn fetch(
+    house: &Worktrees,
+    repo: &Repo,
+    name: &str,
+    limit: Duration,
+    shared: bool,
+) -> Option<String> {
     let remote = repo.remote()?;
     if let Some(key) = repo.git.config().runs_on_network() {
         return Some(format!(
@@ -351,7 +355,7 @@ async fn fetch(house: &Worktrees, repo: &Repo, name: &str, shared: bool) -> Opti
         return None;
     }
     let began = Instant::now();
-    let git = repo.git.within(FETCH_LIMIT);
+    let git = repo.git.within(limit);
     let quiet = ["--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head"];
     let more = ["--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options", &remote];
     let refspec = format!("+refs/heads/{name}:refs/remotes/{remote}/{name}");

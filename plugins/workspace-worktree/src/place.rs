@@ -122,7 +122,7 @@ mod tests {
             branch: "x".into(),
             existing: false,
             base: "main".into(),
-            fetch: false,
+            fetch_ms: None,
             symlinks: Vec::new(),
             submodules: false,
             sparse: Vec::new(),

@@ -131,7 +131,7 @@ impl House {
             branch: format!("ao/app-{number}"),
             existing: false,
             base: "main".into(),
-            fetch: false,
+            fetch_ms: None,
             symlinks: Vec::new(),
             submodules: false,
             sparse: Vec::new(),

@@ -58,7 +58,7 @@ impl Shell {
             branch: branch.to_owned(),
             existing,
             base: base.to_owned(),
-            fetch: true,
+            fetch_ms: Some(self.state().policy.lifecycle.limits.fetch_ms),
             symlinks: work.project.symlinks.clone(),
             submodules: work.project.submodules,
             sparse: work.project.sparse.clone(),

@@ -160,7 +160,7 @@ async fn r19_a_branch_without_a_worktree_gets_a_fresh_one_and_outlives_its_undo(
     let head = house.commit_all(&other);
     house.git(&other, &["push", "-q", "origin", "theirs"]);
     assert_eq!(house.go_on(2, "theirs").await.unwrap_err().kind, ErrorKind::NotFound);
-    let request = CreateWorkspace { fetch: true, ..house.existing(2, "theirs") };
+    let request = CreateWorkspace { fetch_ms: Some(30_000), ..house.existing(2, "theirs") };
     let info = house.plugin.create(&call(), &request).await.unwrap();
     assert_eq!(house.git(&info.path, &["rev-parse", "HEAD"]), head);
     // One whose worktree was deleted by hand.

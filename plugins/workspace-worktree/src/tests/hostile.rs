@@ -13,7 +13,7 @@ use super::{House, call, make_executable};
 async fn live(house: &House, number: u32) -> PathBuf {
     house.plugin.inspect(&call(), &house.repo()).await.unwrap();
     let mut request = house.request(number);
-    request.fetch = true;
+    request.fetch_ms = Some(30_000);
     let path = house.plugin.create(&call(), &request).await.unwrap().path;
     fs::write(path.join("x.trap"), "new\n").unwrap();
     fs::write(path.join("README.md"), "changed\n").unwrap();
@@ -95,7 +95,7 @@ async fn s31_programs_of_the_repositorys_own_configuration_never_run() {
     live(&house, 1).await;
     assert!(!trace.exists(), "a program of the repository ran");
     let mut request = house.request(2);
-    request.fetch = true;
+    request.fetch_ms = Some(30_000);
     let notes = house.plugin.create(&call(), &request).await.unwrap().notes;
     assert!(notes.iter().any(|note| note.contains("filter `trap`")), "{notes:?}");
     assert!(notes.iter().any(|note| note.starts_with("not fetched")), "{notes:?}");
@@ -122,7 +122,7 @@ async fn s31_addresses_that_are_commands_never_run() {
     house.git(&house.repo(), &["config", "protocol.ext.allow", "always"]);
     house.git(&house.repo(), &["config", "remote.origin.url", &address]);
     let mut request = house.request(1);
-    request.fetch = true;
+    request.fetch_ms = Some(30_000);
     let info = house.plugin.create(&call(), &request).await.unwrap();
     assert!(info.notes[0].contains("fetch failed"), "{:?}", info.notes);
     assert!(!trace.exists());

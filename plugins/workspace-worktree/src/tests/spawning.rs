@@ -24,7 +24,7 @@ async fn r19_twenty_at_once_in_one_repository_all_succeed() {
             let plugin = if number.is_multiple_of(2) { &house.plugin } else { &*other };
             let mut request = house.request(number);
             request.branch = "ao/same".into();
-            request.fetch = true;
+            request.fetch_ms = Some(30_000);
             plugin.create(&call(), &request).await
         });
     }
@@ -98,12 +98,24 @@ async fn a_workspace_starts_from_the_newest_known_state() {
     let newest = house.commit_all(&house.root.join("other"));
     house.git(&house.root.join("other"), &["push", "--quiet"]);
     let mut request = house.request(2);
-    request.fetch = true;
+    request.fetch_ms = Some(30_000);
     let made = house.plugin.create(&call(), &request).await.unwrap();
     assert_eq!((made.base_commit, made.notes.len()), (newest, 0), "the remote is ahead");
     fs::rename(house.root.join("origin.git"), house.root.join("gone.git")).unwrap();
     let mut request = house.request(3);
-    request.fetch = true;
+    request.fetch_ms = Some(30_000);
+    let made = house.plugin.create(&call(), &request).await.unwrap();
+    assert!(made.notes.len() == 1 && made.notes[0].starts_with("fetch failed"), "{:?}", made.notes);
+}
+
+#[tokio::test]
+async fn a_remote_that_hangs_is_waited_for_as_long_as_was_asked() {
+    let house = House::new();
+    house.git(&house.root, &["config", "--file", "gitconfig", "core.sshCommand", "sleep 1000 #"]);
+    house.git(&house.repo(), &["remote", "set-url", "origin", "ssh://far.example/repo"]);
+    let mut request = house.request(1);
+    request.fetch_ms = Some(200);
+    // A fetch without its own limit would take all the time of the call, and nothing would be made.
     let made = house.plugin.create(&call(), &request).await.unwrap();
     assert!(made.notes.len() == 1 && made.notes[0].starts_with("fetch failed"), "{:?}", made.notes);
 }
