@@ -28,6 +28,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use ao_slots::{IncidentId, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId};
 
 pub(crate) use human::branch_taken;
+pub use human::{incident, session};
 pub use input::{Answered, Input, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
 
 use crate::{

@@ -51,7 +51,7 @@ pub enum Caller {
 impl Caller {
     /// Tells whether the process is an agent's. One that cannot be looked at has the lesser right.
     pub fn of(peer: Peer, handle: &Handle) -> Self {
-        let Some(pid) = peer.pid else { return Self::Human };
+        let Some(pid) = peer.pid else { return Self::Agent(None) };
         match session_in_environment(pid) {
             Ok(Some(text)) => return Self::Agent(text.parse().ok()),
             Ok(None) => {}

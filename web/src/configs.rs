@@ -9,6 +9,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::Problem;
 
+/// A configuration file, by its absolute path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileBody {
+    /// Where it lies.
+    pub file: PathBuf,
+}
+
+/// What is to be checked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckBody {
+    /// A file beside those that the server was told of.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+}
+
+/// A file that a human trusts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustBody {
+    /// Where it lies.
+    pub file: PathBuf,
+    /// What identifies the content that the human saw.
+    pub hash: String,
+}
+
 /// One configuration file that the server was told of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -10,6 +10,9 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
+/// The media type of a problem document.
+pub(crate) const PROBLEM: &str = "application/problem+json";
+
 /// What kind of problem it is, for programs; decides the exit code of the CLI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -131,7 +134,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let json = serde_json::to_vec(&self).unwrap_or_default();
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let kind = [(header::CONTENT_TYPE, PROBLEM)];
         // The loop tries an unwritable journal again every 5 s.
         let again = (self.code == Code::Unavailable).then_some([(header::RETRY_AFTER, "5")]);
         (status, kind, again, json).into_response()

@@ -17,5 +17,5 @@ pub mod view;
 
 pub use configs::Configs;
 pub use error::{Code, Problem};
-pub use routes::{Api, OpenBody, api_router};
+pub use routes::{Api, MOST_BODY, MOST_HOOK, OpenBody, api_router};
 pub use serve::{serve_tcp_health, serve_unix};

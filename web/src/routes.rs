@@ -1,9 +1,9 @@
 //! Which path does what.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ao_core::{
-    decide::{Answered, Input, Refusal},
+    decide::{self, Answered, Input, Refusal},
     event::Actor,
     registry::PluginInfo,
     server::{Handle, SpawnCall},
@@ -13,35 +13,35 @@ use ao_core::{
         terminal::{OpenRequest, Opened},
         tracker::{Issue, IssueFilter},
     },
+    state::Session,
     why::{self, About},
 };
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{
-        DefaultBodyLimit, FromRequest, Path, Query, Request, State, rejection::JsonRejection,
-    },
-    http::StatusCode,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use crate::{
     Code, Configs, Problem,
     caller::{self, Caller},
-    configs::{ConfigFile, ConfigReport},
+    configs::{CheckBody, ConfigFile, ConfigReport, FileBody, TrustBody},
+    error::PROBLEM,
     events, hooks, view,
 };
 
 /// Most bytes of a request's body.
-const MOST_BODY: usize = 1 << 20;
-/// Most bytes of a hook's payload.
-const MOST_HOOK: usize = 64 * 1024;
+pub const MOST_BODY: usize = 1 << 20;
+/// Most bytes of a hook's payload, and of a report.
+pub const MOST_HOOK: usize = 64 * 1024;
 /// How long a request may take. Waiting hooks and followers are no such requests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -148,6 +148,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such path") })
         .layer(middleware::from_fn_with_state(api.clone(), caller::admit))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::map_response(worded))
         .with_state(api)
 }
 
@@ -158,21 +159,21 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
         .into_response()
 }
 
-/// A JSON body whose rejection is a problem document.
-struct Given<T>(T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Given<T> {
-    type Rejection = Problem;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let read = Json::<T>::from_request(request, state).await;
-        let Json(value) = read.map_err(|rejection: JsonRejection| {
-            let mut problem = Problem::new(Code::Invalid, "the request could not be read")
-                .because(rejection.body_text());
-            problem.status = rejection.status().as_u16();
-            problem
-        })?;
-        Ok(Self(value))
+/// What is refused before a handler sees it (a body, a path, a method) or not answered in time, as a problem document.
+async fn worded(response: Response<Body>) -> Response<Body> {
+    let status = response.status();
+    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    if ours || !(status.is_client_error() || status.is_server_error()) {
+        return response;
     }
+    let text = axum::body::to_bytes(response.into_body(), 4096).await.unwrap_or_default();
+    let (code, title) = match status {
+        StatusCode::GATEWAY_TIMEOUT => (Code::InDoubt, "it is not done yet, and may still be"),
+        _ => (Code::Invalid, "the request could not be read"),
+    };
+    let mut problem = Problem::new(code, title).because(String::from_utf8_lossy(&text));
+    problem.status = status.as_u16();
+    problem.into_response()
 }
 
 /// A caller that is a human; anyone else is refused.
@@ -207,14 +208,6 @@ impl axum::extract::FromRequestParts<Arc<Api>> for Human {
 
 fn is_key(text: &str) -> bool {
     (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
-fn no_session(id: &SessionId) -> Problem {
-    Problem::new(Code::NotFound, format!("there is no session {id}")).with_remedy("ao status")
-}
-
-fn must_be_known(api: &Api, id: &SessionId) -> Result<(), Problem> {
-    api.handle.state().sessions.get(id).map(|_| ()).ok_or_else(|| no_session(id))
 }
 
 fn visible(caller: &Caller, id: &SessionId) -> Result<(), Problem> {
@@ -293,14 +286,14 @@ async fn session(
 ) -> Reply<view::SessionDoc> {
     visible(&caller, &id)?;
     let state = api.handle.state();
-    let session = state.sessions.get(&id).ok_or_else(|| no_session(&id))?;
+    let session = decide::session(&state, &id)?;
     Ok(Json(view::session(&state, session, api.handle.zone(), &|blob| api.handle.text(blob))))
 }
 
 async fn spawn(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
-    Given(call): Given<SpawnCall>,
+    Json(call): Json<SpawnCall>,
 ) -> Reply<view::Taken> {
     let after = api.last();
     taken(handle.spawn(call, by).await, after)
@@ -316,7 +309,7 @@ async fn send(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(id): Path<SessionId>,
-    Given(body): Given<TextBody>,
+    Json(body): Json<TextBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
     taken(handle.send(id, &body.text, by).await, after)
@@ -336,7 +329,7 @@ async fn answer(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(id): Path<SessionId>,
-    Given(body): Given<AnswerBody>,
+    Json(body): Json<AnswerBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
     let text = choice(&api, &id, body.request, &body.text);
@@ -371,7 +364,7 @@ async fn approve(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(id): Path<SessionId>,
-    Given(body): Given<DecideBody>,
+    Json(body): Json<DecideBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
     taken(handle.decide(id, body.request, Decision::Approve, by).await, after)
@@ -381,7 +374,7 @@ async fn deny(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(id): Path<SessionId>,
-    Given(body): Given<DecideBody>,
+    Json(body): Json<DecideBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
     taken(handle.decide(id, body.request, Decision::Deny { reason: body.reason }, by).await, after)
@@ -397,7 +390,7 @@ async fn kill(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(session): Path<SessionId>,
-    Given(body): Given<ForceBody>,
+    Json(body): Json<ForceBody>,
 ) -> Reply<view::Taken> {
     api.submit(&handle, Input::Kill { session, force: body.force, by }).await
 }
@@ -421,7 +414,7 @@ async fn restore(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(session): Path<SessionId>,
-    Given(body): Given<RestoreBody>,
+    Json(body): Json<RestoreBody>,
 ) -> Reply<view::Taken> {
     let after = api.last();
     taken(handle.restore(session, body.fresh, &body.env, by).await, after)
@@ -431,7 +424,7 @@ async fn cleanup(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(session): Path<SessionId>,
-    Given(body): Given<ForceBody>,
+    Json(body): Json<ForceBody>,
 ) -> Reply<view::Taken> {
     api.submit(&handle, Input::Cleanup { session, force: body.force, by }).await
 }
@@ -448,7 +441,7 @@ async fn screen(
     Path(id): Path<SessionId>,
     Query(query): Query<LinesQuery>,
 ) -> Reply<view::Lines> {
-    must_be_known(&api, &id)?;
+    decide::session(&api.handle.state(), &id)?;
     let lines = api.handle.screen(&id, query.lines.unwrap_or(50).min(10_000)).await?;
     Ok(Json(view::Lines { schema: "ao.lines/1".into(), lines, omitted: 0 }))
 }
@@ -463,7 +456,7 @@ async fn logs(
     let Some(step) = &query.step else {
         return screen(State(api), human, Path(id), Query(query)).await;
     };
-    must_be_known(&api, &id)?;
+    decide::session(&api.handle.state(), &id)?;
     if !matches!(step.as_str(), "postCreate" | "post-create") {
         return Err(Problem::new(
             Code::Invalid,
@@ -505,7 +498,7 @@ fn last_lines(file: &std::path::Path, most: usize) -> std::io::Result<(Vec<Strin
 fn attach_info(api: &Api, id: &SessionId) -> Result<ao_core::slots::runtime::AttachInfo, Problem> {
     let plugins = api.handle.plugins();
     let state = api.handle.state();
-    let session = state.sessions.get(id).ok_or_else(|| no_session(id))?;
+    let session = decide::session(&state, id)?;
     let over = || {
         Problem::new(
             Code::Conflict,
@@ -514,14 +507,13 @@ fn attach_info(api: &Api, id: &SessionId) -> Result<ao_core::slots::runtime::Att
         .with_remedy(format!("ao session restore {id}   or: ao logs {id}"))
     };
     let handle = session.handle.as_ref().ok_or_else(over)?;
-    let project = plugins.projects.get(&session.project).ok_or_else(|| {
-        Problem::new(
-            Code::NotFound,
-            format!("the project {} is not configured any more", session.project),
-        )
-        .with_remedy("ao config ls")
-    })?;
+    let project = plugins.projects.get(&session.project).ok_or_else(|| unconfigured(session))?;
     Ok(project.runtime.attach_info(handle))
+}
+
+fn unconfigured(session: &Session) -> Problem {
+    let what = format!("the project {} is not configured any more", session.project);
+    Problem::new(Code::NotFound, what).with_remedy("ao config ls")
 }
 
 async fn attach(
@@ -554,7 +546,7 @@ pub struct OpenBody {
 async fn open(
     State(api): State<Arc<Api>>,
     _: Human,
-    Given(body): Given<OpenBody>,
+    Json(body): Json<OpenBody>,
 ) -> Reply<Vec<Opened>> {
     let mut requests = vec![];
     for session in &body.sessions {
@@ -572,11 +564,9 @@ async fn open(
     let terminal = {
         let plugins = api.handle.plugins();
         let state = api.handle.state();
-        let project = state
-            .sessions
-            .get(&first.session)
-            .and_then(|session| plugins.projects.get(&session.project));
-        project.map(|project| project.terminal.clone()).ok_or_else(|| no_session(&first.session))?
+        let session = decide::session(&state, &first.session)?;
+        let project = plugins.projects.get(&session.project);
+        project.map(|project| project.terminal.clone()).ok_or_else(|| unconfigured(session))?
     };
     let call = Call::new(format!("open-{}", first.session), Duration::from_secs(10));
     let opened = match requests.as_slice() {
@@ -624,12 +614,7 @@ async fn incident(
     Path(id): Path<IncidentId>,
 ) -> Reply<view::IncidentView> {
     let state = api.handle.state();
-    let incident = state.incidents.get(&id);
-    let incident = incident.ok_or_else(|| {
-        Problem::new(Code::NotFound, format!("there is no incident {id}"))
-            .with_remedy("ao notify log")
-    })?;
-    Ok(Json(view::incident(&state, incident)))
+    Ok(Json(view::incident(&state, decide::incident(&state, id)?)))
 }
 
 async fn ack(
@@ -649,7 +634,7 @@ async fn snooze(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(incident): Path<IncidentId>,
-    Given(body): Given<SnoozeBody>,
+    Json(body): Json<SnoozeBody>,
 ) -> Reply<view::Taken> {
     api.submit(&handle, Input::Snooze { incident, until: body.until, by }).await
 }
@@ -683,7 +668,7 @@ struct TestBody {
 async fn test(
     State(api): State<Arc<Api>>,
     _: Human,
-    Given(body): Given<TestBody>,
+    Json(body): Json<TestBody>,
 ) -> Reply<view::TestDoc> {
     {
         let state = api.handle.state();
@@ -733,8 +718,15 @@ async fn explain(
         )
     })?;
     match &about {
-        About::Session(id) => visible(&caller, id)?,
-        About::Incident(_) | About::Notification(_) => caller.must_be_human("ask why")?,
+        About::Session(id) => {
+            visible(&caller, id)?;
+            decide::session(&api.handle.state(), id)?;
+        }
+        About::Incident(id) => {
+            caller.must_be_human("ask why")?;
+            decide::incident(&api.handle.state(), *id)?;
+        }
+        About::Notification(_) => caller.must_be_human("ask why")?,
     }
     let none =
         || Problem::new(Code::NotFound, format!("there is no {about}")).with_remedy("ao status");
@@ -789,24 +781,10 @@ async fn config(State(api): State<Arc<Api>>, _: Human) -> Reply<Vec<ConfigFile>>
     Ok(Json(api.configs.list().await?))
 }
 
-/// A file, absolute.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileBody {
-    file: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CheckBody {
-    #[serde(default)]
-    file: Option<PathBuf>,
-}
-
 async fn config_check(
     State(api): State<Arc<Api>>,
     _: Human,
-    Given(body): Given<CheckBody>,
+    Json(body): Json<CheckBody>,
 ) -> Reply<ConfigReport> {
     Ok(Json(api.configs.check(body.file).await?))
 }
@@ -814,7 +792,7 @@ async fn config_check(
 async fn config_register(
     State(api): State<Arc<Api>>,
     _: Human,
-    Given(body): Given<FileBody>,
+    Json(body): Json<FileBody>,
 ) -> Reply<ConfigReport> {
     if !body.file.is_absolute() {
         return Err(Problem::new(
@@ -825,17 +803,10 @@ async fn config_register(
     Ok(Json(api.configs.register(body.file).await?))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TrustBody {
-    file: PathBuf,
-    hash: String,
-}
-
 async fn config_trust(
     State(api): State<Arc<Api>>,
     _: Human,
-    Given(body): Given<TrustBody>,
+    Json(body): Json<TrustBody>,
 ) -> Reply<ConfigReport> {
     Ok(Json(api.configs.trust(body.file, body.hash).await?))
 }
@@ -843,7 +814,7 @@ async fn config_trust(
 async fn config_forget(
     State(api): State<Arc<Api>>,
     _: Human,
-    Given(body): Given<FileBody>,
+    Json(body): Json<FileBody>,
 ) -> Reply<ConfigReport> {
     Ok(Json(api.configs.forget(body.file).await?))
 }
@@ -860,7 +831,7 @@ struct StopBody {
 async fn stop(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
-    Given(body): Given<StopBody>,
+    Json(body): Json<StopBody>,
 ) -> Json<view::Health> {
     let reason = format!("{} by {by}", ao_core::slots::text::slug(&body.reason, 20));
     // The answer goes out first.

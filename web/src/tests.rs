@@ -1,6 +1,10 @@
 //! The router over a real server without plugins and projects.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use ao_core::{
     config::policy::{PluginChoice, Policy},
@@ -115,9 +119,22 @@ impl House {
     }
 }
 
-/// A process of this user that is no agent. The test's own could be one: who tests may well be an agent.
+/// A process of this user that is no agent. The test's own could be one, since who tests may well be an agent, and
+/// what it starts is the server's own: this one is nobody's child, and ends with the test's end of its pipe.
 fn me() -> Peer {
-    Peer { uid: Some(nix::unistd::Uid::current().as_raw()), pid: None }
+    static HUMAN: LazyLock<(i32, std::process::ChildStdin)> = LazyLock::new(|| {
+        let mut shell = std::process::Command::new("/bin/sh")
+            .args(["-c", "exec 3<&0; cat <&3 >/dev/null 2>&1 & echo $!"])
+            .env_clear()
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pipe = shell.stdin.take().unwrap();
+        let told = shell.wait_with_output().unwrap().stdout;
+        (String::from_utf8(told).unwrap().trim().parse().unwrap(), pipe)
+    });
+    Peer { uid: Some(nix::unistd::Uid::current().as_raw()), pid: Some(HUMAN.0) }
 }
 
 fn get(path: &str) -> Request<Body> {
@@ -151,6 +168,9 @@ async fn s8_another_users_process_is_refused_whatever_it_asks() {
             "{uid:?}"
         );
     }
+    let unknown = Peer { pid: None, ..me() };
+    let (status, problem) = house.ask(post("/api/server/stop", "{}"), unknown).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "who is not known has the lesser right: {problem}");
     let (status, health) = house.ask(get("/api/health"), me()).await;
     assert_eq!((status, health["version"].as_str()), (StatusCode::OK, Some("1.2.3")));
 }
@@ -159,8 +179,9 @@ async fn s8_another_users_process_is_refused_whatever_it_asks() {
 async fn s12_ids_that_are_none_do_not_pass_the_door() {
     let house = House::new().await;
     for bad in ["..%2F..%2Fx-1", "a;rm-1", "app%00-1", "app", "app-01", "%D0%B0pp-1"] {
-        let (status, _) = house.ask(get(&format!("/api/sessions/{bad}")), me()).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
+        let (status, problem) = house.ask(get(&format!("/api/sessions/{bad}")), me()).await;
+        let code = problem["code"].as_str();
+        assert_eq!((status, code), (StatusCode::BAD_REQUEST, Some("invalid")), "{bad}");
     }
     let (status, problem) = house.ask(get("/api/sessions/app-1"), me()).await;
     assert_eq!((status, problem["code"].as_str()), (StatusCode::NOT_FOUND, Some("not-found")));
@@ -243,10 +264,19 @@ async fn s23_an_agent_decides_nothing_and_a_guessed_token_opens_nothing() {
 async fn a_payload_beyond_its_bound_is_refused_before_it_is_read() {
     let house = House::new().await;
     let big = "x".repeat(64 * 1024 + 1);
-    let response = house.send(post("/api/hooks/custom/Stop", &big), me()).await;
-    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    let (status, problem) = house.ask(post("/api/sessions", "not json"), me()).await;
-    assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid")));
+    let (status, _) = house.ask(post("/api/hooks/custom/Stop", &big), me()).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    // Whoever refused it, the answer is a problem document: a client that cannot read it would ask again.
+    for (request, refused) in [
+        (post("/api/sessions", "not json"), StatusCode::BAD_REQUEST),
+        (post("/api/report", &big), StatusCode::PAYLOAD_TOO_LARGE),
+        (post("/api/report?wait=maybe", "{}"), StatusCode::BAD_REQUEST),
+        (get("/api/server/stop"), StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let path = request.uri().to_string();
+        let (status, problem) = house.ask(request, me()).await;
+        assert_eq!((status, problem["code"].as_str()), (refused, Some("invalid")), "{path}");
+    }
 }
 
 /// Reads events of a stream until the one with this number.

@@ -28,7 +28,7 @@ pub(super) fn same(one: &str, other: &str) -> bool {
 }
 
 /// The nearest of `known`, if one is near enough to be meant.
-pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |text: &str| text.replace(['-', '_', ' '], "").to_lowercase();
     let wanted = plain(text);
     known

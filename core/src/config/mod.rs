@@ -8,7 +8,7 @@
 //! changes nothing. What is wrong is told with file, line and column, as much of it at once as can be seen.
 
 mod catalog;
-mod check;
+pub(crate) mod check;
 mod error;
 mod file;
 mod judge;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ao_slots::{
-    ChannelName, NotificationId, ProjectId, SessionId,
+    ChannelName, IncidentId, NotificationId, ProjectId, SessionId,
     agent::{Ask, Decision},
     fact::{Activity, RuntimeState},
     text::shell_word,
@@ -11,7 +11,7 @@ use ao_slots::{
 
 use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set_up};
 use crate::{
-    config::{policy::Closed, trigger::Trigger},
+    config::{check::nearest, policy::Closed, trigger::Trigger},
     event::{
         Actor, CleanupRequested, DoneMarked, Effect, Failure, IncidentAcknowledged,
         IncidentSnoozed, KillRequested, MessageRequested, Over, PressRefused, RequestDecided,
@@ -135,8 +135,7 @@ impl Decider<'_> {
                 Ok(self.meant(session))
             }
             Input::Acknowledge { incident, by } => {
-                let known =
-                    self.state.incidents.get(incident).ok_or_else(|| no_incident(*incident))?;
+                let known = self::incident(self.state, *incident)?;
                 if let Some((how, _)) = &known.resolved {
                     return Err(Refusal::new(
                         RefusalKind::Conflict,
@@ -149,8 +148,7 @@ impl Decider<'_> {
                 Ok(Answered::default())
             }
             Input::Snooze { incident, until, by } => {
-                let known =
-                    self.state.incidents.get(incident).ok_or_else(|| no_incident(*incident))?;
+                let known = self::incident(self.state, *incident)?;
                 if known.resolved.is_some() {
                     return Err(Refusal::new(
                         RefusalKind::Conflict,
@@ -228,10 +226,7 @@ impl Decider<'_> {
     }
 
     fn known(&self, id: &SessionId) -> Result<&'_ Session, Refusal> {
-        self.state.sessions.get(id).ok_or_else(|| {
-            Refusal::new(RefusalKind::NotFound, format!("there is no session {id}"))
-                .with_remedy("ao status")
-        })
+        session(self.state, id)
     }
 
     fn alive_session(&self, id: &SessionId) -> Result<&'_ Session, Refusal> {
@@ -371,9 +366,27 @@ fn no_message() -> Refusal {
     Refusal::new(RefusalKind::NotFound, "that message is no longer kept").with_remedy("ao status")
 }
 
-fn no_incident(id: ao_slots::IncidentId) -> Refusal {
-    Refusal::new(RefusalKind::NotFound, format!("there is no incident {id}"))
-        .with_remedy("ao notify log")
+/// The session, or a refusal that names the nearest known one.
+pub fn session<'s>(state: &'s State, id: &SessionId) -> Result<&'s Session, Refusal> {
+    let none = || unknown("session", id, state.sessions.keys()).with_remedy("ao status");
+    state.sessions.get(id).ok_or_else(none)
+}
+
+/// The incident, or a refusal that names the nearest known one.
+pub fn incident(state: &State, id: IncidentId) -> Result<&Incident, Refusal> {
+    let none = || unknown("incident", &id, state.incidents.keys()).with_remedy("ao notify log");
+    state.incidents.get(&id).ok_or_else(none)
+}
+
+fn unknown<'s, I: ToString + 's>(
+    what: &str,
+    id: &I,
+    known: impl Iterator<Item = &'s I>,
+) -> Refusal {
+    let (id, known) = (id.to_string(), known.map(|id| id.to_string()).collect::<Vec<_>>());
+    let near = nearest(&id, known.iter().rev().map(String::as_str));
+    let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+    Refusal::new(RefusalKind::NotFound, format!("there is no {what} {id}{hint}"))
 }
 
 /// The request that a decision is meant for. A decision never goes to any other, whatever is open now.

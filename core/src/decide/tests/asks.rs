@@ -114,7 +114,7 @@ fn answers_that_come_too_late_or_do_not_fit_are_refused_in_words() {
     w.refused(answer(1, "Items only"), "app-1 asks nothing now");
     w.tell(1, [asked("k1", question(SHIPPING))]);
     w.refused(decision(1, Decision::Approve), "app-1 does not wait for that");
-    w.refused(answer(7, "x"), "there is no session app-7");
+    w.refused(answer(7, "x"), "there is no session app-7 (did you mean app-1?)");
     w.give(answer(1, "Items only")).unwrap();
     w.refused(
         answer(1, "Items and shipping"),
