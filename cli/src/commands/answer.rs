@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use ao_core::{
-    event::{EffectFailed, RequestEnded},
+    event::{Effect, EffectFailed, EffectIntended, Failure, RequestEnded},
     slots::{
-        RequestId, SessionId,
+        RequestId, Seq, SessionId,
         agent::{Ask, Decision},
         notifier::Mark,
         text::{cut, one_line},
     },
 };
-use ao_web::view::{RequestView, SessionDoc, Taken};
+use ao_web::view::{EventView, RequestView, SessionDoc, Taken};
 use serde_json::{Value, json};
 
 use super::{data, parse_session, usage, wait_for};
@@ -34,7 +34,7 @@ pub(crate) struct Cmd {
     /// The session
     #[arg(value_parser = parse_session)]
     session: SessionId,
-    /// Which question, where it asks several [e.g. r-7]
+    /// Which question; none = the only one that waits [e.g. r-7]
     #[arg(long, value_name = "ID")]
     request: Option<RequestId>,
     /// The number of a choice, or your own words
@@ -46,7 +46,9 @@ impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let text = self.text.join(" ");
         no_ellipsis(&text)?;
-        let body = json!({ "text": text, "request": self.request });
+        let question = |ask: &Ask| matches!(ask, Ask::Question { .. });
+        let (request, _) = meant(cx, &self.session, self.request, question).await?;
+        let body = json!({ "text": text, "request": request });
         decide(cx, &self.session, "answer", body, |request| {
             match request.and_then(|request| request.decision.as_ref()) {
                 Some(Decision::Answer { text }) => {
@@ -101,6 +103,39 @@ pub(crate) fn wish(request: &RequestView) -> String {
     cut(&one_line(request.full.as_ref().unwrap_or(text)), 200)
 }
 
+/// A decision on its way to the agent.
+struct Delivery {
+    request: Option<RequestId>,
+    denied: bool,
+    intent: Option<Seq>,
+}
+
+impl Delivery {
+    /// What an event tells of it: whether the agent confirmed it, or why it could not be handed over.
+    fn read(&mut self, event: &EventView) -> Option<Result<bool, Failure>> {
+        match event.kind.as_str() {
+            "request.ended" => data::<RequestEnded>(event)
+                .filter(|e| Some(e.request) == self.request)
+                .map(|e| Ok(self.denied || e.how == "confirmed")),
+            // Nobody tells of the end of what was denied: the turn that asked ends it, or another begins.
+            "turn.started" if self.denied => Some(Ok(true)),
+            // Whatever was asked in it is over.
+            "turn.ended" => Some(Ok(self.denied)),
+            "effect.intended" => {
+                let effect = data::<EffectIntended>(event)?.effect;
+                if self.request.is_some_and(|request| effect == Effect::DecideRequest { request }) {
+                    self.intent = Some(event.seq);
+                }
+                None
+            }
+            "effect.failed" => data::<EffectFailed>(event)
+                .filter(|e| Some(e.intent) == self.intent)
+                .map(|e| Err(e.failure)),
+            _ => None,
+        }
+    }
+}
+
 /// Hands a decision over and waits until the agent confirmed it.
 pub(crate) async fn decide(
     cx: &Cx,
@@ -113,18 +148,10 @@ pub(crate) async fn decide(
     let begun = std::time::Instant::now();
     let taken: Taken = client.act(&format!("/api/sessions/{session}/{verb}"), &body).await?;
     let request = taken.request;
-    let outcome = wait_for(client, session, taken.after, Duration::from_secs(15), |event| {
-        match event.kind.as_str() {
-            "request.ended" => {
-                data::<RequestEnded>(event).filter(|e| Some(e.request) == request).map(|_| Ok(()))
-            }
-            // Nobody tells of the end of what was denied; the turn that asked ends it.
-            "turn.started" | "turn.ended" => Some(Ok(())),
-            "effect.failed" => data::<EffectFailed>(event).map(|e| Err(e.failure)),
-            _ => None,
-        }
-    })
-    .await?;
+    let mut delivery = Delivery { request, denied: verb == "deny", intent: None };
+    let limit = Duration::from_secs(15);
+    let read = |event: &EventView| delivery.read(event);
+    let outcome = wait_for(client, session, taken.after, limit, read).await?;
     if cx.global.json {
         out::json(&taken);
     }
@@ -132,7 +159,7 @@ pub(crate) async fn decide(
     let doc: SessionDoc = client.get(&format!("/api/sessions/{session}")).await?;
     let decided = doc.requests.iter().find(|r| Some(r.id) == request);
     match outcome {
-        Some(Ok(())) => {
+        Some(Ok(true)) => {
             if !cx.global.json {
                 let mark = cx.style.painted_mark(Mark::Settled);
                 let words = cx.style.text(&words(decided));
@@ -149,9 +176,11 @@ pub(crate) async fn decide(
                 .because(failure.message)
                 .remedy(failure.remedy.unwrap_or_else(|| format!("ao session attach {session}"))))
         }
-        None => {
+        None | Some(Ok(false)) => {
             // The hook took it, and the agent says nothing of it until its tool ends.
-            let state = if decided.is_some_and(|request| request.handed) {
+            let state = if outcome.is_some() {
+                "sent; it asks no more, and has not confirmed it"
+            } else if decided.is_some_and(|request| request.handed) {
                 "sent; the agent has not confirmed it yet"
             } else {
                 "sent, but not taken by the agent yet"
@@ -162,5 +191,59 @@ pub(crate) async fn decide(
             }
             Ok(Exit::InDoubt as u8)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_end_confirms_a_decision_and_only_its_own_failure_fails_it() {
+        let event = |seq: u64, kind: &str, data: Value| -> EventView {
+            serde_json::from_value(json!({
+                "schema": "ao.event/1", "seq": format!("e{seq}"), "at": "2026-11-21T14:28:03Z", "class": "obs",
+                "kind": kind, "session": "app-3", "project": "my-app", "because": [], "rule": null,
+                "told": {"mark": null, "label": "", "text": ""}, "data": data,
+            }))
+            .unwrap()
+        };
+        let of = |denied| Delivery { request: Some(RequestId(7)), denied, intent: None };
+        let ended =
+            |id: &str, how: &str| event(9, "request.ended", json!({"request": id, "how": how}));
+        let started = event(9, "turn.started", json!({"launch": 1, "turn": "t", "confirms": null}));
+        let over = event(
+            9,
+            "turn.ended",
+            json!({"launch": 1, "turn": "t", "last_words": null, "background": false}),
+        );
+        for (event, approved, denied) in [
+            (ended("r-7", "confirmed"), Some(true), Some(true)),
+            (ended("r-7", "in-terminal"), Some(false), Some(true)),
+            (ended("r-6", "confirmed"), None, None),
+            (started, None, Some(true)),
+            (over, Some(false), Some(true)),
+        ] {
+            assert_eq!(of(false).read(&event), approved.map(Ok), "{event:?}");
+            assert_eq!(of(true).read(&event), denied.map(Ok), "{event:?}");
+        }
+        let mut delivery = of(false);
+        let intended =
+            |seq, effect: Value| event(seq, "effect.intended", json!({ "effect": effect }));
+        let failed = |intent: &str| {
+            let failure = json!({"kind": "permanent", "message": "no hook waits"});
+            event(9, "effect.failed", json!({"intent": intent, "failure": failure}))
+        };
+        assert_eq!(
+            delivery.read(&intended(3, json!({"do": "type-message", "message": "m-1"}))),
+            None
+        );
+        assert_eq!(
+            delivery.read(&intended(4, json!({"do": "decide-request", "request": "r-7"}))),
+            None
+        );
+        assert_eq!(delivery.read(&failed("e3")), None, "another's");
+        let why = delivery.read(&failed("e4")).unwrap().unwrap_err();
+        assert_eq!(why.message, "no hook waits");
     }
 }
