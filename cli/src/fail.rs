@@ -53,6 +53,13 @@ impl Fail {
         self
     }
 
+    /// As `--json` prints it.
+    pub(crate) fn document(&self) -> serde_json::Value {
+        serde_json::json!({
+            "schema": "ao.error/1", "exit": self.exit as u8, "title": self.what, "detail": self.cause, "remedy": self.remedy,
+        })
+    }
+
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self

@@ -6,6 +6,7 @@ use ao_core::slots::{
 };
 use ao_web::view::{ChannelList, NotificationList, TestDoc};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde_json::json;
 
 use super::usage;
 use crate::{
@@ -45,6 +46,10 @@ impl Cmd {
         match &self.what {
             What::Test { channel } => {
                 let channels = match channel {
+                    Some(channel) if cx.global.json => {
+                        out::json(&try_one(cx, channel).await?);
+                        return Ok(0);
+                    }
                     Some(channel) => vec![channel.clone()],
                     None => {
                         let list: ChannelList = client.get("/api/channels").await?;
@@ -107,48 +112,54 @@ fn span(text: &str) -> Option<SignedDuration> {
     }
 }
 
+async fn try_one(cx: &Cx, channel: &ChannelName) -> Result<TestDoc, Fail> {
+    let body = serde_json::json!({ "channel": channel });
+    cx.client().post("/api/notifications/test", &body).await
+}
+
 /// Sends a test by each channel; one that fails does not keep the others from it.
-pub(crate) async fn test(cx: &Cx, channels: &[ChannelName]) -> Result<u8, Fail> {
+async fn test(cx: &Cx, channels: &[ChannelName]) -> Result<u8, Fail> {
     if channels.is_empty() {
         return Err(Fail::new(Exit::NotFound, "no channel is configured").remedy("ao help push"));
     }
-    let mut failed = vec![];
+    let (mut tests, mut failed) = (vec![], vec![]);
     for channel in channels {
-        match cx
-            .client()
-            .post::<TestDoc>("/api/notifications/test", &serde_json::json!({ "channel": channel }))
-            .await
-        {
+        match try_one(cx, channel).await {
             Ok(doc) => {
                 let how = match doc.reached {
                     Reached::Accepted => "took it",
                     Reached::Delivered => "showed it",
                     Reached::Seen => "showed it, and it was read",
                 };
-                if cx.global.json {
-                    out::json(&doc);
-                } else {
+                if !cx.global.json {
                     out::say(&format!(
                         "{} {channel} {how} in {} ms",
                         cx.style.painted_mark(Mark::Settled),
                         doc.took_ms
                     ));
                 }
+                tests.push(json!(doc));
             }
             Err(fail) => {
-                let cause =
-                    fail.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-                out::note(&format!(
-                    "{} {channel}: {}{cause}",
-                    cx.err.painted_mark(Mark::Failed),
-                    fail.what
-                ));
-                if let Some(remedy) = &fail.remedy {
-                    out::note(&format!("  try: {remedy}"));
+                if !cx.global.json {
+                    let cause =
+                        fail.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+                    out::note(&format!(
+                        "{} {channel}: {}{cause}",
+                        cx.err.painted_mark(Mark::Failed),
+                        fail.what
+                    ));
+                    if let Some(remedy) = &fail.remedy {
+                        out::note(&format!("  try: {remedy}"));
+                    }
                 }
+                tests.push(json!({ "channel": channel, "error": fail.document() }));
                 failed.push(fail.exit);
             }
         }
+    }
+    if cx.global.json {
+        out::json(&json!({ "schema": "ao.tests/1", "tests": tests }));
     }
     match failed.first() {
         None => Ok(0),
