@@ -11,7 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ao_web::{Problem, configs::ConfigReport, view};
+use ao_core::slots::Seq;
+use ao_web::{
+    MOST_BODY, MOST_HOOK, Problem,
+    configs::{ConfigReport, FileBody},
+    view,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, StatusCode,
@@ -34,7 +39,9 @@ const START: Duration = Duration::from_secs(15);
 /// How long an answer may take; long waits have requests of their own.
 const PATIENCE: Duration = Duration::from_secs(70);
 
-/// Before an act is asked for again, of a server that went away or cannot take it now.
+/// How long between two looks for a server that went away.
+const GLANCE: Duration = Duration::from_millis(100);
+/// Before something is asked for again, of a server that went away or cannot take it now.
 const AGAIN: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(400), Duration::from_secs(1)];
 
@@ -56,9 +63,9 @@ impl<'a> Client<'a> {
         Self { starts: false, ..self }
     }
 
-    /// Reads a document.
+    /// Reads a document. A server that goes away before it has answered is asked again.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fail> {
-        read(self.exchange("GET", path, Vec::new(), &[]).await?).await
+        self.exchange(PATIENCE, &AGAIN, "GET", path, Vec::new(), &[]).await
     }
 
     /// Asks for an act.
@@ -67,10 +74,7 @@ impl<'a> Client<'a> {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Fail> {
-        let body = serde_json::to_vec(body).map_err(|error| {
-            Fail::new(Exit::Failed, "the request cannot be written").because(error)
-        })?;
-        read(self.exchange("POST", path, body, &[]).await?).await
+        self.exchange(PATIENCE, &[], "POST", path, written(body, MOST_BODY)?, &[]).await
     }
 
     /// Asks for an act that must be done once. A server that goes away before it has answered may have done it:
@@ -80,23 +84,8 @@ impl<'a> Client<'a> {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Fail> {
-        let body = serde_json::to_vec(body).map_err(|error| {
-            Fail::new(Exit::Failed, "the request cannot be written").because(error)
-        })?;
         let key = [("x-ao-act", ulid::Ulid::generate().to_string())];
-        let mut again = AGAIN.into_iter();
-        loop {
-            let mut stream = self.connect().await?;
-            let asked =
-                async { read(send(&mut stream, "POST", path, body.clone(), &key).await?).await };
-            match (tokio::time::timeout(PATIENCE, asked).await, again.next()) {
-                (Ok(Err(fail)), Some(wait)) if fail.exit == Exit::Server => {
-                    tokio::time::sleep(wait).await;
-                }
-                (Ok(answer), _) => return answer,
-                (Err(_), _) => return Err(silent()),
-            }
-        }
+        self.exchange(PATIENCE, &AGAIN, "POST", path, written(body, MOST_BODY)?, &key).await
     }
 
     /// Speaks for a session, with its own token.
@@ -105,29 +94,32 @@ impl<'a> Client<'a> {
         path: &str,
         body: &impl Serialize,
         headers: &[(&str, String)],
+        limit: Duration,
     ) -> Result<T, Fail> {
-        let body = serde_json::to_vec(body).map_err(|error| {
-            Fail::new(Exit::Failed, "the request cannot be written").because(error)
-        })?;
-        let mut stream = self.connect().await?;
-        read(send(&mut stream, "POST", path, body, headers).await?).await
+        self.exchange(limit, &[], "POST", path, written(body, MOST_HOOK)?, headers).await
     }
 
-    /// Follows the events.
-    pub(crate) async fn follow(&self, query: &str) -> Result<Follow, Fail> {
-        let response =
-            self.exchange("GET", &format!("/api/events?follow=1&{query}"), Vec::new(), &[]).await?;
-        let response = refused(response).await?;
-        Ok(Follow { body: response.into_body(), buffer: Vec::new() })
+    /// The events after `after`, of what `filter` names.
+    pub(crate) fn follow(&self, filter: impl Into<String>, after: Seq) -> Events<'a> {
+        Events { client: self.that_runs(), filter: filter.into(), last: after, stream: None }
+    }
+
+    /// The events, until this server ends.
+    pub(crate) async fn stream(&self, query: &str) -> Result<Follow, Fail> {
+        let mut sender = self.connect().await?;
+        let path = format!("/api/events?follow=1&{query}");
+        let asked =
+            async { refused(send(&mut sender, "GET", &path, Vec::new(), &[]).await?).await };
+        let response = tokio::time::timeout(PATIENCE, asked).await;
+        let body = response.map_err(|_| silent(PATIENCE))??.into_body();
+        Ok(Follow { body, buffer: Vec::new() })
     }
 
     /// Tells the server of the file that this folder belongs to, so that its projects can be used.
     pub(crate) async fn register_here(&self) -> Result<Option<ConfigReport>, Fail> {
         let file = self.cx.global.config.clone().or_else(|| self.cx.file_here());
         let Some(file) = file else { return Ok(None) };
-        let report: ConfigReport =
-            self.post("/api/config/register", &serde_json::json!({ "file": file })).await?;
-        Ok(Some(report))
+        Ok(Some(self.post("/api/config/register", &FileBody { file }).await?))
     }
 
     /// Whether a server serves, without starting one.
@@ -135,17 +127,30 @@ impl<'a> Client<'a> {
         dial(&self.cx.socket()).await.is_ok()
     }
 
-    async fn exchange(
+    /// One request and its whole answer, within the limit; asked for again after each of these waits while the
+    /// server goes away before it has answered, or cannot take it now.
+    async fn exchange<T: DeserializeOwned>(
         &self,
+        limit: Duration,
+        again: &[Duration],
         method: &str,
         path: &str,
         body: Vec<u8>,
         headers: &[(&str, String)],
-    ) -> Result<hyper::Response<Incoming>, Fail> {
-        let mut stream = self.connect().await?;
-        let sent =
-            tokio::time::timeout(PATIENCE, send(&mut stream, method, path, body, headers)).await;
-        sent.map_err(|_| silent())?
+    ) -> Result<T, Fail> {
+        let mut again = again.iter();
+        loop {
+            let mut sender = self.connect().await?;
+            let asked =
+                async { read(send(&mut sender, method, path, body.clone(), headers).await?).await };
+            match (tokio::time::timeout(limit, asked).await, again.next()) {
+                (Ok(Err(fail)), Some(wait)) if fail.exit == Exit::Server => {
+                    tokio::time::sleep(*wait).await;
+                }
+                (Ok(answer), _) => return answer,
+                (Err(_), _) => return Err(silent(limit)),
+            }
+        }
     }
 
     /// A connection; the server is started when there is none.
@@ -174,8 +179,22 @@ impl<'a> Client<'a> {
     }
 }
 
-fn silent() -> Fail {
-    Fail::new(Exit::Server, "the server did not answer within 70 s").remedy("ao doctor")
+fn silent(limit: Duration) -> Fail {
+    let limit = ao_core::slots::text::duration(limit.as_secs());
+    Fail::new(Exit::Server, format!("the server did not answer within {limit}")).remedy("ao doctor")
+}
+
+/// A body; one that the server would not take is refused before it is sent.
+fn written(body: &impl Serialize, most: usize) -> Result<Vec<u8>, Fail> {
+    let body = serde_json::to_vec(body)
+        .map_err(|error| Fail::new(Exit::Failed, "the request cannot be written").because(error))?;
+    if body.len() > most {
+        let what = format!("the text is too long: {} KiB", body.len().div_ceil(1024));
+        return Err(Fail::new(Exit::Usage, what)
+            .because(format!("{} KiB is the most that the server takes", most / 1024))
+            .remedy("write it to a file, and name that"));
+    }
+    Ok(body)
 }
 
 fn away(cx: &Cx, error: &dyn std::error::Error) -> Fail {
@@ -223,7 +242,9 @@ async fn refused(response: hyper::Response<Incoming>) -> Result<hyper::Response<
 }
 
 fn unexpected(status: StatusCode) -> Fail {
-    Fail::new(Exit::Server, format!("the server answered {status}"))
+    // What the caller did wrong does not come right by asking again.
+    let exit = if status.is_client_error() { Exit::Failed } else { Exit::Server };
+    Fail::new(exit, format!("the server answered {status}"))
         .remedy("it may be older than this program: ao restart")
 }
 
@@ -235,6 +256,38 @@ async fn read<T: DeserializeOwned>(response: hyper::Response<Incoming>) -> Resul
         .map_err(|error| Fail::new(Exit::Server, "the answer broke off").because(error))?
         .to_bytes();
     serde_json::from_slice(&body).map_err(|error| unexpected(status).because(error))
+}
+
+/// Events, also past the end of the server that told the first of them: the next one knows as much. A server is
+/// waited for, never started: it may have been stopped on purpose.
+#[derive(Debug)]
+pub(crate) struct Events<'a> {
+    client: Client<'a>,
+    filter: String,
+    last: Seq,
+    stream: Option<Follow>,
+}
+
+impl Events<'_> {
+    /// The next event; none while the server rests because somebody stopped it. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Option<view::EventView> {
+        loop {
+            if let Some(stream) = &mut self.stream {
+                if let Some(event) = stream.next().await {
+                    self.last = event.seq;
+                    return Some(event);
+                }
+                self.stream = None;
+                tokio::time::sleep(GLANCE).await;
+            }
+            let query = format!("{}&after={}", self.filter, self.last);
+            match self.client.stream(&query).await {
+                Ok(stream) => self.stream = Some(stream),
+                Err(_) if paths::stopped(&self.client.cx.data_dir).exists() => return None,
+                Err(_) => tokio::time::sleep(GLANCE).await,
+            }
+        }
+    }
 }
 
 /// A stream of events.
@@ -310,7 +363,8 @@ fn owned_by(server: u32, us: u32) -> std::io::Result<()> {
 pub(crate) async fn start(cx: &Cx) -> Result<(), Fail> {
     make_folders(cx)?;
     let log = cx.data_dir.join("logs/start.log");
-    let mut child = spawn_server(cx, &log)?;
+    let mut scoped = scope(cx);
+    let mut child = spawn_server(cx, &log, scoped)?;
     let until = Instant::now() + START;
     let mut pause = Duration::from_millis(2);
     let mut lost = 0;
@@ -325,8 +379,12 @@ pub(crate) async fn start(cx: &Cx) -> Result<(), Fail> {
             // Another start was faster and serves soon, unless it ended meanwhile.
             if !someone_starts(cx) {
                 lost += 1;
-                child = spawn_server(cx, &log)?;
+                child = spawn_server(cx, &log, scoped)?;
             }
+        } else if ended.is_some() && scoped && Instant::now() < until {
+            // It may be systemd that failed: it is asked for nothing any more.
+            scoped = false;
+            child = spawn_server(cx, &log, scoped)?;
         } else if ended.is_some() || Instant::now() >= until {
             let last = last_lines(&log, 5);
             let fail = Fail::new(Exit::Server, "the server could not be started");
@@ -345,7 +403,7 @@ fn someone_starts(cx: &Cx) -> bool {
     owner.is_some_and(|process| process.is_alive())
 }
 
-fn spawn_server(cx: &Cx, log: &Path) -> Result<Child, Fail> {
+fn spawn_server(cx: &Cx, log: &Path, scoped: bool) -> Result<Child, Fail> {
     let failed = |error: std::io::Error| {
         Fail::new(Exit::Server, "the server could not be started").because(error)
     };
@@ -362,7 +420,7 @@ fn spawn_server(cx: &Cx, log: &Path) -> Result<Child, Fail> {
     out.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let err = out.try_clone().map_err(failed)?;
     // In a scope of its own the server outlives the log-in session that it was started from.
-    let mut command = match scope(cx) {
+    let mut command = match scoped {
         true => {
             let mut command = Command::new("systemd-run");
             command.args(["--user", "--scope", "--quiet", "--collect", "--"]).arg(program);
@@ -436,6 +494,27 @@ mod tests {
         let error = owned_by(1_001, 1_000).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
         assert!(error.to_string().starts_with("user 1001 serves there"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_in_the_middle_holds_nobody_up() {
+        use tokio::io::AsyncWriteExt;
+        let dir = tempfile::tempdir().unwrap();
+        let cx = crate::cx::tests::cx(dir.path());
+        fs::create_dir_all(&cx.run_dir).unwrap();
+        let server = tokio::net::UnixListener::bind(cx.socket()).unwrap();
+        let client = cx.client();
+        let (asked, answered) = tokio::join!(
+            client.post_as::<()>("/api/report", &(), &[], Duration::from_millis(300)),
+            async {
+                let (mut stream, _) = server.accept().await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
+                stream
+            },
+        );
+        let fail = asked.unwrap_err();
+        assert!(fail.exit == Exit::Server && fail.what.contains("did not answer"), "{fail:?}");
+        drop(answered);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) mod stop;
 pub(crate) mod unit;
 pub(crate) mod why;
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use ao_core::{
     config::ConfigError,
@@ -39,7 +39,7 @@ use ao_core::{
     slots::{MessageId, ProjectId, Seq, SessionId},
 };
 use ao_web::{
-    configs::{ConfigFile, ConfigReport},
+    configs::{ConfigFile, ConfigReport, TrustBody},
     view::EventView,
 };
 use clap::{CommandFactory, Parser};
@@ -57,10 +57,13 @@ pub(crate) fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            // Help goes to standard output, errors to standard error; a closed pipe is no failure.
-            let _ = error.print();
-            return code;
+            if error.use_stderr() && std::env::args().any(|word| word == "--json") {
+                out::note(&wrong_words(&error.to_string()).document().to_string());
+            } else {
+                // Help goes to standard output, errors to standard error; a closed pipe is no failure.
+                let _ = error.print();
+            }
+            return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
     let json = cli.global.json;
@@ -82,10 +85,7 @@ pub(crate) fn main() -> u8 {
 /// Words a failure in its three parts.
 fn show(fail: &Fail, style: &Style, json: bool) {
     if json {
-        let document = serde_json::json!({
-            "schema": "ao.error/1", "exit": fail.exit as u8, "title": fail.what, "detail": fail.cause, "remedy": fail.remedy,
-        });
-        return out::note(&document.to_string());
+        return out::note(&fail.document().to_string());
     }
     let cause = fail.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
     out::note(&format!(
@@ -96,6 +96,24 @@ fn show(fail: &Fail, style: &Style, json: bool) {
     if let Some(remedy) = &fail.remedy {
         out::note(&format!("  {} {}", style.paint(Tone::Muted, "try:"), style.text(remedy)));
     }
+}
+
+/// A usage error as the parser words it, in its three parts: `error: …`, hints, `Usage: …`.
+fn wrong_words(text: &str) -> Fail {
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut parts = text.split("\n\n").map(one_line);
+    let what = parts.next().unwrap_or_default();
+    let mut fail = usage(what.strip_prefix("error: ").unwrap_or(&what));
+    for part in parts {
+        match part.strip_prefix("Usage: ") {
+            Some(usage) => fail.remedy = Some(usage.to_owned()),
+            None if fail.cause.is_none() && !part.starts_with("For more") => {
+                fail.cause = Some(part)
+            }
+            None => {}
+        }
+    }
+    fail
 }
 
 fn run(cli: Cli) -> Result<u8, Fail> {
@@ -161,7 +179,6 @@ pub(crate) fn command_line() -> clap::Command {
 }
 
 /// Follows a session's events after `after` until `done` says what came of it; none when `limit` passed first.
-/// A server that ends meanwhile is followed by the next one, which knows as much.
 pub(crate) async fn wait_for<T>(
     client: Client<'_>,
     session: &SessionId,
@@ -169,24 +186,23 @@ pub(crate) async fn wait_for<T>(
     limit: Duration,
     mut done: impl FnMut(&EventView) -> Option<T>,
 ) -> Result<Option<T>, Fail> {
-    let query = |after: Seq| format!("session={session}&after={after}");
-    let mut events = client.follow(&query(after)).await?;
+    let mut events = client.follow(format!("session={session}"), after);
     let search = async {
-        let mut last = after;
-        loop {
-            while let Some(event) = events.next().await {
-                last = event.seq;
-                if let Some(found) = done(&event) {
-                    return found;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            if let Ok(again) = client.follow(&query(last)).await {
-                events = again;
+        while let Some(event) = events.next().await {
+            if let Some(found) = done(&event) {
+                return Ok(found);
             }
         }
+        Err(stopped(format!("what was asked of {session} is recorded")))
     };
-    Ok(tokio::time::timeout(limit, search).await.ok())
+    tokio::time::timeout(limit, search).await.ok().transpose()
+}
+
+/// Somebody stopped the server while a command waited: nothing is started against that.
+pub(crate) fn stopped(so_far: impl Display) -> Fail {
+    Fail::new(Exit::InDoubt, "the server was stopped meanwhile")
+        .because(format!("{so_far}, and goes on when the server runs again"))
+        .remedy("ao start")
 }
 
 /// The message that an event confirms: by the turn that began with it, or by what else shows it.
@@ -210,7 +226,16 @@ pub(crate) async fn register(
     client: Client<'_>,
     project: Option<&ProjectId>,
 ) -> Result<(), Fail> {
-    let Some(mut report) = client.register_here().await? else { return Ok(()) };
+    let mut report = match client.register_here().await {
+        Ok(Some(report)) => report,
+        Ok(None) => return Ok(()),
+        // A file that the server cannot be told of stops only what needs it.
+        Err(fail) if project.is_none() && fail.exit == Exit::Failed => {
+            cx.warn(&format!("{}: {}", fail.what, fail.cause.unwrap_or_default()));
+            return Ok(());
+        }
+        Err(fail) => return Err(fail),
+    };
     if project.is_some() {
         report = trust_in_place(cx, client, report).await?;
     }
@@ -273,7 +298,7 @@ async fn trust_in_place(
         }
         out::note(&crate::render::config::asked(&untrusted, &cx.err));
         if cx.ask("Trust this file as it is now?", false, "ao config trust")? {
-            let body = serde_json::json!({ "file": untrusted.path, "hash": untrusted.hash });
+            let body = TrustBody { file: untrusted.path, hash: untrusted.hash };
             report = client.post("/api/config/trust", &body).await?;
         }
     }

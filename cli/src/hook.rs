@@ -251,7 +251,7 @@ impl Hook {
 
     /// Starts the server where nobody said that it shall rest. Returns whether that was tried.
     fn wake(&self) -> bool {
-        if self.data_dir.join("run/stopped").exists() || UnixStream::connect(&self.socket).is_ok() {
+        if crate::paths::stopped(&self.data_dir).exists() || UnixStream::connect(&self.socket).is_ok() {
             return false;
         }
         let Ok(program) = std::env::current_exe() else { return false };

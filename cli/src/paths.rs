@@ -25,6 +25,11 @@ pub(crate) fn run_dir(data_dir: &Path, runtime_dir: Option<&Path>, temp_dir: &Pa
     }
 }
 
+/// The file that is there while the server rests because a human stopped it: no hook starts it then.
+pub(crate) fn stopped(data_dir: &Path) -> PathBuf {
+    data_dir.join("run/stopped")
+}
+
 /// Makes `<dataDir>` or a folder of it, 0700. One that is there must be this user's; what others may do there is taken
 /// away. It may be a link that its owner made: to a larger disk, say.
 pub(crate) fn make_own(dir: &Path) -> io::Result<()> {

@@ -436,7 +436,7 @@ async fn next(events: &mut Option<Follow>) -> Option<()> {
 fn follow(client: Client<'_>, after: Duration) -> Work<'_, Option<Follow>> {
     Box::pin(async move {
         tokio::time::sleep(after).await;
-        client.follow("").await.ok()
+        client.stream("").await.ok()
     })
 }
 

@@ -15,7 +15,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{
     client_env, register,
     spawn::{End, Step, Story},
-    until_interrupted,
+    stopped, until_interrupted,
 };
 use crate::{
     client::Client,
@@ -28,8 +28,8 @@ use crate::{
 ///
 /// Example: ao batch-spawn my-app 42 43 44 45 46
 ///
-/// An issue that a session works on already is skipped. Exit code 9: some were skipped or failed; each item's
-/// result is printed.
+/// An issue that a session works on already is skipped. Exit codes: 1 nothing was started, 9 some were skipped or
+/// failed; each item's result is printed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cmd {
     /// The project
@@ -73,7 +73,9 @@ impl Cmd {
         let mut seen = std::collections::BTreeSet::new();
         issues.retain(|issue| seen.insert(issue.clone()));
         let mut first: Option<Seq> = None;
-        let mut items = vec![];
+        let mut items: Vec<Item> = vec![];
+        // What the rest of the batch rests on as well.
+        let mut off: Option<Fail> = None;
         for issue in issues {
             let mut item = Item {
                 issue,
@@ -82,26 +84,38 @@ impl Cmd {
                 state: State::Starting,
                 bar: None,
             };
+            if let Some(fail) = &off {
+                item.state = State::Failed(fail.what.clone());
+                items.push(item);
+                continue;
+            }
             match self.spawn(cx, client, &item.issue).await {
                 Ok(taken) => {
                     first = Some(first.map_or(taken.after, |first| first.min(taken.after)));
                     item.session = taken.session;
                 }
                 Err(fail) if fail.exit == Exit::Refused => item.state = State::Skipped(fail.what),
-                // The whole batch rests on these.
-                Err(fail)
-                    if matches!(fail.exit, Exit::Server | Exit::NotFound | Exit::NotConfirmed) =>
-                {
-                    return Err(fail);
+                Err(fail) => {
+                    let all = [Exit::Server, Exit::NotFound, Exit::NotConfirmed];
+                    let all = all.contains(&fail.exit);
+                    // Nothing has come of any yet: it is said once.
+                    if all && items.is_empty() {
+                        return Err(fail);
+                    }
+                    item.state = State::Failed(fail.what.clone());
+                    off = all.then_some(fail);
                 }
-                Err(fail) => item.state = State::Failed(fail.what),
             }
             items.push(item);
         }
         if let Some(after) = first {
             let goes_on = || "The sessions go on starting; `ao status` shows them.".to_owned();
-            until_interrupted(follow(cx, client, &self.project, after, &mut items), goes_on)
-                .await?;
+            let followed = follow(cx, client, &self.project, after, &mut items);
+            // Whatever cut it short, what became of each until then is printed.
+            if let Err(fail) = until_interrupted(followed, goes_on).await {
+                let cause = fail.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                cx.warn(&format!("{}{cause}", fail.what));
+            }
         }
         Ok(self.sum_up(cx, &items, begun.elapsed()))
     }
@@ -123,7 +137,8 @@ impl Cmd {
         let number = |wanted: fn(&State) -> bool| {
             items.iter().filter(|item| wanted(&item.state)).count() as u64
         };
-        let started = number(|state| matches!(state, State::Started(_) | State::Starting));
+        let started = number(|state| matches!(state, State::Started(_)));
+        let starting = number(|state| *state == State::Starting);
         let skipped = number(|state| matches!(state, State::Skipped(_)));
         let failed = number(|state| matches!(state, State::Failed(_)));
         if cx.global.json {
@@ -136,6 +151,7 @@ impl Cmd {
                 out::say(&item.line(cx));
             }
             let mut parts = vec![format!("{started} started")];
+            parts.extend((starting > 0).then(|| format!("{starting} being set up")));
             parts.extend((skipped > 0).then(|| format!("{skipped} skipped")));
             parts.extend((failed > 0).then(|| format!("{failed} failed")));
             out::say(&format!(
@@ -144,7 +160,11 @@ impl Cmd {
                 ao_core::slots::text::duration(took.as_secs())
             ));
         }
-        if skipped + failed > 0 { Exit::Partly as u8 } else { 0 }
+        match started + starting {
+            0 => Exit::Failed as u8,
+            _ if starting + skipped + failed > 0 => Exit::Partly as u8,
+            _ => 0,
+        }
     }
 }
 
@@ -192,17 +212,17 @@ impl Item {
     fn read(&mut self, event: &EventView) -> Option<f64> {
         let step = self.story.read(event)?;
         let share = match &step {
-            Step::Begins(words) if words.contains("task") => 0.1,
-            Step::Begins(words) if words.contains("workspace") => 0.25,
-            Step::Begins(words) if words.contains("set-up") => 0.5,
-            Step::Begins(_) => 0.75,
+            Step::Begins { name: "task", .. } => 0.1,
+            Step::Begins { name: "workspace", .. } => 0.25,
+            Step::Begins { name: "postCreate", .. } => 0.5,
+            Step::Begins { .. } => 0.75,
             Step::Ended { name: "prompt", .. } => 0.95,
             Step::Ended { .. } => return None,
             Step::Over(_) => 1.0,
         };
         if let Some(bar) = &self.bar {
             bar.set_message(match &step {
-                Step::Begins(words) => words.clone(),
+                Step::Begins { words, .. } => words.clone(),
                 _ => String::new(),
             });
         }
@@ -248,14 +268,12 @@ async fn follow(
     for (at, item) in items.iter().enumerate() {
         of.extend(item.session.clone().map(|id| (id, at)));
     }
-    let mut events = client.follow(&format!("project={project}&after={after}")).await?;
+    let mut events = client.follow(format!("project={project}"), after);
+    let mut told = Ok(());
     while items.iter().any(|item| item.state == State::Starting) {
         let Some(event) = events.next().await else {
-            return Err(Fail::new(
-                Exit::Server,
-                "the server went away; the sessions go on starting",
-            )
-            .remedy("ao status"));
+            told = Err(stopped("the rest is being set up"));
+            break;
         };
         let Some(at) = event.session.as_ref().and_then(|id| of.get(id)).copied() else { continue };
         let item = &mut items[at];
@@ -274,5 +292,5 @@ async fn follow(
         }
     }
     let _ = bars.clear();
-    Ok(())
+    told
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ao_core::config::{self, Catalog, ConfigError, Role, SourceFile};
 use ao_web::{
     Configs,
-    configs::{ConfigFile, ConfigReport, Untrusted},
+    configs::{CheckBody, ConfigFile, ConfigReport, FileBody, TrustBody, Untrusted},
 };
 
 use super::usage;
@@ -66,10 +66,8 @@ impl Cmd {
             What::Ls => ls(cx).await,
             What::Forget { file } => {
                 let file = chosen(cx, file.as_ref())?;
-                let report: ConfigReport = cx
-                    .client()
-                    .post("/api/config/forget", &serde_json::json!({ "file": file }))
-                    .await?;
+                let body = FileBody { file: file.clone() };
+                let report: ConfigReport = cx.client().post("/api/config/forget", &body).await?;
                 if cx.global.json {
                     out::json(&report)
                 } else {
@@ -100,7 +98,7 @@ async fn check(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     let file = file.or_else(|| cx.file_here());
     // A running server knows of other files and has the variables that count.
     let report: ConfigReport = if client.is_up().await {
-        client.post("/api/config/check", &serde_json::json!({ "file": file })).await?
+        client.post("/api/config/check", &CheckBody { file }).await?
     } else {
         Desk::open(cx, Catalog::new(ao_plugins_bundled::all()))?.check(file).await?
     };
@@ -223,7 +221,7 @@ async fn trust(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     let client = cx.client();
     let read = SourceFile::read(&file, Role::Registered)
         .map_err(|error| render::config::failure(&cx.err, &error))?;
-    let body = serde_json::json!({ "file": file });
+    let body = CheckBody { file: Some(file.clone()) };
     let report: ConfigReport = client.post("/api/config/check", &body).await?;
     refuse_if_wrong(cx, &report, &file)?;
     let waits = report.untrusted.iter().find(|untrusted| untrusted.path == file);
@@ -234,7 +232,7 @@ async fn trust(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
         }
     }
     let hash = waits.map_or_else(|| read.hash(), |untrusted| untrusted.hash.clone());
-    let body = serde_json::json!({ "file": file, "hash": hash });
+    let body = TrustBody { file: file.clone(), hash };
     let report: ConfigReport = client.post("/api/config/trust", &body).await?;
     refuse_if_wrong(cx, &report, &file)?;
     if cx.global.json {

@@ -76,32 +76,26 @@ impl Cmd {
             return Ok(0);
         }
         page.events.iter().for_each(show);
-        let mut last = page
+        let last = page
             .events
             .last()
             .map_or(page.last, |event| event.seq)
             .max(if self.after.is_none() { page.last } else { Seq(0) });
-        loop {
-            let mut events = client.follow(&format!("{filter}&after={last}")).await?;
+        let mut events = client.follow(filter, last);
+        let follow = async {
             loop {
-                tokio::select! {
-                    event = events.next() => match event {
-                        Some(event) => {
-                            last = event.seq;
-                            show(&event);
-                        }
-                        // The server went away: the stream goes on where it broke off, once it is back.
-                        None => break,
-                    },
-                    _ = tokio::signal::ctrl_c() => return Ok(130),
+                while let Some(event) = events.next().await {
+                    show(&event);
+                }
+                out::note("the server was stopped; this goes on when it runs again: ao start");
+                while !client.is_up().await {
+                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
                 }
             }
-            while !client.is_up().await {
-                tokio::select! {
-                    () = tokio::time::sleep(std::time::Duration::from_millis(500)) => {}
-                    _ = tokio::signal::ctrl_c() => return Ok(130),
-                }
-            }
+        };
+        tokio::select! {
+            () = follow => Ok(0),
+            _ = tokio::signal::ctrl_c() => Ok(130),
         }
     }
 }

@@ -19,7 +19,7 @@ use ao_core::{
     },
 };
 use ao_web::{
-    configs::ConfigReport,
+    configs::{ConfigReport, FileBody, TrustBody},
     view::{ChannelList, TestDoc},
 };
 
@@ -349,8 +349,8 @@ impl Cmd {
         written: Option<(&Starter, String)>,
     ) -> Result<u8, Fail> {
         let client = cx.client();
-        let report: ConfigReport =
-            client.post("/api/config/register", &serde_json::json!({ "file": file })).await?;
+        let body = FileBody { file: file.to_owned() };
+        let report: ConfigReport = client.post("/api/config/register", &body).await?;
         let wrong = report.wrong();
         if !wrong.is_empty() {
             return Err(crate::render::config::failure(&cx.err, &wrong));
@@ -359,7 +359,7 @@ impl Cmd {
         if let Some(text) = text {
             // What was written, not what stands there by now.
             let hash = source(file, text).hash();
-            let body = serde_json::json!({ "file": file, "hash": hash });
+            let body = TrustBody { file: file.to_owned(), hash };
             let report: ConfigReport = client.post("/api/config/trust", &body).await?;
             if !report.errors.is_empty() {
                 return Err(crate::render::config::failure(&cx.err, &report.errors));

@@ -87,7 +87,8 @@ impl Cmd {
             + std::time::Duration::from_secs(if wait { 86_400 } else { 10 });
         // The server may be on its way down or up: the same report is made again, it is one question.
         let reported: Reported = loop {
-            match client.post_as(path, &report, &headers).await {
+            let limit = std::time::Duration::from_secs(if wait { 86_400 } else { 10 });
+            match client.post_as(path, &report, &headers, limit).await {
                 Ok(reported) => break reported,
                 Err(fail) if fail.exit == Exit::Server && std::time::Instant::now() < until => {
                     tokio::time::sleep(pause).await;

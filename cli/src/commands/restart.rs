@@ -1,7 +1,7 @@
 //! `ao restart`.
 
 use super::unit;
-use crate::{client, cx::Cx, fail::Fail, out};
+use crate::{client, cx::Cx, fail::Fail, out, paths};
 
 /// Stop the server and start it again; agents go on
 ///
@@ -11,13 +11,17 @@ pub(crate) struct Cmd {}
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
-        let _ = std::fs::remove_file(cx.data_dir.join("run/stopped"));
+        let _ = std::fs::remove_file(paths::stopped(&cx.data_dir));
         if !unit::restart(cx).await? {
             super::stop::stop(cx, "restart", false).await?;
             client::start(cx).await?;
         }
         let health: ao_web::view::Health = cx.client().get("/api/health").await?;
-        out::say(&format!("ao {} serves (process {})", health.version, health.pid));
+        if cx.global.json {
+            out::json(&health);
+        } else {
+            out::say(&format!("ao {} serves (process {})", health.version, health.pid));
+        }
         Ok(0)
     }
 }

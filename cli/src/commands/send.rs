@@ -15,6 +15,9 @@ use crate::{
     out,
 };
 
+/// Most bytes of standard input that are read: far beyond what can be sent, so that one can be told its size.
+const MOST: u64 = 64 << 20;
+
 /// Send text to an agent; it is handed over when the agent can take it
 ///
 /// Examples:
@@ -41,7 +44,7 @@ impl Cmd {
         let text = match self.text.as_slice() {
             [dash] if dash == "-" => {
                 let mut text = String::new();
-                std::io::stdin().lock().take(1 << 20).read_to_string(&mut text)?;
+                std::io::stdin().lock().take(MOST).read_to_string(&mut text)?;
                 text
             }
             words => words.join(" "),

@@ -304,6 +304,38 @@ async fn restore_one(
     }
 }
 
+/// Has one workspace removed, and returns what became of it; none when there is none.
+async fn cleanup_one(
+    cx: &Cx,
+    client: Client<'_>,
+    id: &SessionId,
+    force: bool,
+) -> Result<Option<SessionDoc>, Fail> {
+    let before = read(client, id).await?;
+    if before.workspace.is_none() || before.workspace_gone {
+        return Ok(None);
+    }
+    if force && cx.asks() {
+        let question = format!(
+            "Remove the workspace of {id}? {}. Uncommitted work is kept in refs/ao/kept/{id}.",
+            summary::work(before.work.as_ref())
+        );
+        cx.confirm_by_name(&question, id.as_str())?;
+    }
+    let _: Taken = client
+        .act(&format!("/api/sessions/{id}/cleanup"), &serde_json::json!({ "force": force }))
+        .await?;
+    let until = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let doc = read(client, id).await?;
+        let removing = doc.session.status == ao_core::state::Status::Cleanup;
+        if !removing || std::time::Instant::now() >= until {
+            return Ok(Some(doc));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 async fn cleanup_some(
     cx: &Cx,
     client: Client<'_>,
@@ -318,38 +350,24 @@ async fn cleanup_some(
     };
     let (mut removed, mut kept) = (0_u64, vec![]);
     for id in &ids {
-        let before = read(client, id).await?;
-        if before.workspace.is_none() || before.workspace_gone {
-            continue;
-        }
-        if *force && cx.asks() {
-            let question = format!(
-                "Remove the workspace of {id}? {}. Uncommitted work is kept in refs/ao/kept/{id}.",
-                summary::work(before.work.as_ref())
-            );
-            cx.confirm_by_name(&question, id.as_str())?;
-        }
-        let _: Taken = client
-            .act(&format!("/api/sessions/{id}/cleanup"), &serde_json::json!({ "force": force }))
-            .await?;
-        let until = std::time::Instant::now() + Duration::from_secs(30);
-        let after = loop {
-            let doc = read(client, id).await?;
-            if doc.session.status != ao_core::state::Status::Cleanup
-                || std::time::Instant::now() >= until
-            {
-                break doc;
+        match cleanup_one(cx, client, id, *force).await {
+            Ok(None) => {}
+            Ok(Some(after)) if after.workspace_gone => removed += 1,
+            Ok(Some(after)) => {
+                let why = after
+                    .workspace_kept
+                    .map(|failure| failure.message)
+                    .unwrap_or_else(|| "it is still being removed".into());
+                kept.push((id.clone(), why));
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        if after.workspace_gone {
-            removed += 1;
-        } else {
-            let why = after
-                .workspace_kept
-                .map(|failure| failure.message)
-                .unwrap_or_else(|| "it is still being removed".into());
-            kept.push((id.clone(), why));
+            Err(fail) if session.is_some() || removed == 0 && kept.is_empty() => return Err(fail),
+            // What became of the others is told all the same.
+            Err(fail) => {
+                kept.push((id.clone(), fail.what));
+                if fail.exit == Exit::Server {
+                    break;
+                }
+            }
         }
     }
     if cx.global.json {

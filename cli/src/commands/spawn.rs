@@ -9,7 +9,7 @@ use ao_core::{
 };
 use ao_web::view::{EventView, SessionDoc, StatusDoc, Taken};
 
-use super::{client_env, confirmed, data, register, until_interrupted, usage};
+use super::{client_env, confirmed, data, register, stopped, until_interrupted, usage};
 use crate::{
     client::Client,
     cx::Cx,
@@ -126,7 +126,7 @@ pub(crate) struct Story {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     /// Something begins.
-    Begins(String),
+    Begins { name: &'static str, words: String },
     /// Something ended.
     Ended { mark: Mark, name: &'static str, words: String, took: Option<Duration> },
     /// That was all.
@@ -147,9 +147,9 @@ impl Story {
             }
             "effect.intended" => {
                 let effect = data::<EffectIntended>(event)?.effect;
-                let words = begins(&effect)?;
+                let (name, words) = (name(&effect)?, begins(&effect)?);
                 self.effects.insert(event.seq, (effect, event.at));
-                Some(Step::Begins(words))
+                Some(Step::Begins { name, words })
             }
             "effect.succeeded" => {
                 let EffectSucceeded { intent, outcome } = data(event)?;
@@ -272,16 +272,9 @@ fn short(path: &std::path::Path) -> String {
 async fn watch(cx: &Cx, client: Client<'_>, id: &SessionId, after: Seq) -> Result<End, Fail> {
     let mut story = Story::default();
     let mut steps = Steps::new(cx);
-    let mut events = client.follow(&format!("session={id}&after={after}")).await?;
+    let mut events = client.follow(format!("session={id}"), after);
     let mut head_shown = false;
-    loop {
-        let Some(event) = events.next().await else {
-            return Err(Fail::new(
-                Exit::Server,
-                format!("the server went away; {id} goes on starting"),
-            )
-            .remedy("ao status"));
-        };
+    while let Some(event) = events.next().await {
         let step = story.read(&event);
         if let (false, Some(title)) = (head_shown, &story.title) {
             head_shown = true;
@@ -292,7 +285,7 @@ async fn watch(cx: &Cx, client: Client<'_>, id: &SessionId, after: Seq) -> Resul
             ));
         }
         match step {
-            Some(Step::Begins(words)) => steps.begin(&words),
+            Some(Step::Begins { words, .. }) => steps.begin(&words),
             Some(Step::Ended { mark, name, words, took }) => {
                 let took = took.unwrap_or_else(|| steps.running());
                 steps.end(mark, name, &words, Some(took));
@@ -301,6 +294,7 @@ async fn watch(cx: &Cx, client: Client<'_>, id: &SessionId, after: Seq) -> Resul
             None => {}
         }
     }
+    Err(stopped(format!("{id} is being set up")))
 }
 
 /// The last words.
@@ -401,7 +395,7 @@ mod tests {
         let intended = serde_json::json!({ "effect": { "do": "fetch-issue" } });
         assert_eq!(
             story.read(&event(2, 0, "effect.intended", intended)),
-            Some(Step::Begins("reading the task".into()))
+            Some(Step::Begins { name: "task", words: "reading the task".into() })
         );
         let outcome = serde_json::json!({
             "intent": "e2",

@@ -29,7 +29,7 @@ use crate::{
     cx::Cx,
     desk::Desk,
     fail::{Exit, Fail, chain},
-    out,
+    out, paths,
 };
 
 /// Start the server; most commands do that by themselves
@@ -48,13 +48,17 @@ pub(crate) struct Cmd {
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let client = cx.client();
-        let ran = client.is_up().await;
-        // A server that was told to rest may be woken by hooks again.
-        let _ = fs::remove_file(cx.data_dir.join("run/stopped"));
-        if !ran {
-            client::start(cx).await?;
-        }
-        let health: ao_web::view::Health = client.get("/api/health").await?;
+        // One that answers, not merely a socket: the process behind it may be ending.
+        let runs = client.that_runs().get("/api/health").await.ok();
+        let ran = runs.is_some();
+        let started = if ran { Ok(()) } else { client::start(cx).await };
+        // A server that was told to rest may be woken by hooks again; not before it is there, with this environment.
+        let _ = fs::remove_file(paths::stopped(&cx.data_dir));
+        started?;
+        let health: ao_web::view::Health = match runs {
+            Some(health) => health,
+            None => client.get("/api/health").await?,
+        };
         if cx.global.json {
             out::json(&health);
         } else if ran {
@@ -129,7 +133,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
         Fail::new(Exit::Server, format!("the socket {} cannot be made", socket.display()))
             .because(error)
     })?;
-    let _ = fs::remove_file(cx.data_dir.join("run/stopped"));
+    let _ = fs::remove_file(paths::stopped(&cx.data_dir));
     let (ending, ended) = watch::channel(false);
     let api = Api::new(handle.clone(), desk.clone(), infos, crate::VERSION);
     let serving = tokio::spawn(ao_web::serve_unix(listener, api, over(ended.clone())));

@@ -5,39 +5,42 @@ use std::time::{Duration, Instant};
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
-    out,
+    out, paths,
 };
 
 /// Stop the server; agents go on
 ///
-/// Nothing starts it by itself until the next command that needs it: hooks of running agents keep what they
-/// have to say.
+/// Nothing starts it by itself until the next command that needs it: what running agents have to say is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cmd {}
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
-        if !stop(cx, "stop", true).await? {
+        let ran = stop(cx, "stop", true).await?;
+        if cx.global.json {
+            out::json(&serde_json::json!({ "schema": "ao.stop/1", "ran": ran }));
+        } else if ran {
+            out::say("ao is stopped; agents go on");
+            cx.hint("Nobody calls you until it runs again: ao start");
+        } else {
             out::say("ao does not run; nothing to stop");
-            return Ok(0);
         }
-        out::say("ao is stopped; agents go on");
-        cx.hint("Nobody calls you until it runs again: ao start");
         Ok(0)
     }
 }
 
 /// Ends the server; false when none runs. With `rest` hooks do not start it again.
 pub(crate) async fn stop(cx: &Cx, reason: &str, rest: bool) -> Result<bool, Fail> {
-    let client = cx.client();
+    let client = cx.client().that_runs();
     if !client.is_up().await {
         return Ok(false);
     }
-    if rest {
-        std::fs::write(cx.data_dir.join("run/stopped"), "")?;
-    }
     let health: ao_web::view::Health =
         client.post("/api/server/stop", &serde_json::json!({ "reason": reason })).await?;
+    // Not before the server agreed: no agent takes away what wakes it.
+    if rest {
+        std::fs::write(paths::stopped(&cx.data_dir), "")?;
+    }
     let until = Instant::now() + Duration::from_secs(15);
     let process = i32::try_from(health.pid).ok().and_then(ao_core::slots::process::ProcessId::of);
     while Instant::now() < until {
