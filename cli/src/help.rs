@@ -118,7 +118,7 @@ The first command that needs it starts it; it outlives your terminal. Stopping i
 touches agents: the next start finds them.
 
   ao start            start it; --foreground stays in this process
-  ao stop             stop it; hooks of agents keep what they have to say until it runs again
+  ao stop             stop it; hooks and reports of agents are kept for it until it runs again
   ao restart          after an update of ao
   ao init --systemd   a systemd user unit: from log-in on, and again after a fault
 

@@ -28,6 +28,9 @@ const MOST: u64 = 64 * 1024;
 const SPOOL: u64 = 16 << 20;
 /// How long one report may take before it is put into the spool.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long whoever waits leaves it to a human's `ao restart` to start the server: that one brings the human's
+/// environment.
+pub(crate) const RESTART: Duration = Duration::from_millis(800);
 /// How long a hook that had to start the server waits for it.
 const START: Duration = Duration::from_secs(2);
 
@@ -46,10 +49,9 @@ struct Hook {
     started: u64,
 }
 
-/// An event that waits for the server: `<dataDir>/run/spool/<milliseconds>-<pid>.json`.
+/// An event that waits for the server.
 #[derive(Serialize)]
 struct Spooled<'a> {
-    at: u64,
     agent: &'a str,
     event: &'a str,
     session: &'a str,
@@ -129,7 +131,9 @@ impl Hook {
                 // Reporting the event again could ask a second time what was answered meanwhile.
                 Heard::Away => {}
             }
-            self.wake();
+            if pause >= RESTART {
+                self.wake();
+            }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(5));
         }
@@ -223,10 +227,7 @@ impl Hook {
     }
 
     fn spool(&self, spool: &Path) -> Option<PathBuf> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(spool).ok()?;
         let event = Spooled {
-            at: u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_millis())
-                .ok()?,
             agent: &self.agent,
             event: &self.event,
             session: &self.session,
@@ -235,39 +236,51 @@ impl Hook {
             payload: &String::from_utf8_lossy(&self.payload),
             started: self.started,
         };
-        let json = serde_json::to_vec(&event).ok()?;
-        let held: u64 = spooled(spool).map(|(_, size)| size).sum();
-        if held + json.len() as u64 > SPOOL {
-            return None;
-        }
-        let name = format!("{:015}-{}.json", event.at, std::process::id());
-        let (tmp, file) = (spool.join(format!(".{name}")), spool.join(name));
-        let mut out =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp).ok()?;
-        out.write_all(&json).ok()?;
-        fs::rename(&tmp, &file).ok()?;
-        Some(file)
+        keep(spool, &event)
     }
 
-    /// Starts the server where nobody said that it shall rest. Returns whether that was tried.
     fn wake(&self) -> bool {
-        if crate::paths::stopped(&self.data_dir).exists() || UnixStream::connect(&self.socket).is_ok() {
-            return false;
-        }
-        let Ok(program) = std::env::current_exe() else { return false };
-        let kept = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_kept));
-        Command::new(program)
-            .args(["start", "--foreground", "--detached"])
-            .current_dir("/")
-            .env_clear()
-            .envs(kept)
-            .env("AO_DATA_DIR", &self.data_dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .is_ok()
+        wake(&self.data_dir, &self.socket)
     }
+}
+
+/// Puts what an agent told where the next server finds it: `<dataDir>/run/spool/<milliseconds>-<pid>.json`. None
+/// when it cannot be kept, also because too much is there.
+pub(crate) fn keep(spool: &Path, told: &impl Serialize) -> Option<PathBuf> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(spool).ok()?;
+    let json = serde_json::to_vec(told).ok()?;
+    let held: u64 = spooled(spool).map(|(_, size)| size).sum();
+    if held + json.len() as u64 > SPOOL {
+        return None;
+    }
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_millis();
+    let name = format!("{at:015}-{}.json", std::process::id());
+    let (tmp, file) = (spool.join(format!(".{name}")), spool.join(name));
+    let mut out =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp).ok()?;
+    out.write_all(&json).ok()?;
+    fs::rename(&tmp, &file).ok()?;
+    Some(file)
+}
+
+/// Starts the server for an agent, where nobody said that it shall rest. Returns whether that was tried.
+pub(crate) fn wake(data_dir: &Path, socket: &Path) -> bool {
+    if crate::paths::stopped(data_dir).exists() || UnixStream::connect(socket).is_ok() {
+        return false;
+    }
+    let Ok(program) = std::env::current_exe() else { return false };
+    let kept = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_kept));
+    Command::new(program)
+        .args(["start", "--foreground", "--detached"])
+        .current_dir("/")
+        .env_clear()
+        .envs(kept)
+        .env("AO_DATA_DIR", data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .is_ok()
 }
 
 /// What a server that is started from an agent's hook may inherit: where things lie, no key of the agent's.
@@ -428,8 +441,8 @@ mod tests {
     #[test]
     fn a_waiting_hook_asks_again_for_the_same_request_when_the_server_was_away() {
         let dir = tempfile::tempdir().unwrap();
-        // The connection breaks without a word; then comes the probe of `wake`, then the decision.
-        let server = serve(dir.path(), &["", "", "HTTP/1.1 200 OK\r\n\r\n{}"]);
+        // The connection breaks without a word: nothing is started at once, and then comes the decision.
+        let server = serve(dir.path(), &["", "HTTP/1.1 200 OK\r\n\r\n{}"]);
         hook(dir.path()).follow(Answer { stdout: None, wait: Some("r-7".into()) });
         let asked: Vec<_> = server
             .join()
@@ -438,7 +451,7 @@ mod tests {
             .map(|a| a.lines().next().unwrap_or_default().to_owned())
             .collect();
         let wait = "POST /api/hooks/claude-code/PermissionRequest/wait/r-7 HTTP/1.1";
-        assert_eq!(asked, [wait, "", wait]);
+        assert_eq!(asked, [wait, wait]);
     }
 
     #[test]

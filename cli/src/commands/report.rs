@@ -1,13 +1,30 @@
 //! `ao report`: what an agent says of itself.
 
+use std::time::{Duration, Instant};
+
 use ao_core::server::ReportCall;
 use ao_web::hooks::Reported;
+use serde::Serialize;
 
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
-    out,
+    hook, out, paths,
 };
+
+/// How long a report may take before it is put into the spool; while the server rests it goes there at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_secs(86_400);
+
+/// A report that waits for the server.
+#[derive(Serialize)]
+struct Spooled<'a> {
+    session: &'a str,
+    launch: u32,
+    token: &'a str,
+    report: &'a ReportCall,
+}
 
 /// Say what this agent does; for agents, within a session
 ///
@@ -64,10 +81,12 @@ impl Cmd {
                 .because("AO_SESSION, AO_LAUNCH or AO_TOKEN is missing")
         };
         let variable = |name: &str| cx.env.get(name).cloned().ok_or_else(outside);
+        let (session, launch) = (variable("AO_SESSION")?, variable("AO_LAUNCH")?);
+        let token = variable("AO_TOKEN")?;
         let headers = [
-            ("x-ao-session", variable("AO_SESSION")?),
-            ("x-ao-launch", variable("AO_LAUNCH")?),
-            ("authorization", format!("Bearer {}", variable("AO_TOKEN")?)),
+            ("x-ao-session", session.clone()),
+            ("x-ao-launch", launch.clone()),
+            ("authorization", format!("Bearer {token}")),
         ];
         let (report, wait) = match &self.what {
             What::Working => (ReportCall::Working, false),
@@ -81,20 +100,31 @@ impl Cmd {
             What::Completed { text } => (ReportCall::Completed { text: text.clone() }, false),
         };
         let path = if wait { "/api/report?wait=true" } else { "/api/report" };
-        let client = cx.client();
-        let mut pause = std::time::Duration::from_millis(100);
-        let until = std::time::Instant::now()
-            + std::time::Duration::from_secs(if wait { 86_400 } else { 10 });
-        // The server may be on its way down or up: the same report is made again, it is one question.
+        let limit = if wait { ANSWER } else { PATIENCE };
+        let until = Instant::now() + limit;
+        let stopped = paths::stopped(&cx.data_dir);
+        let mut pause = Duration::from_millis(100);
         let reported: Reported = loop {
-            let limit = std::time::Duration::from_secs(if wait { 86_400 } else { 10 });
-            match client.post_as(path, &report, &headers, limit).await {
+            match cx.client().post_as(path, &report, &headers, limit).await {
                 Ok(reported) => break reported,
-                Err(fail) if fail.exit == Exit::Server && std::time::Instant::now() < until => {
+                Err(fail) if fail.exit != Exit::Server => return Err(fail),
+                // It may be on its way down or up: the same report is made again, and is the same question.
+                Err(_) if Instant::now() < until && (wait || !stopped.exists()) => {
+                    if pause >= hook::RESTART {
+                        hook::wake(&cx.data_dir, &cx.socket());
+                    }
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(std::time::Duration::from_secs(5));
+                    pause = (pause * 2).min(Duration::from_secs(5));
                 }
-                Err(fail) => return Err(fail),
+                Err(fail) if wait => return Err(fail),
+                // The agent goes on, and the next server hears of it before it serves.
+                Err(fail) => {
+                    let launch = launch.parse().map_err(|_| outside())?;
+                    let told =
+                        Spooled { session: &session, launch, token: &token, report: &report };
+                    hook::keep(&cx.data_dir.join("run/spool"), &told).ok_or(fail)?;
+                    break Reported { request: None, answer: None };
+                }
             }
         };
         if cx.global.json {
