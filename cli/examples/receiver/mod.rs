@@ -67,6 +67,12 @@ impl Receiver {
         self.runtime.spawn(task);
     }
 
+    /// The new messages of this kind that are not shown quietly.
+    pub(crate) fn of_kind(&self, kind: &str) -> Vec<Push> {
+        let pushes = self.pushes().into_iter();
+        pushes.filter(|push| push.buzzes() && push.message("kind") == kind).collect()
+    }
+
     /// Everything that arrived, in order.
     pub(crate) fn pushes(&self) -> Vec<Push> {
         self.pushes.lock().unwrap().clone()

@@ -12,7 +12,8 @@ use crate::house::House;
 /// The head and the body of a request.
 fn read(stream: &mut UnixStream) -> String {
     let (mut request, mut piece) = (Vec::new(), [0; 1024]);
-    while !request.ends_with(b"}") {
+    let end = |request: &[u8]| if request.starts_with(b"GET") { &b"\r\n\r\n"[..] } else { b"}" };
+    while !request.ends_with(end(&request)) {
         match stream.read(&mut piece).unwrap() {
             0 => break,
             n => request.extend_from_slice(&piece[..n]),
@@ -51,4 +52,59 @@ fn a_message_whose_server_went_away_is_sent_again_with_the_same_key() {
     );
     assert_eq!(key(&asked), key(&again));
     assert_eq!(asked.lines().last(), again.lines().last());
+}
+
+#[test]
+fn a_server_that_dies_while_it_is_asked_is_replaced() {
+    let house = House::new();
+    fs::create_dir_all(house.path("data/run")).unwrap();
+    let listener = UnixListener::bind(house.path("data/run/ao.sock")).unwrap();
+    // Its socket takes two more calls, and answers neither.
+    let dying = thread::spawn(move || (0..2).for_each(|_| drop(listener.accept().unwrap())));
+    let started = house.ao(&["start"]).success().stdout();
+    assert!(started.contains(" serves (process ") && !started.contains("already"), "{started}");
+    dying.join().unwrap();
+}
+
+#[test]
+fn what_a_batch_came_to_is_told_also_when_the_server_takes_no_more() {
+    let house = House::new();
+    fs::create_dir_all(house.path("data/run")).unwrap();
+    let listener = UnixListener::bind(house.path("data/run/ao.sock")).unwrap();
+    thread::spawn(move || {
+        let mut spawned = 0;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let asked = read(&mut stream);
+            let (status, body) = match asked.split(' ').nth(1).unwrap_or_default() {
+                "/api/projects" => (200, r#"{"schema":"ao.projects/1","projects":[]}"#.to_owned()),
+                "/api/sessions" if spawned < 2 => {
+                    spawned += 1;
+                    let taken = r#""message":null,"request":null,"note":null,"after":"e7"}"#;
+                    (200, format!(r#"{{"schema":"ao.taken/1","session":"app-{spawned}",{taken}"#))
+                }
+                "/api/sessions" => {
+                    let problem = r#"{"type":"urn:ao:problem:unavailable","title":"the disk is full","status":507,"code":"unavailable"}"#;
+                    (507, problem.to_owned())
+                }
+                _ => {
+                    let ready = |n| {
+                        let rest = r#""project":"my-app","because":[],"rule":null,"told":{"mark":null,"label":"","text":""},"data":{}"#;
+                        format!(
+                            "data: {{\"schema\":\"ao.event/1\",\"seq\":\"e1{n}\",\"at\":\"2026-11-21T14:28:03Z\",\"class\":\"dec\",\"kind\":\"session.ready\",\"session\":\"app-{n}\",{rest}}}\n\n"
+                        )
+                    };
+                    (200, format!("{}{}", ready(1), ready(2)))
+                }
+            };
+            let length = body.len();
+            let _ = write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}");
+        }
+    });
+    let args = ["batch-spawn", "my-app", "1", "2", "3", "4"];
+    let mut command = house.command(&args);
+    command.current_dir(house.path("home"));
+    let told = house.run(command, &args).exits(9).stdout();
+    assert!(told.contains("2 started, 2 failed in"), "{told}");
+    assert_eq!(told.matches("the disk is full").count(), 2, "{told}");
 }

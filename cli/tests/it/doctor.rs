@@ -92,9 +92,7 @@ fn each_broken_part_of_a_machine_is_found_by_its_own_check() {
         ("git", |h| {
             let old = "#!/bin/sh\n[ \"$1\" = --version ] && echo git version 2.20.1 && exit\nexec /usr/bin/git \"$@\"\n";
             h.script("bin/git", old);
-            for (name, at) in [("tmux", "/usr/bin/tmux"), ("sh", "/bin/sh")] {
-                symlink(at, h.path("bin").join(name)).unwrap();
-            }
+            h.only("bin", &["tmux", "sh"]);
         }),
     ];
     // Without a server nobody can tell whose a workspace is.
@@ -123,9 +121,7 @@ fn a_running_server_and_a_lost_workspace_are_told_apart() {
     house.git(&["worktree", "add", "-q", "-b", "ao/lost", lost.to_str().unwrap()]);
     assert_eq!(found(&house, None), ["worktrees".to_owned()].into());
     // A terminal program that is away.
-    let bin = house.path("no-tmux");
-    fs::create_dir(&bin).unwrap();
-    symlink("/usr/bin/git", bin.join("git")).unwrap();
+    house.only("no-tmux", &["git"]);
     assert!(found(&house, Some("no-tmux")).contains("tmux"));
 }
 

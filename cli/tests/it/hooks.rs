@@ -68,10 +68,7 @@ fn a_hook_of_a_session_is_silent_when_its_surroundings_are_nonsense() {
 
 /// Runs a hook of the session's own, with its own token.
 fn tell(house: &House, turn: &str) {
-    let token = fs::read_to_string(house.path("data/secrets/token/app-1")).unwrap();
-    let mut command = house.command(&["hook", "claude-code", "UserPromptSubmit"]);
-    command.env("AO_SESSION", "app-1").env("AO_LAUNCH", "1").env("AO_TOKEN", token);
-    command.env("AO_SOCKET", house.path("data/run/ao.sock"));
+    let command = house.within("app-1", &["hook", "claude-code", "UserPromptSubmit"]);
     let payload = format!(
         r#"{{"hook_event_name":"UserPromptSubmit","prompt_id":"{turn}","prompt":"go on"}}"#
     );
@@ -87,23 +84,13 @@ fn turns(house: &House) -> Vec<String> {
 
 #[test]
 fn a_hook_starts_a_dead_server_and_keeps_what_it_has_to_say_from_one_that_rests() {
-    let house = House::new();
-    house.script(
-        "bin/claude",
+    let house = House::with_claude(
         "#!/bin/sh\nprintf '{\"hook_event_name\":\"SessionStart\",\"session_id\":\"s\",\"source\":\"startup\"}' \
          | \"$AO_DATA_DIR/run/ao\" hook claude-code SessionStart\n\
          printf '{\"hook_event_name\":\"UserPromptSubmit\",\"prompt_id\":\"t0\",\"prompt\":\"begin\"}' \
          | \"$AO_DATA_DIR/run/ao\" hook claude-code UserPromptSubmit\nexec sleep 100000\n",
     );
-    house.configure_as(
-        "defaults: {notifiers: []}\nnotifiers: {}\nlifecycle: {sweepInterval: 200ms}\n\
-         projects: {my-app: {path: ., defaultBranch: main, sessionPrefix: app}}\n",
-    );
-    let args = ["spawn", "my-app", "--prompt", "begin"];
-    let mut command = house.command(&args);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", house.path("bin").display()));
-    house.run(command, &args).success();
+    house.spawn_claude();
 
     // Dead, not at rest: the hook starts it, and it knows of the turn.
     let killed = house.server();
@@ -128,4 +115,35 @@ fn a_hook_starts_a_dead_server_and_keeps_what_it_has_to_say_from_one_that_rests(
     until("an empty spool", || {
         fs::read_dir(house.path("data/run/spool")).unwrap().next().is_none().then_some(())
     });
+}
+
+/// A script with `set -e` outlives the server, and what it reported meanwhile is not lost.
+#[test]
+fn reports_of_a_custom_agent_are_kept_from_a_server_that_rests_and_wake_a_dead_one() {
+    let house = House::new();
+    house.configure();
+    house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+    let status = |wanted: &str| {
+        house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == wanted);
+    };
+    status("idle");
+    let report = |args: &[&str]| house.run(house.within("app-1", args), args);
+    house.ao(&["stop"]).success();
+    report(&["report", "working"]).success();
+    report(&["report", "question", "Which one?"]).success();
+    assert!(!house.path("data/run/ao.sock").exists(), "a report started what was told to rest");
+    assert_eq!(fs::read_dir(house.path("data/run/spool")).unwrap().count(), 2);
+    house.ao(&["start"]).success();
+    status("needs_input");
+
+    house.kill_server();
+    report(&["report", "error", "all is lost"]).success();
+    until("a server that nobody else asked for", || {
+        house.path("data/run/ao.sock").exists().then_some(())
+    });
+    status("errored");
+    // What it takes at most is said before a word is lost.
+    let long = "x".repeat(70 << 10);
+    let refused = report(&["report", "blocked", &long]).exits(2).stderr();
+    assert!(refused.contains("the text is too long: 71 KiB"), "{refused}");
 }

@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::Write,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -95,6 +98,52 @@ impl House {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
+    }
+
+    /// A house whose one project `my-app` has the agent `claude`: this script.
+    pub(crate) fn with_claude(script: &str) -> Self {
+        let house = Self::new();
+        house.script("bin/claude", script);
+        house.configure_as(
+            "defaults: {notifiers: []}\nnotifiers: {}\nlifecycle: {sweepInterval: 200ms}\n\
+             projects: {my-app: {path: ., defaultBranch: main, sessionPrefix: app}}\n",
+        );
+        house
+    }
+
+    /// Spawns a session of `my-app` with the `claude` of this house.
+    pub(crate) fn spawn_claude(&self) {
+        let args = ["spawn", "my-app", "--prompt", "begin"];
+        self.run(self.command_with_bin(&args), &args).success();
+    }
+
+    /// A command that finds the programs in the house's folder `bin` first.
+    pub(crate) fn command_with_bin(&self, args: &[&str]) -> Command {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = self.command(args);
+        command.env("PATH", format!("{}:{path}", self.path("bin").display()));
+        command
+    }
+
+    /// A folder with these programs of the machine alone, for a `PATH` that lacks the others.
+    pub(crate) fn only(&self, folder: &str, programs: &[&str]) -> PathBuf {
+        let bin = self.path(folder);
+        fs::create_dir_all(&bin).unwrap();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        for program in programs.iter().filter(|program| !bin.join(program).exists()) {
+            let mut places = std::env::split_paths(&path).map(|dir| dir.join(program));
+            symlink(places.find(|file| file.is_file()).unwrap(), bin.join(program)).unwrap();
+        }
+        bin
+    }
+
+    /// A command that a session's first agent runs.
+    pub(crate) fn within(&self, session: &str, args: &[&str]) -> Command {
+        let token = fs::read_to_string(self.path("data/secrets/token").join(session)).unwrap();
+        let mut command = self.command(args);
+        command.env("AO_SESSION", session).env("AO_LAUNCH", "1").env("AO_TOKEN", token);
+        command.env("AO_SOCKET", self.path("data/run/ao.sock"));
+        command
     }
 
     /// What git says of the repository.

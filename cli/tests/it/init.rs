@@ -2,7 +2,6 @@
 
 use std::{
     os::unix::fs::symlink,
-    path::PathBuf,
     process::{Command, Output},
 };
 
@@ -10,20 +9,10 @@ use crate::house::{House, Ran};
 
 /// The programs that are always there, and nothing else: no agent, no desktop.
 fn bare(house: &House, args: &[&str], without: &str) -> Ran {
-    let bin = house.path(&format!("bin-without-{without}"));
-    if !bin.exists() {
-        std::fs::create_dir(&bin).unwrap();
-        let path = std::env::var_os("PATH").unwrap();
-        for name in ["git", "tmux", "sh", "env"].into_iter().filter(|name| *name != without) {
-            let found: PathBuf = std::env::split_paths(&path)
-                .map(|dir| dir.join(name))
-                .find(|p| p.exists())
-                .unwrap();
-            symlink(found, bin.join(name)).unwrap();
-        }
-    }
+    let mut programs = vec!["git", "tmux", "sh", "env"];
+    programs.retain(|name| *name != without);
     let mut command = house.command(args);
-    command.env("PATH", bin);
+    command.env("PATH", house.only(&format!("bin-without-{without}"), &programs));
     house.run(command, args)
 }
 

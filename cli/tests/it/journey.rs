@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::symlink,
     process::{Command, Stdio},
 };
 
@@ -13,11 +12,6 @@ use crate::{
     house::{House, text, until},
     receiver::{Push, Receiver},
 };
-
-fn of_kind(receiver: &Receiver, kind: &str) -> Vec<Push> {
-    let pushes = receiver.pushes().into_iter();
-    pushes.filter(|push| push.buzzes() && push.message("kind") == kind).collect()
-}
 
 /// Columns of the widest line, without colours.
 fn widest(screen: &str) -> usize {
@@ -44,7 +38,7 @@ projects:
     house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
 
     // One push, with the question word for word.
-    let push = until("the push", || of_kind(&receiver, "agent-needs-input").pop());
+    let push = until("the push", || receiver.of_kind("agent-needs-input").pop());
     assert_eq!(push.message("title"), "app-1 asks: Items only, or shipping too?");
     assert_eq!((push.message("priority"), push.message("session")), ("urgent", "app-1"));
     assert!(push.body["message"]["body"].to_string().contains("Items and shipping"), "{push:?}");
@@ -109,7 +103,7 @@ projects:
     let kept = house.git(&["ls-tree", "-r", "--name-only", "refs/ao/kept/app-1"]);
     assert!(kept.contains("heard.txt"), "{kept}");
     assert!(!house.git(&["worktree", "list"]).contains("app-1"));
-    assert_eq!(of_kind(&receiver, "agent-needs-input").len(), 1);
+    assert_eq!(receiver.of_kind("agent-needs-input").len(), 1);
     house.ao(&["events", "verify"]).success();
 }
 
@@ -133,6 +127,8 @@ fn what_is_away_missing_unconfirmed_partial_or_in_doubt_has_its_code() {
     assert!(twice.stderr().contains("app-1 works on #1"), "{}", twice.stderr());
     let partly = house.ao(&["batch-spawn", "my-app", "1", "2"]).exits(9).stdout();
     assert!(partly.contains("1 started, 1 skipped in"), "{partly}");
+    let none = house.ao(&["batch-spawn", "my-app", "1", "2"]).exits(1).stdout();
+    assert!(none.contains("0 started, 2 skipped in"), "{none}");
 
     // 10: taken, and the agent cannot have confirmed it.
     let queued = house.ao(&["send", "app-1", "--wait", "1", "hello"]).exits(10);
@@ -168,16 +164,9 @@ fn what_is_away_missing_unconfirmed_partial_or_in_doubt_has_its_code() {
 
     // 7: what an agent needs is not on this machine.
     house.ao(&["stop"]).success();
-    let bin = house.path("few");
-    fs::create_dir(&bin).unwrap();
-    for program in ["git", "sh"] {
-        let out = Command::new("/bin/sh").args(["-c", &format!("command -v {program}")]).output();
-        let found = String::from_utf8(out.unwrap().stdout).unwrap();
-        symlink(found.trim(), bin.join(program)).unwrap();
-    }
     let args = ["spawn", "my-app", "--prompt", "wait"];
     let mut command = house.command(&args);
-    command.env("PATH", &bin);
+    command.env("PATH", house.only("few", &["git", "sh"]));
     let missing = house.run(command, &args).exits(7);
     assert!(missing.stderr().contains("tmux"), "{}", missing.stderr());
 }
@@ -191,6 +180,12 @@ fn failures_are_documents_and_an_interrupt_is_no_failure() {
     assert!(failed.stdout().is_empty(), "stdout is the answer alone");
     let document: Value = serde_json::from_str(failed.stderr().lines().last().unwrap()).unwrap();
     assert_eq!((text(&document["schema"]), &document["exit"]), ("ao.error/1", &4.into()));
+    // Also what the parser refuses.
+    let failed = house.ao(&["status", "--shrot", "--json"]).exits(2);
+    let document: Value = serde_json::from_str(&failed.stderr()).unwrap();
+    assert_eq!((text(&document["schema"]), &document["exit"]), ("ao.error/1", &2.into()));
+    assert_eq!(document["title"], "unexpected argument '--shrot' found");
+    assert!(text(&document["detail"]).contains("--short"), "{document}");
 
     // It listens once it tells what happened after its start.
     let mut follow = house.command(&["events", "--follow"]);

@@ -10,7 +10,7 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -148,7 +148,7 @@ projects:
             ("hooks", "feed"),
         ] {
             let args = ["spawn", project, "--no-wait", "--prompt", part];
-            scene.house.run(scene.command(&args), &args).success();
+            scene.house.run(scene.house.command_with_bin(&args), &args).success();
         }
         until("ten agents", || (scene.panes().len() == 10).then_some(()));
         // Their own words come first: the end of an earlier turn says nothing about a later one.
@@ -158,14 +158,6 @@ projects:
                 .eventually(&["session", "show", id], |doc| doc["session"]["status"] == "idle");
         }
         scene
-    }
-
-    /// A command that finds the program `claude` of this scene.
-    fn command(&self, args: &[&str]) -> Command {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = self.house.command(args);
-        command.env("PATH", format!("{}:{path}", self.house.path("bin").display()));
-        command
     }
 
     /// The process of each agent, by session.
@@ -180,13 +172,13 @@ projects:
     }
 
     fn start(&self) -> Child {
-        let mut command = self.command(&["start"]);
+        let mut command = self.house.command_with_bin(&["start"]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// The program's output, when it came to a good end.
     fn try_ao(&self, args: &[&str]) -> Option<String> {
-        let out = self.command(args).output().unwrap();
+        let out = self.house.command_with_bin(args).output().unwrap();
         // 10 is: recorded, and not confirmed by the agent.
         matches!(out.status.code(), Some(0 | 10))
             .then(|| String::from_utf8_lossy(&out.stdout).into_owned())

@@ -125,6 +125,7 @@ fn s23_an_agent_decides_nothing_and_sees_no_other_session() {
         let ran = within(refused).exits(5);
         assert!(ran.stderr().contains("an agent may"), "{refused:?}: {}", ran.stderr());
     }
+    assert!(!house.path("data/run/stopped").exists(), "nothing would wake a server that crashes");
     assert!(within(&["session", "show", "app-1"]).success().stdout().starts_with("app-1"));
     assert_eq!(within(&["session", "ls"]).success().stdout().lines().count(), 1);
     // A hook with another session's name and a guessed token says nothing.

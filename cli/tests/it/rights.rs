@@ -22,17 +22,8 @@ exec sleep 100000
 
 #[test]
 fn what_needs_care_is_approved_by_its_id_or_by_a_human_who_saw_it() {
-    let house = House::new();
-    house.script("bin/claude", PUBLISHES);
-    house.configure_as(
-        "defaults: {notifiers: []}\nnotifiers: {}\nlifecycle: {sweepInterval: 200ms}\n\
-         projects: {my-app: {path: ., defaultBranch: main, sessionPrefix: app}}\n",
-    );
-    let args = ["spawn", "my-app", "--prompt", "begin"];
-    let mut command = house.command(&args);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", house.path("bin").display()));
-    house.run(command, &args).success();
+    let house = House::with_claude(PUBLISHES);
+    house.spawn_claude();
     let waits = |id: &str| {
         let next = format!("ao approve app-1 {id}");
         house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["next"] == *next);
@@ -75,6 +66,26 @@ fn an_answer_is_said_by_its_words_and_a_kill_of_what_is_over_as_such() {
     assert!(again.starts_with("app-1 is already over (killed)"), "{again}");
 }
 
+/// An answer is for the question that its giver saw, as an approval is.
+#[test]
+fn an_answer_without_an_id_is_taken_where_one_question_waits() {
+    let house = House::new();
+    house.configure();
+    house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "idle");
+    for text in ["Which one?", "And when?"] {
+        let args = ["report", "question", text];
+        house.run(house.within("app-1", &args), &args).success();
+    }
+    let refused = house.ao(&["answer", "app-1", "this one"]).exits(5).stderr();
+    assert!(refused.contains("app-1 waits for 2 decisions: r-1, r-2"), "{refused}");
+    let answered = house.ao(&["answer", "app-1", "--request", "r-2", "now"]).stdout();
+    assert!(answered.contains("app-1"), "{answered}");
+    let doc = house.json(&["session", "show", "app-1"]);
+    let decided = |n: usize| doc["requests"][n]["decision"].clone();
+    assert!(decided(0).is_null() && decided(1)["text"] == "now", "{doc:#}");
+}
+
 #[test]
 fn an_agent_that_is_not_there_is_missed_before_anything_is_launched() {
     let house = House::new();
@@ -85,14 +96,7 @@ fn an_agent_that_is_not_there_is_missed_before_anything_is_launched() {
     let args = ["spawn", "my-app", "--prompt", "begin"];
     let mut command = house.command(&args);
     // The programs that a spawn needs, and no agent.
-    for program in ["git", "tmux", "sh"] {
-        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .map(|dir| dir.join(program))
-            .find(|file| file.is_file());
-        fs::create_dir_all(house.path("only")).unwrap();
-        std::os::unix::fs::symlink(found.unwrap(), house.path("only").join(program)).unwrap();
-    }
-    command.env("PATH", house.path("only"));
+    command.env("PATH", house.only("few", &["git", "tmux", "sh"]));
     let missed = house.run(command, &args).exits(7).stderr();
     for words in ["claude-code is not installed", "npm install -g @anthropic-ai/claude-code"] {
         assert!(missed.contains(words), "{words}: {missed}");

@@ -1,6 +1,10 @@
 //! One server a data directory, and what its start and its end leave alone: the agents.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
 
 use crate::house::{House, end, text, until};
 
@@ -77,6 +81,8 @@ fn r27_a_server_that_is_told_to_end_leaves_its_agents_and_the_next_adopts_them()
     assert_eq!(before.len(), 2, "{before:?}");
     let server = house.server();
     let pid = nix::unistd::Pid::from_raw(server);
+    // Else the agent that waits for its answer starts the next one.
+    fs::write(house.path("data/run/stopped"), "").unwrap();
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     until("the end of the server", || {
         ao_core::slots::process::ProcessId::of(server).is_none().then_some(())
@@ -117,6 +123,47 @@ fn a_stop_is_respected_by_agents_and_ended_by_people() {
     house.ao(&["answer", "app-2", "1"]).success();
     let answer = house.path("data/worktrees/my-app/app-2/answer.txt");
     until("the answer in the workspace", || answer.exists().then_some(()));
+}
+
+/// Who waits for something says that the server was stopped, and starts nothing.
+#[test]
+fn a_stop_ends_who_waits_and_a_follower_goes_on_with_the_next_server() {
+    let house = two_agents();
+    let mut follow = house.command(&["events", "--follow", "--json"]);
+    let mut follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It is not told before the turn ends, and that waits for an answer.
+    let mut send = house.command(&["send", "app-2", "--wait", "1000", "hello"]);
+    let send = send.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let queued = |event: &serde_json::Value| event["kind"] == "message.requested";
+    until("the message", || house.events().iter().any(queued).then_some(()));
+    house.ao(&["stop"]).success();
+    let sent = send.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&sent.stderr).into_owned();
+    assert_eq!(sent.status.code(), Some(10), "{said}");
+    assert!(said.contains("the server was stopped meanwhile: what was asked of app-2"), "{said}");
+    let mut told = BufReader::new(follow.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.starts_with("the server was stopped")));
+    assert!(!house.path("data/run/ao.sock").exists() && house.path("data/run/stopped").exists());
+    house.ao(&["start"]).success();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut ended = lines.by_ref().skip_while(|line| !line.contains("server.stopped"));
+    assert!(ended.any(|line| line.contains("server.started")));
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+}
+
+/// What systemd cannot do is done without it.
+#[test]
+fn a_scope_that_cannot_be_had_keeps_no_server_from_starting() {
+    let house = House::new();
+    let tried = house.path("tried");
+    house.script("bin/systemd-run", &format!("#!/bin/sh\ntouch {}\nexit 1\n", tried.display()));
+    fs::create_dir_all(house.path("xdg/systemd")).unwrap();
+    fs::write(house.path("xdg/systemd/private"), "").unwrap();
+    let mut command = house.command_with_bin(&["status"]);
+    command.env("XDG_RUNTIME_DIR", house.path("xdg"));
+    house.run(command, &["status"]).success();
+    assert!(tried.exists());
 }
 
 /// What an earlier server knew is known again, whatever of its caches is gone.

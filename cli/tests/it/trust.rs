@@ -44,12 +44,8 @@ projects:
 "#,
             port = receiver.port,
         ));
-        let path = std::env::var("PATH").unwrap_or_default();
         for number in 1..=sessions {
-            let args = ["spawn", "my-app", "--prompt", "begin"];
-            let mut command = house.command(&args);
-            command.env("PATH", format!("{}:{path}", house.path("bin").display()));
-            house.run(command, &args).success();
+            house.spawn_claude();
             let id = format!("app-{number}");
             house.eventually(&["session", "show", &id], |doc| doc["session"]["status"] == "idle");
         }
@@ -65,8 +61,7 @@ projects:
     }
 
     fn tampered(&self) -> Vec<Push> {
-        let pushes = self.receiver.pushes().into_iter();
-        pushes.filter(|push| push.buzzes() && push.message("kind") == "tampered").collect()
+        self.receiver.of_kind("tampered")
     }
 
     /// The copy that was kept of a changed file.

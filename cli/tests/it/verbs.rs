@@ -1,4 +1,6 @@
-//! What each verb says of a name that is none.
+//! What each verb says of a name that is none, and of what it cannot take.
+
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
 
 use crate::{house::House, init::in_terminal};
 
@@ -47,4 +49,63 @@ fn a_forced_end_that_keeps_the_workspace_is_told_by_its_code() {
     assert!(said.contains("the workspace was not removed: "), "{said}");
     assert!(house.path("data/worktrees/my-app/app-1/main.txt").exists());
     assert_eq!(house.json(&["session", "show", "app-1"])["session"]["status"], "killed");
+}
+
+#[test]
+fn the_nearest_session_is_named_in_place_of_one_that_is_none() {
+    let house = House::new();
+    house.configure();
+    house.ao(&["spawn", "my-app", "--no-wait", "--prompt", "wait"]).success();
+    for args in [
+        &["session", "show", "ap-1"][..],
+        &["logs", "app-11"],
+        &["why", "app-2"],
+        &["send", "app-2", "x"],
+    ] {
+        let said = house.ao(args).exits(4).stderr();
+        assert!(said.contains("(did you mean app-1?)"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_text_that_is_too_long_is_refused_whole_with_its_size() {
+    let house = House::new();
+    let sent = house.ao_with(house.command(&["send", "app-1", "-"]), &"x".repeat(2 << 20));
+    let said = String::from_utf8_lossy(&sent.stderr);
+    assert_eq!(sent.status.code(), Some(2), "{said}");
+    assert!(said.contains("the text is too long: 2049 KiB"), "{said}");
+    assert!(!house.path("data/run/ao.sock").exists(), "nobody was asked");
+}
+
+/// JSON has no word for such a folder: what needs its file fails, and says so; the rest goes on.
+#[test]
+fn a_folder_whose_name_is_no_utf_8_is_said_and_breaks_nothing() {
+    let house = House::new();
+    let folder = house.path("home").join(OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("agent-orchestrator.yaml"), "projects: {my-app: {path: .}}\n").unwrap();
+    let there = |args: &[&str]| {
+        let mut command = house.command(args);
+        command.current_dir(&folder);
+        house.run(command, args)
+    };
+    let warned = there(&["status"]).success().stderr();
+    assert!(warned.contains("the request cannot be written"), "{warned}");
+    there(&["spawn", "my-app", "--prompt", "x"]).exits(1);
+}
+
+#[test]
+fn each_command_prints_one_document() {
+    let house = House::new();
+    house.configure_as(
+        "notifiers:\n  one: {plugin: webhook, url: \"http://127.0.0.1:1/\", allowPrivate: true}\n  \
+         two: {plugin: webhook, url: \"http://127.0.0.1:1/\", allowPrivate: true}\n",
+    );
+    let tests = house.json(&["notify", "test"]);
+    assert_eq!(tests["schema"], "ao.tests/1");
+    let test = tests["tests"].as_array().unwrap().iter().find(|test| test["channel"] == "two");
+    assert_eq!(test.unwrap()["error"]["schema"], "ao.error/1", "{tests}");
+    assert_eq!(house.json(&["restart"])["schema"], "ao.health/1");
+    assert_eq!(house.json(&["stop"])["ran"], true);
+    assert_eq!(house.json(&["stop"])["ran"], false);
 }
