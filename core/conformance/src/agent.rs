@@ -626,7 +626,8 @@ mod tests {
             (Fault::SeesPromptsEverywhere, "where none is proved"),
             (Fault::PressesBlindly, "for a request that is not shown"),
             (Fault::TakesAnyDraft, "is not told apart"),
-            (Fault::LeavesPrograms, "leaves what it started"),
+            (Fault::LeavesPrograms, "Deadline: check leaves what it started"),
+            (Fault::ChecksInTheBackground, "Cancel safety: a dropped check leaves what it started"),
         ] {
             let message = caught(fault).await;
             assert!(message.contains(says), "{fault:?}: {message}");

@@ -43,6 +43,7 @@ pub enum Fault {
     PressesBlindly,
     TakesAnyDraft,
     LeavesPrograms,
+    ChecksInTheBackground,
 }
 
 /// The fake. Its program is called `scripted`.
@@ -268,9 +269,16 @@ impl Agent for Scripted {
             .stdout(Stdio::null())
             .process_group(0);
         let mut child = command.spawn().map_err(failed)?;
-        let group = (!self.has(Fault::LeavesPrograms)).then(|| Group(child.id()));
-        let ended = tokio::time::timeout(call.limit(), child.wait()).await;
-        drop(group);
+        let group = Group(child.id().filter(|_| !self.has(Fault::LeavesPrograms)));
+        let limit = call.limit();
+        let run = async move {
+            let _group = group;
+            tokio::time::timeout(limit, child.wait()).await
+        };
+        let ended = match self.has(Fault::ChecksInTheBackground) {
+            true => tokio::spawn(run).await.map_err(|error| failed(error.into()))?,
+            false => run.await,
+        };
         ended
             .map_err(|_| PluginError::transient("`scripted` did not answer", "in time"))?
             .map_err(failed)?;
