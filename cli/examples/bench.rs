@@ -292,15 +292,16 @@ impl Bench {
     fn pushes(&self, sessions: usize) -> Vec<Duration> {
         (1..=sessions)
             .map(|n| {
-                let before = self.receiver.pushes().len();
+                let before = self.receiver.count();
                 let own =
                     json!({"tool_name": "Bash", "tool_input": {"command": format!("make {n}")}});
                 let began = Instant::now();
                 self.post(n, "PermissionRequest", &own);
                 loop {
-                    let pushes = self.receiver.pushes();
-                    if let Some(push) = pushes.get(before) {
-                        return push.at.duration_since(began);
+                    let session = format!("shop-{n}");
+                    let called = self.receiver.called("agent-needs-input", &session, before);
+                    if let Some(at) = called {
+                        return at.duration_since(began);
                     }
                     assert!(began.elapsed() < Duration::from_secs(20), "no push for shop-{n}");
                     std::thread::sleep(Duration::from_micros(200));

@@ -73,6 +73,19 @@ impl Receiver {
         pushes.filter(|push| push.buzzes() && push.message("kind") == kind).collect()
     }
 
+    /// When the first new message of this kind about this session arrived, of what came after the first `after`.
+    pub(crate) fn called(&self, kind: &str, session: &str, after: usize) -> Option<Instant> {
+        let pushes = self.pushes.lock().unwrap();
+        let is_new = |push: &&Push| push.buzzes() && push.message("kind") == kind;
+        let about = |push: &&Push| is_new(push) && push.message("session") == session;
+        pushes.get(after..)?.iter().find(about).map(|push| push.at)
+    }
+
+    /// How many arrived.
+    pub(crate) fn count(&self) -> usize {
+        self.pushes.lock().unwrap().len()
+    }
+
     /// Everything that arrived, in order.
     pub(crate) fn pushes(&self) -> Vec<Push> {
         self.pushes.lock().unwrap().clone()
