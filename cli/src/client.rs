@@ -164,6 +164,10 @@ impl<'a> Client<'a> {
                 return Err(Fail::new(Exit::Server, "the server is away")
                     .remedy("start it outside the session: ao start"));
             }
+            Err(_) if self.cx.was_stopped() => {
+                return Err(Fail::new(Exit::Server, "the server was stopped meanwhile")
+                    .remedy("ao start"));
+            }
             Err(error) if !self.starts => return Err(away(self.cx, &error)),
             Err(_) => {
                 start(self.cx).await?;
@@ -494,6 +498,19 @@ mod tests {
         let error = owned_by(1_001, 1_000).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
         assert!(error.to_string().starts_with("user 1001 serves there"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_command_starts_no_server_that_was_stopped_while_it_ran() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = crate::cx::tests::cx(dir.path());
+        fs::create_dir_all(dir.path().join("run")).unwrap();
+        fs::write(paths::stopped(dir.path()), "").unwrap();
+        let fail = cx.client().get::<view::Health>("/api/health").await.unwrap_err();
+        assert_eq!(fail.what, "the server was stopped meanwhile");
+        assert!(!dir.path().join("logs").exists(), "nothing was started");
+        // One that begins at rest ends it.
+        assert!(!crate::cx::tests::cx(dir.path()).was_stopped());
     }
 
     #[tokio::test]

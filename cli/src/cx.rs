@@ -31,6 +31,8 @@ pub(crate) struct Cx {
     pub(crate) data_dir: PathBuf,
     pub(crate) worktree_dir: PathBuf,
     pub(crate) run_dir: PathBuf,
+    /// The server rested when the command began.
+    pub(crate) rested: bool,
 }
 
 impl Cx {
@@ -60,6 +62,7 @@ impl Cx {
             data_dir: PathBuf::new(),
             worktree_dir: PathBuf::new(),
             run_dir: PathBuf::new(),
+            rested: false,
         };
         let files = cx.own_files()?;
         let world = cx.world(Catalog::anything());
@@ -74,6 +77,7 @@ impl Cx {
             cx.env.get("XDG_RUNTIME_DIR").map(Path::new),
             &std::env::temp_dir(),
         );
+        cx.rested = paths::stopped(&data_dir).exists();
         cx.data_dir = data_dir;
         cx.worktree_dir = worktree_dir;
         Ok(cx)
@@ -117,6 +121,11 @@ impl Cx {
             return None;
         }
         config::find(&self.cwd, &self.worktree_dir)
+    }
+
+    /// A human stopped the server while this command ran.
+    pub(crate) fn was_stopped(&self) -> bool {
+        !self.rested && paths::stopped(&self.data_dir).exists()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
