@@ -6,6 +6,7 @@ mod session;
 use std::sync::Arc;
 
 use ao_slots::fact::{Activity, RuntimeState, Source};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Act, Fact, Focus, Intent, Lane, Moment, Progress, Round, Session, State, Status, Step, Want,
@@ -240,8 +241,20 @@ impl State {
         }
     }
 
+    /// Forgets sessions that were over before anything that the journal still keeps, and left nothing behind.
+    fn forget_sessions(&mut self, now: Timestamp) {
+        let age = i64::try_from(self.policy.retention.age_ms).unwrap_or(i64::MAX);
+        let age = SignedDuration::from_millis(age);
+        self.sessions.retain(|_, session| {
+            let old = session.over.is_some_and(|(_, when)| now.duration_since(when.at) > age);
+            let empty = session.workspace.is_none() || session.workspace_gone;
+            !old || !empty || session.cleanup.is_some() || session.busy.is_some()
+        });
+    }
+
     fn fold_requested(&mut self, event: &Event, e: &SessionRequested, when: Moment) -> Vec<Focus> {
         let (Some(id), Some(project)) = (&event.session, &event.project) else { return vec![] };
+        self.forget_sessions(when.at);
         let number = self.given.sessions.entry(id.prefix().to_owned()).or_default();
         *number = (*number).max(id.number());
         let policy = self.policy.projects.get(project);

@@ -33,6 +33,34 @@ fn an_agent_that_crashes_calls_a_human_and_comes_back_on_request() {
 }
 
 #[test]
+fn what_was_over_before_the_journals_memory_is_forgotten_unless_it_left_work() {
+    const DAY: u64 = 24 * 60 * MINUTE;
+    let mut w = World::working("41");
+    for issue in ["42", "43"] {
+        w.add_working(issue);
+    }
+    w.give(kill(1)).unwrap();
+    w.succeed(1);
+    w.succeed(1);
+    // Its workspace holds work, and stays.
+    w.give(kill(2)).unwrap();
+    w.succeed(2);
+    w.fail(2, ErrorKind::Refused);
+    let over = |w: &World| {
+        let over = w.state.sessions.values().filter(|session| session.is_over());
+        over.map(|session| session.id.number()).collect::<Vec<_>>()
+    };
+    w.pass(89 * DAY);
+    w.spawn("44");
+    assert_eq!(over(&w), [1, 2]);
+    w.pass(2 * DAY);
+    assert_eq!(w.spawn("45"), app(5), "a number is given once");
+    assert_eq!(over(&w), [2]);
+    assert!(w.state.sessions.contains_key(&app(3)), "it goes on");
+    w.indices_are_true();
+}
+
+#[test]
 fn an_agent_that_stood_at_its_prompt_is_not_told_to_go_on() {
     let mut w = World::idle("41");
     w.see(1, RuntimeState::Exited { code: Some(1) });
