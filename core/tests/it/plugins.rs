@@ -1,6 +1,6 @@
 //! Plugins that never return, return late, panic or fail: one session's trouble is no other's.
 
-use std::time::Duration;
+use std::{sync::mpsc, time::Duration};
 
 use ao_core::{
     config::{policy::PluginChoice, trigger::Trigger},
@@ -275,6 +275,7 @@ async fn r11_a_runtime_that_hangs_or_panics_blinds_only_its_own_sessions() {
 async fn a_plugin_is_built_beside_the_server_and_once_for_all_that_still_need_it() {
     let mut house = House::open().await;
     let session = house.working("Do it").await;
+    let (teller, call) = (house.handle(), house.call(&session, &[turn_ended("t1")]));
     let release = house.fakes.rig.hold_build("process");
     let mut policy = house.policy.clone();
     policy.projects.values_mut().for_each(|p| p.runtime = PluginChoice::of("process"));
@@ -284,9 +285,10 @@ async fn a_plugin_is_built_beside_the_server_and_once_for_all_that_still_need_it
     });
     let built = |plugin: &str| house.fakes.rig.calls(&format!("{plugin}.build"), "");
     house.patiently("it is being built", async || (built("process") == 1).then_some(())).await;
-    let ended = [turn_ended("t1")];
-    let told = tokio::time::timeout(Duration::from_secs(30), house.tell(&session, &ended));
-    told.await.expect("nobody waits for it").unwrap();
+    // Waited for by this thread alone: what holds the state holds up all others.
+    let (done, told) = mpsc::channel();
+    tokio::spawn(async move { done.send(teller.hook(call).await) });
+    told.recv_timeout(Duration::from_secs(30)).expect("nobody waits for the build").unwrap();
     drop(release);
     applied.await.unwrap().unwrap();
 
