@@ -216,8 +216,10 @@ impl Handle {
     }
 
     /// Text that an agent is to get exactly as it is; what in it looks like a secret stands in the blob alone.
-    fn put_exact(&self, text: &str) -> Result<Text, Refusal> {
-        put_exact(&self.served.blobs, text).map_err(|error| {
+    async fn put_exact(&self, text: &str) -> Result<Text, Refusal> {
+        let (blobs, text) = (self.served.blobs.clone(), text.to_owned());
+        let put = tokio::task::spawn_blocking(move || put_exact(&blobs, &text)).await;
+        put.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
             let (kind, why) = match error.kind() {
                 io::ErrorKind::FileTooLarge => {
                     (RefusalKind::Invalid, "it is longer than 1 MiB".into())
@@ -237,7 +239,7 @@ impl Handle {
             project: call.project.clone(),
             issue: call.issue.clone(),
             title: Text::short(title),
-            prompt: self.put_exact(prompt)?,
+            prompt: self.put_exact(prompt).await?,
             digest: digest(prompt),
             env_names: env.keys().cloned().collect(),
             agent: call.agent.clone(),
@@ -284,16 +286,16 @@ impl Handle {
         text: &str,
         by: Actor,
     ) -> Result<Answered, Refusal> {
-        self.submit(self.message(session, text, by)?).await
+        self.submit(self.message(session, text, by).await?).await
     }
 
-    pub(super) fn message(
+    pub(super) async fn message(
         &self,
         session: SessionId,
         text: &str,
         by: Actor,
     ) -> Result<Input, Refusal> {
-        Ok(Input::Send { session, text: self.put_exact(text)?, digest: digest(text), by })
+        Ok(Input::Send { session, text: self.put_exact(text).await?, digest: digest(text), by })
     }
 
     /// Decides a request of a session; `request` none means the one that is open.
@@ -304,10 +306,10 @@ impl Handle {
         decision: Decision,
         by: Actor,
     ) -> Result<Answered, Refusal> {
-        self.submit(self.decision(session, request, decision, by)?).await
+        self.submit(self.decision(session, request, decision, by).await?).await
     }
 
-    pub(super) fn decision(
+    pub(super) async fn decision(
         &self,
         session: SessionId,
         request: Option<RequestId>,
@@ -316,7 +318,7 @@ impl Handle {
     ) -> Result<Input, Refusal> {
         let (decision, full) = match decision {
             Decision::Answer { text } => {
-                let text = self.put_exact(&text)?;
+                let text = self.put_exact(&text).await?;
                 (Decision::Answer { text: text.excerpt }, text.blob)
             }
             other => (other, None),

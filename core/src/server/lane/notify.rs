@@ -344,7 +344,7 @@ async fn act(
     let button = button_of(action).to_owned();
     let tried = match button == OPEN {
         true => open(handle, &channel, notification).await.map(|()| None),
-        false => acts(handle, &channel, action, &by).map(Some),
+        false => acts(handle, &channel, action, &by).await.map(Some),
     };
     let input = match tried {
         Ok(None) => return Ok(Answered::default()),
@@ -398,7 +398,7 @@ async fn open(
     }
 }
 
-fn acts(
+async fn acts(
     handle: &Handle,
     channel: &ChannelName,
     action: &IncomingAction,
@@ -420,10 +420,15 @@ fn acts(
         "ack" => Input::Acknowledge { incident, by },
         "snooze-30m" => snooze(by, 30),
         "snooze" | "snooze-1h" => snooze(by, 60),
-        "approve" => handle.decision(whose()?, request, Decision::Approve, by).map_err(refused)?,
+        "approve" => {
+            handle.decision(whose()?, request, Decision::Approve, by).await.map_err(refused)?
+        }
         "deny" | "deny-reason" => {
             let reason = (!text.is_empty()).then_some(text);
-            handle.decision(whose()?, request, Decision::Deny { reason }, by).map_err(refused)?
+            handle
+                .decision(whose()?, request, Decision::Deny { reason }, by)
+                .await
+                .map_err(refused)?
         }
         "answer" => {
             let text = match argument.parse::<usize>() {
@@ -434,13 +439,16 @@ fn acts(
                 }
                 Err(_) => text,
             };
-            handle.decision(whose()?, request, Decision::Answer { text }, by).map_err(refused)?
+            handle
+                .decision(whose()?, request, Decision::Answer { text }, by)
+                .await
+                .map_err(refused)?
         }
         "again" if request.is_none() => {
             let session = whose()?;
             match undelivered(handle, &session)? {
                 Some((_, true)) => Input::Restore { session, fresh: true, env_names: None, by },
-                Some((text, false)) => handle.message(session, &text, by).map_err(refused)?,
+                Some((text, false)) => handle.message(session, &text, by).await.map_err(refused)?,
                 None => return Err(Failure::refused("it has got it by now", None)),
             }
         }
@@ -449,9 +457,9 @@ fn acts(
             let decided = last_decision(handle, &whose()?, request)
                 .ok_or_else(|| Failure::refused("nothing was decided", None))?;
             let decided = handle.shell.whole_decision(&decided)?;
-            handle.decision(whose()?, request, decided, by).map_err(refused)?
+            handle.decision(whose()?, request, decided, by).await.map_err(refused)?
         }
-        "send" => handle.message(whose()?, &text, by).map_err(refused)?,
+        "send" => handle.message(whose()?, &text, by).await.map_err(refused)?,
         "restore" => {
             let sessions = match about.subject {
                 Subject::Session(id) => vec![id],
