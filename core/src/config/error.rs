@@ -123,6 +123,8 @@ impl<'a> Report<'a> {
         let next = self.text[start..line_end].chars().next().map_or(0, char::len_utf8);
         let length = (end.min(line_end) - start.min(line_end)).max(next);
         let line = text::redact(&self.text[line_start..line_end]);
+        // Names and values of the file stand in them, whoever wrote it.
+        let told = |words: String| text::plain(&self.without_hidden(words));
         self.found.push(ConfigError {
             file: self.file.to_owned(),
             line: before.matches('\n').count() + 1,
@@ -130,9 +132,9 @@ impl<'a> Report<'a> {
             offset: start,
             length,
             excerpt: text::cut(text::plain(&line).trim_end(), 200),
-            message: self.without_hidden(message.into()),
-            label: self.without_hidden(label.into()),
-            help: help.map(|help| self.without_hidden(help)),
+            message: told(message.into()),
+            label: told(label.into()),
+            help: help.map(told),
         });
     }
 
@@ -178,6 +180,11 @@ mod tests {
             );
             assert_eq!(&text[error.offset..error.offset + error.length], marked);
         }
+        let mut report = Report::new(Path::new("x.yaml"), text);
+        let escape = |words: &str| format!("{words}\x1b]0;x\x07\u{202e}");
+        report.add(&(0..1), escape("m"), escape("l"), Some(escape("h")));
+        let error = report.into_errors().remove(0);
+        assert_eq!((&*error.message, &*error.label, error.help.as_deref()), ("m", "l", Some("h")));
         let mut report = Report::new(Path::new("x.yaml"), text);
         report.add(&(text.find("b:").unwrap()..usize::MAX), "m", "", None);
         report.add(&(usize::MAX..usize::MAX), "past the end", "", None);
