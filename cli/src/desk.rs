@@ -223,7 +223,7 @@ impl Desk {
             warnings = loaded.warnings;
         }
         let untrusted = pending.into_iter().map(Into::into).collect();
-        ConfigReport { errors, warnings, stale, untrusted, changed }
+        ConfigReport { errors, warnings, stale, untrusted, changed, held: false }
     }
 
     /// The files that count, and this one.
@@ -323,7 +323,7 @@ impl Desk {
             Err(errors) => {
                 lock(&self.seen).extend(stamps);
                 self.tell(&errors).await;
-                return self.judge(&paths);
+                return ConfigReport { held: true, ..self.judge(&paths) };
             }
         };
         let changed = *lock(&self.applied) != loaded.hash;
@@ -336,7 +336,7 @@ impl Desk {
                 let file = self.changed(&paths).or(last).unwrap_or(&self.store);
                 let errors = vec![unusable(file, &error)];
                 self.tell(&errors).await;
-                return ConfigReport { errors, ..ConfigReport::default() };
+                return ConfigReport { errors, held: true, ..ConfigReport::default() };
             }
             loaded.hash.clone_into(&mut lock(&self.applied));
         }
@@ -496,7 +496,7 @@ impl Configs for Desk {
             let paths = self.paths_and(Some(file.clone()));
             let wrong = |errors: &[ConfigError]| errors.iter().any(|error| error.file == file);
             if self.load_over(&paths).map_or(true, |(_, errors)| wrong(&errors)) {
-                return Ok(self.judge(&paths));
+                return Ok(ConfigReport { held: true, ..self.judge(&paths) });
             }
             self.remember(|memory| {
                 memory.registered.add(&file);

@@ -1,7 +1,10 @@
 //! The configuration as the API offers it. Reading files and the environment is the composition root's; it
 //! gives the router something that does.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use ao_core::config::{ConfigError, Pending, TrustItem};
 use async_trait::async_trait;
@@ -70,6 +73,8 @@ pub struct ConfigReport {
     pub untrusted: Vec<Untrusted>,
     /// Something changed by this call.
     pub changed: bool,
+    /// Nothing new is in use: what is wrong with one file keeps all of them from it.
+    pub held: bool,
 }
 
 /// A file that waits for a human's word.
@@ -88,6 +93,13 @@ impl ConfigReport {
     /// All that keeps the files from being used as they count now or as they stand.
     pub fn wrong(&self) -> Vec<ConfigError> {
         self.errors.iter().chain(&self.stale).cloned().collect()
+    }
+
+    /// The same for one file: what is wrong with it, and where all are kept from being used, with any.
+    pub fn against(&self, file: &Path) -> Vec<ConfigError> {
+        let mut wrong = self.wrong();
+        wrong.retain(|error| self.held || error.file == file);
+        wrong
     }
 }
 

@@ -1,6 +1,6 @@
 //! `ao config`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ao_core::config::{self, Catalog, ConfigError, Role, SourceFile};
 use ao_web::{
@@ -223,7 +223,12 @@ async fn trust(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
         .map_err(|error| render::config::failure(&cx.err, &error))?;
     let body = CheckBody { file: Some(file.clone()) };
     let report: ConfigReport = client.post("/api/config/check", &body).await?;
-    refuse_if_wrong(cx, &report, &file)?;
+    // What does not load is not trusted.
+    let wrong: Vec<ConfigError> =
+        report.errors.iter().filter(|error| error.file == file).cloned().collect();
+    if !wrong.is_empty() {
+        return Err(render::config::failure(&cx.err, &wrong));
+    }
     let waits = report.untrusted.iter().find(|untrusted| untrusted.path == file);
     if let Some(untrusted) = waits {
         out::note(&render::config::asked(untrusted, &cx.err));
@@ -234,26 +239,15 @@ async fn trust(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     let hash = waits.map_or_else(|| read.hash(), |untrusted| untrusted.hash.clone());
     let body = TrustBody { file: file.clone(), hash };
     let report: ConfigReport = client.post("/api/config/trust", &body).await?;
-    refuse_if_wrong(cx, &report, &file)?;
+    let wrong = report.against(&file);
+    if !wrong.is_empty() {
+        return Err(render::config::failure(&cx.err, &wrong));
+    }
     if cx.global.json {
         out::json(&report);
     } else {
-        super::tell_warnings(cx, &report);
-    }
-    let wrong = report.wrong();
-    if !wrong.is_empty() {
-        // Another file keeps all of them from being used.
-        return Err(render::config::failure(&cx.err, &wrong));
-    }
-    if !cx.global.json {
+        super::tell_report(cx, &report);
         out::say(&format!("{} counts as it is now", file.display()));
     }
     Ok(0)
-}
-
-/// What does not load is not trusted.
-fn refuse_if_wrong(cx: &Cx, report: &ConfigReport, file: &Path) -> Result<(), Fail> {
-    let wrong = report.errors.iter().filter(|error| error.file == file);
-    let wrong: Vec<ConfigError> = wrong.cloned().collect();
-    if wrong.is_empty() { Ok(()) } else { Err(render::config::failure(&cx.err, &wrong)) }
 }

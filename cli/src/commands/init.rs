@@ -351,7 +351,7 @@ impl Cmd {
         let client = cx.client();
         let body = FileBody { file: file.to_owned() };
         let report: ConfigReport = client.post("/api/config/register", &body).await?;
-        let wrong = report.wrong();
+        let wrong = report.against(file);
         if !wrong.is_empty() {
             return Err(crate::render::config::failure(&cx.err, &wrong));
         }
@@ -361,9 +361,11 @@ impl Cmd {
             let hash = source(file, text).hash();
             let body = TrustBody { file: file.to_owned(), hash };
             let report: ConfigReport = client.post("/api/config/trust", &body).await?;
-            if !report.errors.is_empty() {
-                return Err(crate::render::config::failure(&cx.err, &report.errors));
+            let wrong = report.against(file);
+            if !wrong.is_empty() {
+                return Err(crate::render::config::failure(&cx.err, &wrong));
             }
+            super::tell_report(cx, &report);
         } else {
             let report = super::trust_in_place(cx, client, report).await?;
             super::tell_report(cx, &report);

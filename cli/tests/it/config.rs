@@ -281,7 +281,8 @@ fn r26_a_broken_file_stops_its_own_projects_alone() {
     for prefix in ["api", "net"] {
         let text = theirs(prefix).replace("lifecycle: {sweepInterval: 200ms}\n", "");
         fs::write(other.join("agent-orchestrator.yaml"), text).unwrap();
-        ao(&["config", "trust", "--yes"]);
+        let trust = ao(&["config", "trust", "--yes"]).success();
+        assert!(trust.stdout().contains("counts as it is now"), "{}", trust.stdout());
         let spawned = ao(&["spawn", "api", "--prompt", "wait"]).success();
         assert!(spawned.stdout().starts_with(&format!("{prefix}-1 ")), "{}", spawned.stdout());
         assert!(spawned.stderr().contains("`notifer` is not a setting"), "{}", spawned.stderr());
