@@ -218,8 +218,7 @@ impl Handle {
     /// Text that an agent is to get exactly as it is; what in it looks like a secret stands in the blob alone.
     async fn put_exact(&self, text: &str) -> Result<Text, Refusal> {
         let (blobs, text) = (self.served.blobs.clone(), text.to_owned());
-        let put = tokio::task::spawn_blocking(move || put_exact(&blobs, &text)).await;
-        put.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
+        blocking(move || put_exact(&blobs, &text)).await?.map_err(|error| {
             let (kind, why) = match error.kind() {
                 io::ErrorKind::FileTooLarge => {
                     (RefusalKind::Invalid, "it is longer than 1 MiB".into())
@@ -444,6 +443,17 @@ impl Handle {
     pub async fn stop(&self, reason: &str) {
         self.shell.stop(reason).await;
     }
+}
+
+/// Lets a thread that may wait for the disk do it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        // What broke over it would break again: nobody is told to repeat it.
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Refusal::new(RefusalKind::Unavailable, "the server is stopping"),
+    })
 }
 
 /// Cleans and redacts text from outside; puts it away whole when an excerpt does not hold it.

@@ -11,7 +11,7 @@ use ao_slots::{
 use tokio::sync::mpsc;
 
 use super::{
-    handle::{Handle, HookAnswer, HookCall, ReportCall},
+    handle::{Handle, HookAnswer, HookCall, ReportCall, blocking},
     lane::HandOver,
 };
 use crate::{
@@ -213,8 +213,7 @@ async fn putting_away<T: Send + 'static>(
     work: impl FnOnce(&Handle) -> T + Send + 'static,
 ) -> Result<T, Refusal> {
     let handle = handle.clone();
-    let done = tokio::task::spawn_blocking(move || work(&handle)).await;
-    done.map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))
+    blocking(move || work(&handle)).await
 }
 
 /// What an agent says of itself, by no hook.
