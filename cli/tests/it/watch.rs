@@ -144,3 +144,42 @@ fn the_terminal_is_given_back_whatever_ends_the_watch() {
     let ran = house.ao(&["status", "--watch"]).exits(2);
     assert!(ran.stderr().contains("--watch needs a terminal"), "{}", ran.stderr());
 }
+
+/// Architecture §7: nobody approves what he cannot see.
+#[test]
+fn a_permission_longer_than_the_screen_is_read_to_its_end_before_it_is_approved() {
+    let command: String = (1..=40).map(|n| format!("echo line-{n}\\n")).collect();
+    let house = House::with_claude(&format!(
+        r#"#!/bin/sh
+tell() {{
+  printf '{{"hook_event_name":"%s","session_id":"s","source":"startup"%s}}' "$1" "$2" |
+    "$AO_DATA_DIR/run/ao" hook claude-code "$1"
+}}
+tell SessionStart
+tell UserPromptSubmit ',"prompt_id":"t1","prompt":"begin"'
+asked=',"prompt_id":"t1","tool_name":"Bash","tool_input":{{"command":"{command}npm publish"}}'
+tell PermissionRequest "$asked" > /dev/null
+tell PostToolUse "$asked"
+exec sleep 100000
+"#
+    ));
+    house.spawn_claude();
+    let decided =
+        || house.json(&["session", "show", "app-1"])["requests"][0]["decision"].is_object();
+    let terminal = Terminal::watching(&house);
+    let screen = terminal.shows(|screen| screen.contains("y approve…"));
+    assert!(!screen.contains("npm publish"), "{screen}");
+    terminal.tmux(&["send-keys", "y"]);
+    let screen = terminal.shows(|screen| screen.contains("Approve once? app-1  y goes on"));
+    assert!(screen.contains("line-1 ") && !screen.contains("npm publish"), "{screen}");
+    terminal.tmux(&["send-keys", "y"]);
+    terminal.shows(|screen| screen.contains("line-21 "));
+    terminal.tmux(&["send-keys", "y"]);
+    let screen = terminal.shows(|screen| screen.contains("npm publish"));
+    assert!(screen.contains("careful: ") && screen.contains("y approve  esc leave"), "{screen}");
+    assert!(!decided());
+    terminal.tmux(&["send-keys", "y"]);
+    terminal.shows(|screen| screen.contains("✓ sent to app-1: approve once"));
+    house.eventually(&["session", "show", "app-1"], |doc| doc["requests"][0]["ended"].is_string());
+    assert!(decided());
+}
