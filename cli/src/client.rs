@@ -165,8 +165,9 @@ impl<'a> Client<'a> {
                     .remedy("start it outside the session: ao start"));
             }
             Err(_) if self.cx.was_stopped() => {
-                return Err(Fail::new(Exit::Server, "the server was stopped meanwhile")
-                    .remedy("ao start"));
+                return Err(
+                    Fail::new(Exit::Server, "the server was stopped meanwhile").remedy("ao start")
+                );
             }
             Err(error) if !self.starts => return Err(away(self.cx, &error)),
             Err(_) => {

@@ -12,10 +12,11 @@ use std::{
 };
 
 use ao_core::{
-    config::{self, Catalog, ConfigError, Loaded, Registered, Role, SourceFile, World},
+    config::{
+        self, Catalog, ConfigError, Loaded, Pending, Registered, Role, SourceFile, TrustItem, World,
+    },
     decide::Input,
     disk::RealDisk,
-    event::Text,
     server::Handle,
     slots::PluginError,
 };
@@ -61,8 +62,8 @@ pub(crate) struct Desk {
     /// Files as they were loaded last: one that cannot be used any more rules on so, and keeps no other from ruling.
     good: Mutex<BTreeMap<PathBuf, SourceFile>>,
     applied: Mutex<String>,
-    /// Files that are not used at present, with the reason that was told.
-    refused: Mutex<BTreeMap<PathBuf, String>>,
+    /// Files that are not used at present, as was told.
+    refused: Mutex<BTreeMap<PathBuf, Refused>>,
     handle: Mutex<Option<Handle>>,
     /// One change at a time.
     turn: tokio::sync::Mutex<()>,
@@ -70,6 +71,37 @@ pub(crate) struct Desk {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a file is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refused {
+    /// First a line that says it, then what a human judges by.
+    reason: String,
+    /// Only trust is missing.
+    untrusted: bool,
+}
+
+impl Refused {
+    fn broken(error: &ConfigError) -> Self {
+        let ConfigError { line, length, message, excerpt, .. } = error;
+        let reason = match length {
+            // Of the file as a whole.
+            0 => message.clone(),
+            _ => format!("Line {line}: {message}\n{line} │ {}", excerpt.trim_end()),
+        };
+        Self { reason, untrusted: false }
+    }
+
+    fn untrusted(pending: &Pending) -> Self {
+        let keys: Vec<&str> = pending.items.iter().map(|item| item.key.as_str()).collect();
+        let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+        let difference =
+            |item: &TrustItem| format!("\n{}: {} → {}", item.key, said(&item.old), said(&item.new));
+        let differences: String = pending.items.iter().map(difference).collect();
+        let reason = format!("It waits for your trust: {}{differences}", keys.join(", "));
+        Self { reason, untrusted: true }
+    }
 }
 
 impl Desk {
@@ -286,7 +318,7 @@ impl Desk {
                 "the next server may not have the file of --config"
             );
         }
-        self.tell(refused).await;
+        self.tell(refused, &loaded.pending).await;
     }
 
     /// Files that changed since they were applied or refused.
@@ -322,7 +354,7 @@ impl Desk {
             Ok(loaded) => loaded,
             Err(errors) => {
                 lock(&self.seen).extend(stamps);
-                self.tell(&errors).await;
+                self.tell(&errors, &[]).await;
                 return ConfigReport { held: true, ..self.judge(&paths) };
             }
         };
@@ -335,13 +367,13 @@ impl Desk {
                 let last = paths.last().map(|(path, _)| path.as_path());
                 let file = self.changed(&paths).or(last).unwrap_or(&self.store);
                 let errors = vec![unusable(file, &error)];
-                self.tell(&errors).await;
+                self.tell(&errors, &[]).await;
                 return ConfigReport { errors, held: true, ..ConfigReport::default() };
             }
             loaded.hash.clone_into(&mut lock(&self.applied));
         }
         lock(&self.seen).extend(stamps);
-        self.tell(&errors).await;
+        self.tell(&errors, &loaded.pending).await;
         ConfigReport {
             errors,
             warnings: loaded.warnings,
@@ -351,16 +383,17 @@ impl Desk {
         }
     }
 
-    /// Tells the server which files are not used, and which are again.
-    async fn tell(&self, errors: &[ConfigError]) {
+    /// Tells the server which files are not used, and which are again. What a new file asks for the first time is
+    /// no news: who registers it is asked in place.
+    async fn tell(&self, errors: &[ConfigError], pending: &[Pending]) {
         let Some(handle) = lock(&self.handle).clone() else { return };
-        let mut now: BTreeMap<PathBuf, String> = BTreeMap::new();
+        let mut now: BTreeMap<PathBuf, Refused> = BTreeMap::new();
         for error in errors {
-            now.entry(error.file.clone()).or_insert_with(|| match error.length {
-                // Of the file as a whole.
-                0 => error.message.clone(),
-                _ => format!("Line {}: {}", error.line, error.message),
-            });
+            now.entry(error.file.clone()).or_insert_with(|| Refused::broken(error));
+        }
+        let changed = pending.iter().filter(|file| file.items.iter().any(|item| !item.first));
+        for pending in changed {
+            now.entry(pending.file.clone()).or_insert_with(|| Refused::untrusted(pending));
         }
         let before = std::mem::replace(&mut *lock(&self.refused), now.clone());
         let name = |path: &Path| path.to_string_lossy().into_owned();
@@ -378,10 +411,11 @@ impl Desk {
             .cloned()
             .collect();
         let stale = stale.into_iter().map(|file| Input::ConfigAccepted { file });
-        let new = now.iter().filter(|(path, reason)| before.get(*path) != Some(reason));
-        let new = new.map(|(path, reason)| Input::ConfigRefused {
+        let new = now.iter().filter(|(path, refused)| before.get(*path) != Some(refused));
+        let new = new.map(|(path, refused)| Input::ConfigRefused {
             file: name(path),
-            reason: Text::short(reason),
+            reason: handle.put_text(&refused.reason),
+            untrusted: refused.untrusted,
         });
         let inputs: BTreeMap<String, Input> =
             gone.chain(stale).chain(new).map(|input| (format!("{input:?}"), input)).collect();

@@ -508,6 +508,9 @@ kinds! {
         file: String,
         /// Why: the first error, or the keys that wait for trust.
         reason: Text,
+        /// It has no error: all that is missing is a human's trust in what it changes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        untrusted: bool,
     }
     /// The configuration that was refused is good again, or gone.
     Obs "config.accepted" ConfigAccepted {

@@ -741,6 +741,9 @@ pub struct ServerFacts {
     pub disk_failing: bool,
     /// Configuration files that are not used: file → why.
     pub refused: BTreeMap<String, (Text, Moment)>,
+    /// Those of them that only wait for a human's trust.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub untrusted: BTreeSet<String>,
     /// The last file of `ao`'s own that was changed by another.
     pub tampered: Option<(String, Option<String>, Moment)>,
     /// Unreadable stretches of the journal, the last 8.

@@ -102,7 +102,11 @@ impl House {
 
     /// One event.
     async fn happen(&self, text: &str) {
-        let input = Input::ConfigRefused { file: "/x.yaml".into(), reason: Text::short(text) };
+        let input = Input::ConfigRefused {
+            file: "/x.yaml".into(),
+            reason: Text::short(text),
+            untrusted: false,
+        };
         self.api.handle.submit(input).await.unwrap();
     }
 

@@ -66,6 +66,30 @@ fn goes_on(house: &House) {
     house.ao(&["session", "kill", "app-1"]).success();
 }
 
+/// The message about a file that was refused is settled in its place.
+fn is_settled(receiver: &Receiver) {
+    until("the message is settled", || {
+        let settled = |push: &Push| push.body["type"] == "notification.resolved";
+        let refused = receiver.of_kind("config-refused");
+        let id = refused.first()?.message("id").to_owned();
+        receiver.pushes().into_iter().find(|push| settled(push) && push.message("id") == id)
+    });
+}
+
+#[test]
+fn a_change_that_only_waits_for_trust_is_told_with_what_it_changes() {
+    let (house, receiver, good) = asking();
+    write(&house, &format!("{good}    postCreate: [\"make all\"]\n"));
+    let push = until("the push", || receiver.of_kind("config-refused").pop());
+    assert!(
+        push.message("short").starts_with("It waits for your trust: projects.my-app.postCreate")
+    );
+    assert!(push.message("command").starts_with("ao config trust /"), "{}", push.body);
+    assert!(push.body["message"]["body"].to_string().contains("make all"), "{}", push.body);
+    house.ao(&["config", "trust", "--yes"]).success();
+    is_settled(&receiver);
+}
+
 #[test]
 fn r26_a_broken_file_and_a_restart_change_nothing_and_are_told_once() {
     let (house, receiver, good) = asking();
@@ -78,7 +102,9 @@ fn r26_a_broken_file_and_a_restart_change_nothing_and_are_told_once() {
     for _ in 0..2 {
         killed(&house);
     }
-    until("the push", || receiver.of_kind("config-refused").pop());
+    let push = until("the push", || receiver.of_kind("config-refused").pop());
+    let said = push.body["message"]["body"].to_string();
+    assert!(said.contains("│ notifer: slack"), "the line itself is shown: {said}");
     house.ao(&["config", "check"]).exits(3);
     assert_eq!(applied(), before, "what was applied last rules on");
     goes_on(&house);
@@ -87,12 +113,7 @@ fn r26_a_broken_file_and_a_restart_change_nothing_and_are_told_once() {
 
     write(&house, &good);
     house.ao(&["config", "check"]).success();
-    until("the message is settled", || {
-        let settled = |push: &Push| push.body["type"] == "notification.resolved";
-        let refused = receiver.of_kind("config-refused");
-        let id = refused.first()?.message("id").to_owned();
-        receiver.pushes().into_iter().find(|push| settled(push) && push.message("id") == id)
-    });
+    is_settled(&receiver);
     assert_eq!(receiver.of_kind("config-refused").len(), 1);
     house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
     house.ao(&["events", "verify"]).success();

@@ -100,6 +100,8 @@ pub enum Input {
         file: String,
         /// Why.
         reason: Text,
+        /// It only waits for a human's trust.
+        untrusted: bool,
     },
     /// It can be used again.
     ConfigAccepted {

@@ -54,9 +54,10 @@ impl Decider<'_> {
             Input::Tried { channel, failure } => {
                 self.push(ChannelTried { channel: channel.clone(), failure: failure.clone() });
             }
-            Input::ConfigRefused { file, reason } => {
+            Input::ConfigRefused { file, reason, untrusted } => {
                 if self.state.server.refused.get(file).is_none_or(|(known, _)| known != reason) {
-                    self.push(ConfigRefused { file: file.clone(), reason: reason.clone() });
+                    let (file, reason) = (file.clone(), reason.clone());
+                    self.push(ConfigRefused { file, reason, untrusted: *untrusted });
                 }
             }
             Input::ConfigAccepted { file } => {

@@ -37,7 +37,7 @@ pub(super) fn break_at(state: &State, events: &[Event]) {
 }
 
 fn refused(file: &str) -> Input {
-    Input::ConfigRefused { file: file.into(), reason: Text::short("why") }
+    Input::ConfigRefused { file: file.into(), reason: Text::short("why"), untrusted: false }
 }
 
 async fn start(root: &std::path::Path, port: u16) -> Server {

@@ -105,10 +105,15 @@ impl State {
             }
             Kind::ConfigRefused(e) => {
                 self.server.refused.insert(e.file.clone(), (e.reason.clone(), when));
+                match e.untrusted {
+                    true => self.server.untrusted.insert(e.file.clone()),
+                    false => self.server.untrusted.remove(&e.file),
+                };
                 vec![Focus::Server]
             }
             Kind::ConfigAccepted(e) => {
                 self.server.refused.remove(&e.file);
+                self.server.untrusted.remove(&e.file);
                 vec![Focus::Server]
             }
             Kind::DiskObserved(e) => {

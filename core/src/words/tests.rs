@@ -798,16 +798,22 @@ fn golden_server() {
     let refused = |file: &str, reason: &str| Input::ConfigRefused {
         file: file.into(),
         reason: Text::short(reason),
+        untrusted: reason.starts_with("It waits"),
     };
     let file = "/repo/my-app/agent-orchestrator.yaml";
     w.give(refused(file, "line 12: `notifer` is not a setting\n12 │ notifer: slack")).unwrap();
     w.pass(MINUTE);
     book.add("config refused", &w);
-    w.give(refused("/repo/api/agent-orchestrator.yaml", "waits for trust: postCreate")).unwrap();
+    w.give(refused(
+        "/repo/api/agent-orchestrator.yaml",
+        "It waits for your trust: postCreate\nprojects.api.postCreate: [\"npm ci\"] → [\"make\"]",
+    ))
+    .unwrap();
     book.add("two of them", &w);
-    for file in [file, "/repo/api/agent-orchestrator.yaml"] {
-        w.give(Input::ConfigAccepted { file: file.into() }).unwrap();
-    }
+    w.give(Input::ConfigAccepted { file: file.into() }).unwrap();
+    book.add("one that waits for trust", &w);
+    let file = "/repo/api/agent-orchestrator.yaml";
+    w.give(Input::ConfigAccepted { file: file.into() }).unwrap();
     w.pass(15_000);
     book.add("config settled", &w);
 
@@ -986,6 +992,7 @@ fn s40_hostile_text_is_inert_everywhere() {
     w.give(Input::ConfigRefused {
         file: evil.into(),
         reason: Text { excerpt: evil.into(), blob: None },
+        untrusted: true,
     })
     .unwrap();
     w.pass(MINUTE);

@@ -94,7 +94,8 @@ fn r10_what_the_look_brings_up_is_told_together_when_it_has_settled() {
     // Gone again before it has settled.
     w.add_working("43");
     w.tell(3, [asked("k1", question("C?"))]);
-    let refused = Input::ConfigRefused { file: "a.yaml".into(), reason: Text::short("x") };
+    let refused =
+        Input::ConfigRefused { file: "a.yaml".into(), reason: Text::short("x"), untrusted: false };
     w.give(refused).unwrap();
     w.check(Input::Swept { sessions: 3 }, &[]);
     w.tell(3, [Told::RequestEnded { key: "k1".into() }]);

@@ -226,7 +226,7 @@ fn inputs() -> impl Strategy<Value = Input> {
             policy: Box::new(policy),
             channels: [(desk(), desktop())].into(),
         }),
-        1 => small_text().prop_map(|reason| Input::ConfigRefused { file: "a.yaml".into(), reason }),
+        1 => (small_text(), any::<bool>()).prop_map(|(reason, untrusted)| Input::ConfigRefused { file: "a.yaml".into(), reason, untrusted }),
         1 => Just(Input::ConfigAccepted { file: "a.yaml".into() }),
         1 => (select(vec![0, 1 << 20, 5 << 30]), any::<bool>())
             .prop_map(|(free, failing)| Input::Disk { free, failing }),

@@ -334,7 +334,12 @@ fn the_most_urgent_goes_first() {
     w.add_working("42");
     w.holds_channels = true;
     // A warning is being sent when another, a decision and a question come up behind it.
-    w.give(Input::ConfigRefused { file: "a.yaml".into(), reason: Text::short("x") }).unwrap();
+    w.give(Input::ConfigRefused {
+        file: "a.yaml".into(),
+        reason: Text::short("x"),
+        untrusted: false,
+    })
+    .unwrap();
     w.pass(MINUTE);
     assert!(sending(&w).is_some());
     w.tell(2, [Told::RateLimited { until: Some(w.now.wall + SignedDuration::from_hours(3)) }]);

@@ -250,7 +250,10 @@ fn of_several_each_is_tried_and_those_that_were_refused_are_named() {
     assert!(pushed.len() == 1 && pushed[0].contains("4 agents"), "{pushed:?}");
     let all = [restore(9), restore(1), restore(2), restore(3), restore(4)];
     let note = heard(&mut w, "restore", all).unwrap();
-    assert_eq!(note, "Not done for 1 of 5: there is no session app-9 (did you mean app-4?). Instead: ao status");
+    assert_eq!(
+        note,
+        "Not done for 1 of 5: there is no session app-9 (did you mean app-4?). Instead: ao status"
+    );
     for n in 1..=4 {
         assert!(w.session(n).restore.is_some(), "app-{n} was not tried");
     }

@@ -36,8 +36,11 @@ fn a_disk_on_which_nothing_can_be_recorded_is_urgent_and_told_again_as_that() {
 #[test]
 fn a_configuration_that_is_not_used_is_told_and_its_repair_settles_it() {
     let file = "/repo/my-app/agent-orchestrator.yaml".to_owned();
-    let refused =
-        |reason: &str| Input::ConfigRefused { file: file.clone(), reason: Text::short(reason) };
+    let refused = |reason: &str| Input::ConfigRefused {
+        file: file.clone(),
+        reason: Text::short(reason),
+        untrusted: false,
+    };
     let mut w = World::new();
     w.check(refused("Line 12: notifer is not a setting"), &["opens config-refused"]);
     w.check(refused("Line 12: notifer is not a setting"), &[]);

@@ -2,7 +2,7 @@
 
 use ao_slots::{
     notifier::Block,
-    text::{count, size},
+    text::{count, shell_word, size},
 };
 
 use super::{
@@ -71,7 +71,10 @@ impl Words<'_> {
             short: format!("{}. {go_on}", capital(&first)),
             body,
             buttons: vec![],
-            command: Some("ao config check".into()),
+            command: Some(match refused.len() == 1 && self.state.server.untrusted.contains(file) {
+                true => format!("ao config trust {}", shell_word(&clean_line(file))),
+                false => "ao config check".into(),
+            }),
         }
     }
 
