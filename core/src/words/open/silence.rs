@@ -32,12 +32,11 @@ impl Words<'_> {
                     Some(command) => format!("\"{}\"", cut(&clean_line(&self.whole(command)), 80)),
                     None => clean_line(&tool.tool),
                 };
-                // A spinner is output: what it says is not looked at where the agent tells by itself.
-                let nothing = if session.signals { "No word of it" } else { "No output" };
-                (format!("{id} is stuck: {what} runs for {lasted}"), format!("{nothing}{since}."))
+                (format!("{id} is stuck: {what} runs for {lasted}"), format!("No output{since}."))
             }
             None => {
                 let lasted = self.lasted(incident.opened, session.progress, reaction.threshold_ms);
+                // A spinner is output: where the agent tells by itself and no command runs, it is not looked at.
                 let nothing = match session.signals {
                     true => "no file change, no word of it, no command running",
                     false => "no file change, no output",
