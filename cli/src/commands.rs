@@ -93,8 +93,13 @@ fn show(fail: &Fail, style: &Style, json: bool) {
         style.paint(Tone::Need, "error:"),
         style.text(&format!("{}{cause}", fail.what))
     ));
-    if let Some(remedy) = &fail.remedy {
-        out::note(&format!("  {} {}", style.paint(Tone::Muted, "try:"), style.text(remedy)));
+    let remedy = fail.remedy.as_ref().map(|remedy| ("try", remedy));
+    let more = fail.more.iter().map(|(name, words)| (*name, words));
+    let lines: Vec<(&str, &String)> = more.chain(remedy).collect();
+    let widest = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, words) in lines {
+        let name = style.paint(Tone::Muted, &out::pad(&format!("{name}:"), widest + 1));
+        out::note(&format!("  {name} {}", style.text(words)));
     }
 }
 
@@ -351,6 +356,28 @@ mod tests {
             let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
             assert!(!about.is_empty(), "{} has no help", sub.get_name());
             assert!(!about.ends_with('.'), "{}: {about}", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_examples() {
+        fn look(command: &clap::Command, path: &str) {
+            let help = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().any(|line| line.starts_with("Example"));
+            let first = format!("  {path}");
+            let pasted = help
+                .lines()
+                .any(|line| line.starts_with(&first) || line.contains(&format!("| {path}")));
+            assert!(examples && pasted, "`{path} --help` has no example: {help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 120), "{path}: {help}");
+            for sub in command.get_subcommands() {
+                look(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        let mut command = command_line();
+        command.build();
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            look(sub, &format!("ao {}", sub.get_name()));
         }
     }
 

@@ -144,6 +144,14 @@ impl Cx {
         }
     }
 
+    /// Prints a hint the first time for each data directory; `what` is its name among those that were given.
+    pub(crate) fn hint_once(&self, what: &str, text: &str) {
+        let shown = self.err.terminal && !self.global.quiet && !self.global.json;
+        if shown && self.first_time(what) {
+            self.hint(text);
+        }
+    }
+
     /// Whether something that is said once for each data directory was not said yet. From now on it was.
     pub(crate) fn first_time(&self, what: &str) -> bool {
         let file = self.data_dir.join("hints");
@@ -208,12 +216,18 @@ impl Cx {
         out::can_ask() && !self.global.no_input
     }
 
-    /// Destroying wants the name, not a yes. Asked only where [`Self::asks`].
-    pub(crate) fn confirm_by_name(&self, question: &str, name: &str) -> Result<(), Fail> {
+    /// Destroying wants the name, not a yes; `what` is to be done to it: `kill it`. Asked only where
+    /// [`Self::asks`].
+    pub(crate) fn confirm_by_name(
+        &self,
+        question: &str,
+        name: &str,
+        what: &str,
+    ) -> Result<(), Fail> {
         use std::io::Write;
         let mut stderr = std::io::stderr().lock();
-        let _ =
-            write!(stderr, "{question}\nType {} to go on: ", self.err.paint(Tone::Accent, name));
+        let painted = self.err.paint(Tone::Accent, name);
+        let _ = write!(stderr, "{question}\nType {painted} to {what}: ");
         let _ = stderr.flush();
         let mut line = String::new();
         std::io::stdin().read_line(&mut line)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ao_web::{Code, Problem};
+use jiff::{Timestamp, tz::TimeZone};
 
 /// The exit codes, as `ao help exit-codes` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +40,15 @@ pub(crate) struct Fail {
     pub what: String,
     /// The cause, where `what` does not say it.
     pub cause: Option<String>,
+    /// What else is to be known, each with its name: what was undone, where the log lies.
+    pub more: Vec<(&'static str, String)>,
     /// What to do.
     pub remedy: Option<String>,
 }
 
 impl Fail {
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), cause: None, remedy: None }
+        Self { exit, what: what.into(), cause: None, more: vec![], remedy: None }
     }
 
     pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
@@ -55,9 +58,13 @@ impl Fail {
 
     /// As `--json` prints it.
     pub(crate) fn document(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut document = serde_json::json!({
             "schema": "ao.error/1", "exit": self.exit as u8, "title": self.what, "detail": self.cause, "remedy": self.remedy,
-        })
+        });
+        for (name, words) in &self.more {
+            document[name] = words.as_str().into();
+        }
+        document
     }
 
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
@@ -80,7 +87,12 @@ impl From<Problem> for Fail {
             Code::InDoubt => Exit::InDoubt,
             Code::Failed => Exit::Failed,
         };
-        Self { exit, what: problem.title, cause: problem.detail, remedy: problem.remedy }
+        let clock = |at| crate::render::clock(Timestamp::now(), at, &TimeZone::system(), "%H:%M");
+        let what = match problem.at {
+            Some(at) => format!("{} at {}", problem.title, clock(at)),
+            None => problem.title,
+        };
+        Self { cause: problem.detail, remedy: problem.remedy, ..Self::new(exit, what) }
     }
 }
 

@@ -134,6 +134,7 @@ Each of these is said one time for each data directory, in place, and then never
 `hints` there to hear them anew. --quiet leaves all hints out.
 
   after the first spawn      You can close this terminal. ao and the agent go on.
+  after the first answer     That is how it works. Too much or too little? ao help push
   before a project's first   what is wrong with the disk that its repository lies on
 ",
     },

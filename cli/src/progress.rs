@@ -63,6 +63,8 @@ impl<'a> Steps<'a> {
     pub(crate) fn line(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
+            // With `--json` standard error has nothing but an error's document.
+            None if self.cx.global.json => {}
             None => out::note(line),
         }
     }

@@ -321,6 +321,9 @@ pub enum Outcome {
         last_line: Text,
         /// Lines in the log.
         lines: u64,
+        /// The commands, as the configuration writes them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        commands: Vec<String>,
     },
     /// The agent runs.
     Runtime {

@@ -902,9 +902,12 @@ mod tests {
                 branch_created: true,
                 notes: vec![],
             }),
-            Effect::PostCreate => {
-                Outcome::PostCreate { failed: None, last_line: Text::default(), lines: 0 }
-            }
+            Effect::PostCreate => Outcome::PostCreate {
+                failed: None,
+                last_line: Text::default(),
+                lines: 0,
+                commands: vec![],
+            },
             Effect::CreateRuntime { launch, .. } => Outcome::Runtime {
                 handle: RuntimeHandle {
                     session: app(),

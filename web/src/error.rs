@@ -8,6 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The media type of a problem document.
@@ -49,6 +50,9 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
+    /// When what the title ends with happened; who prints it adds the time in the reader's zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// The cause, where the title does not say it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -81,6 +85,7 @@ impl Problem {
             kind: format!("urn:ao:problem:{}", word.unwrap_or_default()),
             title: title.into(),
             status: status.as_u16(),
+            at: None,
             detail: None,
             remedy: None,
             code,
@@ -112,7 +117,7 @@ impl From<Refusal> for Problem {
             RefusalKind::Unconfirmed => Code::Unconfirmed,
             RefusalKind::Unavailable => Code::Unavailable,
         };
-        Self { remedy: refusal.remedy, ..Self::new(code, refusal.message) }
+        Self { at: refusal.at, remedy: refusal.remedy, ..Self::new(code, refusal.message) }
     }
 }
 

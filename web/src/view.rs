@@ -68,6 +68,9 @@ pub struct StatusDoc {
     pub last_push: Option<Timestamp>,
     /// Some channel can reach a human.
     pub reachable: bool,
+    /// Since when the settings in use are in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_since: Option<Timestamp>,
     /// What concerns no single session.
     pub notices: Vec<Notice>,
     /// Sessions: the ones that are not over, and those that ended in the last 24 h.
@@ -607,6 +610,7 @@ pub fn status(
             .filter(|(name, _)| state.policy.channels.contains_key(*name))
             .filter(|(name, _)| !unable.contains_key(*name))
             .any(|(_, channel)| channel.capabilities.is_some() && channel.failures == 0),
+        settings_since: state.policy_since.map(|when| when.at),
         notices,
         sessions,
     }

@@ -6,7 +6,13 @@ use ao_web::view::Taken;
 use crate::{cx::Cx, fail::Fail, out};
 
 /// Say that you saw an incident and take it; nobody else is called for it
+///
+/// Examples:
+///   ao ack i-142
+///
+/// Exit codes: 4 there is no such incident, 5 it is settled.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The incident, e.g. i-142
     incident: IncidentId,

@@ -26,11 +26,15 @@ use crate::{
 
 /// Start an agent on each of several issues
 ///
-/// Example: ao batch-spawn my-app 42 43 44 45 46
+/// Examples:
+///   ao batch-spawn my-app 42 43 44 45 46
+///   ao batch-spawn my-app 42 43 --agent custom
 ///
-/// An issue that a session works on already is skipped. Exit codes: 1 nothing was started, 9 some were skipped or
-/// failed; each item's result is printed.
+/// An issue that a session works on already is skipped.
+///
+/// Exit codes: 1 nothing was started, 9 some were skipped or failed; each item's result is printed.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The project
     project: ProjectId,
@@ -183,8 +187,11 @@ impl Item {
             State::Started(words) => words.clone(),
             State::Skipped(why) => format!("skipped: {why} (--force)"),
             State::Failed(why) => {
-                let log =
-                    self.session.as_ref().map(|id| format!(": ao why {id}")).unwrap_or_default();
+                let look = |id: &SessionId| match why.starts_with("postCreate") {
+                    true => format!(": ao logs {id} --step postCreate"),
+                    false => format!(": ao why {id}"),
+                };
+                let log = self.session.as_ref().map(look).unwrap_or_default();
                 format!("{} {why}{log}", cx.style.painted_mark(Mark::Failed))
             }
         }
@@ -231,10 +238,13 @@ impl Item {
                 End::Ready => State::Started("working".into()),
                 End::Asks => State::Started("asks you something".into()),
                 End::Undelivered => State::Failed("it has not got its task".into()),
-                End::Failed { step, failure } => State::Failed(format!(
-                    "{step} failed: {}",
-                    ao_core::slots::text::one_line(&failure.message)
-                )),
+                End::Failed { step, failure } => {
+                    let why = ao_core::slots::text::one_line(&failure.message);
+                    State::Failed(match why.starts_with(&step) {
+                        true => why,
+                        false => format!("{step} failed: {why}"),
+                    })
+                }
                 End::Ended => State::Failed("the agent ended".into()),
                 End::Killed => State::Failed("it was ended".into()),
             };

@@ -4,8 +4,11 @@ use crate::fail::Fail;
 
 /// Print completions for a shell
 ///
-/// Example: ao completions bash > ~/.local/share/bash-completion/completions/ao
+/// Examples:
+///   ao completions bash > ~/.local/share/bash-completion/completions/ao
+///   ao completions fish > ~/.config/fish/completions/ao.fish
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The shell
     shell: clap_complete::Shell,

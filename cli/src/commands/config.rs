@@ -6,7 +6,9 @@ use ao_core::config::{self, Catalog, ConfigError, Role, SourceFile};
 use ao_web::{
     Configs,
     configs::{CheckBody, ConfigFile, ConfigReport, FileBody, TrustBody, Untrusted},
+    view::StatusDoc,
 };
+use jiff::tz::TimeZone;
 
 use super::usage;
 use crate::{
@@ -18,7 +20,13 @@ use crate::{
 };
 
 /// Check, show and trust the configuration
+///
+/// Examples:
+///   ao config check
+///   ao config show
+///   ao config trust
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     #[command(subcommand)]
     what: What,
@@ -27,24 +35,64 @@ pub(crate) struct Cmd {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Is the configuration valid, and what waits for your trust
+    ///
+    /// Examples:
+    ///   ao config check
+    ///   ao config check new.yaml
+    ///
+    /// Exit code 3: it is not valid.
+    #[command(verbatim_doc_comment)]
     Check {
         /// The file; none = the one of this folder, and your own
         file: Option<PathBuf>,
     },
     /// Print the settings in use, with every default
+    ///
+    /// Examples:
+    ///   ao config show
+    ///   ao config show --json
+    #[command(verbatim_doc_comment)]
     Show,
     /// Print the JSON schema of the file, for editors
+    ///
+    /// Examples:
+    ///   ao config schema > ao.schema.json
+    #[command(verbatim_doc_comment)]
     Schema,
     /// Open the file in your editor and check it
+    ///
+    /// Examples:
+    ///   ao config edit
+    ///   EDITOR=nano ao config edit
+    ///
+    /// Exit code 3: it is not valid now.
+    #[command(verbatim_doc_comment)]
     Edit,
     /// List the files that the server was told of
+    ///
+    /// Examples:
+    ///   ao config ls
+    ///   ao config ls --json
+    #[command(verbatim_doc_comment)]
     Ls,
     /// Take a file out; its sessions go on
+    ///
+    /// Examples:
+    ///   ao config forget
+    ///   ao config forget ~/old/agent-orchestrator.yaml
+    #[command(verbatim_doc_comment)]
     Forget {
         /// The file; none = the one of this folder
         file: Option<PathBuf>,
     },
     /// Let keys that run programs or send text elsewhere count
+    ///
+    /// Examples:
+    ///   ao config trust                 shows what would count, and asks
+    ///   ao config trust --yes
+    ///
+    /// Exit codes: 3 it is not valid, 8 not confirmed.
+    #[command(verbatim_doc_comment)]
     Trust {
         /// The file; none = the one of this folder
         file: Option<PathBuf>,
@@ -97,7 +145,8 @@ async fn check(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     let file = file.or(cx.global.config.as_ref()).map(|file| paths::absolute(file, &cx.home));
     let file = file.or_else(|| cx.file_here());
     // A running server knows of other files and has the variables that count.
-    let report: ConfigReport = if client.is_up().await {
+    let up = client.is_up().await;
+    let report: ConfigReport = if up {
         client.post("/api/config/check", &CheckBody { file }).await?
     } else {
         Desk::open(cx, Catalog::new(ao_plugins_bundled::all()))?.check(file).await?
@@ -120,9 +169,20 @@ async fn check(cx: &Cx, file: Option<&PathBuf>) -> Result<u8, Fail> {
     }
     if !cx.global.json {
         let errors = ao_core::slots::text::count(wrong.len() as u64, "error", "errors");
-        out::say(&format!("{errors}. A running server keeps the last good settings."));
+        let kept = match up {
+            true => kept(&client.get("/api/status").await?),
+            false => "No server runs.".into(),
+        };
+        out::say(&format!("{errors}. {kept}"));
     }
     Ok(Exit::Config as u8)
+}
+
+/// What a server does whose files have errors.
+fn kept(status: &StatusDoc) -> String {
+    let clock = |at| render::clock(status.at, at, &TimeZone::system(), "%H:%M");
+    let since = status.settings_since.map(|at| format!(" ({})", clock(at)));
+    format!("The server keeps the last good config{}.", since.unwrap_or_default())
 }
 
 fn show(cx: &Cx) -> Result<u8, Fail> {

@@ -10,8 +10,13 @@ use crate::{cx::Cx, fail::Fail};
 
 /// Deny what an agent asked for
 ///
-/// Example: ao deny app-3 r-7 --reason "Use the staging registry"
+/// Examples:
+///   ao deny app-3 r-7 --reason "Use the staging registry"
+///   ao deny app-3                   the only one that waits
+///
+/// Exit codes: 5 it asks nothing any more, 10 sent but not confirmed by the agent.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The session
     #[arg(value_parser = parse_session)]

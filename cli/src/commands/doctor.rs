@@ -41,7 +41,15 @@ use crate::{
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Look for problems, and say how to correct them
+///
+/// Examples:
+///   ao doctor
+///   ao doctor --fix
+///   ao doctor --report > report.txt
+///
+/// Exit code 1: there are problems.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// Correct what can be corrected without asking
     #[arg(long)]

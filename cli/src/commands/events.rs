@@ -16,8 +16,12 @@ use crate::{
 
 /// Show what happened, event by event, or verify the journal
 ///
-/// Examples: ao events --follow --session app-3, ao events verify
+/// Examples:
+///   ao events --follow --session app-3
+///   ao events --after e4821 --utc
+///   ao events verify
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     #[command(subcommand)]
     what: Option<What>,
@@ -36,11 +40,19 @@ pub(crate) struct Cmd {
     /// At most so many
     #[arg(long, short = 'n', default_value_t = 50)]
     lines: u32,
+    /// Times as UTC
+    #[arg(long, help_heading = "Output")]
+    utc: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Read the whole journal and tell what is wrong with it; exit code 1 for damage
+    ///
+    /// Examples:
+    ///   ao events verify
+    ///   ao events verify --json
+    #[command(verbatim_doc_comment)]
     Verify,
 }
 
@@ -57,7 +69,7 @@ impl Cmd {
         let after = self.after.map(|seq| format!("&after={seq}")).unwrap_or_default();
         let page: EventPage =
             client.get(&format!("/api/events?{filter}&limit={}{after}", self.lines)).await?;
-        let zone = TimeZone::system();
+        let zone = if self.utc { TimeZone::UTC } else { TimeZone::system() };
         let show = |event: &ao_web::view::EventView| {
             if cx.global.json {
                 out::json(event);

@@ -10,7 +10,12 @@ use crate::{
 /// Explain a topic or a command
 ///
 /// Topics: push, config, exit-codes, permissions, server
+///
+/// Examples:
+///   ao help push
+///   ao help session kill
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The topic or command
     #[arg(num_args = 0..)]

@@ -6,7 +6,11 @@ use crate::fail::Fail;
 ///
 /// Reads the event from standard input. Outside a session it does nothing. It never fails and prints only what
 /// the agent is to read.
+///
+/// Example:
+///   ao hook claude-code Stop < event.json
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The agent plugin, e.g. claude-code
     agent: String,

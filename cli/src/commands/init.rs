@@ -35,7 +35,15 @@ use crate::{
 ///
 /// Looks at what is there, asks what cannot be found out, writes agent-orchestrator.yaml and sends a test
 /// message. Nothing in the repository is changed until it says "Wrote"; for the test the server is started.
+///
+/// Examples:
+///   ao init
+///   ao init --agent custom --webhook https://hooks.example.com/T0
+///   ao init --yes --no-test         takes what was found, asks and sends nothing
+///
+/// Exit codes: 4 this is no git repository, 8 the branch that work starts from is not known.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The repository [default: this folder's]
     folder: Option<PathBuf>,
@@ -219,7 +227,7 @@ impl Cmd {
         match looked.map(|desktop| async move { desktop.check(&call).await }) {
             Ok(look) => match look.await {
                 Ok(()) => {
-                    say(good, "push", "desktop".into());
+                    say(good, "push", "desktop     – phone, chat: none yet".into());
                     found.channel = true;
                 }
                 Err(error) => {
@@ -394,8 +402,15 @@ impl Cmd {
                 here.map_or_else(|| "<project>".to_owned(), |project| project.id.to_string())
             }
         };
-        let next = format!("ao spawn {name} --prompt \"Fix the flaky login test\"");
-        let next = cx.style.paint(Tone::Accent, &next);
+        let accent = |command: String| cx.style.paint(Tone::Accent, &command);
+        let next = accent(format!("ao spawn {name} --prompt \"Fix the flaky login test\""));
+        let issue = written.and_then(|_| first_issue(file.parent()?));
+        let next = match issue {
+            Some(issue) => {
+                format!("{}      or: {next}", accent(format!("ao spawn {name} {issue}")))
+            }
+            None => next,
+        };
         let own = written.and_then(|starter| starter.command.first());
         match own.is_some_and(|program| program == "my-agent") {
             true => {
@@ -489,6 +504,17 @@ fn subdir(repo: &RepoInfo, start: &Path) -> Option<String> {
     within.to_str().filter(|within| !within.is_empty() && !of_git).map(str::to_owned)
 }
 
+/// The issue with the lowest number, of those that the written file's tracker reads.
+fn first_issue(repo: &Path) -> Option<String> {
+    let names = std::fs::read_dir(repo.join("issues")).ok()?.flatten();
+    let number = |name: &str| {
+        let stem = name.strip_suffix(".md")?;
+        stem.split_once('-').map_or(stem, |(number, _)| number).parse::<u32>().ok()
+    };
+    let numbers = names.filter_map(|entry| number(entry.file_name().to_str()?));
+    numbers.min().map(|number| number.to_string())
+}
+
 /// Whether a person answers.
 fn asks(cx: &Cx) -> bool {
     out::can_ask() && !cx.global.yes && !cx.global.no_input
@@ -567,6 +593,17 @@ mod tests {
             let way = init.another_way(&cx, &registry, &context, true).unwrap();
             assert_eq!(way.as_deref(), wanted);
         }
+    }
+
+    #[test]
+    fn the_issue_that_is_proposed_is_one_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(first_issue(dir.path()), None);
+        std::fs::create_dir(dir.path().join("issues")).unwrap();
+        for name in ["README.md", "notes.txt", "102.md", "41-coupon-is-applied-twice.md"] {
+            std::fs::write(dir.path().join("issues").join(name), "").unwrap();
+        }
+        assert_eq!(first_issue(dir.path()).as_deref(), Some("41"));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! `ao man`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{fail::Fail, out};
 
 /// Write the man pages into a folder, or print the one of `ao` itself
 ///
-/// Example: ao man ~/.local/share/man/man1
+/// Examples:
+///   ao man ~/.local/share/man/man1
+///   ao man | man -l -
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The folder
     folder: Option<PathBuf>,
@@ -22,13 +25,7 @@ impl Cmd {
             return Ok(0);
         };
         std::fs::create_dir_all(folder)?;
-        let mut count = 1_u64;
-        std::fs::write(folder.join("ao.1"), page(command.clone(), "ao")?)?;
-        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-            let name = format!("ao-{}", sub.get_name());
-            std::fs::write(folder.join(format!("{name}.1")), page(sub.clone(), &name)?)?;
-            count += 1;
-        }
+        let count = write(&command, "ao", folder)?;
         out::say(&format!(
             "Wrote {} to {}",
             ao_core::slots::text::count(count, "page", "pages"),
@@ -36,6 +33,16 @@ impl Cmd {
         ));
         Ok(0)
     }
+}
+
+/// Writes the page of a command and those of its verbs: `ao-session-kill.1`. Returns how many.
+fn write(command: &clap::Command, name: &str, folder: &Path) -> Result<u64, Fail> {
+    std::fs::write(folder.join(format!("{name}.1")), page(command.clone(), name)?)?;
+    let mut count = 1;
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        count += write(sub, &format!("{name}-{}", sub.get_name()), folder)?;
+    }
+    Ok(count)
 }
 
 fn page(command: clap::Command, name: &str) -> Result<String, Fail> {
@@ -54,5 +61,11 @@ mod tests {
         Cmd { folder: Some(dir.path().to_owned()) }.run().unwrap();
         let page = std::fs::read_to_string(dir.path().join("ao-spawn.1")).unwrap();
         assert!(page.contains(".TH ao-spawn") && page.contains("issue"), "{page}");
+        for (name, words) in [("ao-session-kill", "ao session kill app"), ("ao-config-trust", "")] {
+            let page = std::fs::read_to_string(dir.path().join(format!("{name}.1"))).unwrap();
+            assert!(page.contains(&format!(".TH {name}")), "{page}");
+            assert!(page.replace('\\', "").contains(words), "{page}");
+        }
+        assert!(!dir.path().join("ao-launch.1").exists(), "what only programs call has none");
     }
 }

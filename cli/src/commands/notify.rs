@@ -16,7 +16,13 @@ use crate::{
 };
 
 /// Look at channels and messages, and test them
+///
+/// Examples:
+///   ao notify channels
+///   ao notify test desktop
+///   ao notify log --since 1h
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     #[command(subcommand)]
     what: What,
@@ -25,17 +31,33 @@ pub(crate) struct Cmd {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Send a test by one channel, or by all
+    ///
+    /// Examples:
+    ///   ao notify test
+    ///   ao notify test desktop
+    ///
+    /// Exit codes: 1 a channel did not take it, 4 there is no such channel.
+    #[command(verbatim_doc_comment)]
     Test {
         /// The channel
         channel: Option<ChannelName>,
     },
     /// What was sent, and what became of it
+    ///
+    /// Examples:
+    ///   ao notify log
+    ///   ao notify log --since 7d
+    #[command(verbatim_doc_comment)]
     Log {
         /// Only the last, e.g. 1h, 7d
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
     },
     /// The channels and whether they work
+    ///
+    /// Examples:
+    ///   ao notify channels
+    #[command(verbatim_doc_comment)]
     Channels,
 }
 

@@ -14,8 +14,11 @@ use crate::{
 
 /// Open a session, or all of them, in your terminal program
 ///
-/// Examples: ao open app-3, ao open all
+/// Examples:
+///   ao open app-3
+///   ao open all
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// The session, or `all`
     #[arg(default_value = "all")]

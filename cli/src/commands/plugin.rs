@@ -7,7 +7,11 @@ use crate::{
 };
 
 /// List the plugins
+///
+/// Examples:
+///   ao plugin ls
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     #[command(subcommand)]
     what: What,
@@ -16,6 +20,11 @@ pub(crate) struct Cmd {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// The plugins that a configuration may name
+    ///
+    /// Examples:
+    ///   ao plugin ls
+    ///   ao plugin ls --json
+    #[command(verbatim_doc_comment)]
     Ls,
 }
 

@@ -43,10 +43,23 @@ pub(crate) struct Cmd {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// A turn runs
+    ///
+    /// Example:
+    ///   ao report working
+    #[command(verbatim_doc_comment)]
     Working,
     /// The turn ended; the prompt is empty
+    ///
+    /// Example:
+    ///   ao report ready
+    #[command(verbatim_doc_comment)]
     Ready,
     /// Ask a human
+    ///
+    /// Examples:
+    ///   ao report question "Which one?" --option A --option B
+    ///   ao report question "Go on?" --wait
+    #[command(verbatim_doc_comment)]
     Question {
         /// The question
         text: String,
@@ -58,16 +71,28 @@ enum What {
         wait: bool,
     },
     /// Cannot go on without a human
+    ///
+    /// Example:
+    ///   ao report blocked "The registry wants a login"
+    #[command(verbatim_doc_comment)]
     Blocked {
         /// Why
         text: String,
     },
     /// Failed
+    ///
+    /// Example:
+    ///   ao report error "No space is left on the disk"
+    #[command(verbatim_doc_comment)]
     Error {
         /// Why
         text: String,
     },
     /// The task is done; counts with evidence
+    ///
+    /// Example:
+    ///   ao report completed "All tests pass"
+    #[command(verbatim_doc_comment)]
     Completed {
         /// What was done
         text: Option<String>,

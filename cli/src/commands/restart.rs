@@ -6,7 +6,12 @@ use crate::{client, cx::Cx, fail::Fail, out, paths};
 /// Stop the server and start it again; agents go on
 ///
 /// Where systemd runs it, systemd does that: the server stays its unit's.
+///
+/// Examples:
+///   ao restart                      after an update of ao
+///   ao restart --data-dir /srv/ao
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {}
 
 impl Cmd {

@@ -21,7 +21,13 @@ use crate::{
 };
 
 /// Look at sessions and act on them
+///
+/// Examples:
+///   ao session ls
+///   ao session show app-3
+///   ao session kill app-3
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     #[command(subcommand)]
     what: What,
@@ -30,22 +36,64 @@ pub(crate) struct Cmd {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// List sessions
+    ///
+    /// Examples:
+    ///   ao session ls
+    ///   ao session ls --all
+    #[command(verbatim_doc_comment)]
     Ls {
         /// Also those that ended long ago
         #[arg(long, short)]
         all: bool,
     },
     /// Show everything about a session
+    ///
+    /// Examples:
+    ///   ao session show app-3
+    ///   ao session show app-3 --json
+    #[command(verbatim_doc_comment)]
     Show(One),
     /// Look into a session's terminal
+    ///
+    /// Examples:
+    ///   ao session attach app-3         Ctrl-b d leaves it running
+    ///   ao session attach app-3 | cat   prints the command
+    #[command(verbatim_doc_comment)]
     Attach(One),
     /// Mark a session done: its agent ends, its branch stays
+    ///
+    /// Examples:
+    ///   ao session done app-3
+    ///
+    /// Exit code 5: files are not committed.
+    #[command(verbatim_doc_comment)]
     Done(One),
     /// End a session; its workspace stays while it holds work that is nowhere else
+    ///
+    /// Examples:
+    ///   ao session kill app-3
+    ///   ao session kill app-3 --force   removes the workspace, too
+    ///
+    /// Exit codes: 5 the workspace could not be removed, 8 not confirmed.
+    #[command(verbatim_doc_comment)]
     Kill(Ended),
     /// Bring back a session that ended
+    ///
+    /// Examples:
+    ///   ao session restore app-3
+    ///   ao session restore app-3 --fresh
+    ///
+    /// Exit codes: 1 it did not come back, 5 it runs or is merged, 10 not known within 90 s.
+    #[command(verbatim_doc_comment)]
     Restore(Restored),
     /// Remove the workspace of a session that is over
+    ///
+    /// Examples:
+    ///   ao session cleanup              of all that are over
+    ///   ao session cleanup app-3 --force
+    ///
+    /// Exit codes: 5 it holds work, 8 not confirmed, 9 some were kept.
+    #[command(verbatim_doc_comment)]
     Cleanup(Cleaned),
 }
 
@@ -178,7 +226,7 @@ async fn kill_one(
                 "Kill {id} and remove its workspace? {}. Uncommitted work is kept in refs/ao/kept/{id}.",
                 summary::work(doc.work.as_ref())
             );
-            cx.confirm_by_name(&question, id.as_str())?;
+            cx.confirm_by_name(&question, id.as_str(), "kill it")?;
         }
     }
     let taken: Taken = client
@@ -320,7 +368,7 @@ async fn cleanup_one(
             "Remove the workspace of {id}? {}. Uncommitted work is kept in refs/ao/kept/{id}.",
             summary::work(before.work.as_ref())
         );
-        cx.confirm_by_name(&question, id.as_str())?;
+        cx.confirm_by_name(&question, id.as_str(), "remove it")?;
     }
     let _: Taken = client
         .act(&format!("/api/sessions/{id}/cleanup"), &serde_json::json!({ "force": force }))

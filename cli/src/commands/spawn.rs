@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use ao_core::{
     event::{Effect, EffectFailed, EffectIntended, EffectSucceeded, Failure, Outcome, SpawnFailed},
     server::SpawnCall,
-    slots::{ProjectId, Seq, SessionId, notifier::Mark, text::one_line},
+    slots::{
+        ProjectId, Seq, SessionId,
+        notifier::Mark,
+        text::{count, one_line},
+    },
 };
 use ao_web::view::{EventView, SessionDoc, StatusDoc, Taken};
 
@@ -90,8 +94,84 @@ impl Cmd {
             return Ok(0);
         }
         let goes_on = || format!("{id} goes on starting; `ao session kill {id}` stops it.");
-        let end = until_interrupted(watch(cx, client, &id, taken.after), goes_on).await?;
-        finish(cx, client, &id, end).await
+        let watched = watch(cx, client, &id, taken.after);
+        let (story, end) = until_interrupted(watched, goes_on).await?;
+        self.finish(cx, client, &id, &story, end).await
+    }
+
+    /// The last words.
+    async fn finish(
+        &self,
+        cx: &Cx,
+        client: Client<'_>,
+        id: &SessionId,
+        story: &Story,
+        end: End,
+    ) -> Result<u8, Fail> {
+        let doc = read(client, id).await?;
+        if cx.global.json {
+            out::json(&doc);
+        }
+        match end {
+            End::Ready => {
+                if !cx.global.json {
+                    let called = match reachable(client).await {
+                        true => "You will be called when it needs you. ",
+                        false => {
+                            let none = "No channel: run ao status to look.";
+                            out::note(&cx.err.paint(Tone::Muted, none));
+                            ""
+                        }
+                    };
+                    out::say(&format!("Working. {called}Look in: ao session attach {id}"));
+                    cx.hint_once(
+                        "terminal",
+                        "You can close this terminal. ao and the agent go on.",
+                    );
+                }
+                Ok(0)
+            }
+            End::Asks => {
+                if !cx.global.json {
+                    let next =
+                        doc.session.next.clone().unwrap_or_else(|| format!("ao session show {id}"));
+                    out::say(&cx.style.text(&format!("{id} {}. Next: {next}", doc.session.words)));
+                }
+                Ok(0)
+            }
+            End::Failed { step, failure } => Err(self.not_started(&doc, story, &step, failure)),
+            End::Ended => Err(Fail::new(Exit::Failed, format!("{id}: {}", doc.session.words))
+                .remedy(format!("ao logs {id}"))),
+            End::Undelivered => Err(Fail::new(
+                Exit::InDoubt,
+                format!("{id} has not got its task: the agent did not confirm it"),
+            )
+            .remedy(format!("ao session attach {id}"))),
+            End::Killed => {
+                Err(Fail::new(Exit::Failed, format!("{id} was ended while it was set up"))
+                    .remedy(format!("ao why {id}")))
+            }
+        }
+    }
+
+    /// What failed, what was undone, where it is written, what to do.
+    fn not_started(&self, doc: &SessionDoc, story: &Story, step: &str, failure: Failure) -> Fail {
+        let id = &doc.session.id;
+        let exit = exit_of(&failure);
+        let mut fail = match failure.message.starts_with(step) {
+            true => Fail::new(exit, format!("{id} was not started: {}", failure.message)),
+            false => {
+                Fail::new(exit, format!("{id} was not started: {step}")).because(failure.message)
+            }
+        };
+        let undone = format!("{}; the number {id} is not used again", story.undone(doc));
+        fail.more.push(("undone", undone));
+        if step != "postCreate" {
+            return fail.remedy(failure.remedy.unwrap_or_else(|| format!("ao why {id}")));
+        }
+        fail.more.push(("log", format!("ao logs {id} --step postCreate")));
+        let task = self.issue.clone().unwrap_or_else(|| "--prompt \"…\"".into());
+        fail.remedy(format!("correct what it names, then: ao spawn {} {task}", self.project))
     }
 }
 
@@ -118,6 +198,10 @@ pub(crate) struct Story {
     effects: BTreeMap<Seq, (Effect, jiff::Timestamp)>,
     failed: Option<(String, Failure)>,
     launched: Option<jiff::Timestamp>,
+    /// The workspace was removed again; and its branch with it.
+    removed: Option<bool>,
+    /// Which agent is started, and in what.
+    agent: String,
     /// What the agent is to do, once it is known.
     pub(crate) title: Option<String>,
 }
@@ -127,8 +211,14 @@ pub(crate) struct Story {
 pub(crate) enum Step {
     /// Something begins.
     Begins { name: &'static str, words: String },
-    /// Something ended.
-    Ended { mark: Mark, name: &'static str, words: String, took: Option<Duration> },
+    /// Something ended; `says` is what it said itself.
+    Ended {
+        mark: Mark,
+        name: &'static str,
+        words: String,
+        says: Option<String>,
+        took: Option<Duration>,
+    },
     /// That was all.
     Over(End),
 }
@@ -153,6 +243,9 @@ impl Story {
             }
             "effect.succeeded" => {
                 let EffectSucceeded { intent, outcome } = data(event)?;
+                if let Outcome::Removed(removed) = &outcome {
+                    self.removed = Some(removed.branch_removed);
+                }
                 let (effect, begun) = self.effects.remove(&intent)?;
                 if matches!(effect, Effect::CreateRuntime { .. }) {
                     self.launched = Some(event.at);
@@ -161,20 +254,21 @@ impl Story {
                     let issue = known.split(' ').next().unwrap_or_default().to_owned();
                     *known = format!("{issue} {}", one_line(&title.excerpt));
                 }
-                ended(&effect, &outcome, span(begun, event.at))
+                self.ended(&effect, &outcome, span(begun, event.at))
             }
             "effect.failed" => {
                 let EffectFailed { intent, failure, .. } = data(event)?;
                 let (effect, begun) = self.effects.remove(&intent)?;
                 let name = name(&effect)?;
                 let words = one_line(&failure.message);
-                Some(Step::Ended { mark: Mark::Failed, name, words, took: span(begun, event.at) })
+                let took = span(begun, event.at);
+                Some(Step::Ended { mark: Mark::Failed, name, words, says: None, took })
             }
             "message.confirmed" | "turn.started" => {
                 confirmed(event)?;
                 let took = self.launched.take().and_then(|at| span(at, event.at));
                 let words = "delivered, confirmed by the agent".to_owned();
-                Some(Step::Ended { mark: Mark::Settled, name: "prompt", words, took })
+                Some(Step::Ended { mark: Mark::Settled, name: "prompt", words, says: None, took })
             }
             "session.ready" => Some(Step::Over(End::Ready)),
             "request.opened" => Some(Step::Over(End::Asks)),
@@ -201,6 +295,42 @@ impl Story {
                 None => End::Killed,
             })),
             _ => None,
+        }
+    }
+
+    fn ended(&self, effect: &Effect, outcome: &Outcome, took: Option<Duration>) -> Option<Step> {
+        let name = name(effect)?;
+        let mut says = None;
+        let (mark, words) = match outcome {
+            Outcome::Issue { title, .. } => (Mark::Settled, one_line(&title.excerpt)),
+            Outcome::Workspace(info) => {
+                (Mark::Settled, format!("{} on branch {}", short(&info.path), info.branch))
+            }
+            Outcome::PostCreate { failed: None, commands, .. } => match commands.is_empty() {
+                true => return None,
+                false => (Mark::Settled, commands.join(", ")),
+            },
+            Outcome::PostCreate { failed: Some((command, _)), last_line, lines, .. } => {
+                let of = count(*lines, "line", "lines");
+                let last = format!("{} (last 1 of {of})", one_line(&last_line.excerpt));
+                says = (*lines > 0).then_some(last);
+                (Mark::Failed, command.clone())
+            }
+            Outcome::Runtime { .. } => (Mark::Settled, self.agent.clone()),
+            Outcome::Done | Outcome::Removed(_) | Outcome::Sent { .. } => {
+                (Mark::Settled, String::new())
+            }
+        };
+        Some(Step::Ended { mark, name, words, says, took })
+    }
+
+    /// What became of what a failed set-up had made.
+    fn undone(&self, doc: &SessionDoc) -> &'static str {
+        match (self.removed, &doc.workspace) {
+            (Some(true), _) => "workspace and empty branch removed",
+            (Some(false), _) => "workspace removed, its branch stays",
+            (None, Some(_)) if !doc.workspace_gone => "nothing, its workspace stays",
+            (None, _) => "nothing was made yet",
         }
     }
 }
@@ -233,34 +363,6 @@ fn begins(effect: &Effect) -> Option<String> {
     })
 }
 
-fn ended(effect: &Effect, outcome: &Outcome, took: Option<Duration>) -> Option<Step> {
-    let name = name(effect)?;
-    let (mark, words) = match outcome {
-        // No set-up command is configured.
-        Outcome::PostCreate { failed: None, lines: 0, .. } => return None,
-        Outcome::Issue { title, .. } => (Mark::Settled, one_line(&title.excerpt)),
-        Outcome::Workspace(info) => {
-            (Mark::Settled, format!("{} on branch {}", short(&info.path), info.branch))
-        }
-        Outcome::PostCreate { failed: None, lines, .. } => (
-            Mark::Settled,
-            ao_core::slots::text::count(*lines, "line of output", "lines of output"),
-        ),
-        Outcome::PostCreate { failed: Some((command, _)), last_line, lines } => (
-            Mark::Failed,
-            format!("{command}: {} (last of {lines} lines)", one_line(&last_line.excerpt)),
-        ),
-        Outcome::Runtime { handle, resumed, .. } => {
-            let how = if *resumed { "goes on with its conversation" } else { "started" };
-            (Mark::Settled, format!("{how}, {}", handle.id))
-        }
-        Outcome::Done | Outcome::Removed(_) | Outcome::Sent { .. } => {
-            (Mark::Settled, String::new())
-        }
-    };
-    Some(Step::Ended { mark, name, words, took })
-}
-
 /// The last two parts of a path.
 fn short(path: &std::path::Path) -> String {
     let parts: Vec<_> =
@@ -269,8 +371,18 @@ fn short(path: &std::path::Path) -> String {
 }
 
 /// Shows the steps until the set-up is over.
-async fn watch(cx: &Cx, client: Client<'_>, id: &SessionId, after: Seq) -> Result<End, Fail> {
-    let mut story = Story::default();
+async fn watch(
+    cx: &Cx,
+    client: Client<'_>,
+    id: &SessionId,
+    after: Seq,
+) -> Result<(Story, End), Fail> {
+    let doc = read(client, id).await?;
+    let agent = match doc.runtime_name.as_str() {
+        "process" => format!("{} as a plain process", doc.session.agent),
+        runtime => format!("{} in {runtime}", doc.session.agent),
+    };
+    let mut story = Story { agent, ..Story::default() };
     let mut steps = Steps::new(cx);
     let mut events = client.follow(format!("session={id}"), after);
     let mut head_shown = false;
@@ -286,65 +398,19 @@ async fn watch(cx: &Cx, client: Client<'_>, id: &SessionId, after: Seq) -> Resul
         }
         match step {
             Some(Step::Begins { words, .. }) => steps.begin(&words),
-            Some(Step::Ended { mark, name, words, took }) => {
+            Some(Step::Ended { mark, name, words, says, took }) => {
                 let took = took.unwrap_or_else(|| steps.running());
                 steps.end(mark, name, &words, Some(took));
+                if let Some(says) = says {
+                    let room = cx.err.width.saturating_sub(6);
+                    steps.line(&format!("      {}", cx.err.cut(&says, room)));
+                }
             }
-            Some(Step::Over(end)) => return Ok(end),
+            Some(Step::Over(end)) => return Ok((story, end)),
             None => {}
         }
     }
     Err(stopped(format!("{id} is being set up")))
-}
-
-/// The last words.
-async fn finish(cx: &Cx, client: Client<'_>, id: &SessionId, end: End) -> Result<u8, Fail> {
-    let doc: SessionDoc = client.get(&format!("/api/sessions/{id}")).await?;
-    if cx.global.json {
-        out::json(&doc);
-    }
-    match end {
-        End::Ready => {
-            if !cx.global.json {
-                let called = match reachable(client).await {
-                    true => "You will be called when it needs you.",
-                    false => "Nobody will be called: no channel works.",
-                };
-                out::say(&format!("{id} works. {called} Look in: ao session attach {id}"));
-                once_only_hint(cx);
-            }
-            Ok(0)
-        }
-        End::Asks => {
-            if !cx.global.json {
-                let next =
-                    doc.session.next.clone().unwrap_or_else(|| format!("ao session show {id}"));
-                out::say(&cx.style.text(&format!("{id} {}. Next: {next}", doc.session.words)));
-            }
-            Ok(0)
-        }
-        End::Failed { step, failure } => {
-            let mut fail = Fail::new(exit_of(&failure), format!("{id} was not started: {step}"))
-                .because(failure.message);
-            let undone = if doc.workspace_gone || doc.workspace.is_none() {
-                "what it made is removed"
-            } else {
-                "its workspace stays"
-            };
-            out::note(&format!("  undone: {undone}; the number {id} is not used again"));
-            fail.remedy = failure.remedy.or_else(|| Some(format!("ao why {id}")));
-            Err(fail)
-        }
-        End::Ended => Err(Fail::new(Exit::Failed, format!("{id}: {}", doc.session.words))
-            .remedy(format!("ao logs {id}"))),
-        End::Undelivered => Err(Fail::new(
-            Exit::InDoubt,
-            format!("{id} has not got its task: the agent did not confirm it"),
-        )
-        .remedy(format!("ao session attach {id}"))),
-        End::Killed => Err(Fail::new(Exit::Failed, format!("{id} was ended while it was set up"))
-            .remedy(format!("ao why {id}"))),
-    }
 }
 
 fn exit_of(failure: &Failure) -> Exit {
@@ -357,11 +423,8 @@ fn exit_of(failure: &Failure) -> Exit {
     }
 }
 
-/// What is said once for each data directory.
-fn once_only_hint(cx: &Cx) {
-    if cx.err.terminal && !cx.global.quiet && cx.first_time("terminal") {
-        cx.hint("You can close this terminal. ao and the agent go on.");
-    }
+async fn read(client: Client<'_>, id: &SessionId) -> Result<SessionDoc, Fail> {
+    client.get(&format!("/api/sessions/{id}")).await
 }
 
 /// Whether some channel could take a message now. Nobody is promised a call where that is not known.
@@ -408,6 +471,7 @@ mod tests {
                 mark: Mark::Settled,
                 name: "task",
                 words: "Coupon is applied twice".into(),
+                says: None,
                 took: Some(Duration::from_secs(2))
             })
         );

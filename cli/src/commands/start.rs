@@ -35,7 +35,12 @@ use crate::{
 /// Start the server; most commands do that by themselves
 ///
 /// It outlives the terminal. Agents go on when it stops, and are found again when it starts.
+///
+/// Examples:
+///   ao start
+///   ao start --foreground           until Ctrl-C, with its log
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// Serve in this process until it is interrupted
     #[arg(long)]

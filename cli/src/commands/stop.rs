@@ -11,7 +11,12 @@ use crate::{
 /// Stop the server; agents go on
 ///
 /// Nothing starts it by itself until the next command that needs it: what running agents have to say is kept.
+///
+/// Examples:
+///   ao stop
+///   ao stop && ao start
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {}
 
 impl Cmd {

@@ -8,8 +8,12 @@ use crate::{cx::Cx, fail::Fail, out, render};
 
 /// Explain a session, an incident or a message by what happened
 ///
-/// Examples: ao why app-3, ao why i-142, ao why n-12
+/// Examples:
+///   ao why app-3
+///   ao why i-142
+///   ao why n-12
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
     /// A session, incident or message
     #[arg(value_parser = |text: &str| text.parse::<About>().map_err(|_| "neither a session, an incident (i-142) nor a message (n-12)"))]

@@ -1,7 +1,7 @@
 //! `ao session show` and `ao session ls`.
 
 use ao_core::{
-    slots::{agent::Ask, text::one_line},
+    slots::{agent::Ask, fact::Source, text::one_line},
     why::mark_of,
 };
 use ao_web::{
@@ -57,16 +57,27 @@ pub(crate) fn show(doc: &SessionDoc, style: &Style, zone: &TimeZone, now: Timest
     line("state", row.words.clone());
     line("branch", branch(doc));
     line("workspace", workspace(doc));
+    let since = |fact: &FactView| format!("since {}", clock(now, fact.since, zone, "%H:%M"));
+    let handle = doc.handle.as_deref().map(|handle| format!("{} {handle}, ", doc.runtime_name));
     line(
         "runtime",
-        fact(
-            &doc.runtime,
-            doc.handle.as_deref().map(|h| format!("{} {h}", doc.runtime_name)),
-            now,
-            zone,
+        format!(
+            "{} {}{}",
+            pad(&state(&doc.runtime), 12),
+            handle.unwrap_or_default(),
+            since(&doc.runtime)
         ),
     );
-    line("activity", fact(&doc.activity, None, now, zone));
+    let asked = doc.requests.iter().find(|request| request.ended.is_none());
+    let kind = match (state(&doc.activity).as_str(), asked.map(|request| &request.ask)) {
+        ("waiting_input", Some(Ask::Question { .. })) => " question",
+        ("blocked", Some(Ask::Permission { .. })) => " permission",
+        _ => "",
+    };
+    line("activity", format!("{}{kind}, {}", state(&doc.activity), since(&doc.activity)));
+    let seen = clock(now, doc.activity.since, zone, "%H:%M:%S");
+    let ago = ago(now, doc.activity.since);
+    line("source", format!("{}, seen {seen} ({ago} ago)", source(doc.activity.source)));
     line(
         "pr",
         doc.pr.as_ref().map_or_else(
@@ -78,9 +89,14 @@ pub(crate) fn show(doc: &SessionDoc, style: &Style, zone: &TimeZone, now: Timest
         match &request.ask {
             Ask::Question { text, options, .. } => {
                 let text = request.full.as_ref().unwrap_or(text);
-                line("question", one_line(text));
-                for (at, option) in options.iter().enumerate() {
-                    line("", format!("{} {}", at + 1, one_line(option)));
+                let (question, options) = (one_line(text), numbered(options));
+                let all = format!("{question}   {}", options.join("   "));
+                match width(&all) <= style.width.saturating_sub(13) {
+                    true => line("question", all.trim_end().to_owned()),
+                    false => {
+                        line("question", question);
+                        options.into_iter().for_each(|option| line("", option));
+                    }
                 }
             }
             Ask::Permission { verb, subject, place, reason, careful } => {
@@ -160,24 +176,33 @@ fn workspace(doc: &SessionDoc) -> String {
     }
 }
 
-/// `waiting_input, since 14:28 (4 min ago), by hook`
-fn fact(fact: &FactView, more: Option<String>, now: Timestamp, zone: &TimeZone) -> String {
-    let state =
-        fact.value.get("state").and_then(Value::as_str).unwrap_or_default().replace('_', " ");
-    let detail = match fact.value.get("code") {
-        Some(Value::Number(code)) => format!(" with code {code}"),
-        _ => String::new(),
-    };
-    let source = serde_json::to_value(fact.source)
-        .ok()
-        .and_then(|source| source.as_str().map(str::to_owned));
-    let more = more.map(|more| format!(", {more}")).unwrap_or_default();
-    let time = clock(now, fact.since, zone, "%H:%M:%S");
-    format!(
-        "{state}{detail}{more}, since {time} ({} ago), seen by {}",
-        ago(now, fact.since),
-        source.unwrap_or_default()
-    )
+/// `waiting_input`, `exited with code 1`.
+fn state(fact: &FactView) -> String {
+    let state = fact.value.get("state").and_then(Value::as_str).unwrap_or_default();
+    match fact.value.get("code") {
+        Some(Value::Number(code)) => format!("{state} with code {code}"),
+        _ => state.to_owned(),
+    }
+}
+
+/// Who says so, in words.
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Hook => "agent hook",
+        Source::Transcript => "agent transcript",
+        Source::Screen => "its screen",
+        Source::Runtime => "runtime",
+        Source::Workspace => "workspace",
+        Source::Scm => "scm",
+        Source::Tracker => "tracker",
+        Source::Human => "a human",
+        Source::Server => "ao",
+    }
+}
+
+/// `1 Items only`, `2 Items and shipping`.
+fn numbered(options: &[String]) -> Vec<String> {
+    (1..).zip(options).map(|(n, option)| format!("{n} {}", one_line(option))).collect()
 }
 
 /// The sessions as a table.
@@ -210,4 +235,17 @@ pub(crate) fn list(rows: &[Row], style: &Style, now: Timestamp) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_shows_each_fact_with_its_source_and_time() {
+        let doc = crate::render::watch::tests::detail().session.unwrap();
+        let now = "2026-11-21T14:32:00Z".parse().unwrap();
+        let shown = show(&doc, &Style::plain(100), &TimeZone::UTC, now);
+        insta::assert_snapshot!("session_show", shown);
+    }
 }

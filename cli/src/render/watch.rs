@@ -798,7 +798,7 @@ pub(crate) mod tests {
         let (doc, detail) = (example(), detail());
         let story = Board { page: Page::Story(0), ..board(&doc, Some(&detail)) };
         insta::assert_snapshot!("watch_story", drawn(&story, &Style::plain(80), 80, 24));
-        assert_eq!(story_end(&story, &Style::plain(80), (80, 12), &TimeZone::UTC), 7);
+        assert_eq!(story_end(&story, &Style::plain(80), (80, 12), &TimeZone::UTC), 8);
         let end = Board { page: Page::Story(1_000), ..story };
         assert!(drawn(&end, &Style::plain(80), 80, 12).contains("prompt confirmed"));
         let help = Board { page: Page::Help, ..board(&doc, None) };

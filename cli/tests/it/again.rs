@@ -108,3 +108,36 @@ fn what_a_batch_came_to_is_told_also_when_the_server_takes_no_more() {
     assert!(told.contains("2 started, 2 failed in"), "{told}");
     assert_eq!(told.matches("the disk is full").count(), 2, "{told}");
 }
+
+#[test]
+fn a_failed_set_up_says_what_failed_what_was_undone_where_it_is_written_and_what_to_do() {
+    let house = House::new();
+    house.configure();
+    let text = fs::read_to_string(house.path("repo/agent-orchestrator.yaml")).unwrap();
+    let set_up = "agent: custom\n    postCreate: [\"true\", \"echo 1; echo gone: $PWD; exit 3\"]";
+    house.configure_as(&text.replace("agent: custom", set_up));
+    let failed = house.ao(&["spawn", "my-app", "--prompt", "wait"]).exits(1).stderr();
+    let lines: Vec<&str> = failed.lines().map(str::trim_end).collect();
+    let at = |begins: &str| {
+        let found = lines.iter().position(|line| line.starts_with(begins));
+        found.unwrap_or_else(|| panic!("{begins}: {failed}"))
+    };
+    let step = at("  ✗ postCreate echo 1; echo gone: $PWD; exit 3");
+    assert!(lines[step + 1].starts_with("      gone: /"), "{failed}");
+    assert!(lines[step + 1].ends_with("(last 1 of 2 lines)"), "{failed}");
+    assert_eq!(
+        lines[step + 2..],
+        [
+            "error: app-1 was not started: postCreate `echo 1; echo gone: $PWD; exit 3` exited with 3",
+            "  undone: workspace and empty branch removed; the number app-1 is not used again",
+            "  log:    ao logs app-1 --step postCreate",
+            "  try:    correct what it names, then: ao spawn my-app --prompt \"…\"",
+        ]
+    );
+    let log = house.ao(&["logs", "app-1", "--step", "postCreate"]).success().stdout();
+    assert!(log.contains("gone: /"), "{log}");
+    let args = ["spawn", "my-app", "--prompt", "wait", "--json"];
+    let told = house.ao(&args).exits(1).stderr();
+    let document: serde_json::Value = serde_json::from_str(told.trim()).unwrap();
+    assert_eq!(document["log"], "ao logs app-2 --step postCreate", "{told}");
+}

@@ -146,7 +146,7 @@ fn on_a_terminal_enter_takes_each_default() {
     assert!(text.contains("Session prefix [app]  → app-1, app-2 …"), "{text}");
     assert!(text.contains("How shall ao reach you? The address of a webhook, or [none]"), "{text}");
     assert!(
-        text.contains("Wrote agent-orchestrator.yaml (9 lines). Nothing else was changed."),
+        text.contains("Wrote agent-orchestrator.yaml (10 lines). Nothing else was changed."),
         "{text}"
     );
 }

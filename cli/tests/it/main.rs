@@ -31,7 +31,7 @@ fn an_agent_is_spawned_asks_is_answered_and_is_killed() {
     let house = House::new();
     house.configure();
     let spawned = house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
-    assert!(spawned.stdout().starts_with("app-1 works."), "{}", spawned.stdout());
+    assert!(spawned.stdout().starts_with("Working. "), "{}", spawned.stdout());
     assert!(
         spawned.stderr().contains("workspace  my-app/app-1 on branch ao/app-1-ask-me-something"),
         "{}",
@@ -61,7 +61,11 @@ fn an_agent_is_spawned_asks_is_answered_and_is_killed() {
     }
     house.ao(&["answer", "app-1", "2"]).success();
     let late = house.ao(&["answer", "app-1", "items only"]).exits(5);
-    assert!(late.stderr().contains("app-1 asks nothing now"), "{}", late.stderr());
+    let told = late.stderr();
+    let (_, time) = told.split_once(" answered it at ").expect(&told);
+    assert!(told.starts_with("error: app-1 asks nothing now; "), "{told}");
+    assert!(time.as_bytes()[2] == b':' && time[..2].parse::<u8>().is_ok(), "{told}");
+    assert!(told.contains("\n  try: ao send app-1 \"…\" (a message, not an answer)"), "{told}");
     house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "idle");
     let answer = house.path("data/worktrees/my-app/app-1/answer.txt");
     assert_eq!(std::fs::read_to_string(answer).unwrap(), "Items and shipping\n");
@@ -173,7 +177,7 @@ fn a_fresh_repository_is_set_up_without_a_question() {
         .success();
     assert!(
         init.stdout()
-            .contains("Wrote agent-orchestrator.yaml (9 lines). Nothing else was changed."),
+            .contains("Wrote agent-orchestrator.yaml (10 lines). Nothing else was changed."),
         "{}",
         init.stdout()
     );
@@ -204,5 +208,7 @@ fn failures_have_the_codes_that_scripts_read() {
         .unwrap();
     let check = house.ao(&["config", "check"]).exits(3);
     assert!(check.stderr().contains("did you mean `notifiers`?"), "{}", check.stderr());
+    let kept = check.stdout();
+    assert!(kept.starts_with("1 error. The server keeps the last good config ("), "{kept}");
     house.ao(&["spawn", "my-app", "--prompt", "x"]).exits(3);
 }

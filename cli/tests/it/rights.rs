@@ -52,10 +52,11 @@ fn an_answer_is_said_by_its_words_and_a_kill_of_what_is_over_as_such() {
     let house = House::new();
     house.configure();
     let spawned = house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
+    assert_eq!(spawned.stdout(), "Working. Look in: ao session attach app-1\n");
     assert!(
-        spawned.stdout().contains("Nobody will be called: no channel works."),
+        spawned.stderr().contains("No channel: run ao status to look."),
         "{}",
-        spawned.stdout()
+        spawned.stderr()
     );
     house
         .eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");

@@ -61,7 +61,8 @@ pub fn starter_file(starter: &Starter) -> String {
          \x20   defaultBranch: {branch}\n\
          \x20   sessionPrefix: {shown_prefix}  # sessions are {prefix}-1, {prefix}-2 …\n\
          \x20   agent: {agent}\n\
-         \x20   agentConfig: {config}\n"
+         \x20   agentConfig: {config}\n\
+         \x20   tracker: {{plugin: plain, path: ./issues}}  # 41.md or 41-a-title.md is issue 41\n"
     );
     if let Some(runtime) = &starter.runtime {
         text.push_str(&format!("    runtime: {}  # tmux shows their terminals\n", scalar(runtime)));
@@ -134,13 +135,15 @@ mod tests {
              # Check it: ao config check\n\
              projects:\n  my-app:\n    path: .\n    defaultBranch: main\n    \
              sessionPrefix: app  # sessions are app-1, app-2 …\n    agent: claude-code\n    \
-             agentConfig: {permissions: skip}  # runs commands without asking; or accept-edits, ask, plan\n"
+             agentConfig: {permissions: skip}  # runs commands without asking; or accept-edits, ask, plan\n    \
+             tracker: {plugin: plain, path: ./issues}  # 41.md or 41-a-title.md is issue 41\n"
         );
-        assert_eq!(text.lines().count(), 9);
+        assert_eq!(text.lines().count(), 10);
         let loaded = read_back(&starter());
         assert_eq!((loaded.warnings, loaded.pending), (vec![], vec![]));
         let project = &loaded.policy.projects[&starter().project];
         assert_eq!(project.path, Path::new("/home/ana/my-app"));
+        assert_eq!(project.tracker.as_ref().map(|tracker| tracker.plugin.as_str()), Some("plain"));
     }
 
     #[test]

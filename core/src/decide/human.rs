@@ -398,16 +398,20 @@ fn open_request<'s>(
 ) -> Result<&'s Request, Refusal> {
     let id = &session.id;
     let late = |request: Option<&Request>| {
-        let who =
-            request.and_then(|r| r.decided.as_ref()).map(|d| format!("; {} answered it", d.by));
-        let how = request.and_then(|r| r.ended.as_ref()).map(|(how, _)| match how.as_str() {
-            "in-terminal" => "; it was answered in its terminal",
-            "restarted" => "; it ended or was restarted since",
-            "over" => "; the session is over",
-            _ => "; it went on since",
-        });
-        let tail = who.unwrap_or_else(|| how.unwrap_or_default().to_owned());
+        let decided = request.and_then(|request| request.decided.as_ref());
+        let ended = request.and_then(|request| request.ended.as_ref());
+        let (tail, at) = match (decided, ended.map(|(how, when)| (how.as_str(), when.at))) {
+            (Some(d), _) => (format!("; {} answered it", d.by), Some(d.when.at)),
+            (None, Some(("in-terminal", at))) => {
+                ("; it was answered in its terminal".into(), Some(at))
+            }
+            (None, Some(("restarted", _))) => ("; it ended or was restarted since".into(), None),
+            (None, Some(("over", _))) => ("; the session is over".into(), None),
+            (None, Some(_)) => ("; it went on since".into(), None),
+            (None, None) => (String::new(), None),
+        };
         Refusal::new(RefusalKind::Conflict, format!("{id} asks nothing now{tail}"))
+            .at(at)
             .with_remedy(format!("ao send {id} \"…\" (a message, not an answer)"))
     };
     let fits = |request: &&Request| {

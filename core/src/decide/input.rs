@@ -465,6 +465,8 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// What was refused and why: a sentence without full stop.
     pub message: String,
+    /// When what `message` ends with happened; who has a zone says it.
+    pub at: Option<Timestamp>,
     /// What to do instead: a command that works if pasted.
     pub remedy: Option<String>,
 }
@@ -490,7 +492,14 @@ pub enum RefusalKind {
 impl Refusal {
     /// A refusal without remedy.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: None }
+        Self { kind, message: message.into(), at: None, remedy: None }
+    }
+
+    /// The same with the time of what its message ends with.
+    #[must_use]
+    pub fn at(mut self, at: Option<Timestamp>) -> Self {
+        self.at = at;
+        self
     }
 
     /// The same with a remedy.

@@ -140,9 +140,12 @@ pub(crate) fn usual(effect: &Effect) -> Outcome {
             branch_created: false,
             notes: vec![],
         }),
-        Effect::PostCreate => {
-            Outcome::PostCreate { failed: None, last_line: Text::default(), lines: 0 }
-        }
+        Effect::PostCreate => Outcome::PostCreate {
+            failed: None,
+            last_line: Text::default(),
+            lines: 0,
+            commands: vec![],
+        },
         Effect::CreateRuntime { launch, resume } => Outcome::Runtime {
             handle: handle(*launch),
             native_id: Some("c-1".into()),

@@ -122,6 +122,9 @@ fn answers_that_come_too_late_or_do_not_fit_are_refused_in_words() {
     );
     w.tell(1, [Told::ToolEnded { request: Some("k1".into()) }]);
     w.refused(answer(1, "2"), "app-1 asks nothing now; ana answered it");
+    let late = w.give(answer(1, "2")).unwrap_err();
+    let decided = w.session(1).requests.values().next().unwrap().decided.clone().unwrap();
+    assert_eq!(late.at, Some(decided.when.at), "who has a zone says when");
 
     let mut w = asking();
     w.tell(1, [Told::RequestEnded { key: "k1".into() }]);

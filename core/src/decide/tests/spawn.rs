@@ -230,7 +230,12 @@ fn set_up_commands_that_fail_are_not_run_for_ever() {
     w.succeed(1);
     w.succeed(1);
     let failed = Some(("npm ci".to_owned(), Some(1)));
-    let outcome = Outcome::PostCreate { failed, last_line: Text::default(), lines: 48 };
+    let outcome = Outcome::PostCreate {
+        failed,
+        last_line: Text::default(),
+        lines: 48,
+        commands: vec!["npm ci".into()],
+    };
     w.brings(1, Ok(outcome), &["spawn fails at postCreate", "do remove Undo"]);
     let (_, failure) = w.session(1).failure.clone().unwrap();
     assert_eq!(failure.message, "postCreate `npm ci` exited with 1");

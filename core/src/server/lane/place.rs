@@ -7,7 +7,7 @@ use std::{
 
 use ao_slots::{
     Call, ErrorKind, PluginError,
-    text::{one_line, plain},
+    text::{cut, one_line, plain, redact},
     workspace::{CreateWorkspace, PostCreate, Removal, WorkspaceHandle},
 };
 
@@ -140,7 +140,8 @@ impl Shell {
 
     pub(super) async fn post_create(&self, work: &Work, call: &Call) -> Result<Outcome, Failure> {
         if work.project.post_create.is_empty() {
-            return Ok(Outcome::PostCreate { failed: None, last_line: Text::default(), lines: 0 });
+            let (last_line, commands) = (Text::default(), vec![]);
+            return Ok(Outcome::PostCreate { failed: None, last_line, lines: 0, commands });
         }
         let log = self.agent_dir(&work.session.id).join("artifacts").join("postCreate.log");
         if let Some(dir) = log.parent() {
@@ -157,25 +158,21 @@ impl Shell {
         let request =
             PostCreate { path: work.cwd()?, commands: work.project.post_create.clone(), env, log };
         let done = work.plugins.workspace.post_create(call, &request).await?;
-        let last_line = one_line(&plain(&done.last_line));
-        match done.failed {
-            None => Ok(Outcome::PostCreate {
-                failed: None,
-                last_line: Text::short(&last_line),
-                lines: done.lines,
-            }),
-            Some((command, code)) => {
-                let how = code.map_or_else(
-                    || "was ended by a signal".into(),
-                    |code| format!("exited with {code}"),
-                );
-                let command = ao_slots::text::cut(&one_line(&command), 60);
-                let what = format!("postCreate `{command}` {how}");
-                let cause = format!("{last_line} (last of {} lines)", done.lines);
-                let remedy = format!("ao logs {} --step postCreate", work.session.id);
-                Err(PluginError::permanent(what, cause).with_remedy(remedy).into())
-            }
-        }
+        // As the configuration writes them: the journal holds no variable's value.
+        let state = self.state();
+        let written = state.policy.projects.get(&work.session.project);
+        let written = written.map_or(&[][..], |project| &project.post_create);
+        let shown = |command: &String| cut(&one_line(&redact(command)), 60);
+        let failed = done.failed.map(|(command, code)| {
+            let at = work.project.post_create.iter().position(|one| *one == command);
+            (at.and_then(|at| written.get(at)).map_or_else(|| "…".into(), shown), code)
+        });
+        Ok(Outcome::PostCreate {
+            failed,
+            last_line: Text::short(&one_line(&redact(&plain(&done.last_line)))),
+            lines: done.lines,
+            commands: written.iter().map(shown).collect(),
+        })
     }
 
     /// Removes a workspace that half-run set-up commands left, and makes it again. In one that was taken over, which
