@@ -45,7 +45,7 @@ pub enum Code {
 pub struct Problem {
     /// A URI that names the kind.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Box<str>,
     /// What failed: a sentence without full stop.
     pub title: String,
     /// The HTTP status.
@@ -82,7 +82,7 @@ impl Problem {
         let word =
             serde_json::to_value(code).ok().and_then(|word| word.as_str().map(str::to_owned));
         Self {
-            kind: format!("urn:ao:problem:{}", word.unwrap_or_default()),
+            kind: format!("urn:ao:problem:{}", word.unwrap_or_default()).into(),
             title: title.into(),
             status: status.as_u16(),
             at: None,

@@ -187,12 +187,15 @@ impl Item {
             State::Started(words) => words.clone(),
             State::Skipped(why) => format!("skipped: {why} (--force)"),
             State::Failed(why) => {
-                let look = |id: &SessionId| match why.starts_with("postCreate") {
-                    true => format!(": ao logs {id} --step postCreate"),
-                    false => format!(": ao why {id}"),
+                let words = match &self.session {
+                    // The command may be long; what is to be pasted is not cut.
+                    Some(id) if why.starts_with("postCreate") => {
+                        format!("postCreate failed: ao logs {id} --step postCreate")
+                    }
+                    Some(id) => format!("{why}: ao why {id}"),
+                    None => why.clone(),
                 };
-                let log = self.session.as_ref().map(look).unwrap_or_default();
-                format!("{} {why}{log}", cx.style.painted_mark(Mark::Failed))
+                format!("{} {words}", cx.style.painted_mark(Mark::Failed))
             }
         }
     }

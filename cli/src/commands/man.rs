@@ -47,7 +47,8 @@ fn write(command: &clap::Command, name: &str, folder: &Path) -> Result<u64, Fail
 
 fn page(command: clap::Command, name: &str) -> Result<String, Fail> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(command).title(name.to_owned()).render(&mut text)?;
+    let source = format!("ao {}", crate::VERSION);
+    clap_mangen::Man::new(command).title(name.to_owned()).source(source).render(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -63,7 +64,7 @@ mod tests {
         assert!(page.contains(".TH ao-spawn") && page.contains("issue"), "{page}");
         for (name, words) in [("ao-session-kill", "ao session kill app"), ("ao-config-trust", "")] {
             let page = std::fs::read_to_string(dir.path().join(format!("{name}.1"))).unwrap();
-            assert!(page.contains(&format!(".TH {name}")), "{page}");
+            assert!(page.contains(&format!(".TH {name} 1  \"ao ")), "{page}");
             assert!(page.replace('\\', "").contains(words), "{page}");
         }
         assert!(!dir.path().join("ao-launch.1").exists(), "what only programs call has none");

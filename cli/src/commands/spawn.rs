@@ -170,8 +170,10 @@ impl Cmd {
             return fail.remedy(failure.remedy.unwrap_or_else(|| format!("ao why {id}")));
         }
         fail.more.push(("log", format!("ao logs {id} --step postCreate")));
-        let task = self.issue.clone().unwrap_or_else(|| "--prompt \"…\"".into());
-        fail.remedy(format!("correct what it names, then: ao spawn {} {task}", self.project))
+        let task = self.issue.as_deref().unwrap_or("--prompt \"…\"");
+        let force = if self.force { " --force" } else { "" };
+        let again = format!("ao spawn {} {task}{force}", self.project);
+        fail.remedy(format!("correct what it names, then: {again}"))
     }
 }
 
