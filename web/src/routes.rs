@@ -110,6 +110,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/api/sessions/{id}/approve", post(approve))
         .route("/api/sessions/{id}/deny", post(deny))
         .route("/api/sessions/{id}/kill", post(kill))
+        .route("/api/sessions/{id}/look", post(look))
         .route("/api/sessions/{id}/done", post(done))
         .route("/api/sessions/{id}/restore", post(restore))
         .route("/api/sessions/{id}/cleanup", post(cleanup))
@@ -400,7 +401,19 @@ async fn done(
     Human { by, handle }: Human,
     Path(session): Path<SessionId>,
 ) -> Reply<view::Taken> {
+    handle.look(&session).await;
     api.submit(&handle, Input::Done { session, by }).await
+}
+
+/// The session, with what lies in its workspace now: a read alone starts no process.
+async fn look(
+    api: State<Arc<Api>>,
+    Human { handle, .. }: Human,
+    caller: Extension<Caller>,
+    Path(id): Path<SessionId>,
+) -> Reply<view::SessionDoc> {
+    handle.look(&id).await;
+    session(api, caller, Path(id)).await
 }
 
 #[derive(Deserialize, Default)]

@@ -153,6 +153,11 @@ async fn read(client: Client<'_>, id: &SessionId) -> Result<SessionDoc, Fail> {
     client.get(&format!("/api/sessions/{id}")).await
 }
 
+/// The same, with what lies in its workspace now.
+async fn look(client: Client<'_>, id: &SessionId) -> Result<SessionDoc, Fail> {
+    client.post(&format!("/api/sessions/{id}/look"), &serde_json::json!({})).await
+}
+
 async fn ls(cx: &Cx, client: Client<'_>, all: bool) -> Result<u8, Fail> {
     let list: SessionList =
         client.get(if all { "/api/sessions?all=1" } else { "/api/sessions" }).await?;
@@ -220,7 +225,7 @@ async fn kill_one(
     Ended { session: id, force }: &Ended,
 ) -> Result<u8, Fail> {
     if *force && cx.asks() {
-        let doc = read(client, id).await?;
+        let doc = look(client, id).await?;
         if may_hold_work(&doc) {
             let question = format!(
                 "Kill {id} and remove its workspace? {}. Uncommitted work is kept in refs/ao/kept/{id}.",
@@ -359,7 +364,7 @@ async fn cleanup_one(
     id: &SessionId,
     force: bool,
 ) -> Result<Option<SessionDoc>, Fail> {
-    let before = read(client, id).await?;
+    let before = look(client, id).await?;
     if before.workspace.is_none() || before.workspace_gone {
         return Ok(None);
     }

@@ -18,6 +18,11 @@ fn bare(house: &House, args: &[&str], without: &str) -> Ran {
 
 /// A command line on a terminal, where Enter is pressed again and again.
 pub(crate) fn in_terminal(house: &House, script: &str) -> Output {
+    typed_in_terminal(house, script, "\n\n\n\n\n\n")
+}
+
+/// The same, with these keys.
+pub(crate) fn typed_in_terminal(house: &House, script: &str, keys: &str) -> Output {
     let mut command = house.command(&[]);
     let program = command.get_program().to_owned();
     let mut shell = Command::new("script");
@@ -25,7 +30,7 @@ pub(crate) fn in_terminal(house: &House, script: &str) -> Output {
     shell.env("AO", program).current_dir(house.path("repo"));
     command = shell;
     command.args(["-qec", script, "/dev/null"]);
-    house.ao_with(command, "\n\n\n\n\n\n")
+    house.ao_with(command, keys)
 }
 
 /// ux §5: without an agent the first spawn says what init said, with its own exit code.

@@ -2,7 +2,10 @@
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
 
-use crate::{house::House, init::in_terminal};
+use crate::{
+    house::House,
+    init::{in_terminal, typed_in_terminal},
+};
 
 #[test]
 fn an_id_that_is_none_ends_with_4_whatever_the_verb() {
@@ -108,4 +111,64 @@ fn each_command_prints_one_document() {
     assert_eq!(house.json(&["restart"])["schema"], "ao.health/1");
     assert_eq!(house.json(&["stop"])["ran"], true);
     assert_eq!(house.json(&["stop"])["ran"], false);
+}
+
+#[test]
+fn what_a_human_wants_of_a_session_is_done() {
+    let house = House::new();
+    house.configure();
+    house.ao(&["spawn", "my-app", "--no-wait", "--prompt", "ask"]).success();
+    let shown = |status: &'static str| {
+        house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == status)
+    };
+    let happened = |kind: &str| house.events().iter().any(|event| event["kind"] == kind);
+    shown("needs_input");
+    house.eventually(&["why", "app-1"], |_| happened("incident.opened"));
+    house.ao(&["ack", "i-1"]).success();
+    assert!(happened("incident.acknowledged"));
+    let said = house.ao(&["snooze", "i-1", "--for", "30m"]).success().stdout();
+    assert!(said.contains("i-1 is quiet until "), "{said}");
+    assert!(happened("incident.snoozed"));
+    // Looked into from a terminal of one's own, which is left again by tmux's own key.
+    let leave = "export TERM=xterm; (until tmux -S $AO_DATA_DIR/run/tmux.sock detach-client -s app-1~1 2>/dev/null; do sleep 0.1; done) & ";
+    let attach = format!("{leave} \"$AO\" session attach app-1");
+    let attach = typed_in_terminal(&house, &attach, "");
+    let seen = String::from_utf8_lossy(&attach.stdout);
+    assert!(attach.status.success() && seen.contains("[detached"), "{seen}");
+    house.ao(&["deny", "app-1", "--reason", "not now"]).success();
+    shown("idle");
+    let place = house.path("data/worktrees/my-app/app-1");
+    assert_eq!(fs::read_to_string(place.join("answer.txt")).unwrap(), "denied: not now\n");
+    // What lies there is looked at when it is decided by, also where a human changed it by hand.
+    fs::write(place.join("main.txt"), "two\n").unwrap();
+    let refused = house.ao(&["session", "done", "app-1"]).exits(5).stderr();
+    assert!(refused.contains("1 file is not committed"), "{refused}");
+    let place = place.to_string_lossy();
+    house.git(&["-C", &place, "add", "-A"]);
+    house.git(&["-C", &place, "commit", "-qm", "two"]);
+    house.ao(&["session", "done", "app-1"]).success();
+    shown("done");
+    let opened = house.ao(&["open", "app-1"]).exits(5).stderr();
+    assert!(opened.contains("app-1 has no running agent (done)"), "{opened}");
+}
+
+#[test]
+fn what_is_set_and_known_is_shown_and_edited() {
+    let house = House::new();
+    house.configure();
+    let editor = house.script("editor", "#!/bin/sh\necho \"$2\" >> \"$3\"\n");
+    let edit = |line: &str| {
+        let mut command = house.command(&["config", "edit"]);
+        command.env("EDITOR", format!("{} -a {line}", editor.display()));
+        house.run(command, &["config", "edit"])
+    };
+    edit("#seen").success();
+    let broken = edit("notifer:").exits(3).stderr();
+    assert!(broken.contains("did you mean `notifiers`?"), "{broken}");
+    let plugins = house.ao(&["plugin", "ls"]).success().stdout();
+    for name in ["tmux", "claude-code", "worktree", "plain", "webhook", "auto"] {
+        assert!(plugins.contains(name), "{name}: {plugins}");
+    }
+    let completed = house.ao(&["completions", "bash"]).success().stdout();
+    assert!(completed.contains("batch-spawn") && completed.contains("complete -F"));
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, RwLock, RwLockReadGuard},
+    time::Duration,
 };
 
 use ao_slots::{
@@ -295,6 +296,14 @@ impl Handle {
         by: Actor,
     ) -> Result<Input, Refusal> {
         Ok(Input::Send { session, text: self.put_exact(text).await?, digest: digest(text), by })
+    }
+
+    /// Looks into a session's workspace before a human decides by what lies there: since the last look somebody may
+    /// have committed by hand. What cannot be seen in time stays as it was known.
+    pub async fn look(&self, session: &SessionId) {
+        // What is seen is no act of the human's.
+        let looking = Self { act: None, ..self.clone() };
+        super::look::look(&looking, session, Duration::from_secs(5)).await;
     }
 
     /// Decides a request of a session; `request` none means the one that is open.

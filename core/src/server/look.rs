@@ -19,6 +19,9 @@ use crate::{
     state::{Session, Step},
 };
 
+/// One look may take that long.
+const LOOK: Duration = Duration::from_secs(30);
+
 /// Looks when something may have changed there: after a turn, an exit, a claim, and now and
 /// then while an agent works without other signs. At most two at a time.
 pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
@@ -39,19 +42,20 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
             let (handle, permits) = (handle.clone(), permits.clone());
             let Ok(permit) = permits.acquire_owned().await else { return };
             tokio::spawn(async move {
-                look(&handle, &id).await;
+                look(&handle, &id, LOOK).await;
                 drop(permit);
             });
         }
     }
 }
 
-async fn look(handle: &Handle, id: &SessionId) {
+/// Looks into one workspace for at most that long.
+pub(super) async fn look(handle: &Handle, id: &SessionId, limit: Duration) {
     let Some(work) = handle.shell.work_of(id).filter(|work| !work.session.is_over()) else {
         return;
     };
     let Ok(place) = work.workspace() else { return };
-    let call = Call::new("look", Duration::from_secs(30));
+    let call = Call::new("look", limit);
     match within(call.limit(), work.plugins.workspace.probe(&call, &place)).await {
         Ok(Answer::Yes(facts)) => {
             let _ = handle.submit(Input::Work { session: id.clone(), work: facts }).await;

@@ -469,7 +469,11 @@ async fn acts(
                 |session| Input::Restore { session, fresh: false, env_names: None, by: by.clone() };
             return Ok(sessions.into_iter().map(restore).collect());
         }
-        "done" => Input::Done { session: whose()?, by },
+        "done" => {
+            let session = whose()?;
+            handle.look(&session).await;
+            Input::Done { session, by }
+        }
         "kill" => Input::Kill { session: whose()?, force: false, by },
         other => return Err(Failure::refused(format!("`{other}` is no action"), None)),
     }])
