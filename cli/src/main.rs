@@ -2,6 +2,10 @@
 //!
 //! `ao hook` and `ao launch` run often and beside agents, `ao --version` runs in prompts: they are served
 //! before anything else of the program is touched.
+#![allow(
+    rustdoc::bare_urls,
+    reason = "the docs of commands are their help, as a terminal shows it"
+)]
 
 mod args;
 mod client;
