@@ -305,7 +305,7 @@ fn r26_a_broken_file_stops_its_own_projects_alone() {
         let trust = ao(&["config", "trust", "--yes"]).success();
         assert!(trust.stdout().contains("counts as it is now"), "{}", trust.stdout());
         let spawned = ao(&["spawn", "api", "--prompt", "wait"]).success();
-        assert!(spawned.stdout().starts_with(&format!("{prefix}-1 ")), "{}", spawned.stdout());
+        assert!(spawned.stdout().contains(&format!("attach {prefix}-1")), "{}", spawned.stdout());
         assert!(spawned.stderr().contains("`notifer` is not a setting"), "{}", spawned.stderr());
     }
     for place in [house.path("repo"), other] {

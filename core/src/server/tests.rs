@@ -107,8 +107,8 @@ async fn an_input_that_breaks_a_rule_is_put_aside_and_the_others_go_on() {
 
     // The state that is served is the one that the journal has.
     handle.stop("test").await;
-    let hash = { handle.state().hash() };
     server.wait().await;
+    let hash = { handle.state().hash() };
     std::fs::remove_file(root.path().join("snapshot.json")).unwrap();
     let mut replayed = State::default();
     let recovery =

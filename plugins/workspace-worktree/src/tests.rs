@@ -114,7 +114,9 @@ impl House {
 
     fn commit_all(&self, dir: &Path) -> String {
         self.git(dir, &["add", "--all"]);
-        self.git(dir, &["commit", "--quiet", "--allow-empty", "--message", "Work"]);
+        // The same work on the same base in the same second is the same commit, and safe where the other is.
+        let message = format!("Work in {}", dir.display());
+        self.git(dir, &["commit", "--quiet", "--allow-empty", "--message", &message]);
         self.git(dir, &["rev-parse", "HEAD"])
     }
 
