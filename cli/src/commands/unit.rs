@@ -173,6 +173,7 @@ Description=ao: runs coding agents side by side and calls you only when you are 
 
 [Service]
 ExecStart={} start --foreground --data-dir {}{config}
+Environment={}={}
 Restart=on-failure
 KillMode=process
 
@@ -180,7 +181,9 @@ KillMode=process
 WantedBy=default.target
 ",
         quoted(program),
-        quoted(data_dir)
+        quoted(data_dir),
+        client::HEAPS.0,
+        client::HEAPS.1
     )
 }
 
@@ -204,6 +207,7 @@ mod tests {
         let unit = text(Path::new("/usr/bin/ao"), Path::new("/home/ana/.agent-orchestrator"), None);
         for line in [
             "ExecStart=/usr/bin/ao start --foreground --data-dir /home/ana/.agent-orchestrator",
+            "Environment=MALLOC_ARENA_MAX=1",
             "Restart=on-failure",
             "KillMode=process",
             "WantedBy=default.target",
