@@ -4,8 +4,8 @@ use crate::fail::Fail;
 
 /// Report an event of an agent's own hook system; called by agents
 ///
-/// Reads the event from standard input. Outside a session it does nothing. It never fails and prints only what
-/// the agent is to read.
+/// Reads the event from standard input. Outside a session it does nothing. It never fails and
+/// prints only what the agent is to read.
 ///
 /// Example:
 ///   ao hook claude-code Stop < event.json

@@ -33,8 +33,9 @@ use crate::{
 
 /// Set up the repository you are in
 ///
-/// Looks at what is there, asks what cannot be found out, writes agent-orchestrator.yaml and sends a test
-/// message. Nothing in the repository is changed until it says "Wrote"; for the test the server is started.
+/// Looks at what is there, asks what cannot be found out, writes agent-orchestrator.yaml and
+/// sends a test message. Nothing in the repository is changed until it says "Wrote"; for the
+/// test the server is started.
 ///
 /// Examples:
 ///   ao init
