@@ -294,6 +294,28 @@ impl World {
         self.give(seen(self, n, state, false)).unwrap();
     }
 
+    /// The runtime's server died, and these with it.
+    pub(crate) fn lose(&mut self, who: impl IntoIterator<Item = u32>) {
+        let seen = who.into_iter().map(|n| RuntimeSeen {
+            session: app(n),
+            launch: self.session(n).launch,
+            state: RuntimeState::Missing,
+            process: None,
+            tail: None,
+            server_lost: true,
+            output: None,
+        });
+        let seen = seen.collect();
+        self.give(Input::Runtime { seen }).unwrap();
+    }
+
+    /// Its restore succeeds, and it is told to go on.
+    pub(crate) fn comes_back(&mut self, n: u32) {
+        self.succeed(n);
+        self.tell(n, [started()]);
+        self.succeed(n);
+    }
+
     pub(crate) fn look(&mut self, n: u32, work: WorkFacts) {
         self.give(Input::Work { session: app(n), work }).unwrap();
     }

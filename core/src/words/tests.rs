@@ -562,23 +562,8 @@ fn golden_runtime_lost() {
             w.add_working(&issue.to_string());
             w.look(issue, work(1, 0));
         }
-        let seen = (1..=n).map(|n| RuntimeSeen {
-            session: app(n),
-            launch: w.session(n).launch,
-            state: RuntimeState::Missing,
-            process: None,
-            tail: None,
-            server_lost: true,
-            output: None,
-        });
-        let seen = seen.collect();
-        w.give(Input::Runtime { seen }).unwrap();
+        w.lose(1..=n);
         w
-    };
-    let back = |w: &mut World, n| {
-        w.succeed(n);
-        w.tell(n, [started()]);
-        w.succeed(n);
     };
     let mut w = lose(1);
     w.fail(1, ErrorKind::Permanent);
@@ -586,7 +571,7 @@ fn golden_runtime_lost() {
     book.add("one of one", &w);
     w.give(restore(1)).unwrap();
     book.add("being done", &w);
-    back(&mut w, 1);
+    w.comes_back(1);
     w.pass(15_000);
     book.add("one settled", &w);
     let mut w = lose(12);
@@ -596,7 +581,7 @@ fn golden_runtime_lost() {
                 (1..=12).find(|n| w.session(*n).restore.is_some() && [4, 7, 11, 12].contains(n));
             w.fail(stuck.unwrap(), ErrorKind::Permanent);
         }
-        back(&mut w, n);
+        w.comes_back(n);
     }
     for n in [4, 7, 11, 12] {
         if w.effect(n).is_some() {
@@ -607,7 +592,7 @@ fn golden_runtime_lost() {
     book.add("four of twelve", &w);
     for n in [4, 7, 11] {
         w.give(restore(n)).unwrap();
-        back(&mut w, n);
+        w.comes_back(n);
     }
     book.add("three came back", &w);
     w.give(kill(12)).unwrap();

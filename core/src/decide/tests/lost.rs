@@ -8,34 +8,13 @@ fn lost(n: u32) -> World {
     for issue in 1..=n {
         w.add_working(&issue.to_string());
     }
-    lose(&mut w, 1..=n);
+    w.lose(1..=n);
     w
-}
-
-fn lose(w: &mut World, who: impl IntoIterator<Item = u32>) {
-    let seen = who.into_iter().map(|n| RuntimeSeen {
-        session: app(n),
-        launch: w.session(n).launch,
-        state: RuntimeState::Missing,
-        process: None,
-        tail: None,
-        server_lost: true,
-        output: None,
-    });
-    let seen = seen.collect();
-    w.give(Input::Runtime { seen }).unwrap();
 }
 
 fn restoring(w: &World) -> Vec<u32> {
     let coming = w.state.sessions.values().filter(|session| session.restore.is_some());
     coming.map(|session| session.id.number()).collect()
-}
-
-fn comes_back(w: &mut World, n: u32) {
-    w.succeed(n);
-    w.tell(n, [started()]);
-    // The message that says to go on.
-    w.succeed(n);
 }
 
 #[test]
@@ -46,7 +25,7 @@ fn sessions_come_back_two_at_a_time_and_nobody_is_called() {
     {
         // One comes back every 50 s: slow, but it goes on.
         w.pass(50 * SECOND);
-        comes_back(&mut w, n);
+        w.comes_back(n);
         assert_eq!(restoring(&w), then);
     }
     w.pass(10 * SECOND);
@@ -58,7 +37,7 @@ fn sessions_come_back_two_at_a_time_and_nobody_is_called() {
 fn one_message_names_all_that_did_not_come_back() {
     let mut w = lost(20);
     for n in 1..=16 {
-        comes_back(&mut w, n);
+        w.comes_back(n);
     }
     for n in 17..=20 {
         w.fail(n, ErrorKind::Permanent);
@@ -75,7 +54,7 @@ fn one_message_names_all_that_did_not_come_back() {
         w.give(restore(n)).unwrap();
     }
     for n in 17..=19 {
-        comes_back(&mut w, n);
+        w.comes_back(n);
     }
     w.fail(20, ErrorKind::Permanent);
     w.pass(10 * MINUTE);
@@ -96,9 +75,9 @@ fn patience_ends_when_none_came_back_for_a_minute() {
     w.pass(SECOND);
     assert_eq!(w.pushes(), ["3 agents did not come back: the tmux server died"]);
     w.pass(5 * MINUTE);
-    comes_back(&mut w, 1);
-    comes_back(&mut w, 2);
-    comes_back(&mut w, 3);
+    w.comes_back(1);
+    w.comes_back(2);
+    w.comes_back(3);
     w.after(2 * SECOND, &["resolves i-1 by ao", "settles n-1"]);
 }
 
@@ -115,9 +94,9 @@ fn an_agent_that_ends_again_while_it_comes_back_is_part_of_the_same_loss() {
 #[test]
 fn lost_again_soon_after_is_told_and_not_tried_again() {
     let mut w = lost(1);
-    comes_back(&mut w, 1);
+    w.comes_back(1);
     w.pass(5 * MINUTE);
-    lose(&mut w, [1]);
+    w.lose([1]);
     assert_eq!(restoring(&w), [0; 0]);
     w.pass(2 * SECOND);
     assert_eq!(w.pushes(), ["app-1 did not come back: the tmux server died"]);
@@ -130,12 +109,12 @@ fn a_second_loss_counts_only_whom_it_took() {
     let mut w = World::with(policy);
     w.add_working("41");
     w.add_working("42");
-    lose(&mut w, [1, 2]);
-    comes_back(&mut w, 1);
-    comes_back(&mut w, 2);
+    w.lose([1, 2]);
+    w.comes_back(1);
+    w.comes_back(2);
     // The loss is over, and has not been for so long that another is another incident.
     w.pass(SECOND);
-    lose(&mut w, [1]);
+    w.lose([1]);
     w.pass(2 * MINUTE);
     assert_eq!(w.state.incidents.len(), 1);
     assert_eq!(w.pushes(), ["app-1 did not come back: the tmux server died"]);
@@ -148,12 +127,12 @@ fn what_cannot_resume_is_told_and_what_is_being_killed_is_not_restored() {
     let mut no_resume = w.clone();
     // An agent that has no earlier conversation to go on with.
     no_resume.state.sessions.get_mut(&app(1)).unwrap().resumable = false;
-    lose(&mut no_resume, [1]);
+    no_resume.lose([1]);
     no_resume.pass(2 * SECOND);
     assert_eq!(no_resume.pushes(), ["app-1 did not come back: the tmux server died"]);
 
     w.give(kill(1)).unwrap();
-    lose(&mut w, [1]);
+    w.lose([1]);
     assert_eq!(restoring(&w), [0; 0]);
 }
 
@@ -164,7 +143,7 @@ fn without_the_automatic_answer_a_human_is_told_at_once() {
     rules.reactions.get_mut(&Trigger::RuntimeLost).unwrap().auto = false;
     let mut w = World::with(policy);
     w.add_working("41");
-    lose(&mut w, [1]);
+    w.lose([1]);
     assert_eq!(restoring(&w), [0; 0]);
     w.pass(2 * SECOND);
     assert_eq!(w.pushes(), ["app-1 did not come back: the tmux server died"]);
@@ -179,7 +158,7 @@ fn without_the_automatic_answer_a_human_is_told_at_once() {
 #[test]
 fn an_agents_own_end_is_no_loss_of_its_runtime() {
     let mut w = lost(1);
-    comes_back(&mut w, 1);
+    w.comes_back(1);
     w.pass(MINUTE);
     w.see(1, RuntimeState::Exited { code: Some(1) });
     w.pass(2 * SECOND);
@@ -191,7 +170,7 @@ fn a_loss_that_is_told_late_is_still_a_loss() {
     let mut w = World::working("41");
     w.see(1, RuntimeState::Missing);
     assert_eq!(restoring(&w), [0; 0]);
-    lose(&mut w, [1]);
+    w.lose([1]);
     assert_eq!(restoring(&w), [1]);
     w.pass(MINUTE / 2);
     assert_eq!(w.pushes(), [""; 0]);
@@ -217,11 +196,11 @@ fn what_is_lost_again_so_soon_is_told_while_others_still_come_back() {
         for issue in 1..=2 {
             w.add_working(&issue.to_string());
         }
-        lose(&mut w, [1]);
-        comes_back(&mut w, 1);
+        w.lose([1]);
+        w.comes_back(1);
         w.pass(5 * MINUTE);
         // The second is new to it and comes back meanwhile; the first is not tried twice.
-        lose(&mut w, [1, 2]);
+        w.lose([1, 2]);
         assert_eq!(restoring(&w), [2]);
         w.pass(10 * SECOND);
         assert_eq!(w.pushes().len(), pushed, "{:?}", w.pushes());
