@@ -342,7 +342,8 @@ fn by(event: &Event) -> String {
     }
 }
 
-fn source(source: Source) -> &'static str {
+/// Who says so, in words.
+pub fn source(source: Source) -> &'static str {
     match source {
         Source::Hook => "agent hook",
         Source::Transcript => "transcript",

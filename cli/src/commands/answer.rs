@@ -38,7 +38,7 @@ pub(crate) struct Cmd {
     #[arg(long, value_name = "ID")]
     request: Option<RequestId>,
     /// The number of a choice, or your own words
-    #[arg(required = true, trailing_var_arg = true)]
+    #[arg(required = true)]
     text: Vec<String>,
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Cmd {
     #[arg(value_parser = parse_session)]
     session: SessionId,
     /// The text; `-` reads it from standard input
-    #[arg(required = true, trailing_var_arg = true)]
+    #[arg(required = true)]
     text: Vec<String>,
     /// Seconds to wait until the agent confirms it; 0 = do not wait
     #[arg(long, default_value_t = 10)]

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn s_a_file_of_somebody_else_does_nothing_to_the_terminal() {
+    fn a_file_of_somebody_else_does_nothing_to_the_terminal() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("agent-orchestrator.yaml");
         let text = "a: 1\n# \x1b]52;c;aGk=\x07 \u{9b}2J \u{202e}größe\r\n\tnotifer: x \x1b[31m\n";

@@ -1,8 +1,8 @@
 //! `ao session show` and `ao session ls`.
 
 use ao_core::{
-    slots::{agent::Ask, fact::Source, text::one_line},
-    why::mark_of,
+    slots::{agent::Ask, text::one_line},
+    why::{mark_of, source},
 };
 use ao_web::{
     summary,
@@ -182,21 +182,6 @@ fn state(fact: &FactView) -> String {
     match fact.value.get("code") {
         Some(Value::Number(code)) => format!("{state} with code {code}"),
         _ => state.to_owned(),
-    }
-}
-
-/// Who says so, in words.
-fn source(source: Source) -> &'static str {
-    match source {
-        Source::Hook => "agent hook",
-        Source::Transcript => "agent transcript",
-        Source::Screen => "its screen",
-        Source::Runtime => "runtime",
-        Source::Workspace => "workspace",
-        Source::Scm => "scm",
-        Source::Tracker => "tracker",
-        Source::Human => "a human",
-        Source::Server => "ao",
     }
 }
 

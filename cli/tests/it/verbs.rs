@@ -172,3 +172,22 @@ fn what_is_set_and_known_is_shown_and_edited() {
     let completed = house.ao(&["completions", "bash"]).success().stdout();
     assert!(completed.contains("batch-spawn") && completed.contains("complete -F"));
 }
+
+#[test]
+fn a_flag_behind_a_text_is_a_flag_and_no_part_of_it() {
+    let house = House::new();
+    house.configure();
+    house.ao(&["spawn", "my-app", "--no-wait", "--prompt", "ask"]).success();
+    let is = |status: &'static str| {
+        house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == status)
+    };
+    is("needs_input");
+    let refused = house.ao(&["answer", "app-1", "use", "-x"]).exits(2).stderr();
+    assert!(refused.contains("-x"), "{refused}");
+    let answered = house.json(&["answer", "app-1", "1"]);
+    assert!(answered["schema"].is_string(), "{answered}");
+    is("idle");
+    let answer = house.path("data/worktrees/my-app/app-1/answer.txt");
+    assert_eq!(fs::read_to_string(answer).unwrap(), "Items only\n");
+    house.ao(&["send", "app-1", "--", "-x", "too"]).success();
+}
