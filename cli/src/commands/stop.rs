@@ -10,7 +10,8 @@ use crate::{
 
 /// Stop the server; agents go on
 ///
-/// Nothing starts it by itself until the next command that needs it: what running agents have to say is kept.
+/// Nothing starts it by itself until the next command that needs it: what running agents have
+/// to say is kept.
 ///
 /// Examples:
 ///   ao stop
