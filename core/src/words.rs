@@ -17,7 +17,7 @@ mod tests;
 use ao_slots::{
     ChannelName, SessionId,
     fact::Priority,
-    notifier::{Block, Button, Mark, Message, NotifierCapabilities},
+    notifier::{Block, Button, ChannelKind, Mark, Message, NotifierCapabilities, OPEN},
 };
 use jiff::tz::TimeZone;
 
@@ -220,7 +220,8 @@ impl Words<'_> {
         {
             self.add_absence(&mut card, news);
         }
-        let Card { title, short, body, buttons, command } = card;
+        let Card { title, short, body, mut buttons, command } = card;
+        buttons.retain(|button| self.works(button));
         let short = if short.is_empty() {
             body.first().map(first_words).unwrap_or_default()
         } else {
@@ -252,6 +253,13 @@ impl Words<'_> {
             quiet: priority.unwrap_or(notification.priority) == Priority::Info,
             may_repeat: false,
         }
+    }
+
+    /// Whether pressing it on this channel can lead to what it says. A terminal opens at the machine alone.
+    fn works(&self, button: &Button) -> bool {
+        let away =
+            |kind| matches!(kind, ChannelKind::Chat | ChannelKind::Phone | ChannelKind::Mail);
+        button.id != OPEN || !self.channel.is_some_and(|channel| away(channel.kind))
     }
 
     /// What a message says that is about one incident alone.
