@@ -6,17 +6,17 @@
 //! [`Payload`]. Any 2xx answer means that it was taken.
 //!
 //! Whatever an address comes from, it leads to public machines only, unless `allowPrivate` is set: see
-//! `guard.rs`. Proxies are not used and redirects are not followed, since both would lead past that.
+//! [`ao_sdk::http`]. Proxies are not used and redirects are not followed, since both would lead past that.
 
-mod guard;
 mod payload;
 mod settings;
 
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
+use ao_sdk::http;
 use ao_slots::{
     Call, PluginError,
     call::Answer,
@@ -31,28 +31,17 @@ use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
-use reqwest::{
-    Client, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT},
-};
+use reqwest::{Client, Response, StatusCode, header::CONTENT_TYPE};
 use sha2::Sha256;
 
-use crate::{
-    guard::PublicOnly,
-    settings::{Key, Target},
-};
+use crate::settings::{Key, Target};
 pub use crate::{
     payload::{Content, Label, Payload, VERSION},
-    settings::{Secret, Settings},
+    settings::Settings,
 };
 
 /// The plugin's name in the config.
 pub const NAME: &str = "webhook";
-
-/// How long a connection may take, so that a machine that is away is told from one that is slow.
-const CONNECT: Duration = Duration::from_secs(3);
-/// How much of a refusal's text is read.
-const ANSWER_LIMIT: usize = 16 * 1024;
 
 /// This plugin, for the list of plugins.
 pub fn registration() -> Registration<dyn Notifier> {
@@ -84,91 +73,37 @@ impl fmt::Debug for Webhook {
 
 impl Webhook {
     fn new(target: Target, instance: String) -> Result<Self, PluginError> {
-        // A program has one provider; whoever comes first installs it.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let mut builder = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT);
-        if !target.allow_private {
-            builder = builder.dns_resolver(Arc::new(PublicOnly));
-        }
-        let client = builder.build().map_err(|error| {
-            PluginError::new(
-                ao_slots::ErrorKind::Missing,
-                "cannot make an HTTPS client",
-                chain(&error),
-            )
-            .with_remedy("install the system's root certificates, e.g. the package ca-certificates")
-        })?;
+        let client = http::client(target.allow_private)?;
         Ok(Self { target, instance, client })
     }
 
     /// Posts one payload within the call's limit. The call's key is the request's id.
     async fn post_payload(&self, call: &Call, payload: &Payload<'_>) -> Result<(), PluginError> {
-        let what = || format!("the webhook at {} took no message", self.target.host);
-        let body = serde_json::to_vec(payload).map_err(|e| PluginError::permanent(what(), e))?;
+        let whom = format!("the webhook at {}", self.target.host);
+        let took_none = |e| PluginError::permanent(format!("{whom} took no message"), e);
+        let body = serde_json::to_vec(payload).map_err(took_none)?;
         let timestamp = payload.at.as_second();
         let mut request = self
             .client
             .post(self.target.url.clone())
             .headers(self.target.headers.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, concat!("ao/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", &call.key)
             .header("webhook-timestamp", timestamp);
         if let Some(key) = &self.target.key {
             request = request.header("webhook-signature", sign(key, &call.key, timestamp, &body));
         }
         let exchange = async {
-            let response = request.body(body).send().await.map_err(|e| self.not_sent(&e))?;
-            if response.status().is_success() { Ok(()) } else { Err(self.refusal(response).await) }
+            let settings = "correct the `url` and the `headers` of the webhook";
+            let sent = request.body(body).send().await;
+            let response = sent.map_err(|error| http::unanswered(&whom, &error, settings))?;
+            if response.status().is_success() {
+                Ok(())
+            } else {
+                Err(refusal(&whom, response).await)
+            }
         };
-        match tokio::time::timeout(call.limit(), exchange).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let cause = format!("no answer in {} ms", call.limit_ms);
-                Err(PluginError::in_doubt(format!("the webhook at {}", self.target.host), cause))
-            }
-        }
-    }
-
-    fn not_sent(&self, error: &reqwest::Error) -> PluginError {
-        let what = format!("cannot reach the webhook at {}", self.target.host);
-        if let Some(blocked) = guard::blocked(error) {
-            return PluginError::permanent(what, blocked).with_remedy(guard::REMEDY);
-        }
-        let cause = chain(error);
-        if error.is_connect() {
-            PluginError::transient(what, cause)
-        } else if error.is_builder() {
-            PluginError::permanent(what, cause)
-                .with_remedy("correct the `url` and the `headers` of the webhook")
-        } else {
-            PluginError::in_doubt(
-                format!("the webhook at {} gave no answer", self.target.host),
-                cause,
-            )
-        }
-    }
-
-    async fn refusal(&self, response: Response) -> PluginError {
-        let status = response.status();
-        let wait = retry_after(response.headers(), Timestamp::now());
-        let host = &self.target.host;
-        let target = response.headers().get("location").and_then(|l| l.to_str().ok());
-        let remedy = remedy(status, target.map(one_line).as_deref());
-        let cause = format!("{status} {}", beginning(response).await);
-        let what = format!("the webhook at {host} refused the message");
-        match remedy {
-            Some(remedy) => PluginError::permanent(what, cause.trim()).with_remedy(remedy),
-            None => {
-                let error = PluginError::transient(what, cause.trim());
-                wait.map_or(error.clone(), |wait| error.with_retry_after(wait))
-            }
-        }
+        http::within(call, &whom, exchange).await
     }
 
     fn payload<'a>(&'a self, kind: &'a str) -> Payload<'a> {
@@ -250,10 +185,28 @@ fn sign(key: &Key, id: &str, timestamp: i64, body: &[u8]) -> String {
     format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
 }
 
+async fn refusal(whom: &str, mut response: Response) -> PluginError {
+    let status = response.status();
+    let wait = http::retry_after(response.headers(), Timestamp::now());
+    let target = response.headers().get("location").and_then(|l| l.to_str().ok());
+    let remedy = remedy(status, target.map(one_line).as_deref());
+    let cause = format!("{status} {}", http::excerpt(&http::beginning(&mut response).await));
+    let what = format!("{whom} refused the message");
+    match remedy {
+        Some(remedy) => PluginError::permanent(what, cause.trim()).with_remedy(remedy),
+        None => {
+            let error = PluginError::transient(what, cause.trim());
+            wait.map_or(error.clone(), |wait| error.with_retry_after(wait))
+        }
+    }
+}
+
 /// What to do about a refusal that no repetition changes; none where one may.
 fn remedy(status: StatusCode, location: Option<&str>) -> Option<String> {
+    if http::passes(status) {
+        return None;
+    }
     Some(match status.as_u16() {
-        408 | 425 | 429 | 500.. => return None,
         300..=399 => match location {
             Some(location) => {
                 format!(
@@ -267,39 +220,4 @@ fn remedy(status: StatusCode, location: Option<&str>) -> Option<String> {
         404 | 405 | 410 => "check the `url` of the webhook".to_owned(),
         _ => "look at the receiver's log".to_owned(),
     })
-}
-
-/// How long the receiver wants to be left alone: seconds or a date, RFC 9110 §10.2.3.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
-}
-
-/// The first line's worth of a refusal, harmless.
-async fn beginning(mut response: Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < ANSWER_LIMIT {
-        match tokio::time::timeout(Duration::from_secs(1), response.chunk()).await {
-            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
-            _ => break,
-        }
-    }
-    bytes.truncate(ANSWER_LIMIT);
-    cut(&one_line(&String::from_utf8_lossy(&bytes)), 200)
-}
-
-/// An error and its causes, without the address, which may hold a secret.
-fn chain(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    causes.dedup();
-    if causes.is_empty() { "the request failed".to_owned() } else { causes.join(": ") }
 }

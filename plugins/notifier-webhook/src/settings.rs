@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use ao_sdk::{
+    Secret,
+    http::{Blocked, REMEDY, is_public},
+};
 use ao_slots::PluginError;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::{
@@ -11,10 +15,7 @@ use reqwest::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{
-    NAME,
-    guard::{Blocked, REMEDY, is_public},
-};
+use crate::NAME;
 
 /// What can be set under `notifiers.<name>` beside `plugin: webhook`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -31,17 +32,6 @@ pub struct Settings {
     /// More headers for each request, e.g. `authorization`.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
-}
-
-/// A text that is never shown.
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[hidden]")
-    }
 }
 
 /// The key of a signature, decoded.
@@ -65,7 +55,7 @@ impl Settings {
         let invalid = |key: &str, cause: &dyn fmt::Display| {
             PluginError::permanent(format!("`{key}` of the `{NAME}` notifier is not valid"), cause)
         };
-        let url = Url::parse(self.url.0.trim()).map_err(|error| invalid("url", &error))?;
+        let url = Url::parse(self.url.reveal().trim()).map_err(|error| invalid("url", &error))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(invalid("url", &"it begins with neither https:// nor http://"));
         }
@@ -79,13 +69,13 @@ impl Settings {
             return Err(invalid("url", &Blocked(address)).with_remedy(REMEDY));
         }
         let key = match &self.secret {
-            Some(secret) => Some(key(&secret.0).map_err(|cause| invalid("secret", &cause))?),
+            Some(secret) => Some(key(secret.reveal()).map_err(|cause| invalid("secret", &cause))?),
             None => None,
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let (name, value) =
-                header(name, &value.0).map_err(|cause| invalid("headers", &cause))?;
+                header(name, value.reveal()).map_err(|cause| invalid("headers", &cause))?;
             headers.insert(name, value);
         }
         Ok(Target { url, host, key, headers, allow_private: self.allow_private })

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use ao_conformance::notifier::{self as suite, FarEnd, Mood, Shown, message};
@@ -320,21 +321,6 @@ async fn each_answer_is_the_failure_that_it_means() {
     let wait = vec![("retry-after", "30".to_owned())];
     let error = receiver.send_into(429, wait, Body::empty()).await;
     assert_eq!(error.retry_after_ms, Some(30_000));
-}
-
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    let now: Timestamp = "2026-11-21T11:00:00Z".parse().unwrap();
-    let read = |value: &str| {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, value.parse().unwrap());
-        retry_after(&headers, now)
-    };
-    assert_eq!(read("120"), Some(Duration::from_secs(120)));
-    assert_eq!(read("Sat, 21 Nov 2026 11:00:45 GMT"), Some(Duration::from_secs(45)));
-    assert_eq!(read("Sat, 21 Nov 2026 10:00:00 GMT"), Some(Duration::ZERO));
-    assert_eq!(read("soon"), None);
-    assert_eq!(retry_after(&HeaderMap::new(), now), None);
 }
 
 #[tokio::test]

@@ -1,3 +1,9 @@
 //! What plugins share with each other, and `ao` itself does not need.
 
+pub mod body;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod local;
+mod secret;
+
+pub use secret::Secret;

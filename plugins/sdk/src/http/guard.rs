@@ -13,12 +13,11 @@ use std::{
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// What to do where a private address is meant.
-pub(crate) const REMEDY: &str =
-    "if this receiver is meant to be on a private network, set `allowPrivate: true`";
+pub const REMEDY: &str = "if it is meant to be on a private network, set `allowPrivate: true`";
 
 /// Looks names up and leaves out every address that is not public.
 #[derive(Debug)]
-pub(crate) struct PublicOnly;
+pub struct PublicOnly;
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
@@ -36,7 +35,7 @@ impl Resolve for PublicOnly {
 
 /// A request that would have left the public network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Blocked(pub(crate) IpAddr);
+pub struct Blocked(pub IpAddr);
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +46,7 @@ impl fmt::Display for Blocked {
 impl Error for Blocked {}
 
 /// The guard's refusal among an error's causes.
-pub(crate) fn blocked(error: &reqwest::Error) -> Option<Blocked> {
+pub(super) fn blocked(error: &reqwest::Error) -> Option<Blocked> {
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(blocked) = cause.downcast_ref::<Blocked>() {
@@ -60,7 +59,7 @@ pub(crate) fn blocked(error: &reqwest::Error) -> Option<Blocked> {
 
 /// Whether an address belongs to the public internet. What is reserved, shared, translated from a private
 /// address or unknown does not (IANA special-purpose address registries).
-pub(crate) fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
