@@ -7,6 +7,7 @@
 
 mod deliver;
 mod ending;
+mod fallback;
 mod human;
 mod incident;
 mod input;
@@ -205,9 +206,11 @@ impl Draft {
             Kind::ChannelTried(e) => foci.push(Focus::Channel(e.channel.clone())),
             Kind::PressRefused(e) => foci.push(Focus::Channel(e.channel.clone())),
             Kind::DeliveryDropped(e) => {
-                foci.push(Focus::Channel(e.channel.clone()));
+                // Whether another is asked hangs on all of them.
+                foci.extend(notification(&e.notification));
                 foci.push(Focus::Server);
             }
+            Kind::DeliveryAdded(e) => foci.extend(notification(&e.notification)),
             Kind::EffectIntended(EffectIntended {
                 effect:
                     Effect::SendNotification { channel, .. }

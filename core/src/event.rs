@@ -944,6 +944,15 @@ kinds! {
         /// Why.
         reason: String,
     }
+    /// An urgent message goes to a further channel: the one that it went to has not taken it.
+    Dec "delivery.added" DeliveryAdded {
+        /// Which.
+        notification: NotificationId,
+        /// Where it goes too.
+        channel: ChannelName,
+        /// Which channel has not taken it.
+        instead_of: ChannelName,
+    }
     /// Every session of a round is over or only waits for a merge.
     Dec "round.completed" RoundCompleted {
         /// Its sessions.

@@ -648,6 +648,9 @@ pub struct Delivery {
     /// The last press on it of which nothing came, since its last revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<(Failure, Moment)>,
+    /// It was added because this channel had not taken the message then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<(ChannelName, Moment)>,
 }
 
 /// How far a delivery is.

@@ -180,6 +180,8 @@ fn notification_roots(notification: &Notification, seqs: &mut Vec<Seq>) {
     seqs.extend(
         notification.deliveries.values().filter_map(|delivery| delivery.sent).map(|when| when.seq),
     );
+    let added = notification.deliveries.values().filter_map(|delivery| delivery.instead.as_ref());
+    seqs.extend(added.map(|(_, when)| when.seq));
 }
 
 /// Open incidents of a session first, then the ones that are over, newest first.
@@ -650,6 +652,11 @@ pub fn describe(event: &Event) -> Described {
         Kind::DeliveryDropped(e) => {
             say(Some(Mark::Failed), &format!("not sent by {}", e.channel), e.reason.clone())
         }
+        Kind::DeliveryAdded(e) => say(
+            Some(Mark::Slow),
+            &format!("goes by {} too", e.channel),
+            format!("{} has not taken it", e.instead_of),
+        ),
         Kind::RoundCompleted(e) => say(
             Some(Mark::Finished),
             "all done",

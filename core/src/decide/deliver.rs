@@ -17,6 +17,9 @@ use crate::{
 /// A message that could not be sent for that long is given up.
 const TTL_MS: u64 = 24 * 3_600_000;
 
+/// A channel that failed that often in a row is failing, not stumbling.
+const FAILING: u32 = 3;
+
 impl Decider<'_> {
     /// The channels that an event goes to.
     pub(super) fn route(
@@ -34,9 +37,19 @@ impl Decider<'_> {
         rules.route(class, kind).0
     }
 
-    /// The next message that a channel has to carry: one at a time, the most urgent first.
+    /// What follows for the messages that a channel has to carry: another channel for what it does not take, then
+    /// the next one of its own.
     pub(super) fn channel(&mut self, name: &ChannelName) {
         let Some(channel) = self.state.channels.get(name) else { return };
+        for notification in channel.waiting.iter().filter_map(|id| self.state.notifications.get(id))
+        {
+            self.fall_back(notification);
+        }
+        self.send_next(name, channel);
+    }
+
+    /// One at a time, the most urgent first.
+    fn send_next(&mut self, name: &ChannelName, channel: &ChannelState) {
         if channel.intent.is_some() || channel.not_before.is_some_and(|until| until > self.now.wall)
         {
             return;
@@ -107,15 +120,7 @@ impl Decider<'_> {
         let (id, revision) = (notification.id, notification.revision);
         // By awake time: a machine that slept has not tried.
         let age = self.now.awake.saturating_sub(notification.opened.awake);
-        let never = delivery.error.as_ref().is_some_and(|error| {
-            matches!(
-                error.kind,
-                ErrorKind::Permanent
-                    | ErrorKind::Unsupported
-                    | ErrorKind::NotFound
-                    | ErrorKind::Refused
-            )
-        });
+        let never = is_refused(delivery);
         // Where the receiver knows the key, a repetition is shown once.
         let idempotent = channel.capabilities.as_ref().is_some_and(|can| can.idempotent);
         match delivery.progress {
@@ -181,6 +186,21 @@ impl Decider<'_> {
 enum Next {
     Act(Effect),
     Drop(&'static str),
+}
+
+/// The channel will not take it, however often it is asked.
+pub(super) fn is_refused(delivery: &Delivery) -> bool {
+    let never =
+        [ErrorKind::Permanent, ErrorKind::Unsupported, ErrorKind::NotFound, ErrorKind::Refused];
+    delivery.error.as_ref().is_some_and(|error| never.contains(&error.kind))
+}
+
+/// It takes nothing any more, as far as one can tell: it failed several times in a row, or by what repeating does
+/// not change.
+pub(crate) fn is_failing(channel: &ChannelState) -> bool {
+    let lasting =
+        |kind| matches!(kind, ErrorKind::Permanent | ErrorKind::Refused | ErrorKind::Missing);
+    channel.error.as_ref().is_some_and(|error| channel.failures >= FAILING || lasting(error.kind))
 }
 
 /// Until when a delivery rests by what is known, `Some(None)` = it does not; none = until something happens.

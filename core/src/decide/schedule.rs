@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use super::{
     deliver::rests_until,
     ending::end_again_at,
+    fallback::falls_back_at,
     incident::wants_human,
     lifecycle::{next_to_type, quota_back_at, retry_at},
 };
@@ -293,12 +294,10 @@ pub(super) fn doubted_at(state: &State, incident: &Incident) -> Option<u64> {
 
 /// The first moment at which a waiting delivery may go on. One that may now does so at once and needs none.
 fn channel_dues(state: &State, name: &ao_slots::ChannelName, channel: &ChannelState) -> Vec<Due> {
-    if channel.intent.is_some() {
-        return vec![];
-    }
-    let first = channel.waiting.iter().filter_map(|id| {
-        let notification = state.notifications.get(id)?;
+    let waiting = || channel.waiting.iter().filter_map(|id| state.notifications.get(id));
+    let other = waiting().filter_map(|notification| falls_back_at(state, notification)).min();
+    let first = waiting().filter(|_| channel.intent.is_none()).filter_map(|notification| {
         rests_until(state, channel, notification, notification.deliveries.get(name)?)?
     });
-    first.min().map(Due::Wall).into_iter().collect()
+    other.map(Due::Awake).into_iter().chain(first.min().map(Due::Wall)).collect()
 }

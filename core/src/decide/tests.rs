@@ -6,6 +6,7 @@
 mod asks;
 mod clocks;
 mod ends;
+mod fallback;
 mod limits;
 mod lost;
 mod model;
@@ -575,6 +576,7 @@ fn line(event: &Event) -> Option<String> {
         Kind::NotificationOpened(e) => format!("push: {}", e.title),
         Kind::NotificationChanged(e) if e.settled => format!("settles {}", e.notification),
         Kind::NotificationChanged(e) => format!("edits {}", e.notification),
+        Kind::DeliveryAdded(e) => format!("adds {} to {}", e.channel, e.notification),
         Kind::DeliveryDropped(e) => format!("drops {}: {}", e.notification, e.reason),
         Kind::RoundCompleted(e) => format!("round of {}", e.sessions.len()),
         _ => return None,

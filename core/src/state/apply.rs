@@ -174,6 +174,7 @@ impl State {
             | Kind::NotificationChanged(_)
             | Kind::PressRefused(_)
             | Kind::ChannelTried(_)
+            | Kind::DeliveryAdded(_)
             | Kind::DeliveryDropped(_) => self.fold_incident(event, when),
             Kind::RoundCompleted(_) => {
                 if let Some(project) = &event.project {
@@ -435,7 +436,7 @@ impl State {
                     }
                 }
                 self.update_waiting(id);
-                vec![Focus::Channel(name.clone())]
+                self.channels_of(id)
             }
         }
     }

@@ -133,7 +133,20 @@ impl State {
                     }
                 }
                 self.update_waiting(e.notification);
-                vec![Focus::Channel(e.channel.clone())]
+                self.channels_of(e.notification)
+            }
+            Kind::DeliveryAdded(e) => {
+                let Some(notification) = self.notifications.get_mut(&e.notification) else {
+                    return vec![];
+                };
+                if let Some(part) = notification.parts.get(&e.instead_of).cloned() {
+                    notification.parts.insert(e.channel.clone(), part);
+                }
+                let instead = Some((e.instead_of.clone(), when));
+                let delivery = Delivery { instead, ..Delivery::default() };
+                notification.deliveries.entry(e.channel.clone()).or_insert(delivery);
+                self.update_waiting(e.notification);
+                self.channels_of(e.notification)
             }
             Kind::IncidentChanged(e) => self.change_incident(e.incident, |incident| {
                 incident.priority = e.priority;
@@ -197,6 +210,12 @@ impl State {
         let channels = told.into_iter().flat_map(|told| told.deliveries.keys());
         foci.extend(channels.cloned().map(Focus::Channel));
         foci
+    }
+
+    /// The channels that a message goes to.
+    pub(super) fn channels_of(&self, id: ao_slots::NotificationId) -> Vec<Focus> {
+        let told = self.notifications.get(&id).into_iter();
+        told.flat_map(|told| told.deliveries.keys().cloned().map(Focus::Channel)).collect()
     }
 
     /// The open incident of a request.
@@ -349,6 +368,7 @@ impl Default for Delivery {
             sent: None,
             error: None,
             refused: None,
+            instead: None,
         }
     }
 }
