@@ -124,7 +124,9 @@ impl Catalog {
                     None,
                 );
             } else if let Some(known) = self.find(slot, &name) {
-                settings(report, known, entry, &name, form);
+                let ours =
+                    if slot == "notifier" { file::OF_CHANNELS.as_slice() } else { &["plugin"] };
+                settings(report, known, entry, &name, ours, form);
             }
         });
     }
@@ -136,14 +138,23 @@ fn known<T: ?Sized>(registration: &Registration<T>) -> Known {
     Known { schema, check: registration.check }
 }
 
-/// Checks one plugin's settings: the entry without `plugin`.
-fn settings(report: &mut Report<'_>, known: &Known, entry: &mut Entry, name: &str, form: Form<'_>) {
-    let mut plugin = None;
+/// Checks one plugin's settings: the entry without `ours`, the keys that are not the plugin's.
+fn settings(
+    report: &mut Report<'_>,
+    known: &Known,
+    entry: &mut Entry,
+    name: &str,
+    ours: &[&str],
+    form: Form<'_>,
+) {
+    let mut kept = Vec::new();
     let mut node = match &mut entry.node.value {
         Yaml::Map(entries) => {
-            let at = entries.iter().position(|entry| entry.key == "plugin");
-            plugin = at.map(|at| entries.remove(at));
-            Node { at: entry.at.clone(), value: Yaml::Map(std::mem::take(entries)) }
+            let settings;
+            (kept, settings) = std::mem::take(entries)
+                .into_iter()
+                .partition(|entry| ours.contains(&entry.key.as_str()));
+            Node { at: entry.at.clone(), value: Yaml::Map(settings) }
         }
         _ => Node { at: entry.node.at.clone(), value: Yaml::Map(Vec::new()) },
     };
@@ -160,7 +171,7 @@ fn settings(report: &mut Report<'_>, known: &Known, entry: &mut Entry, name: &st
     }
     report.take(found);
     if let (Yaml::Map(entries), Yaml::Map(checked)) = (&mut entry.node.value, node.value) {
-        *entries = plugin.into_iter().chain(checked).collect();
+        *entries = kept.into_iter().chain(checked).collect();
     }
 }
 

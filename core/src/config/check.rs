@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     error::{Place, Report},
     tree::{Entry, Node, Yaml},
-    units::{Bytes, Millis},
+    units::{Bytes, Clock, Millis},
 };
 
 /// Checks `node` and brings its keys to the canonical spelling.
@@ -243,6 +243,7 @@ impl<'r> Checker<'r, '_> {
         let fits = |choice: &&Value| match choice["format"].as_str() {
             Some("ao-duration") => text.parse::<Millis>().is_ok(),
             Some("ao-size") => text.parse::<Bytes>().is_ok(),
+            Some("ao-time") => text.parse::<Clock>().is_ok(),
             _ => true,
         };
         if !choices.iter().any(fits) {
@@ -262,6 +263,9 @@ impl<'r> Checker<'r, '_> {
             }
             Yaml::Number(_) if unit == Some("ao-size") => {
                 Some("a size needs a unit, e.g. `1GiB`".to_owned())
+            }
+            Yaml::Number(_) if unit == Some("ao-time") => {
+                Some("a time of day has minutes and stands in quotes, e.g. \"08:00\"".to_owned())
             }
             Yaml::Number(_) | Yaml::Bool(_) if wants("string") => {
                 Some(format!("put it in quotes: \"{json}\""))
@@ -318,6 +322,7 @@ fn expected(choices: &[&Value]) -> String {
         let kind = match (choice["type"].as_str(), choice["format"].as_str()) {
             (Some("string"), Some("ao-duration")) => "a duration such as `10m`".to_owned(),
             (Some("string"), Some("ao-size")) => "a size such as `1GiB`".to_owned(),
+            (Some("string"), Some("ao-time")) => "a time of day such as `22:00`".to_owned(),
             (Some("string"), _) => "text".to_owned(),
             (Some("integer"), _) => {
                 match (choice["minimum"].as_u64(), choice["maximum"].as_u64()) {

@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 
 use super::{
     policy::ReactionAction,
+    push::{
+        DigestEntry, DigestEvery, EscalationEntry, HeartbeatEntry, PersonEntry, QuietHoursEntry,
+    },
     trigger::Trigger,
     units::{Bytes, Millis},
 };
@@ -25,12 +28,16 @@ pub(super) struct Config {
     /// The TCP port on the loopback address. Default: 3000. Counts in the user's file or with `--config`.
     #[schemars(range(min = 1))]
     pub(super) port: Option<u16>,
+    /// The address under which a phone reaches the server, e.g. `https://ao.example.org`. Default: no such links.
+    pub(super) public_url: Option<String>,
+    /// Who is told and may answer, by name; a single user needs none. Counts in the user's file or with `--config`.
+    pub(super) people: BTreeMap<String, PersonEntry>,
     /// What a project gets that says nothing else.
     pub(super) defaults: Defaults,
     /// The repositories that agents work in, by an id of your choice, e.g. `my-app`.
     pub(super) projects: BTreeMap<String, Project>,
     /// The channels that messages go to, by a name of your choice, e.g. `team-slack`.
-    pub(super) notifiers: BTreeMap<String, PluginEntry>,
+    pub(super) notifiers: BTreeMap<String, ChannelEntry>,
     /// Who is told what.
     pub(super) notifications: Notifications,
     /// What happens about each trigger, for all projects.
@@ -131,6 +138,22 @@ pub(super) struct Worktree {
 pub(super) struct Notifications {
     /// The channels of each class. Default: by the kind of channel.
     pub(super) routing: Option<RoutingEntry>,
+    /// Who is told first, and who next, by name. Default: who spawned the session, then by name.
+    pub(super) order: Vec<String>,
+    /// An IANA time zone, e.g. `Europe/Berlin`. Default: the machine's.
+    pub(super) timezone: Option<String>,
+    /// When nobody is told. Default: never.
+    pub(super) quiet_hours: Option<QuietHoursEntry>,
+    /// What follows when nobody reacts. Default: after 10m the phone, after 20m the next person.
+    pub(super) escalation: Option<Vec<EscalationEntry>>,
+    /// Messages a day before the rest waits for the digest; urgent ones always go out. Default: any number.
+    pub(super) budget: Option<u32>,
+    /// Reminders of what nobody reacted to: how long each comes after the message before it. Default: 30m, 2h, 8h.
+    pub(super) repeat: Option<Vec<Millis>>,
+    /// The roll-up of what is not urgent.
+    pub(super) digest: DigestEntry,
+    /// A dead man's switch. Default: none.
+    pub(super) heartbeat: Option<HeartbeatEntry>,
 }
 
 /// The channels of each class; a class that is left out goes to `defaults.notifiers`.
@@ -333,6 +356,45 @@ impl JsonSchema for PluginEntry {
                 }
             ]
         })
+    }
+}
+
+/// A channel: a plugin's name, or a map of it, its settings and what `ao` itself reads.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ChannelEntry {
+    pub(super) entry: PluginEntry,
+    /// None = as `notifications.digest` says.
+    pub(super) digest: Option<DigestEvery>,
+}
+
+/// The keys of a channel that are not its plugin's.
+pub(super) const OF_CHANNELS: [&str; 2] = ["plugin", "digest"];
+
+impl<'de> Deserialize<'de> for ChannelEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut entry = PluginEntry::deserialize(deserializer)?;
+        let digest = entry.settings.shift_remove("digest").map(DigestEvery::deserialize);
+        let digest = digest.transpose().map_err(de::Error::custom)?;
+        Ok(Self { entry, digest })
+    }
+}
+
+impl JsonSchema for ChannelEntry {
+    fn schema_name() -> Cow<'static, str> {
+        "Channel".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = PluginEntry::json_schema(generator);
+        let mut digest = generator.subschema_for::<DigestEvery>();
+        digest.insert(
+            "description".into(),
+            "Where it has another rhythm than `notifications.digest`.".into(),
+        );
+        if let Some(part) = schema.pointer_mut("/anyOf/1/properties").and_then(Value::as_object_mut)
+        {
+            part.insert("digest".into(), digest.to_value());
+        }
+        schema
     }
 }
 

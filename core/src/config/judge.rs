@@ -1,6 +1,8 @@
 //! What only a look at all files together can tell: ids met twice, channels that nobody configured, values
 //! out of range, keys that do nothing where they stand.
 
+mod push;
+
 use std::collections::{BTreeMap, HashMap};
 
 use ao_slots::{ChannelName, ProjectId, SessionPrefix};
@@ -50,6 +52,7 @@ pub(super) fn judge<'a>(
         judge.places(at);
         judge.lifecycle(at);
         judge.channels(at);
+        judge.push(at);
         judge.secrets(at);
         judge.reactions(at, &[], &layer.live.config.reactions);
         for (id, project) in &layer.live.config.projects {
@@ -92,7 +95,7 @@ impl<'l> Judge<'l, '_> {
             }
         }
         if layer.source.role == Role::Registered {
-            let keys = ["dataDir", "worktreeDir", "port"];
+            let keys = ["dataDir", "worktreeDir", "port", "people"];
             let said: Vec<&str> =
                 keys.into_iter().filter(|key| layer.node.entry(key).is_some()).collect();
             if let Some(first) = said.first() {
@@ -386,15 +389,19 @@ impl<'l> Judge<'l, '_> {
             self.without_effect(at, &["lifecycle", "scmInterval"], "lifecycle.scmInterval");
         }
         if self.layers[at].source.role == Role::Registered {
-            for part in ["lifecycle", "retention"] {
+            for part in ["lifecycle", "retention", "notifications", "publicUrl"] {
                 self.decided_elsewhere(at, &mut vec![part]);
             }
         }
     }
 
-    /// One server has one sweep: of two registered files that differ the first counts.
+    /// One server has one sweep, and one rhythm of messages: of two registered files that differ the first counts.
     fn decided_elsewhere(&mut self, at: usize, path: &mut Vec<&'l str>) {
         let layers = self.layers;
+        // Each project has the routing of its own file.
+        if path.as_slice() == ["notifications", "routing"] {
+            return;
+        }
         let Some(node) = layers[at].node.find(path) else { return };
         if !node.entries().is_empty() {
             for entry in node.entries() {

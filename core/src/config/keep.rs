@@ -47,7 +47,7 @@ impl Policy {
     }
 
     /// The recorded form with the values of variables again. One that is not set any more takes with it what
-    /// cannot be without: a variable for the agent, a channel, a tracker, the settings of another plugin.
+    /// cannot be without: a variable for the agent, a channel, the heartbeat, a tracker, the settings of another plugin.
     pub fn revived(&self, env: &BTreeMap<String, String>) -> Live {
         let mut live = self.clone();
         for project in live.projects.values_mut() {
@@ -75,6 +75,7 @@ impl Policy {
                 project.agent_config = config;
             }
         }
+        live.push.heartbeat.take_if(|heartbeat| !fill(&mut heartbeat.url, env));
         live.channels.retain(|_, choice| expand(&mut choice.settings, env));
         Live(live)
     }

@@ -88,7 +88,7 @@ impl<'a> Layer<'a> {
         report
     }
 
-    /// Whether `dataDir`, `worktreeDir` and `port` count in it.
+    /// Whether `dataDir`, `worktreeDir`, `port` and `people` count in it.
     pub(super) fn is_users(&self) -> bool {
         self.source.role != Role::Registered
     }

@@ -17,6 +17,7 @@ mod layer;
 mod paths;
 pub mod policy;
 mod prefix;
+mod push;
 mod resolve;
 mod source;
 mod starter;

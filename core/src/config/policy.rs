@@ -16,6 +16,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::push::{
+    Day, Digest, DigestEvery, ESCALATION_LOOPS, EscalateTo, EscalationStep, Heartbeat, Hours,
+    Person, Push, QuietHours, Role, zone,
+};
 use super::trigger::Trigger;
 use crate::blob::sha256;
 
@@ -36,6 +40,15 @@ pub struct Policy {
     pub projects: BTreeMap<ProjectId, ProjectPolicy>,
     /// The channels, also those that are named without settings of their own (`desktop`).
     pub channels: BTreeMap<ChannelName, PluginChoice>,
+    /// The address under which a phone reaches the server, without a `/` at its end; none = no such links.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Who is told and may answer; empty = a single user, who has every channel.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub people: BTreeMap<String, Person>,
+    /// When and how often the channels are used.
+    #[serde(skip_serializing_if = "Push::is_default")]
+    pub push: Push,
     /// What holds for incidents that belong to no project.
     pub rules: Rules,
     /// How often is looked, how long is waited.
@@ -58,6 +71,9 @@ impl Default for Policy {
                 .into_iter()
                 .map(|name| (name, PluginChoice::of(desktop)))
                 .collect(),
+            public_url: None,
+            people: BTreeMap::new(),
+            push: Push::default(),
             rules: Rules::default(),
             lifecycle: Lifecycle::default(),
             retention: Retention::default(),
@@ -74,6 +90,12 @@ impl Policy {
     /// The rules for a project's incidents; those of the server for none and for a project that is unknown.
     pub fn rules(&self, project: Option<&ProjectId>) -> &Rules {
         project.and_then(|id| self.projects.get(id)).map_or(&self.rules, |project| &project.rules)
+    }
+
+    /// When a person is told; none or one who is not configured = the single user.
+    pub fn hours(&self, person: Option<&str>) -> Hours {
+        let own = person.and_then(|name| self.people.get(name)).map(|person| &person.hours);
+        own.map_or_else(|| self.push.hours.clone(), |own| own.over(&self.push.hours))
     }
 
     /// The configured answer to `trigger`.

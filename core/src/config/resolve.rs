@@ -19,6 +19,7 @@ use super::{
         Closed, Lifecycle, PluginChoice, Policy, ProjectPolicy, Reaction, ReactionAction,
         Retention, Rules,
     },
+    push,
     trigger::Trigger,
     units::{Bytes, Millis},
 };
@@ -36,11 +37,14 @@ pub(super) fn build(
     let top = shared(layers.iter().map(form));
     let bases: Vec<Config> = layers.iter().map(|layer| base(layers, layer, form)).collect();
 
-    let mut channels = BTreeMap::new();
+    let (mut channels, mut digests) = (BTreeMap::new(), BTreeMap::new());
     for layer in layers {
         for (name, entry) in &form(layer).config.notifiers {
             if let Ok(key) = name.parse::<ChannelName>() {
-                channels.entry(key).or_insert_with(|| choice(entry, name));
+                if let Some(digest) = entry.digest {
+                    digests.entry(key.clone()).or_insert(digest);
+                }
+                channels.entry(key).or_insert_with(|| choice(&entry.entry, name));
             }
         }
     }
@@ -65,11 +69,20 @@ pub(super) fn build(
             projects.insert(id, made);
         }
     }
+    let known = |name: &str| name.parse().ok().filter(|name| channels.contains_key(name));
+    let mut people = BTreeMap::new();
+    for (name, said) in users().flat_map(|layer| &form(layer).config.people) {
+        people.entry(name.clone()).or_insert_with(|| push::person(said, &known));
+    }
+    let address = |layer| push::web_address(form(layer).config.public_url.as_deref()?);
     Policy {
         data_dir,
         worktree_dir,
         port: port.unwrap_or(Policy::default().port),
         projects,
+        public_url: layers.iter().find_map(address).map(str::to_owned),
+        people,
+        push: push::push(&top.notifications, digests, &known),
         rules: rules(&top, &BTreeMap::new(), channels.keys().cloned().collect(), &channels),
         channels,
         lifecycle: lifecycle(&top.lifecycle),

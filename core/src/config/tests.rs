@@ -315,6 +315,48 @@ fn what_cannot_be_is_told_with_its_place() {
                 "a:1:48: `scm` is too short (at least 1ms)",
             ],
         ),
+        (
+            vec![user(
+                "publicUrl: \"https://ana:pw@host\"\npeople:\n  a b: {}\n  ana:\n    channels: [slak]\n    identities: {hook: U1}\n    \
+                 timezone: Berlin\n    quietHours: {from: 22:00, to: 22:00, days: []}\n    \
+                 escalation: [{after: 10m, to: phne}, {after: 10m, to: [desktop, x]}]\n\
+                 notifications:\n  timezone: Europe/Berln\n  order: [anna, ana, ana]\n  repeat: [30m, 1s]\n  \
+                 heartbeat: {url: \"ftp://x\", every: 1s}\n",
+            )],
+            vec![
+                "user:1:12: `publicUrl` cannot be `https://ana:pw@host` (written https://host/path)",
+                "user:3:3: `a b` cannot be a person's name (letters, digits, `-`, `_` or `.`, first a letter or digit)",
+                "user:5:16: `slak` is not a channel (add it under `notifiers.slak`)",
+                "user:6:24: `hook` is not a channel (add it under `notifiers.hook`)",
+                "user:7:15: `Berlin` is not a time zone (did you mean `Europe/Berlin`?)",
+                "user:8:35: `quietHours` begin when they end (another time than `from`)",
+                "user:8:42: `days` names no day (leave it out for every day, or leave out `quietHours`)",
+                "user:9:35: `phne` is not a channel (did you mean `phone`?)",
+                "user:9:50: a step after 10m is not later than the one before (more than 10m)",
+                "user:9:69: `x` is not a channel (add it under `notifiers.x`)",
+                "user:11:13: `Europe/Berln` is not a time zone (did you mean `Europe/Berlin`?)",
+                "user:12:11: `anna` is nobody under `people` (did you mean `ana`?)",
+                "user:12:22: `ana` is called twice (leave out one)",
+                "user:13:17: `repeat` is too short (at least 1m)",
+                "user:14:20: `url` cannot be `ftp://x` (written https://host/path)",
+                "user:14:38: `every` is too short (at least 10s)",
+            ],
+        ),
+        (
+            vec![user(
+                "people: {ana: {role: owner, quietHours: {from: 8, to: \"25:00\", days: [monday]}}}\n\
+                 notifications: {digest: {at: 9am, every: weekly}}\nnotifiers: {desktop: {digest: never}}\n",
+            )],
+            vec![
+                "user:1:22: `role` does not know `owner`",
+                "user:1:48: `from` takes a time of day such as `22:00`, not a number",
+                "user:1:55: `to` takes a time of day such as `22:00` (`25:00` is none)",
+                "user:1:71: each of `days` does not know `monday`",
+                "user:2:30: `at` takes a time of day such as `22:00` (`9am` is none)",
+                "user:2:42: `every` does not know `weekly`",
+                "user:3:31: `digest` does not know `never`",
+            ],
+        ),
         // A variable's value is judged at its place too.
         (
             vec![repo(
@@ -326,10 +368,10 @@ fn what_cannot_be_is_told_with_its_place() {
             ],
         ),
         (
-            vec![repo("a", "people: {}\n"), user("prot: 1\n")],
+            vec![repo("a", "zebras: {}\n"), user("prot: 1\n")],
             vec![
                 "user:1:1: `prot` is not a setting (did you mean `port`?)",
-                "a:1:1: `people` is not a setting (no such setting here)",
+                "a:1:1: `zebras` is not a setting (no such setting here)",
             ],
         ),
     ] {
@@ -416,6 +458,112 @@ fn what_is_not_as_it_seems_is_a_warning() {
     ] {
         assert_eq!(shown(&good(&files).warnings), wanted);
     }
+}
+
+#[test]
+fn people_and_their_hours_are_read_with_what_they_leave_open() {
+    use jiff::{civil::time, tz::TimeZone};
+    use policy::{Day, DigestEvery, EscalateTo, EscalationStep, Heartbeat, Hours, Push, zone};
+    let text = "publicUrl: https://ao.example.org/\n\
+        people:\n  ana:\n    role: admin\n    channels: [hook, desktop, hook]\n    identities: {hook: U012AB3CD}\n    \
+        timezone: europe/berlin\n    quietHours: {from: 22:00, to: \"7:30\", days: [fri, mon], urgent: false}\n    \
+        escalation: [{after: 10m, to: phone}, {after: 20m, to: nextPerson}, {after: 1h, to: hook}, {after: 2h, to: [desktop]}]\n  \
+        ben: {}\n\
+        notifiers: {hook: {plugin: webhook, digest: hourly, url: x}, desktop: {digest: off}}\n\
+        notifications: {order: [ben, ana], timezone: UTC, budget: 40, repeat: [1h], escalation: [],\n  \
+        digest: {every: hourly, at: \"8:15\", empty: true}, heartbeat: {url: \"https://x/${SECRET}?a=b\"}}\n";
+    let Loaded { policy, live, .. } = good(&[user(text)]);
+    let channel = |name: &str| name.parse::<ao_slots::ChannelName>().unwrap();
+    assert_eq!(policy.public_url.as_deref(), Some("https://ao.example.org"));
+    let ana = &policy.people["ana"];
+    assert_eq!(
+        (ana.role, &ana.channels),
+        (policy::Role::Admin, &vec![channel("hook"), channel("desktop")])
+    );
+    assert_eq!(ana.identities, [(channel("hook"), "U012AB3CD".to_owned())].into());
+    let hours = policy.hours(Some("ana"));
+    assert_eq!((hours.timezone.as_deref(), hours.budget), (Some("Europe/Berlin"), Some(40)));
+    let quiet = hours.quiet.as_ref().unwrap();
+    assert_eq!((quiet.from, quiet.to, quiet.urgent), (time(22, 0, 0, 0), time(7, 30, 0, 0), false));
+    assert_eq!(quiet.days, [Day::Mon, Day::Fri].into());
+    let step = |min: u64, to| EscalationStep { after_ms: min * 60_000, to };
+    let channels = |name| EscalateTo::Channels(vec![channel(name)]);
+    let steps = [
+        step(10, EscalateTo::Phone),
+        step(20, EscalateTo::NextPerson),
+        step(60, channels("hook")),
+        step(120, channels("desktop")),
+    ];
+    assert_eq!(*hours.steps(), steps);
+    // What ben leaves open is as for all, and that as it is built in.
+    let ben = policy.hours(Some("ben"));
+    assert_eq!((policy.people["ben"].role, &ben), (policy::Role::Member, &policy.push.hours));
+    assert_eq!((ben.timezone.as_deref(), ben.steps().len()), (Some("UTC"), 0));
+    assert_eq!(*Hours::default().steps(), steps[..2]);
+    let berlin = TimeZone::get("Europe/Berlin").unwrap();
+    assert_eq!(zone(&hours, &TimeZone::UTC).iana_name(), berlin.iana_name());
+    assert_eq!(zone(&Hours::default(), &berlin), berlin);
+
+    let push = &policy.push;
+    assert_eq!(
+        (push.order.join(" ").as_str(), push.repeat_ms.as_slice()),
+        ("ben ana", &[3_600_000][..])
+    );
+    assert_eq!(
+        (push.digest.every, push.digest.at, push.digest.empty),
+        (DigestEvery::Hourly, time(8, 15, 0, 0), true)
+    );
+    assert_eq!(push.digest_of(&channel("desktop")), DigestEvery::Off);
+    assert_eq!(push.digest_of(&channel("mail")), DigestEvery::Hourly);
+    assert_eq!(policy.channels[&channel("hook")].settings, json!({"url": "x"}));
+    // Who knows the address of a heartbeat can send it too.
+    let url =
+        |policy: &Policy| policy.push.heartbeat.clone().map(|Heartbeat { url, .. }| url).unwrap();
+    assert_eq!(
+        (url(&policy).as_str(), url(&live).as_str()),
+        ("https://x/${SECRET}?a=b", "https://x/hunter22?a=b")
+    );
+    assert_eq!(policy.revived(&world().env), live);
+    assert_eq!(policy.revived(&[].into()).push.heartbeat, None);
+    let recorded = serde_json::to_string(&policy).unwrap();
+    assert_eq!(serde_json::from_str::<Policy>(&recorded).unwrap(), policy);
+    let older: Policy = serde_json::from_str("{}").unwrap();
+    assert_eq!((older.push, older.people), (Push::default(), [].into()));
+}
+
+#[test]
+fn people_count_in_the_users_file_and_messages_after_trust() {
+    let text = "publicUrl: https://evil.example\npeople: {eve: {role: admin}}\nnotifications: {repeat: []}\nprojects: {a: {path: .}}\n";
+    let in_repository = |trusted: Option<&str>| SourceFile {
+        in_repository: true,
+        trusted: trusted.map(str::to_owned),
+        ..repo("a", text)
+    };
+    let loaded = good(&[user("people: {ana: {}}\n"), in_repository(None)]);
+    assert_eq!(loaded.policy.people.keys().collect::<Vec<_>>(), ["ana"]);
+    assert_eq!((&loaded.policy.public_url, loaded.policy.push.repeat_ms.len()), (&None, 3));
+    assert_eq!(
+        shown(&loaded.warnings),
+        ["a:2:1: `people` is not used from this file (counts only in the user's own file)"]
+    );
+    let waits: Vec<_> = loaded.pending[0].items.iter().map(|item| item.key.as_str()).collect();
+    assert_eq!(waits, ["publicUrl", "notifications"]);
+    let trusted = good(&[user("publicUrl: http://mine\n"), in_repository(Some(text))]).policy;
+    assert_eq!(
+        (trusted.public_url.as_deref(), trusted.push.repeat_ms.len()),
+        (Some("http://mine"), 0)
+    );
+    assert_eq!(trusted.people, [].into());
+
+    // A channel that a person names and a human has yet to trust is no reason to refuse everything.
+    let hook = "notifiers: {hook: {plugin: webhook, url: x}}\n";
+    let untrusted = SourceFile { in_repository: true, ..repo("a", hook) };
+    let loaded = good(&[user("people: {ana: {channels: [hook]}}\n"), untrusted]);
+    assert_eq!(loaded.policy.people["ana"].channels, []);
+    assert_eq!(
+        shown(&loaded.warnings),
+        ["user:1:27: channel `hook` waits for trust (not used until then)"]
+    );
 }
 
 #[test]

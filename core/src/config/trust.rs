@@ -186,7 +186,9 @@ fn is_empty(node: &Node) -> bool {
 fn waits(path: &[String], node: &Node) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
-        ["notifiers", _] | ["notifications"] | ["defaults", "agent" | "notifiers"] => true,
+        ["notifiers", _]
+        | ["notifications" | "publicUrl"]
+        | ["defaults", "agent" | "notifiers"] => true,
         [
             "projects",
             _,

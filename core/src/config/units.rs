@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
+use jiff::civil::Time;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
@@ -15,7 +16,12 @@ pub(super) struct Millis(pub(super) u64);
 #[serde(try_from = "String")]
 pub(super) struct Bytes(pub(super) u64);
 
-/// The text is no duration or size.
+/// A time of day, written `22:00`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Clock(pub(super) Time);
+
+/// The text is no duration, size or time of day.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {kind}")]
 pub(super) struct UnitError {
@@ -63,6 +69,24 @@ impl FromStr for Bytes {
             _ => None,
         };
         sum(text, unit).map(Self).ok_or_else(|| UnitError { text: text.to_owned(), kind: "size" })
+    }
+}
+
+impl FromStr for Clock {
+    type Err = UnitError;
+
+    /// Hours from 0 to 23 and two digits of minutes.
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let number = |digits: &str, lengths: std::ops::RangeInclusive<usize>| {
+            let plain =
+                lengths.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+            if plain { digits.parse::<i8>().ok() } else { None }
+        };
+        let time = || {
+            let (hour, minute) = text.trim().split_once(':')?;
+            Time::new(number(hour, 1..=2)?, number(minute, 2..=2)?, 0, 0).ok()
+        };
+        time().map(Self).ok_or_else(|| UnitError { text: text.to_owned(), kind: "time of day" })
     }
 }
 
@@ -116,6 +140,14 @@ unit_text!(
     "ao-size",
     r"^\s*[0-9]+\s*(B|[KMGT]iB|[KkMGT]B)\s*$",
     "A size, e.g. `500MiB`, `2GiB`."
+);
+
+unit_text!(
+    Clock,
+    "TimeOfDay",
+    "ao-time",
+    r"^\s*([01]?[0-9]|2[0-3]):[0-5][0-9]\s*$",
+    "A time of day, e.g. `22:00`."
 );
 
 impl fmt::Display for Millis {
@@ -179,6 +211,26 @@ mod tests {
             ("99999999999TiB", None),
         ] {
             assert_eq!(text.parse::<Bytes>().ok().map(|s| s.0), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_has_hours_and_minutes() {
+        for (text, wanted) in [
+            ("22:00", Some((22, 0))),
+            ("7:05", Some((7, 5))),
+            ("00:59", Some((0, 59))),
+            ("24:00", None),
+            ("7:5", None),
+            ("7", None),
+            ("-1:00", None),
+            ("+1:00", None),
+            ("07:00:00", None),
+            ("12:60", None),
+            ("", None),
+        ] {
+            let wanted = wanted.map(|(hour, minute)| jiff::civil::time(hour, minute, 0, 0));
+            assert_eq!(text.parse::<Clock>().ok().map(|clock| clock.0), wanted, "{text:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     error::{Place, Report},
+    file,
     tree::Node,
 };
 
@@ -68,9 +69,9 @@ pub(super) fn escape(text: &str) -> String {
 pub(super) fn keeps_references(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
-        ["notifiers", _, key, ..] | ["defaults", _, key, ..] => {
-            *key != "plugin" && path[1] != "notifiers"
-        }
+        ["notifiers", _, key, ..] => !file::OF_CHANNELS.contains(key),
+        ["defaults", _, key, ..] => *key != "plugin" && path[1] != "notifiers",
+        ["notifications", "heartbeat", "url"] => true,
         ["projects", _, "env" | "postCreate", ..] => true,
         ["projects", _, "agentConfig", key, ..] => !matches!(*key, "permissions" | "input"),
         [
