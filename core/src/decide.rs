@@ -15,6 +15,7 @@ mod lifecycle;
 mod lost;
 mod observe;
 pub(crate) mod schedule;
+mod silence;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -26,7 +27,9 @@ pub(crate) const LATE: &str = "late";
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use ao_slots::{IncidentId, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId};
+use ao_slots::{
+    IncidentId, MessageId, NotificationId, ProjectId, RequestId, Seq, SessionId, SilenceId,
+};
 
 pub(crate) use human::branch_taken;
 pub use human::{incident, session};
@@ -65,6 +68,7 @@ pub(crate) struct Decider<'a> {
     notifications: u64,
     requests: u64,
     messages: u64,
+    silences: u64,
 }
 
 impl<'a> Decider<'a> {
@@ -77,6 +81,7 @@ impl<'a> Decider<'a> {
             notifications: 0,
             requests: 0,
             messages: 0,
+            silences: 0,
         }
     }
 
@@ -126,6 +131,11 @@ impl<'a> Decider<'a> {
     fn next_message(&mut self) -> MessageId {
         self.messages += 1;
         MessageId(self.state.given.message + self.messages)
+    }
+
+    fn next_silence(&mut self) -> SilenceId {
+        self.silences += 1;
+        SilenceId(self.state.given.silence + self.silences)
     }
 
     /// Limits may be judged: everything was looked at since the last start, sleep or clock step.
@@ -199,6 +209,9 @@ impl Draft {
             Kind::IncidentResolved(e) => foci.extend(incident(&e.incident)),
             Kind::IncidentAcknowledged(e) => foci.extend(incident(&e.incident)),
             Kind::IncidentSnoozed(e) => foci.extend(incident(&e.incident)),
+            Kind::SilenceEnded(e) => {
+                foci.extend(state.held_by(e.silence).into_iter().map(Focus::Incident));
+            }
             Kind::NotificationOpened(e) => {
                 foci.extend(e.channels.iter().cloned().map(Focus::Channel))
             }

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use ao_slots::{
     ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
-    Seq, SessionId,
+    Seq, SessionId, SilenceId,
     agent::{Ask, Decision, Usage},
     call::ErrorKind,
     fact::{Activity, PrFacts, Priority, RuntimeState, Source, WorkFacts},
@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     blob::BlobRef,
     config::{policy::Policy, trigger::Trigger},
+    state::Matchers,
 };
 
 /// What kind of statement an event makes.
@@ -368,6 +369,17 @@ pub enum Over {
     Killed,
     /// It was never started: the set-up failed and was undone.
     Failed,
+}
+
+/// What keeps a human from being called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum Held {
+    /// A human does not want to hear of it.
+    Silence {
+        /// Which silence.
+        silence: SilenceId,
+    },
 }
 
 /// How an incident ended.
@@ -755,6 +767,26 @@ kinds! {
         /// Who.
         by: Actor,
     }
+    /// A human does not want to hear of some things for a while.
+    Obs "silence.added" SilenceAdded {
+        /// Its id.
+        silence: SilenceId,
+        /// Of what.
+        matchers: Matchers,
+        /// Until when.
+        until: Timestamp,
+        /// Who.
+        by: Actor,
+        /// Why, in his words; may be empty.
+        comment: String,
+    }
+    /// A human wants to hear of it again before that.
+    Obs "silence.ended" SilenceEnded {
+        /// Which.
+        silence: SilenceId,
+        /// Who.
+        by: Actor,
+    }
     /// A channel was tried with a test message.
     Obs "channel.tried" ChannelTried {
         /// Which channel.
@@ -925,6 +957,15 @@ kinds! {
         title: String,
         /// The summary's own text, for one without an incident.
         summary: Option<Summary>,
+    }
+    /// An incident is due, and no human is called for it now.
+    Dec "notification.held" NotificationHeld {
+        /// Which.
+        incident: IncidentId,
+        /// What would have been said.
+        title: String,
+        /// What holds it back.
+        why: Held,
     }
     /// What a human sees is to be changed in place.
     Dec "notification.changed" NotificationChanged {

@@ -9,6 +9,7 @@
 mod apply;
 mod due;
 mod heard;
+mod silence;
 mod status;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 
 use ao_slots::{
     ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
-    Seq, SessionId,
+    Seq, SessionId, SilenceId,
     agent::{Ask, Decision, Usage},
     fact::{Activity, PrFacts, Priority, RuntimeState, Source, WorkFacts},
     notifier::{ChannelHandle, NotifierCapabilities, Reached},
@@ -30,13 +31,14 @@ use serde::{Deserialize, Serialize};
 
 pub use due::{Due, Focus};
 pub use heard::Heard;
+pub use silence::{Matchers, Silence};
 pub use status::{Status, Zone};
 
 use crate::{
     blob::{BlobRef, sha256},
     config::{policy::Policy, trigger::Trigger},
     decide::Answered,
-    event::{Actor, Effect, Failure, Over, Settled, Subject, Summary, Text},
+    event::{Actor, Effect, Failure, Held, Over, Settled, Subject, Summary, Text},
 };
 
 /// How long an agent may take to confirm a decision that it was given, in awake milliseconds.
@@ -115,6 +117,9 @@ pub struct State {
     pub channels: BTreeMap<ChannelName, ChannelState>,
     /// The present round of each project.
     pub rounds: BTreeMap<ProjectId, Round>,
+    /// What humans do not want to hear of: what holds, and what ended lately.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub silences: BTreeMap<SilenceId, Silence>,
     /// What is known of `ao` itself.
     pub server: ServerFacts,
     /// The last acts of humans that have a key.
@@ -141,6 +146,9 @@ pub struct Act {
     pub message: Option<MessageId>,
     /// The request that was decided.
     pub request: Option<RequestId>,
+    /// The silence that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<SilenceId>,
 }
 
 impl Act {
@@ -150,6 +158,7 @@ impl Act {
             session: self.session.clone(),
             message: self.message,
             request: self.request,
+            silence: self.silence,
             note: None,
             after: Some(Seq(self.seq.0.saturating_sub(1))),
         }
@@ -170,6 +179,14 @@ pub struct Given {
     pub request: u64,
     /// Messages.
     pub message: u64,
+    /// Silences.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub silence: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One agent instance at work on one thing.
@@ -569,6 +586,9 @@ pub struct Incident {
     pub snoozed: Option<Timestamp>,
     /// The message that tells of it.
     pub notification: Option<NotificationId>,
+    /// What kept a human from being called for it when it was due last, since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<(Held, Moment)>,
     /// The events that it rests on.
     #[serde(default)]
     pub because: Vec<Seq>,
@@ -781,6 +801,7 @@ impl Default for State {
             intents: BTreeMap::new(),
             channels: BTreeMap::new(),
             rounds: BTreeMap::new(),
+            silences: BTreeMap::new(),
             server: ServerFacts::default(),
             acts: vec![],
             open: BTreeMap::new(),

@@ -17,7 +17,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Effect, Event, Kind, Outcome, Over, Subject},
+    event::{Effect, Event, Held, Kind, Outcome, Over, Subject},
     state::{Incident, Notification, Now, Progress, State, Status},
     words,
 };
@@ -170,6 +170,7 @@ fn incident_roots(state: &State, incident: &Incident, seqs: &mut Vec<Seq>) {
     seqs.extend(incident.cleared.iter().map(|(_, when)| when.seq));
     seqs.extend(incident.resolved.iter().map(|(_, when)| when.seq));
     seqs.extend(incident.acknowledged.iter().map(|(_, when)| when.seq));
+    seqs.extend(incident.held.iter().map(|(_, when)| when.seq));
     if let Some(notification) = incident.notification.and_then(|id| state.notifications.get(&id)) {
         notification_roots(notification, seqs);
     }
@@ -263,6 +264,9 @@ impl Teller<'_> {
                 format!("You were told by {id}, in one message with {others}")
             }
             Some(id) => format!("You were told by {id}"),
+            None if let Some((held, when)) = &incident.held => {
+                format!("Nobody was told at {}: {}", self.clock(when.at), held_back(held))
+            }
             None if incident.snoozed.is_some_and(|until| until > self.now.wall) => {
                 "It is snoozed".into()
             }
@@ -365,6 +369,13 @@ fn priority(priority: Priority) -> &'static str {
         Priority::Warning => "warning",
         Priority::Action => "action",
         Priority::Urgent => "urgent",
+    }
+}
+
+/// What kept a human from being called.
+fn held_back(why: &Held) -> String {
+    match why {
+        Held::Silence { silence } => format!("held back by silence {silence}"),
     }
 }
 
@@ -652,6 +663,13 @@ pub fn describe(event: &Event) -> Described {
         Kind::DeliveryDropped(e) => {
             say(Some(Mark::Failed), &format!("not sent by {}", e.channel), e.reason.clone())
         }
+        Kind::NotificationHeld(e) => say(Some(Mark::Slow), &held_back(&e.why), e.title.clone()),
+        Kind::SilenceAdded(e) => say(
+            None,
+            &format!("silenced by {}", e.by),
+            format!("{}, until {:.0}", e.silence, e.until),
+        ),
+        Kind::SilenceEnded(e) => say(None, "silence ended", format!("{} by {}", e.silence, e.by)),
         Kind::DeliveryAdded(e) => say(
             Some(Mark::Slow),
             &format!("goes by {} too", e.channel),

@@ -10,7 +10,7 @@ use ao_core::{
     event::{Class, Failure, Over, Settled},
     slots::{
         ChannelName, IncidentId, Launch, MessageId, NotificationId, PluginError, ProjectId,
-        RequestId, Seq, SessionId,
+        RequestId, Seq, SessionId, SilenceId,
         agent::{Ask, Decision, LONGER, Usage},
         fact::{PrFacts, Priority, Source, WorkFacts},
         notifier::{ChannelKind, Mark, Reached},
@@ -525,6 +525,9 @@ pub struct Taken {
     pub message: Option<MessageId>,
     /// The request that was decided.
     pub request: Option<RequestId>,
+    /// The silence that was made or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<SilenceId>,
     /// Something a human should know.
     pub note: Option<String>,
     /// The newest event before the act: what follows from it comes after.
@@ -533,9 +536,9 @@ pub struct Taken {
 
 impl Taken {
     pub(crate) fn new(answered: Answered, after: Seq) -> Self {
-        let Answered { session, message, request, note, after: before } = answered;
+        let Answered { session, message, request, silence, note, after: before } = answered;
         let after = before.unwrap_or(after);
-        Self { schema: "ao.taken/1".into(), session, message, request, note, after }
+        Self { schema: "ao.taken/1".into(), session, message, request, silence, note, after }
     }
 }
 

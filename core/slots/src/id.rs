@@ -177,6 +177,10 @@ number_id!(
     MessageId, "message", "m-"
 );
 number_id!(
+    /// What a human does not want to hear of for a while, e.g. `s-2`.
+    SilenceId, "silence", "s-"
+);
+number_id!(
     /// An event's place in the journal, e.g. `e4821`. The first is `e1`.
     Seq, "event", "e"
 );

@@ -147,6 +147,10 @@ impl Decider<'_> {
                 }
                 Ok(Answered::default())
             }
+            Input::SilenceAdd { matchers, until, comment, by } => {
+                self.add_silence(matchers, *until, comment, by)
+            }
+            Input::SilenceEnd { silence, by } => self.end_silence(*silence, by),
             Input::Snooze { incident, until, by } => {
                 let known = self::incident(self.state, *incident)?;
                 if known.resolved.is_some() {

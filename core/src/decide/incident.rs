@@ -11,6 +11,7 @@ use ao_slots::{
 use super::{
     Decider, LATE, PUT_ASIDE,
     schedule::{NO_SIGNAL, doubted_at, is_due, limits, resolves_at, set_up, waited_for_the_look},
+    silence::silence_of,
 };
 use crate::{
     config::trigger::Trigger,
@@ -184,7 +185,7 @@ impl Decider<'_> {
         }
         let shown = incident.notification.and_then(|id| self.state.notifications.get(&id));
         let doubted = doubted_at(self.state, incident).filter(|_| self.judges());
-        if is_due(self.state, incident, self.now) {
+        if !self.is_silenced(incident) && is_due(self.state, incident, self.now) {
             let together = self.told_with(incident);
             self.tell(&together);
         } else if let Some(shown) = shown
@@ -205,6 +206,7 @@ impl Decider<'_> {
                 let untold = other.notification.is_none() && other.snoozed.is_none();
                 let news = other.trigger == Trigger::ServerWasAway && untold && other.is_open();
                 waited_for_the_look(self.state, other)
+                    && silence_of(self.state, other, self.now).is_none()
                     && (news || is_due(self.state, other, self.now))
             });
             together.extend(others.cloned());
@@ -305,7 +307,7 @@ impl Decider<'_> {
         self.tag(incident, event).rule("edit-in-place").because(&because);
     }
 
-    fn tag(
+    pub(super) fn tag(
         &mut self,
         incident: &Incident,
         kind: impl Into<crate::event::Kind>,

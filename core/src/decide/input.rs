@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ao_slots::{
     ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
-    Seq, SessionId,
+    Seq, SessionId, SilenceId,
     agent::{Ask, Decision, Usage},
     fact::{Activity, AgentErrorKind, PrFacts, RuntimeState, Source, WorkFacts},
     notifier::NotifierCapabilities,
@@ -17,6 +17,7 @@ use crate::{
     blob::BlobRef,
     config::policy::Policy,
     event::{Actor, Failure, Outcome, Text},
+    state::Matchers,
 };
 
 /// One thing that came in. Serialisable, so that one that breaks a rule can be put aside and looked at.
@@ -265,6 +266,24 @@ pub enum Input {
         /// Who.
         by: Actor,
     },
+    /// A human does not want to hear of some things for a while.
+    SilenceAdd {
+        /// Of what.
+        matchers: Matchers,
+        /// Until when.
+        until: Timestamp,
+        /// Why, in his words; may be empty.
+        comment: String,
+        /// Who.
+        by: Actor,
+    },
+    /// A human wants to hear of it again.
+    SilenceEnd {
+        /// Which silence.
+        silence: SilenceId,
+        /// Who.
+        by: Actor,
+    },
     /// A human wants to hear of it later.
     Snooze {
         /// Which.
@@ -449,6 +468,9 @@ pub struct Answered {
     pub message: Option<MessageId>,
     /// The request that was opened or decided.
     pub request: Option<RequestId>,
+    /// The silence that was made or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<SilenceId>,
     /// Something a human should know, e.g. that the message waits.
     pub note: Option<String>,
     /// The act was done before, after this event.

@@ -166,6 +166,8 @@ impl Decider<'_> {
             | Input::Restore { .. }
             | Input::Cleanup { .. }
             | Input::Acknowledge { .. }
+            | Input::SilenceAdd { .. }
+            | Input::SilenceEnd { .. }
             | Input::Snooze { .. } => return self.human(input),
         }
         Ok(Answered::default())

@@ -12,6 +12,7 @@ use super::{
     fallback::falls_back_at,
     incident::wants_human,
     lifecycle::{next_to_type, quota_back_at, retry_at},
+    silence::silent_until,
 };
 use crate::{
     config::trigger::Trigger,
@@ -275,11 +276,11 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
         return vec![];
     }
     let doubt = doubted_at(state, incident).map(Due::Awake);
-    let told = match (incident.snoozed, incident.notification) {
+    let told = silent_until(state, incident).or(match (incident.snoozed, incident.notification) {
         (Some(until), _) => Some(Due::Wall(until)),
         (None, None) => Some(Due::Awake(settles_at(state, incident))),
         (None, Some(_)) => None,
-    };
+    });
     told.into_iter().chain(doubt).collect()
 }
 

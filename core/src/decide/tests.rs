@@ -14,6 +14,7 @@ mod outbox;
 mod presses;
 mod rounds;
 mod server;
+mod silences;
 mod spawn;
 mod status;
 
@@ -576,6 +577,7 @@ fn line(event: &Event) -> Option<String> {
         Kind::NotificationOpened(e) => format!("push: {}", e.title),
         Kind::NotificationChanged(e) if e.settled => format!("settles {}", e.notification),
         Kind::NotificationChanged(e) => format!("edits {}", e.notification),
+        Kind::NotificationHeld(e) => format!("holds {}: {}", e.incident, e.title),
         Kind::DeliveryAdded(e) => format!("adds {} to {}", e.channel, e.notification),
         Kind::DeliveryDropped(e) => format!("drops {}: {}", e.notification, e.reason),
         Kind::RoundCompleted(e) => format!("round of {}", e.sessions.len()),

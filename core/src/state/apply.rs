@@ -47,8 +47,12 @@ impl State {
             Kind::RequestDecided(e) => (None, Some(e.request)),
             _ => (None, None),
         };
+        let silence = match &event.kind {
+            Kind::SilenceAdded(e) => Some(e.silence),
+            _ => None,
+        };
         let session = event.session.clone();
-        self.acts.push(Act { key, seq: event.seq, session, message, request });
+        self.acts.push(Act { key, seq: event.seq, session, message, request, silence });
         trim_front(&mut self.acts, KEEP_ACTS);
     }
 
@@ -175,6 +179,9 @@ impl State {
             | Kind::PressRefused(_)
             | Kind::ChannelTried(_)
             | Kind::DeliveryAdded(_)
+            | Kind::SilenceAdded(_)
+            | Kind::SilenceEnded(_)
+            | Kind::NotificationHeld(_)
             | Kind::DeliveryDropped(_) => self.fold_incident(event, when),
             Kind::RoundCompleted(_) => {
                 if let Some(project) = &event.project {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use ao_slots::{
-    IncidentId, MessageId, NotificationId, PrNumber, RequestId,
+    IncidentId, MessageId, NotificationId, PrNumber, RequestId, SilenceId,
     agent::Usage,
     fact::{AgentErrorKind, Checks, Mergeable, PrFacts, PrState, Priority, Review},
 };
@@ -15,7 +15,7 @@ use proptest::{
 };
 
 use super::*;
-use crate::event::Over;
+use crate::{event::Over, state::Matchers};
 
 /// One thing that happens. Sessions, intents and ids are named by small numbers that may fit nothing.
 #[derive(Debug, Clone)]
@@ -274,6 +274,16 @@ fn inputs() -> impl Strategy<Value = Input> {
             let until = start + jiff::SignedDuration::from_mins(minutes);
             Input::Snooze { incident, until, by: ana() }
         }),
+        1 => (session(), 1..40_i64, any::<bool>()).prop_map(|(session, minutes, all)| {
+            let start: jiff::Timestamp = "2026-11-21T14:00:00Z".parse().unwrap();
+            let until = start + jiff::SignedDuration::from_mins(minutes);
+            let matchers = match all {
+                true => Matchers { priority: Some(Priority::Action), ..Matchers::default() },
+                false => Matchers::session(&session),
+            };
+            Input::SilenceAdd { matchers, until, comment: String::new(), by: ana() }
+        }),
+        1 => (1..4_u64).prop_map(|n| Input::SilenceEnd { silence: SilenceId(n), by: ana() }),
         1 => (1..4_u64, session()).prop_map(|(n, session)| Input::Press {
             notification: NotificationId(n),
             channel: desk(),
@@ -468,7 +478,9 @@ impl Run {
             };
             assert!(who.is_none_or(|s| !s.is_over()), "about what is over: {incident:?}");
             let young = incident.stands.awake + 2 * MINUTE > self.now.awake;
-            let told = incident.notification.is_some() || incident.snoozed.is_some();
+            let told = incident.notification.is_some()
+                || incident.snoozed.is_some()
+                || incident.held.is_some();
             // Of a loss that is being repaired nobody hears.
             let quiet = incident.trigger == Trigger::RuntimeLost && incident.detail.is_none();
             assert!(told || young || quiet, "{incident:?}");

@@ -1,16 +1,22 @@
 //! The fold of what concerns incidents, and the messages that tell of them.
 
-use ao_slots::{ChannelName, IncidentId, RequestId, SessionId};
+use ao_slots::{ChannelName, IncidentId, RequestId, SessionId, SilenceId};
+use jiff::{SignedDuration, Timestamp};
 
 use super::focus_of_subject;
 use crate::{
     config::trigger::Trigger,
-    event::{Event, Failure, Kind, Subject},
-    state::{ChannelState, Delivery, Focus, Incident, Moment, Notification, Progress, State},
+    event::{Event, Failure, Held, Kind, Subject},
+    state::{
+        ChannelState, Delivery, Focus, Incident, Moment, Notification, Progress, Silence, State,
+    },
 };
 
 /// Resolved incidents and settled notifications that the state keeps, for late clicks and for the log.
 const KEEP_RESOLVED: usize = 2_000;
+
+/// How long a silence that has ended is kept.
+const KEEP_SILENCE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl State {
     pub(super) fn fold_incident(&mut self, event: &Event, when: Moment) -> Vec<Focus> {
@@ -35,6 +41,7 @@ impl State {
                     acknowledged: None,
                     snoozed: None,
                     notification: None,
+                    held: None,
                     because: event.because.clone(),
                 };
                 self.open.insert(incident.key(), e.incident);
@@ -71,6 +78,7 @@ impl State {
                     if let Some(incident) = self.incidents.get_mut(id) {
                         incident.notification = Some(e.notification);
                         incident.snoozed = None;
+                        incident.held = None;
                         if let Subject::Session(session) = &incident.subject
                             && let Some(session) = self.sessions.get_mut(session)
                         {
@@ -160,6 +168,7 @@ impl State {
             Kind::IncidentReopened(e) => self.change_incident(e.incident, |incident| {
                 incident.cleared = None;
                 incident.stands = when;
+                incident.held = None;
                 incident.changed = Some(when);
             }),
             Kind::IncidentResolved(e) => {
@@ -193,8 +202,50 @@ impl State {
             Kind::IncidentSnoozed(e) => {
                 self.change_incident(e.incident, |incident| incident.snoozed = Some(e.until))
             }
+            Kind::NotificationHeld(e) => {
+                if let Held::Silence { silence } = &e.why
+                    && let Some(silence) = self.silences.get_mut(silence)
+                {
+                    silence.held = silence.held.saturating_add(1);
+                }
+                self.change_incident(e.incident, |incident| {
+                    incident.held = Some((e.why.clone(), when));
+                })
+            }
+            Kind::SilenceAdded(e) => {
+                self.given.silence = self.given.silence.max(e.silence.0);
+                // One that ended stays for a while, for whoever asks what became of it.
+                let old = |until: Timestamp| when.at.duration_since(until) > KEEP_SILENCE;
+                self.silences.retain(|_, silence| !old(silence.until));
+                let silence = Silence {
+                    id: e.silence,
+                    matchers: e.matchers.clone(),
+                    until: e.until,
+                    by: e.by.clone(),
+                    comment: e.comment.clone(),
+                    since: when,
+                    ended: None,
+                    held: 0,
+                };
+                self.silences.insert(e.silence, silence);
+                vec![]
+            }
+            Kind::SilenceEnded(e) => {
+                if let Some(silence) = self.silences.get_mut(&e.silence) {
+                    silence.ended = Some((e.by.clone(), when));
+                }
+                self.held_by(e.silence).into_iter().map(Focus::Incident).collect()
+            }
             _ => vec![],
         }
+    }
+
+    /// Open incidents that a silence holds back.
+    pub(crate) fn held_by(&self, silence: SilenceId) -> Vec<IncidentId> {
+        let why = Held::Silence { silence };
+        let open = self.open.values().filter_map(|id| self.incidents.get(id));
+        let held = open.filter(|i| i.held.as_ref().is_some_and(|(held, _)| *held == why));
+        held.map(|incident| incident.id).collect()
     }
 
     fn change_incident(

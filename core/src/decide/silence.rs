@@ -1,0 +1,111 @@
+//! Silences: what a human does not want to hear of for a while. What matches is kept in mind, counted, and told when
+//! the silence ends and it still stands.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Answered, Decider, Refusal, RefusalKind,
+    schedule::{is_due, settles_at},
+};
+use crate::{
+    event::{Actor, Held, NotificationHeld, SilenceAdded, SilenceEnded},
+    state::{Due, Incident, Matchers, Now, Silence, State},
+    words,
+};
+
+/// A silence lasts no longer than that: who forgets one would never be called again.
+const MOST_DAYS: i64 = 366;
+
+/// The silence that an incident falls under now; of several the one that ends last.
+pub(crate) fn silence_of<'s>(
+    state: &'s State,
+    incident: &Incident,
+    now: Now,
+) -> Option<&'s Silence> {
+    let active = state.silences.values().filter(|silence| silence.is_active(now.wall));
+    active.filter(|silence| silence.matchers.match_incident(incident)).max_by_key(|s| s.until)
+}
+
+/// When an incident that a silence holds back is looked at again; none where none does.
+pub(super) fn silent_until(state: &State, incident: &Incident) -> Option<Due> {
+    let (Held::Silence { silence }, _) = incident.held.as_ref()?;
+    let silence = state.silences.get(silence).filter(|silence| silence.ended.is_none())?;
+    // Other settings may have it settle later than it was held back.
+    let settled = incident.notification.is_some()
+        || incident.snoozed.is_some()
+        || state.awake >= settles_at(state, incident);
+    let until = incident.snoozed.map_or(silence.until, |snoozed| snoozed.max(silence.until));
+    settled.then_some(Due::Wall(until))
+}
+
+impl Decider<'_> {
+    pub(super) fn add_silence(
+        &mut self,
+        matchers: &Matchers,
+        until: Timestamp,
+        comment: &str,
+        by: &Actor,
+    ) -> Result<Answered, Refusal> {
+        if *matchers == Matchers::default() {
+            let why = "a silence needs something to match";
+            let remedy = "ao silence add session=app-3 for 2h";
+            return Err(Refusal::new(RefusalKind::Invalid, why).with_remedy(remedy));
+        }
+        if until <= self.now.wall {
+            return Err(Refusal::new(RefusalKind::Invalid, "that time has passed"));
+        }
+        if until.duration_since(self.now.wall) > SignedDuration::from_hours(24 * MOST_DAYS) {
+            let why = format!("a silence lasts {MOST_DAYS} days at most");
+            return Err(Refusal::new(RefusalKind::Invalid, why));
+        }
+        let silence = self.next_silence();
+        let comment = ao_slots::text::cut(&ao_slots::text::plain(comment), 200);
+        let (matchers, by) = (matchers.clone(), by.clone());
+        self.push(SilenceAdded { silence, matchers, until, by, comment });
+        Ok(Answered { silence: Some(silence), ..Answered::default() })
+    }
+
+    pub(super) fn end_silence(
+        &mut self,
+        id: ao_slots::SilenceId,
+        by: &Actor,
+    ) -> Result<Answered, Refusal> {
+        let none = || {
+            Refusal::new(RefusalKind::NotFound, format!("there is no silence {id}"))
+                .with_remedy("ao silence ls")
+        };
+        let silence = self.state.silences.get(&id).ok_or_else(none)?;
+        // Ending what is over is a success: the wish holds.
+        if silence.is_active(self.now.wall) {
+            let because = [silence.since.seq];
+            self.push(SilenceEnded { silence: id, by: by.clone() }).because(&because);
+        }
+        Ok(Answered { silence: Some(id), ..Answered::default() })
+    }
+
+    /// Whether a silence keeps an incident from being told now. Which one is recorded once.
+    pub(super) fn is_silenced(&mut self, incident: &Incident) -> bool {
+        let Some(silence) = silence_of(self.state, incident, self.now) else { return false };
+        let why = Held::Silence { silence: silence.id };
+        if is_due(self.state, incident, self.now)
+            && incident.held.as_ref().is_none_or(|(held, _)| *held != why)
+        {
+            let because = [silence.since.seq, incident.stands.seq];
+            self.hold(incident, why, "silence", &because);
+        }
+        true
+    }
+
+    /// Records that a human is not called for an incident though it is due.
+    pub(super) fn hold(
+        &mut self,
+        incident: &Incident,
+        why: Held,
+        rule: &'static str,
+        because: &[ao_slots::Seq],
+    ) {
+        let title = words::title(self.state, incident);
+        let event = NotificationHeld { incident: incident.id, title, why };
+        self.tag(incident, event).rule(rule).because(because);
+    }
+}
