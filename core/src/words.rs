@@ -10,6 +10,7 @@ mod settled;
 mod several;
 mod status;
 mod summary;
+pub(crate) mod template;
 
 #[cfg(test)]
 mod tests;
@@ -229,7 +230,7 @@ impl Words<'_> {
         };
         let session = incident.filter(|_| needs.len() == 1).and_then(session_of);
         let priority = covered.iter().map(|incident| incident.priority).max();
-        Message {
+        let mut message = Message {
             id: notification.id,
             incident: incident.map(|incident| incident.id).or(notification.incident),
             revision: notification.revision,
@@ -252,7 +253,32 @@ impl Words<'_> {
             since: incident.map_or(notification.opened.at, |incident| incident.opened.at),
             quiet: priority.unwrap_or(notification.priority) == Priority::Info,
             may_repeat: false,
+        };
+        // What has become of a need is told in ao's own words.
+        let waits = match needs[..] {
+            [one] => {
+                one.is_open() && one.cleared.is_none() && matches!(self.stage(one), Stage::Open)
+            }
+            _ => true,
+        };
+        if waits && !notification.settled {
+            let kind = self.channel.map(|channel| channel.kind);
+            template::apply(
+                &mut message,
+                &self.state.policy.push.templates,
+                channel,
+                kind,
+                |message| {
+                    let session =
+                        message.session.as_ref().and_then(|id| self.state.sessions.get(id));
+                    let issue = session.and_then(|session| session.issue.as_deref());
+                    let issue = issue.map(phrase::clean_line).unwrap_or_default();
+                    let agent = session.map_or("", |session| &session.agent);
+                    template::Fields::of(message, &issue, agent, self.time(message.since))
+                },
+            );
         }
+        message
     }
 
     /// Whether pressing it on this channel can lead to what it says. A terminal opens at the machine alone.

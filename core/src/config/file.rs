@@ -12,6 +12,7 @@ use super::{
     policy::ReactionAction,
     push::{
         DigestEntry, DigestEvery, EscalationEntry, HeartbeatEntry, PersonEntry, QuietHoursEntry,
+        TemplateEntry,
     },
     trigger::Trigger,
     units::{Bytes, Millis},
@@ -154,6 +155,8 @@ pub(super) struct Notifications {
     pub(super) digest: DigestEntry,
     /// A dead man's switch. Default: none.
     pub(super) heartbeat: Option<HeartbeatEntry>,
+    /// Your own words for messages: by channel, kind of channel (desktop, chat, phone, mail, webhook) or `default`, and by trigger or `default`. Default: ao's own.
+    pub(super) templates: BTreeMap<String, BTreeMap<String, TemplateEntry>>,
 }
 
 /// The channels of each class; a class that is left out goes to `defaults.notifiers`.

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub use super::push::{
     Day, Digest, DigestEvery, ESCALATION_LOOPS, EscalateTo, EscalationStep, Heartbeat, Hours,
-    Person, Push, QuietHours, Role, zone,
+    Person, Push, QuietHours, Role, Template, Templates, zone,
 };
 use super::trigger::Trigger;
 use crate::blob::sha256;

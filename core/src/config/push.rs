@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     check,
     file::Notifications,
+    trigger::Trigger,
     units::{Clock, Millis},
 };
+use crate::words::template;
 
 /// How often the steps of an escalation are gone through before it is given up.
 pub const ESCALATION_LOOPS: u32 = 5;
@@ -246,6 +248,25 @@ pub struct Push {
     pub channel_digests: BTreeMap<ChannelName, DigestEvery>,
     /// Pinged as long as `ao` works; none = nobody is.
     pub heartbeat: Option<Heartbeat>,
+    /// A human's own words for messages.
+    #[serde(skip_serializing_if = "Templates::is_empty")]
+    pub templates: Templates,
+}
+
+/// By channel, kind of channel or `default`, and by what a message is about or `default`: the first that says a part
+/// counts for it.
+pub type Templates = BTreeMap<String, BTreeMap<String, Template>>;
+
+/// A human's own words for the parts of a message, as templates; none = `ao`'s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Template {
+    /// One line.
+    pub title: Option<String>,
+    /// One line, for desktop and phone.
+    pub short: Option<String>,
+    /// The rest.
+    pub body: Option<String>,
 }
 
 impl Default for Push {
@@ -257,6 +278,7 @@ impl Default for Push {
             digest: Digest::default(),
             channel_digests: BTreeMap::new(),
             heartbeat: None,
+            templates: Templates::new(),
         }
     }
 }
@@ -409,6 +431,47 @@ pub(super) struct HeartbeatEntry {
     pub(super) every: Option<Millis>,
 }
 
+/// A human's own words for a message: templates over title, short, body, session, project, issue, agent, priority,
+/// kind, since, command and incident.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct TemplateEntry {
+    /// Who and what is wanted, one line, e.g. `{{ session }}: {{ title }}`. Default: ao's own.
+    pub(super) title: Option<String>,
+    /// One or two sentences for desktop and phone. Default: ao's own.
+    pub(super) short: Option<String>,
+    /// The rest: quotes behind `> `, code between fences, lists behind `- `. Default: ao's own.
+    pub(super) body: Option<String>,
+}
+
+impl TemplateEntry {
+    /// Its parts, by key.
+    pub(super) fn parts(&self) -> [(&'static str, &Option<String>); 3] {
+        [("title", &self.title), ("short", &self.short), ("body", &self.body)]
+    }
+}
+
+/// What a template may be for: a kind of message, or all.
+pub(super) fn abouts() -> impl Iterator<Item = &'static str> {
+    Trigger::ALL.iter().map(|trigger| trigger.as_str()).chain([DIGEST, template::DEFAULT])
+}
+
+/// The kind of message that a digest is.
+const DIGEST: &str = "digest";
+
+fn templates(said: &BTreeMap<String, BTreeMap<String, TemplateEntry>>) -> Templates {
+    let about = |name: &String| abouts().find(|about| check::same(about, name)).map(str::to_owned);
+    let template = |said: &TemplateEntry| Template {
+        title: said.title.clone(),
+        short: said.short.clone(),
+        body: said.body.clone(),
+    };
+    let of_channel = |said: &BTreeMap<String, TemplateEntry>| {
+        said.iter().filter_map(|(name, said)| Some((about(name)?, template(said)))).collect()
+    };
+    said.iter().map(|(channel, said)| (channel.clone(), of_channel(said))).collect()
+}
+
 /// How often a heartbeat is sent that says nothing else.
 const HEARTBEAT_MS: u64 = 60_000;
 
@@ -467,6 +530,7 @@ pub(super) fn push(
         },
         channel_digests,
         heartbeat: said.heartbeat.as_ref().map(heartbeat),
+        templates: templates(&said.templates),
     }
 }
 

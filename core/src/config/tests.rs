@@ -357,6 +357,20 @@ fn what_cannot_be_is_told_with_its_place() {
                 "user:3:31: `digest` does not know `never`",
             ],
         ),
+        (
+            vec![user(
+                "notifications:\n  templates:\n    phne: {default: {}}\n    default:\n      agent-stuk: {}\n      \
+                 agentStuck: {title: \"{{ title\", short: \"{{ sesion }}\"}\n      ci-failed:\n        body: |\n          \
+                 {{ body }}\n          {{ body | shout }}\n",
+            )],
+            vec![
+                "user:3:5: `phne` is not a channel (did you mean `phone`?)",
+                "user:5:7: `agent-stuk` is no kind of message (did you mean `agent-stuck`?)",
+                "user:6:27: the template of `title` is wrong (syntax error: unexpected end of input, expected end of variable block)",
+                "user:6:46: the template of `short` is wrong (`sesion` is nothing that a message has; did you mean `session`?)",
+                "user:9:11: the template of `body` is wrong in its line 2 (unknown filter: filter shout is unknown)",
+            ],
+        ),
         // A variable's value is judged at its place too.
         (
             vec![repo(
@@ -471,7 +485,8 @@ fn people_and_their_hours_are_read_with_what_they_leave_open() {
         ben: {}\n\
         notifiers: {hook: {plugin: webhook, digest: hourly, url: x}, desktop: {digest: off}}\n\
         notifications: {order: [ben, ana], timezone: UTC, budget: 40, repeat: [1h], escalation: [],\n  \
-        digest: {every: hourly, at: \"8:15\", empty: true}, heartbeat: {url: \"https://x/${SECRET}?a=b\"}}\n";
+        digest: {every: hourly, at: \"8:15\", empty: true}, heartbeat: {url: \"https://x/${SECRET}?a=b\"},\n  \
+        templates: {chat: {agentStuck: {title: \"{{ session }}\"}}}}\n";
     let Loaded { policy, live, .. } = good(&[user(text)]);
     let channel = |name: &str| name.parse::<ao_slots::ChannelName>().unwrap();
     assert_eq!(policy.public_url.as_deref(), Some("https://ao.example.org"));
@@ -525,6 +540,8 @@ fn people_and_their_hours_are_read_with_what_they_leave_open() {
     );
     assert_eq!(policy.revived(&world().env), live);
     assert_eq!(policy.revived(&[].into()).push.heartbeat, None);
+    let template = &push.templates["chat"]["agent-stuck"];
+    assert_eq!((template.title.as_deref(), &template.body), (Some("{{ session }}"), &None));
     let recorded = serde_json::to_string(&policy).unwrap();
     assert_eq!(serde_json::from_str::<Policy>(&recorded).unwrap(), policy);
     let older: Policy = serde_json::from_str("{}").unwrap();

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, tz};
 
 use super::*;
 use crate::{
-    config::policy::{PluginChoice, Policy},
+    config::policy::{PluginChoice, Policy, Template},
     decide::{Input, RuntimeSeen, Told, tests::*},
     event::{Actor, Text},
 };
@@ -342,6 +342,43 @@ fn golden_permission() {
     w.pass(2_000);
     book.add("set-up", &w);
     book.holds("permission");
+}
+
+#[test]
+fn own_words_replace_those_of_an_open_need_alone() {
+    let mut w = World::working("41");
+    w.tell(1, [asked("k1", question("Should a coupon also apply to shipping?"))]);
+    w.pass(2_000);
+    let before = on_the_desktop(&w);
+    let template = |title: &str, body: &str| Template {
+        title: (!title.is_empty()).then(|| title.to_owned()),
+        body: (!body.is_empty()).then(|| body.to_owned()),
+        short: None,
+    };
+    let here = template("{{ agent }}, #{{ issue }} since {{ since }}: {{ priority }}", "");
+    let all = template("not this", "{{ body }}\n\n```\n{{ command }}\n```");
+    let mut policy = Policy::clone(&w.state.policy);
+    policy.push.templates = [
+        ("desktop".to_owned(), [("agent-needs-input".to_owned(), here)].into()),
+        ("chat".to_owned(), [("default".to_owned(), template("nor this", ""))].into()),
+        ("default".to_owned(), [("default".to_owned(), all)].into()),
+    ]
+    .into();
+    w.configure(policy, [(desk(), desktop())].into());
+    let message = on_the_desktop(&w);
+    assert_eq!(message.title, "claude-code, #41 since 15:00: urgent");
+    let command = before.command.clone().unwrap();
+    assert_eq!(message.body, [&before.body[..], &[Block::Code(command)]].concat());
+    let rest = |message: Message| Message { title: String::new(), body: vec![], ..message };
+    assert_eq!(rest(message), rest(before));
+    // What a human did about it, and what came of it, is told as always.
+    w.give(answer(1, "Items only")).unwrap();
+    let doing = on_the_desktop(&w);
+    assert_eq!(doing.title, "app-1 asks: Should a coupon also apply to shipping?");
+    assert!(doing.short.starts_with("Answering… asked by ana"), "{}", doing.short);
+    w.succeed(1);
+    request_ended(&mut w);
+    assert_eq!(on_the_desktop(&w).title, "app-1 got its answer");
 }
 
 #[test]

@@ -4,11 +4,12 @@ use super::Judge;
 use crate::config::{
     check,
     push::{
-        EscalationEntry, HEARTBEAT_LEAST, QuietHoursEntry, TO_WORDS, find_zone, is_person,
+        EscalationEntry, HEARTBEAT_LEAST, QuietHoursEntry, TO_WORDS, abouts, find_zone, is_person,
         nearest_zone, web_address,
     },
     units::Millis,
 };
+use crate::words::template;
 
 impl<'l> Judge<'l, '_> {
     /// Who is told, when and how often.
@@ -43,6 +44,7 @@ impl<'l> Judge<'l, '_> {
         self.quiet_hours(at, &here, said.quiet_hours.as_ref());
         self.escalation(at, &here, said.escalation.as_deref());
         self.order(at, &said.order);
+        self.templates(at);
         for (index, wait) in said.repeat.iter().flatten().enumerate() {
             if wait.0 < 60_000 {
                 let place = self.place(at, &["notifications", "repeat", &index.to_string()]);
@@ -59,6 +61,43 @@ impl<'l> Judge<'l, '_> {
                 let place = self.place(at, &["notifications", "heartbeat", "every"]);
                 let label = format!("at least {HEARTBEAT_LEAST}");
                 self.error(at, &place, "`every` is too short".to_owned(), label);
+            }
+        }
+    }
+
+    /// What a template is for must be there, and what comes of it must be seen before it is sent.
+    fn templates(&mut self, at: usize) {
+        let layers = self.layers;
+        for (channel, said) in &layers[at].live.config.notifications.templates {
+            let kinds = template::KINDS.map(template::kind_word);
+            let words = [kinds.as_slice(), &[template::DEFAULT]].concat();
+            if !words.contains(&channel.as_str()) {
+                self.channel(at, &["notifications", "templates", channel], channel, &words);
+            }
+            for (about, entry) in said {
+                let here = ["notifications", "templates", channel, about];
+                if !abouts().any(|known| check::same(known, about)) {
+                    let place = layers[at].node.key_place(&here);
+                    let label = match check::nearest(about, abouts()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "a trigger, `digest` or `default`".to_owned(),
+                    };
+                    self.error(at, &place, format!("`{about}` is no kind of message"), label);
+                }
+                for (part, text) in entry.parts() {
+                    let Some(wrong) = text.as_deref().and_then(|text| template::check(text).err())
+                    else {
+                        continue;
+                    };
+                    let place = self.place(at, &[&here[..], &[part]].concat());
+                    let line = if wrong.line > 1 {
+                        format!(" in its line {}", wrong.line)
+                    } else {
+                        String::new()
+                    };
+                    let message = format!("the template of `{part}` is wrong{line}");
+                    self.error(at, &place, message, wrong.what);
+                }
             }
         }
     }
