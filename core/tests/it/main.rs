@@ -12,6 +12,7 @@ mod human;
 mod life;
 mod load;
 mod lost;
+mod noise;
 mod plugins;
 mod presses;
 mod projection;
