@@ -89,6 +89,7 @@ pub(crate) enum Command {
     Notify(commands::notify::Cmd),
     Ack(commands::ack::Cmd),
     Snooze(commands::snooze::Cmd),
+    Silence(commands::silence::Cmd),
     Answer(commands::answer::Cmd),
     Approve(commands::approve::Cmd),
     Deny(commands::deny::Cmd),

@@ -23,6 +23,7 @@ pub(crate) mod report;
 pub(crate) mod restart;
 pub(crate) mod send;
 pub(crate) mod session;
+pub(crate) mod silence;
 pub(crate) mod snooze;
 pub(crate) mod spawn;
 pub(crate) mod start;
@@ -163,6 +164,7 @@ async fn dispatch(command: Command, cx: &Cx) -> Result<u8, Fail> {
         Command::Notify(cmd) => cmd.run(cx).await,
         Command::Ack(cmd) => cmd.run(cx).await,
         Command::Snooze(cmd) => cmd.run(cx).await,
+        Command::Silence(cmd) => cmd.run(cx).await,
         Command::Answer(cmd) => cmd.run(cx).await,
         Command::Approve(cmd) => cmd.run(cx).await,
         Command::Deny(cmd) => cmd.run(cx).await,

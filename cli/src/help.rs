@@ -10,7 +10,7 @@ ao runs coding agents side by side and calls you only when you are needed.
 
 Run          init  spawn  batch-spawn  send  session  open  start  stop  restart
 Understand   status  why  logs  events  doctor
-Push         notify  ack  snooze  answer  approve  deny
+Push         notify  ack  snooze  silence  answer  approve  deny
 Configure    config  plugin  completions  man
 For agents   hook  report
 
@@ -48,6 +48,7 @@ A webhook gets everything. What would reach nobody goes to `defaults.notifiers`.
   ao notify test desktop   send a test
   ao notify log            what was sent, and what became of it
   ao why n-12              why a message was sent
+  ao silence add session=app-3 --for 2h   not a word of it for a while
 ",
     },
     Topic {

@@ -9,6 +9,7 @@ use ao_core::{
     server::{Handle, SpawnCall},
     slots::{
         Call, ChannelName, IncidentId, NotificationId, ProjectId, RequestId, Seq, SessionId,
+        SilenceId,
         agent::Decision,
         terminal::{OpenRequest, Opened},
         tracker::{Issue, IssueFilter},
@@ -124,6 +125,8 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/api/incidents/{id}", get(incident))
         .route("/api/incidents/{id}/ack", post(ack))
         .route("/api/incidents/{id}/snooze", post(snooze))
+        .route("/api/silences", get(silences).post(silence))
+        .route("/api/silences/{id}/end", post(silence_end))
         .route("/api/notifications", get(notifications))
         .route("/api/notifications/test", post(test))
         .route("/api/channels", get(channels))
@@ -314,6 +317,32 @@ async fn send(
 ) -> Reply<view::Taken> {
     let after = api.last();
     taken(handle.send(id, &body.text, by).await, after)
+}
+
+async fn silences(
+    State(api): State<Arc<Api>>,
+    _: Human,
+    Query(query): Query<ListQuery>,
+) -> Json<view::SilenceList> {
+    let now = api.handle.now();
+    Json(view::silences(&api.handle.state(), now, query.all))
+}
+
+async fn silence(
+    State(api): State<Arc<Api>>,
+    Human { by, handle }: Human,
+    Json(body): Json<view::SilenceBody>,
+) -> Reply<view::Taken> {
+    let view::SilenceBody { matchers, until, comment } = body;
+    api.submit(&handle, Input::SilenceAdd { matchers, until, comment, by }).await
+}
+
+async fn silence_end(
+    State(api): State<Arc<Api>>,
+    Human { by, handle }: Human,
+    Path(silence): Path<SilenceId>,
+) -> Reply<view::Taken> {
+    api.submit(&handle, Input::SilenceEnd { silence, by }).await
 }
 
 #[derive(Deserialize)]

@@ -16,8 +16,8 @@ use ao_core::{
         notifier::{ChannelKind, Mark, Reached},
     },
     state::{
-        Delivery, Fact, Fate, Incident, Moment, Notification, Now, Progress, Request, Session,
-        State, Status, Step, Zone,
+        Delivery, Fact, Fate, Incident, Matchers, Moment, Notification, Now, Progress, Request,
+        Session, Silence, State, Status, Step, Zone,
     },
     why::{Described, Why},
 };
@@ -409,6 +409,51 @@ pub struct ChannelList {
     pub schema: String,
     /// By name.
     pub channels: Vec<ChannelView>,
+}
+
+/// A silence to begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SilenceBody {
+    /// What it is about.
+    pub matchers: Matchers,
+    /// Until when.
+    pub until: Timestamp,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// A silence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SilenceView {
+    /// Its id.
+    pub id: SilenceId,
+    /// What it is about.
+    pub matchers: Matchers,
+    /// Until when.
+    pub until: Timestamp,
+    /// Who wants it.
+    pub by: String,
+    /// Why; may be empty.
+    pub comment: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// It holds.
+    pub active: bool,
+    /// How many incidents it has held back.
+    pub held: u32,
+}
+
+/// A list of silences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SilenceList {
+    /// `ao.silences/1`.
+    pub schema: String,
+    /// The newest first.
+    pub silences: Vec<SilenceView>,
 }
 
 /// What a test message came to.
@@ -846,6 +891,22 @@ pub fn channels(state: &State, unable: &BTreeMap<ChannelName, PluginError>) -> C
         schema: "ao.channels/1".into(),
         channels: state.policy.channels.iter().map(view).collect(),
     }
+}
+
+/// Builds the list of silences, the newest first; those that are over only with `all`.
+pub fn silences(state: &State, now: Now, all: bool) -> SilenceList {
+    let view = |silence: &Silence| SilenceView {
+        id: silence.id,
+        matchers: silence.matchers.clone(),
+        until: silence.until,
+        by: silence.by.to_string(),
+        comment: silence.comment.clone(),
+        since: silence.since.at,
+        active: silence.is_active(now.wall),
+        held: silence.held,
+    };
+    let silences = state.silences.values().rev().map(view).filter(|silence| all || silence.active);
+    SilenceList { schema: "ao.silences/1".into(), silences: silences.collect() }
 }
 
 /// Builds the list of projects.

@@ -123,7 +123,7 @@ impl Cmd {
 }
 
 /// `90m`, `2h`, `7d`.
-fn span(text: &str) -> Option<SignedDuration> {
+pub(super) fn span(text: &str) -> Option<SignedDuration> {
     match text.strip_suffix('d') {
         Some(days) => days
             .parse::<i64>()

@@ -47,11 +47,11 @@ impl Cmd {
     }
 }
 
-fn until(now: &Zoned, how_long: &str, until: Option<&str>) -> Result<Timestamp, Fail> {
+/// When `how_long` has passed, or the next time that a clock shows `until`.
+pub(super) fn until(now: &Zoned, how_long: &str, until: Option<&str>) -> Result<Timestamp, Fail> {
     let Some(clock) = until else {
-        let span: SignedDuration = how_long
-            .parse()
-            .map_err(|_| usage(format!("`{how_long}` is no time, e.g. 30m, 2h")))?;
+        let span = super::notify::span(how_long)
+            .ok_or_else(|| usage(format!("`{how_long}` is no time, e.g. 30m, 2h")))?;
         if span <= SignedDuration::ZERO {
             return Err(usage("a time that has passed"));
         }
