@@ -14,6 +14,7 @@ mod input;
 mod lifecycle;
 mod lost;
 mod observe;
+pub mod replay;
 pub(crate) mod schedule;
 mod silence;
 #[cfg(test)]

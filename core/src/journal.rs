@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use keep::Retention;
 pub use reader::{Events, Reader};
-pub use recovery::{Recovery, verify};
+pub use recovery::{Recovery, read, verify};
 pub use segment::FORMAT;
 pub use snapshot::Snapshot;
 pub use writer::{Durability, Journal, Tampered};

@@ -7,6 +7,7 @@ use ao_slots::id::InstanceId;
 
 use super::emergency::Emergency;
 use super::line;
+use super::reader::Events;
 use super::scan::Scan;
 use super::segment::Segment;
 use super::snapshot::{self, Place, Snapshot};
@@ -138,6 +139,22 @@ impl Recovery {
 /// Reads the journal in `root` from its first event, changing nothing, and tells what is wrong with it. For
 /// when no server is running; else see [`Reader::verify`](super::Reader::verify).
 pub fn verify(disk: Arc<dyn Disk>, root: &Path) -> Result<Report, JournalError> {
+    let (mut scan, covered, why) = scan(disk, root)?;
+    scan.drain()?;
+    if covered >= scan.expected {
+        scan.report.gaps.push(Gap { from: scan.expected, to: covered });
+    }
+    scan.report.snapshot = why;
+    Ok(scan.report)
+}
+
+/// All events that are kept, read beside a running server; changes nothing.
+pub fn read(disk: Arc<dyn Disk>, root: &Path) -> Result<Events, JournalError> {
+    Ok(Events(scan(disk, root)?.0))
+}
+
+/// Everything that is there, the last event that the snapshot holds, and why that one is not used.
+fn scan(disk: Arc<dyn Disk>, root: &Path) -> Result<(Scan, u64, Option<String>), JournalError> {
     let dir = root.join("journal");
     let segments = segments(&*disk, &dir).map_err(JournalError::file(dir.clone()))?;
     let (covered, why) = match snapshot::read(&*disk, root) {
@@ -153,12 +170,7 @@ pub fn verify(disk: Arc<dyn Disk>, root: &Path) -> Result<Report, JournalError> 
     if let Some(held) = &held {
         scan = scan.then(held.lines());
     }
-    scan.drain()?;
-    if covered >= scan.expected {
-        scan.report.gaps.push(Gap { from: scan.expected, to: covered });
-    }
-    scan.report.snapshot = why;
-    Ok(scan.report)
+    Ok((scan, covered, why))
 }
 
 /// Removes what crashes left behind: files that were never finished, and archives of segments that are still

@@ -16,6 +16,7 @@ mod noise;
 mod plugins;
 mod presses;
 mod projection;
+mod replay;
 mod server;
 mod slow;
 mod snapshot;
