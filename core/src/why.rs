@@ -822,15 +822,11 @@ mod tests {
             });
             let desktop: ChannelName = "desktop".parse().unwrap();
             let can = NotifierCapabilities {
-                kind: ChannelKind::Desktop,
                 buttons: true,
-                replies: false,
                 edits: true,
-                idempotent: false,
-                finds: false,
-                volatile: false,
                 title_limit: 60,
                 body_limit: 200,
+                ..NotifierCapabilities::plain(ChannelKind::Desktop)
             };
             let policy = Box::new(Policy::with_projects(&["my-app"]));
             tape.give(Input::Config {

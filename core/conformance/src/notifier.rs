@@ -8,8 +8,8 @@ use ao_slots::{
     call::Answer,
     fact::Priority,
     notifier::{
-        Block, Button, ButtonStyle, ChannelHandle, ChannelKind, Mark, Message, Notifier,
-        NotifierCapabilities, Receipt,
+        Action, Block, Button, ButtonStyle, ChannelHandle, ChannelKind, Form, Mark, Message,
+        Notifier, NotifierCapabilities, Press, Receipt,
     },
 };
 use async_trait::async_trait;
@@ -101,7 +101,10 @@ pub fn message(number: u64) -> Message {
         project: Some(project),
         link: None,
         since: Timestamp::UNIX_EPOCH,
+        details: vec![],
         quiet: false,
+        emergency: false,
+        mention: None,
         may_repeat: false,
     }
 }
@@ -110,11 +113,26 @@ pub fn message(number: u64) -> Message {
 pub fn plain_button(id: &str, label: &str) -> Button {
     Button {
         id: id.to_owned(),
+        action: Action::Answer,
         label: label.to_owned(),
         style: ButtonStyle::Plain,
         confirm: None,
-        wants_text: false,
+        form: None,
+        more: false,
+        link: None,
     }
+}
+
+/// A button that asks for words first.
+pub fn text_button(id: &str, label: &str) -> Button {
+    let form = Form {
+        title: "Answer app-3".to_owned(),
+        prompt: "Should a coupon also apply to shipping?".to_owned(),
+        options: vec!["Items only".to_owned(), "Items and shipping".to_owned()],
+        submit: "Send answer".to_owned(),
+        required: true,
+    };
+    Button { form: Some(form), ..plain_button(id, label) }
 }
 
 /// Idempotency: two sends with one key are one message, where the channel says so.
@@ -251,8 +269,7 @@ pub async fn a_dropped_receive_loses_nothing(far: &dyn FarEnd) {
         Ok(action) => answered("receive", async { action }).await,
         Err(_) => panic!("Cancel safety: a press is lost between two calls of `receive`"),
     };
-    assert_eq!(action.notification, NotificationId(7), "receive: names another message");
-    assert_eq!(action.button.as_deref(), Some("two"), "receive: names another button");
+    assert_eq!(action.press, Press::Button("two".to_owned()), "receive: names another button");
     assert!(is_pending(notifier.receive()).await, "Cancel safety: one press came twice");
 }
 
@@ -454,15 +471,13 @@ pub mod fake {
     impl Default for Channel {
         fn default() -> Self {
             Self::new(NotifierCapabilities {
-                kind: ChannelKind::Chat,
                 buttons: true,
-                replies: false,
                 edits: true,
                 idempotent: true,
                 finds: true,
-                volatile: false,
                 title_limit: 90,
                 body_limit: 1200,
+                ..NotifierCapabilities::plain(ChannelKind::Chat)
             })
         }
     }
@@ -651,11 +666,13 @@ pub mod fake {
             let newest = self.messages().pop();
             let Some(message) = newest else { return };
             let button = message.buttons.iter().find(|button| button.label == label);
+            let Some(button) = button else { return };
             self.act(IncomingAction {
-                notification: message.id,
-                button: button.map(|button| button.id.clone()),
+                press: Press::Button(button.id.clone()),
                 text: None,
                 who: "ana".to_owned(),
+                identity: None,
+                reply_to: None,
             });
         }
     }

@@ -89,20 +89,102 @@ pub struct Confirm {
     pub no: String,
 }
 
+/// What a button does: the verbs of a human, the same on every channel. A channel shows a button by its label; it
+/// looks at this only to leave out what is not safe on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Puts the human in front of the session.
+    Open,
+    /// Says that somebody has taken it.
+    Ack,
+    /// Quiet until later.
+    Snooze,
+    /// Quiet for everything like it.
+    Silence,
+    /// Answers a question.
+    Answer,
+    /// Lets a permission request through, once.
+    Approve,
+    /// Refuses it.
+    Deny,
+    /// Sends words to the agent.
+    Send,
+    /// Does once more what was not confirmed.
+    Again,
+    /// Brings an agent back.
+    Restore,
+    /// Marks a session as done.
+    Done,
+    /// Ends a session.
+    Kill,
+    /// Merges a pull request at the head that the message names.
+    Merge,
+    /// Lets held text through to the agent.
+    Release,
+    /// Proves that a press comes back: of a test message.
+    Test,
+}
+
+impl Action {
+    /// Whether somebody who may press it without being asked for could do harm with it: it runs a command, changes
+    /// the main branch, starts or ends an agent, or puts words into one.
+    pub fn is_powerful(self) -> bool {
+        matches!(
+            self,
+            Self::Approve
+                | Self::Send
+                | Self::Again
+                | Self::Restore
+                | Self::Done
+                | Self::Kill
+                | Self::Merge
+                | Self::Release
+        )
+    }
+}
+
+/// What is asked for before a button acts that needs words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Form {
+    /// What it is for, at most 24 characters: `Answer app-3`.
+    pub title: String,
+    /// The question, verbatim; empty where there is none.
+    pub prompt: String,
+    /// Answers to choose from; any other text is taken too.
+    pub options: Vec<String>,
+    /// Does it, at most 24 characters.
+    pub submit: String,
+    /// Words are needed; without them it may act too where this is false (a denial without a reason).
+    pub required: bool,
+}
+
 /// One thing a human can do from the message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Button {
-    /// What comes back when it is pressed. Opaque to the channel.
+    /// What comes back when it is pressed: a one-shot token, at most 40 characters of `[A-Za-z0-9_-]`. Opaque to the
+    /// channel; nothing else may come back for it.
     pub id: String,
+    /// What it does.
+    pub action: Action,
     /// One to three words, at most 24 characters.
     pub label: String,
     /// How it looks.
     pub style: ButtonStyle,
     /// What is asked first; none = acts at once.
     pub confirm: Option<Confirm>,
-    /// Asks for text before it acts; a channel without a text field leaves it out.
-    pub wants_text: bool,
+    /// The words it asks for before it acts; a channel without a text field leaves the button out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+    /// Belongs into an overflow menu where the channel has one, and is left out first elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+    /// The page that does the same, reachable from where the channel shows it: a GET changes nothing there. None
+    /// where there is no address that works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// One message: what a human sees of an incident at one moment.
@@ -127,6 +209,10 @@ pub struct Message {
     pub short: String,
     /// What, why, tried, what now.
     pub body: Vec<Block>,
+    /// What is of use to whoever looks closer: the whole text, the log. For a thread or the end of a mail; left out
+    /// where there is no such place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Block>,
     /// In the order of likelihood. Empty once settled.
     pub buttons: Vec<Button>,
     /// The exact command that does the same at the machine.
@@ -143,6 +229,12 @@ pub struct Message {
     pub since: Timestamp,
     /// Shown without sound: an edit, a summary, a repetition after a restart.
     pub quiet: bool,
+    /// Nobody has reacted for long: as loud as the channel can be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
+    /// The one person that is called by name, in the channel's own naming, e.g. a Slack user id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mention: Option<String>,
     /// An earlier send is in doubt: say that it may be a repetition, where the channel cannot tell by itself.
     pub may_repeat: bool,
 }
@@ -212,24 +304,91 @@ pub struct NotifierCapabilities {
     /// its buttons lead nowhere until [`Notifier::update`] shows it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub volatile: bool,
+    /// Details and later facts can stand in a thread of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub threads: bool,
+    /// What is sent passes through a machine that others can read: no code, no commands, no paths in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
+    /// Less urgent messages are not sent by it.
+    #[serde(default = "least", skip_serializing_if = "is_least")]
+    pub least: Priority,
+    /// Least time between two requests, in milliseconds: what the vendor allows in the long run.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pace_ms: u32,
+    /// The account behind it, not reversible: channels with the same one rest together. Empty = its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account: String,
     /// Most characters of a title; what is longer goes on in the body.
     pub title_limit: u32,
     /// Most characters of a body.
     pub body_limit: u32,
 }
 
+/// The default of [`NotifierCapabilities::least`].
+fn least() -> Priority {
+    Priority::Info
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_least(priority: &Priority) -> bool {
+    *priority == Priority::Info
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(pace: &u32) -> bool {
+    *pace == 0
+}
+
+/// What was touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Press {
+    /// A button: its [`Button::id`], as it came back. Whether it is worth anything is for the server to say.
+    Button(String),
+    /// The message itself, to look closer. Changes nothing.
+    Open(NotificationId),
+    /// The message was answered in words, which are in [`IncomingAction::text`].
+    Reply(ChannelHandle),
+}
+
 /// What a human did on a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IncomingAction {
-    /// On which message.
-    pub notification: NotificationId,
-    /// The button's id; none for a reply in words.
-    pub button: Option<String>,
+    /// On what.
+    pub press: Press,
     /// The words, where the button asks for some or the message was answered.
     pub text: Option<String>,
-    /// Who, in the channel's own naming.
+    /// Who, as people read it: a name.
     pub who: String,
+    /// Who, as the channel knows for sure: an account's id, never a name that its owner can change. None where the
+    /// channel tells nobody apart (it is one person's own).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Where an answer reaches this person alone, for [`Notifier::answer`]. Opaque to the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+}
+
+/// A request of the provider to the server's own address, unread: only the plugin can tell whether it is genuine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// Names in lower case, values as they came.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The raw body; signatures are over it.
+    pub body: Vec<u8>,
+    /// When it arrived.
+    pub at: Timestamp,
+}
+
+/// What the provider gets for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The status, e.g. 200, 401.
+    pub status: u16,
+    /// JSON, or nothing.
+    pub body: Option<String>,
 }
 
 /// Carries messages to a human and their acts back.
@@ -269,8 +428,28 @@ pub trait Notifier: fmt::Debug + Send + Sync {
         message: &Message,
     ) -> Result<(), PluginError>;
 
-    /// Sends a plain line, without sound where the channel can: what came of a press.
+    /// Sends a plain line, without sound where the channel can.
     async fn post(&self, call: &Call, text: &str) -> Result<Receipt, PluginError>;
+
+    /// Tells the one who pressed what came of it, nobody else where the channel can; `buttons` lets him say yes or no
+    /// to what he wrote. A channel that cannot reach one person alone posts the line.
+    async fn answer(
+        &self,
+        call: &Call,
+        action: &IncomingAction,
+        text: &str,
+        buttons: &[Button],
+    ) -> Result<(), PluginError> {
+        let _ = (action, buttons);
+        self.post(call, text).await.map(drop)
+    }
+
+    /// Takes a request of the provider to the server's own address. What it tells comes out of
+    /// [`Notifier::receive`]; the answer is due within 3 s. None = this channel takes none.
+    async fn http(&self, request: HttpRequest) -> Option<HttpAnswer> {
+        let _ = request;
+        None
+    }
 
     /// Whether a message could go out now: looks, and sends nothing. For `ao doctor`; a channel that can only
     /// be known by a send says that it could.
@@ -284,4 +463,26 @@ pub trait Notifier: fmt::Debug + Send + Sync {
 
     /// Waits for what a human does next. Never returns on a channel without buttons and replies.
     async fn receive(&self) -> Result<IncomingAction, PluginError>;
+}
+
+impl NotifierCapabilities {
+    /// A channel of this kind that can do nothing but show a message, of any length.
+    pub fn plain(kind: ChannelKind) -> Self {
+        Self {
+            kind,
+            buttons: false,
+            replies: false,
+            edits: false,
+            idempotent: false,
+            finds: false,
+            volatile: false,
+            threads: false,
+            public: false,
+            least: Priority::Info,
+            pace_ms: 0,
+            account: String::new(),
+            title_limit: u32::MAX,
+            body_limit: u32::MAX,
+        }
+    }
 }

@@ -63,15 +63,12 @@ pub(crate) fn desk() -> ChannelName {
 
 pub(crate) fn desktop() -> NotifierCapabilities {
     NotifierCapabilities {
-        kind: ChannelKind::Desktop,
         buttons: true,
-        replies: false,
         edits: true,
-        idempotent: false,
-        finds: false,
         volatile: true,
         title_limit: 60,
         body_limit: 200,
+        ..NotifierCapabilities::plain(ChannelKind::Desktop)
     }
 }
 

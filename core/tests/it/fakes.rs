@@ -490,15 +490,9 @@ impl Letters {
 impl Notifier for Letters {
     fn capabilities(&self) -> NotifierCapabilities {
         NotifierCapabilities {
-            kind: ChannelKind::Chat,
-            buttons: false,
-            replies: false,
-            edits: false,
-            idempotent: false,
-            finds: false,
-            volatile: false,
             title_limit: 90,
             body_limit: 1_200,
+            ..NotifierCapabilities::plain(ChannelKind::Chat)
         }
     }
     async fn send(&self, call: &Call, message: &Message) -> Result<Receipt, PluginError> {

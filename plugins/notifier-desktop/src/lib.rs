@@ -149,15 +149,12 @@ impl Notifier for Desktop {
     /// screen unknown. Within one server's life a repeated send is one message and `find` knows it.
     fn capabilities(&self) -> NotifierCapabilities {
         NotifierCapabilities {
-            kind: ChannelKind::Desktop,
             buttons: true,
-            replies: false,
             edits: true,
-            idempotent: false,
-            finds: false,
             volatile: true,
             title_limit: text::TITLE as u32,
             body_limit: text::BODY as u32,
+            ..NotifierCapabilities::plain(ChannelKind::Desktop)
         }
     }
 

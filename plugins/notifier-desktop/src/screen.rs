@@ -15,7 +15,7 @@ use std::{
 use ao_slots::{
     NotificationId, PluginError,
     fact::Priority,
-    notifier::{ChannelHandle, IncomingAction, Message, OPEN},
+    notifier::{ChannelHandle, IncomingAction, Message, OPEN, Press},
 };
 use notify_rust::{Hint, Notification, Timeout, Urgency};
 use tokio::{
@@ -260,15 +260,15 @@ impl Screen {
         };
         let Content::Message(message) = &card.content else { return };
         let asked = card.asking.take();
-        let button = match (&asked, action.as_str()) {
-            (Some(button), YES) => button.clone(),
+        let press = match (&asked, action.as_str()) {
+            (Some(button), YES) => Press::Button(button.clone()),
             (Some(_), _) => {
                 put(&bus, card, |daemon, card| draw(&card.content, daemon, true)).await;
                 return;
             }
             (None, CLICK) => {
                 card.pressed = true;
-                OPEN.to_owned()
+                Press::Open(message.id)
             }
             (None, action) => {
                 // An action that is not offered now belongs to an earlier state of the message.
@@ -288,15 +288,20 @@ impl Screen {
                     return;
                 }
                 card.pressed = true;
-                button.id.clone()
+                match button.id.as_str() {
+                    OPEN => Press::Open(message.id),
+                    id => Press::Button(id.to_owned()),
+                }
             }
         };
         card.pressed |= asked.is_some();
         let action = IncomingAction {
-            notification: message.id,
-            button: Some(button),
+            press,
             text: None,
             who: self.who.clone(),
+            // Whoever sits before the screen.
+            identity: None,
+            reply_to: None,
         };
         // Nobody listens only while the plugin is being dropped.
         let _ = self.acts.send(action);

@@ -10,7 +10,7 @@ use ao_slots::{
     call::Answer,
     fact::Priority,
     notifier::{
-        Button, ButtonStyle, ChannelHandle, Confirm, IncomingAction, Message, Notifier, OPEN,
+        Button, ButtonStyle, ChannelHandle, Confirm, IncomingAction, Message, Notifier, Press,
     },
 };
 use stage::{Bus, Dunst, Strict, desktop, desktop_at, until};
@@ -82,7 +82,7 @@ async fn an_urgent_message_stays_with_its_buttons_and_a_click() {
     assert_eq!(labels, ["Open", "Items only", "Items and shipping"]);
     far.press_key(&raw, "default").await;
     let action = received(&far.notifier()).await;
-    assert_eq!((action.button.as_deref(), action.who.as_str()), (Some(OPEN), "ana"));
+    assert_eq!((&action.press, action.who.as_str()), (&Press::Open(NotificationId(1)), "ana"));
 }
 
 #[tokio::test]
@@ -123,8 +123,7 @@ async fn what_needs_a_second_look_is_asked_in_the_notifications_place() {
     assert_eq!(far.shown().await.len(), 1, "question and message stand side by side");
     far.press("Merge #57").await;
     let action = received(&notifier).await;
-    assert_eq!(action.notification, NotificationId(57));
-    assert_eq!(action.button.as_deref(), Some("merge"));
+    assert_eq!(action.press, Press::Button("merge".to_owned()));
 }
 
 #[tokio::test]
@@ -140,7 +139,7 @@ async fn only_the_daemon_that_shows_it_can_press_a_button_and_only_one_that_is_o
     far.signal(&raw.sender, "ActionInvoked", &(raw.id + 1, "ao:one")).await;
     far.signal(&raw.sender, "ActionInvoked", &("nonsense",)).await;
     far.press("Items and shipping").await;
-    assert_eq!(received(&notifier).await.button.as_deref(), Some("two"));
+    assert_eq!(received(&notifier).await.press, Press::Button("two".to_owned()));
 }
 
 #[tokio::test]
@@ -221,7 +220,7 @@ async fn what_was_pressed_comes_back_whenever_the_daemon_closes_it() {
             assert_eq!(shown[0].body, "It was refused.", "{action} {closes:?}");
             assert_eq!(far.buzzes().await, 1, "whoever pressed looks at it");
             far.press("Items only").await;
-            assert_eq!(received(&notifier).await.button.as_deref(), Some("one"));
+            assert_eq!(received(&notifier).await.press, Press::Button("one".to_owned()));
         }
     }
 }
@@ -250,7 +249,7 @@ async fn what_an_earlier_server_showed_is_closed_and_shown_once_again() {
     restarted.update(&call("u"), &same, &again).await.unwrap();
     assert_eq!(far.shown().await.len(), 1);
     far.press("Items only").await;
-    assert_eq!(received(&restarted).await.button.as_deref(), Some("one"));
+    assert_eq!(received(&restarted).await.press, Press::Button("one".to_owned()));
     restarted.resolve(&call("r"), &old, &again).await.unwrap();
     assert!(far.shown().await.is_empty());
 }
@@ -357,7 +356,7 @@ async fn the_desktop_of_the_last_client_is_used_and_a_dead_bus_is_left() {
     sent(&notifier, "k2", &message(2)).await;
     assert_eq!((first.shown().await.len(), second.shown().await.len()), (1, 1));
     second.press("Items only").await;
-    assert_eq!(received(&notifier).await.notification, NotificationId(2));
+    assert_eq!(received(&notifier).await.press, Press::Button("one".to_owned()));
     // The session ends, the connection with it.
     drop(second);
     until("the dead connection is noticed", async || {
@@ -403,7 +402,7 @@ async fn a_real_daemon_shows_takes_presses_and_closes() {
     until("both are on the screen", async || (dunst.count().await == 2).then_some(())).await;
     dunst.picture("desktop-urgent-and-action").await;
     let action = acted(&notifier, async || dunst.choose(&["Items and shipping"]).await).await;
-    assert_eq!(action.button.as_deref(), Some("two"));
+    assert_eq!(action.press, Press::Button("two".to_owned()));
     notifier.resolve(&call("r1"), &asks, &question).await.unwrap();
     until("one is settled", async || (dunst.count().await == 1).then_some(())).await;
 
@@ -411,11 +410,11 @@ async fn a_real_daemon_shows_takes_presses_and_closes() {
     dunst.picture("desktop-settled-and-confirm").await;
     // The press, and the answer to the question that then stands in its place: one menu after the other.
     let action = acted(&notifier, async || dunst.choose(&["Merge", "Merge #57"]).await).await;
-    assert_eq!(action.button.as_deref(), Some("merge"));
+    assert_eq!(action.press, Press::Button("merge".to_owned()));
     notifier.resolve(&call("r2"), &merges, &merge()).await.unwrap();
     until("the screen is empty", async || (dunst.count().await == 0).then_some(())).await;
 
     sent(&notifier, "k3", &message(3)).await;
     let action = acted(&notifier, async || dunst.click()).await;
-    assert_eq!(action.button.as_deref(), Some(OPEN));
+    assert!(matches!(action.press, Press::Open(_)));
 }

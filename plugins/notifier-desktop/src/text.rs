@@ -116,12 +116,12 @@ fn buttons(all: &[Button]) -> Vec<(String, String)> {
     let mut usable: Vec<&Button> = all.iter().collect();
     let place = |of: &dyn Fn(&Button) -> bool| all.iter().position(of);
     if let (Some(typed), Some(open)) =
-        (place(&|button| button.wants_text), place(&|button| button.id == OPEN))
+        (place(&|button| button.form.is_some()), place(&|button| button.id == OPEN))
         && typed < open
     {
         usable.swap(typed, open);
     }
-    usable.retain(|button| !button.wants_text);
+    usable.retain(|button| button.form.is_none());
     if usable.iter().any(|button| button.style != ButtonStyle::Danger) {
         usable.retain(|button| button.style != ButtonStyle::Danger);
     }
@@ -312,7 +312,7 @@ fn first_sentence(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use ao_conformance::notifier::{book, message, plain_button};
+    use ao_conformance::notifier::{book, message, plain_button, text_button};
     use ao_slots::notifier::{ChannelKind, Mark};
 
     use super::*;
@@ -379,7 +379,7 @@ mod tests {
         text.buttons = vec![
             plain_button("a", "Approve once"),
             plain_button("b", "Deny"),
-            Button { wants_text: true, ..plain_button("c", "Deny with reason…") },
+            text_button("c", "Deny with reason…"),
             plain_button(OPEN, "Open"),
         ];
         let labels = |text: &Message| {
@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn open_stands_where_one_would_type_and_what_destroys_stands_alone_or_not_at_all() {
-        let typed = |id: &str| Button { wants_text: true, ..plain_button(id, "Send a message…") };
+        let typed = |id: &str| text_button(id, "Send a message…");
         let kill = || Button { style: ButtonStyle::Danger, ..plain_button("kill", "Kill…") };
         let [open, done] = [(OPEN, "Open"), ("done", "Done")].map(|(id, l)| plain_button(id, l));
         let [restore, snooze] =

@@ -128,15 +128,9 @@ impl Notifier for Webhook {
     /// are no limits: the receiver gets the whole text.
     fn capabilities(&self) -> NotifierCapabilities {
         NotifierCapabilities {
-            kind: ChannelKind::Webhook,
-            buttons: false,
-            replies: false,
             edits: true,
             idempotent: true,
-            finds: false,
-            volatile: false,
-            title_limit: u32::MAX,
-            body_limit: u32::MAX,
+            ..NotifierCapabilities::plain(ChannelKind::Webhook)
         }
     }
 
