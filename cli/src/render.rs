@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod notifications;
 pub(crate) mod session;
 pub(crate) mod silences;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod watch;
 pub(crate) mod why;

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod registry;
 pub mod server;
 pub mod state;
+pub mod stats;
 pub mod why;
 pub mod words;
 

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use ao_core::{
+    config::policy::{DigestEvery, PluginChoice},
     decide::Answered,
     event::{Class, Failure, Over, Settled},
     slots::{
@@ -13,7 +14,7 @@ use ao_core::{
         RequestId, Seq, SessionId, SilenceId,
         agent::{Ask, Decision, LONGER, Usage},
         fact::{PrFacts, Priority, Source, WorkFacts},
-        notifier::{ChannelKind, Mark, Reached},
+        notifier::{ChannelKind, Mark, NotifierCapabilities, Reached},
     },
     state::{
         Delivery, Fact, Fate, Incident, Matchers, Moment, Notification, Now, Progress, Request,
@@ -399,6 +400,15 @@ pub struct ChannelView {
     pub not_before: Option<Timestamp>,
     /// Messages that have something to do.
     pub waiting: u32,
+    /// What it can do; none when its plugin was never built.
+    #[serde(default)]
+    pub capabilities: Option<NotifierCapabilities>,
+    /// The people it belongs to; none named = the single user.
+    #[serde(default)]
+    pub people: Vec<String>,
+    /// How often it carries a digest.
+    #[serde(default)]
+    pub digest: DigestEvery,
 }
 
 /// A list of channels.
@@ -863,7 +873,8 @@ pub fn notification(state: &State, notification: &Notification) -> NotificationV
 ///
 /// A channel that could not send is told of with its own error, else with what a look found (`unable`).
 pub fn channels(state: &State, unable: &BTreeMap<ChannelName, PluginError>) -> ChannelList {
-    let view = |(name, choice): (&ChannelName, &ao_core::config::policy::PluginChoice)| {
+    let people = &state.policy.people;
+    let view = |(name, choice): (&ChannelName, &PluginChoice)| {
         let known = state.channels.get(name);
         let failing =
             known.filter(|channel| channel.failures > 0).and_then(|channel| channel.error.as_ref());
@@ -885,6 +896,13 @@ pub fn channels(state: &State, unable: &BTreeMap<ChannelName, PluginError>) -> C
             not_before: known.and_then(|channel| channel.not_before),
             waiting: known
                 .map_or(0, |channel| u32::try_from(channel.waiting.len()).unwrap_or(u32::MAX)),
+            capabilities: known.and_then(|channel| channel.capabilities.clone()),
+            people: people
+                .iter()
+                .filter(|(_, person)| person.channels.is_empty() || person.channels.contains(name))
+                .map(|(person, _)| person.clone())
+                .collect(),
+            digest: state.policy.push.digest_of(name),
         }
     };
     ChannelList {

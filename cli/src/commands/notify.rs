@@ -1,17 +1,31 @@
 //! `ao notify`.
 
-use ao_core::slots::{
-    ChannelName,
-    notifier::{Mark, Reached},
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ao_core::{
+    config::{self, Catalog},
+    decide::replay::Replay,
+    disk::RealDisk,
+    event::{Event, Kind},
+    registry::Registry,
+    slots::{
+        ChannelName,
+        notifier::{Mark, Reached},
+    },
+    stats::Counter,
 };
 use ao_web::view::{ChannelList, NotificationList, TestDoc};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::usage;
 use crate::{
     cx::Cx,
-    fail::{Exit, Fail},
+    fail::{Exit, Fail, chain},
     out, render,
 };
 
@@ -21,6 +35,7 @@ use crate::{
 ///   ao notify channels
 ///   ao notify test desktop
 ///   ao notify log --since 1h
+///   ao notify stats
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
@@ -53,19 +68,54 @@ enum What {
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
     },
-    /// The channels and whether they work
+    /// The channels: whether they work, what they can do, whose they are
     ///
     /// Examples:
     ///   ao notify channels
+    ///   ao notify channels --json
     #[command(verbatim_doc_comment)]
     Channels,
+    /// How often you were called, for what, and how fast that went
+    ///
+    /// A false alarm went away by itself, with nobody having seen it. A miss is a message about what
+    /// you decide that no channel took.
+    ///
+    /// Examples:
+    ///   ao notify stats
+    ///   ao notify stats --since 30d
+    #[command(verbatim_doc_comment)]
+    Stats {
+        /// Only the last, e.g. 24h, 30d
+        #[arg(long, value_name = "TIME", default_value = "7d")]
+        since: String,
+    },
+    /// What would have been sent under another configuration: the past, decided anew
+    ///
+    /// Nothing is sent. What people did is taken as it was, and channels are taken to work. The file
+    /// stands for all registered ones; a project that it does not name has its settings of then.
+    ///
+    /// Examples:
+    ///   ao notify replay --config new.yaml
+    ///   ao notify replay ~/other/data --config new.yaml
+    #[command(verbatim_doc_comment)]
+    Replay {
+        /// A data directory, or a file with an event a line [default: the journal of this one]
+        events: Option<PathBuf>,
+    },
 }
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        // These two read the journal alone.
+        match &self.what {
+            What::Stats { since } => return stats(cx, since),
+            What::Replay { events } => return replay(cx, events.as_deref()),
+            What::Test { .. } | What::Log { .. } | What::Channels => {}
+        }
         let client = cx.client();
         super::register(cx, client, None).await?;
         match &self.what {
+            What::Stats { .. } | What::Replay { .. } => Ok(0),
             What::Test { channel } => {
                 let channels = match channel {
                     Some(channel) if cx.global.json => {
@@ -120,6 +170,96 @@ impl Cmd {
             }
         }
     }
+}
+
+/// Calls `each` with every event of a data directory's journal, or of a file with an event a line; both are read as
+/// they are now, beside a running server.
+fn each_event(path: &Path, mut each: impl FnMut(&Event)) -> Result<(), Fail> {
+    let failed = |cause: String| {
+        Fail::new(Exit::Failed, format!("the events in {} cannot be read", path.display()))
+            .because(cause)
+    };
+    let mut read = |json: &[u8]| {
+        let event = Event::decode(json).map_err(|error| failed(error.to_string()))?;
+        each(&event);
+        Ok::<_, Fail>(())
+    };
+    if path.is_file() {
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        return text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .try_for_each(|line| read(line.as_bytes()));
+    }
+    let broken = |error: ao_core::journal::JournalError| failed(chain(&error));
+    let mut events = ao_core::journal::read(Arc::new(RealDisk), path).map_err(broken)?;
+    while let Some((_, json)) = events.next().map_err(broken)? {
+        read(json)?;
+    }
+    Ok(())
+}
+
+fn stats(cx: &Cx, since: &str) -> Result<u8, Fail> {
+    let bad = || usage(format!("`{since}` is no time, e.g. 24h, 30d"));
+    let now = Timestamp::now();
+    let since = now.checked_sub(span(since).ok_or_else(bad)?).map_err(|_| bad())?;
+    let (mut counter, mut policy) = (Counter::default(), None);
+    each_event(&cx.data_dir, |event| {
+        counter.event(event);
+        if let Kind::ConfigApplied(e) = &event.kind {
+            policy = Some(e.policy.clone());
+        }
+    })?;
+    let stats = counter.finish(since, now, &TimeZone::system());
+    if cx.global.json {
+        out::json(&documented("ao.stats/1", json!(stats)));
+    } else {
+        let policy = policy.unwrap_or_default();
+        let threshold = |trigger: &str| policy.reaction(None, trigger.parse().ok()?).threshold_ms;
+        out::say(&render::stats::stats(&stats, &threshold, &cx.style));
+    }
+    Ok(0)
+}
+
+fn replay(cx: &Cx, events: Option<&Path>) -> Result<u8, Fail> {
+    let Some(given) = &cx.global.config else {
+        return Err(usage("which configuration is to be tried is not said")
+            .remedy("ao notify replay --config new.yaml"));
+    };
+    let registry = Registry::new(ao_plugins_bundled::all());
+    let context = super::init::build_context(cx)?;
+    let mut loaded =
+        config::load(&cx.own_files()?, &cx.world(Catalog::new(ao_plugins_bundled::all())))
+            .map_err(|errors| render::config::failure(&cx.err, &errors))?;
+    loaded.adjust(ao_plugins_bundled::infer);
+    let mut channels = BTreeMap::new();
+    for (name, choice) in &loaded.live.channels {
+        match registry.notifier(choice, &context) {
+            Ok(channel) => {
+                channels.insert(name.clone(), channel.capabilities());
+            }
+            Err(error) => cx.warn(&format!("channel {name} of {}: {error}", given.display())),
+        }
+    }
+    let mut replay = Replay::new(loaded.policy, channels);
+    each_event(events.unwrap_or(&cx.data_dir), |event| replay.event(event))?;
+    let compared = replay.finish();
+    if cx.global.json {
+        out::json(&documented("ao.replay/1", json!(compared)));
+    } else {
+        let (zone, now) = (TimeZone::system(), Timestamp::now());
+        out::say(&render::stats::replay(&compared, &cx.style, &zone, now));
+    }
+    Ok(0)
+}
+
+/// A document with its schema before all else.
+fn documented(schema: &str, fields: Value) -> Value {
+    let mut document = json!({ "schema": schema });
+    if let (Value::Object(document), Value::Object(fields)) = (&mut document, fields) {
+        document.extend(fields);
+    }
+    document
 }
 
 /// `90m`, `2h`, `7d`.

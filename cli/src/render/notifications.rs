@@ -1,10 +1,11 @@
 //! `ao notify log` and `ao notify channels`.
 
 use ao_core::{
-    slots::notifier::{Mark, Reached},
+    config::policy::DigestEvery,
+    slots::notifier::{ChannelKind, Mark, NotifierCapabilities, Reached},
     state::Progress,
 };
-use ao_web::view::{ChannelList, DeliveryView, NotificationList};
+use ao_web::view::{ChannelList, ChannelView, DeliveryView, NotificationList};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{age, clock};
@@ -103,11 +104,47 @@ pub(crate) fn channels(
             pad(&channel.plugin, 8),
             style.cut(&words, room)
         ));
+        if let Some(can) = &channel.capabilities {
+            let text = abilities(can, channel);
+            out.push_str(&format!("      {}\n", style.paint(Tone::Muted, &style.text(&text))));
+        }
         if let Some(remedy) = channel.remedy.as_ref().or(untried.as_ref()) {
             out.push_str(&format!("      fix: {}\n", style.text(remedy)));
         }
     }
     out
+}
+
+/// What a channel can do, in words, and whose it is.
+fn abilities(can: &NotifierCapabilities, channel: &ChannelView) -> String {
+    let kind = match can.kind {
+        ChannelKind::Desktop => "desktop",
+        ChannelKind::Chat => "chat",
+        ChannelKind::Phone => "phone",
+        ChannelKind::Mail => "mail",
+        ChannelKind::Webhook => "webhook",
+    };
+    let able = [
+        (can.buttons, "buttons"),
+        (can.replies, "replies"),
+        (can.edits, "edits"),
+        (can.threads, "threads"),
+        (can.idempotent || can.finds, "safe to repeat"),
+    ];
+    let able: Vec<_> = able.into_iter().filter(|(able, _)| *able).map(|(_, word)| word).collect();
+    let able = if able.is_empty() { "shows messages only".to_owned() } else { able.join(", ") };
+    let mut text = format!("{kind}: {able}");
+    let digest = match channel.digest {
+        DigestEvery::Off => Some("no digest"),
+        DigestEvery::Hourly => Some("digest every hour"),
+        DigestEvery::Daily => None,
+    };
+    let people = (!channel.people.is_empty()).then(|| channel.people.join(", "));
+    for part in digest.map(str::to_owned).into_iter().chain(people) {
+        text.push_str(" · ");
+        text.push_str(&part);
+    }
+    text
 }
 
 #[cfg(test)]
