@@ -14,6 +14,7 @@ mod input;
 mod lifecycle;
 mod lost;
 mod observe;
+mod press;
 pub mod replay;
 pub(crate) mod schedule;
 mod silence;
@@ -34,7 +35,7 @@ use ao_slots::{
 
 pub(crate) use human::branch_taken;
 pub use human::{incident, session};
-pub use input::{Answered, Input, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
+pub use input::{Answered, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
 
 use crate::{
     event::{Effect, EffectIntended, Event, Kind, Subject},

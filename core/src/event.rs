@@ -66,6 +66,20 @@ pub struct Event {
     pub kind: Kind,
 }
 
+/// A button as it leaves this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// SHA-256 of the token, lower hex. The token itself (128 random bits) is in the message alone.
+    pub token: String,
+    /// What a press does: the button as the rules know it, with its argument (`answer:2`, `merge:<head>`).
+    pub button: String,
+    /// The words it is bound to: somebody wrote them, and is asked whether to send them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Text>,
+    /// Worth nothing after this.
+    pub until: Timestamp,
+}
+
 /// Text from outside as an event holds it: a short piece, and where the whole lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Text {
@@ -793,6 +807,25 @@ kinds! {
         channel: ChannelName,
         /// Why it did not take the message; none = it did.
         failure: Option<Failure>,
+    }
+    /// Buttons are about to leave this machine, each with a token that is good for one press.
+    Obs "buttons.offered" ButtonsOffered {
+        /// The message that shows them; none = a test of the channel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        notification: Option<NotificationId>,
+        /// On which channel.
+        channel: ChannelName,
+        /// In which revision of the message.
+        revision: u32,
+        /// The buttons.
+        offers: Vec<Offer>,
+    }
+    /// A token was used: what its button asks for was taken up.
+    Obs "token.spent" TokenSpent {
+        /// The token's hash, see [`Offer::token`].
+        token: String,
+        /// By whom.
+        by: Actor,
     }
     /// A human pressed a button of a message, and nothing came of it, or not all.
     Obs "press.refused" PressRefused {

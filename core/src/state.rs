@@ -122,6 +122,9 @@ pub struct State {
     pub silences: BTreeMap<SilenceId, Silence>,
     /// What is known of `ao` itself.
     pub server: ServerFacts,
+    /// The buttons that are out, by their tokens' hashes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<String, Token>,
     /// The last acts of humans that have a key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acts: Vec<Act>,
@@ -673,6 +676,28 @@ pub struct Delivery {
     pub instead: Option<(ChannelName, Moment)>,
 }
 
+/// A button that is out: good for one press, on one channel, for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// The message that shows it; none = a test of the channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification: Option<NotificationId>,
+    /// The only channel on which it counts.
+    pub channel: ChannelName,
+    /// In which revision of the message it was shown.
+    pub revision: u32,
+    /// What a press does, with its argument.
+    pub button: String,
+    /// The words it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Text>,
+    /// Worth nothing after this.
+    pub until: Timestamp,
+    /// Who used it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<(Actor, Moment)>,
+}
+
 /// How far a delivery is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -803,6 +828,7 @@ impl Default for State {
             rounds: BTreeMap::new(),
             silences: BTreeMap::new(),
             server: ServerFacts::default(),
+            tokens: BTreeMap::new(),
             acts: vec![],
             open: BTreeMap::new(),
             dues: due::Dues::default(),

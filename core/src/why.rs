@@ -584,6 +584,11 @@ pub fn describe(event: &Event) -> Described {
                 failure.message.clone(),
             ),
         },
+        Kind::ButtonsOffered(e) => {
+            let buttons = ao_slots::text::count(e.offers.len() as u64, "button", "buttons");
+            say(None, "offered", format!("{buttons}, by {}", e.channel))
+        }
+        Kind::TokenSpent(e) => say(None, &format!("a button was used by {}", e.by), none()),
         Kind::PressRefused(e) => say(
             Some(Mark::Failed),
             &format!("nothing came of \"{}\", pressed by {}", e.button, e.by),

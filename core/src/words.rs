@@ -17,6 +17,7 @@ mod tests;
 
 use ao_slots::{
     ChannelName, SessionId,
+    agent::Ask,
     fact::Priority,
     notifier::{Block, Button, ChannelKind, Mark, Message, NotifierCapabilities, OPEN},
 };
@@ -31,7 +32,7 @@ use crate::{
     blob::BlobRef,
     config::trigger::Trigger,
     event::{Actor, Failure, Settled, Subject, Summary},
-    state::{CONFIRM_MS, Incident, Notification, Now, Session, State, Want},
+    state::{CONFIRM_MS, Incident, Moment, Notification, Now, Session, State, Want},
 };
 
 /// The title of an incident's message, without local time.
@@ -107,6 +108,32 @@ pub(crate) fn sole(
         [one] => Some(one.clone()),
         _ => None,
     }
+}
+
+/// Who used a button before, said to whoever presses it again.
+pub fn used(state: &State, by: &Actor, when: Moment, now: Now, zone: Option<TimeZone>) -> String {
+    let words = Words { state, now, zone, channel: None, text: &|_| None, seen: Seen::default() };
+    words.used(by, when.at)
+}
+
+/// Whether words in answer to a message are an answer to a question: it tells of one alone, and that is open.
+pub(crate) fn asks(state: &State, notification: &Notification, channel: &ChannelName) -> bool {
+    let sole = sole(state, notification, channel);
+    let asked = sole.filter(Incident::is_open).and_then(|incident| {
+        let session = state.sessions.get(&session_of(&incident)?)?;
+        session.requests.get(&incident.request?).cloned()
+    });
+    asked.is_some_and(|request| matches!(request.ask, Ask::Question { .. }))
+}
+
+/// The button of a test message.
+pub(crate) fn test_button() -> Button {
+    phrase::primary("test", "It works")
+}
+
+/// What is asked about words that answer no question.
+pub(crate) fn send_or_not() -> [Button; 2] {
+    [phrase::primary("send", "Send"), phrase::button("no", "No")]
 }
 
 /// What is said where a press was refused.
@@ -251,7 +278,10 @@ impl Words<'_> {
             project: notification.project.clone(),
             link: None,
             since: incident.map_or(notification.opened.at, |incident| incident.opened.at),
+            details: vec![],
             quiet: priority.unwrap_or(notification.priority) == Priority::Info,
+            emergency: false,
+            mention: None,
             may_repeat: false,
         };
         // What has become of a need is told in ao's own words.
@@ -424,6 +454,10 @@ impl Words<'_> {
         }
     }
 
+    fn used(&self, by: &Actor, when: jiff::Timestamp) -> String {
+        format!("this button was already used, by {by}{}. Nothing was done twice", self.at(when))
+    }
+
     fn too_late(
         &self,
         notification: &Notification,
@@ -439,16 +473,10 @@ impl Words<'_> {
         if message.buttons.iter().any(|offered| offered.id == button) {
             return None;
         }
-        let used = |by: &Actor, when| {
-            format!(
-                "this button was already used, by {by}{}. Nothing was done twice",
-                self.at(when)
-            )
-        };
         let session = session_of(incident).and_then(|id| self.state.sessions.get(&id));
         let request = incident.request.and_then(|id| session?.requests.get(&id));
         if let Some(decided) = request.and_then(|request| request.decided.as_ref()) {
-            return Some(used(&decided.by, decided.when.at));
+            return Some(self.used(&decided.by, decided.when.at));
         }
         if let Some((_, when)) = &incident.resolved {
             let (title, at) = (self.settled(incident).1.title, self.time(when.at));

@@ -11,6 +11,7 @@ use ao_core::{
         Call, ChannelName, IncidentId, NotificationId, ProjectId, RequestId, Seq, SessionId,
         SilenceId,
         agent::Decision,
+        fact::Priority,
         terminal::{OpenRequest, Opened},
         tracker::{Issue, IssueFilter},
     },
@@ -727,7 +728,7 @@ async fn test(
         .text
         .unwrap_or_else(|| "This is a test from ao. Messages like this one reach you here.".into());
     let begun = std::time::Instant::now();
-    let receipt = api.handle.test_channel(&body.channel, &text).await?;
+    let (receipt, _) = api.handle.test_channel(&body.channel, &text, Priority::Action).await?;
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Json(view::TestDoc {
         schema: "ao.test/1".into(),

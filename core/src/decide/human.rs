@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ao_slots::{
-    ChannelName, IncidentId, NotificationId, ProjectId, SessionId,
+    IncidentId, ProjectId, SessionId,
     agent::{Ask, Decision},
     fact::{Activity, RuntimeState},
     text::shell_word,
@@ -13,9 +13,9 @@ use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set
 use crate::{
     config::{check::nearest, policy::Closed, trigger::Trigger},
     event::{
-        Actor, CleanupRequested, DoneMarked, Effect, Failure, IncidentAcknowledged,
-        IncidentSnoozed, KillRequested, MessageRequested, Over, PressRefused, RequestDecided,
-        RestoreRequested, SessionRequested, Subject,
+        CleanupRequested, DoneMarked, Effect, IncidentAcknowledged, IncidentSnoozed, KillRequested,
+        MessageRequested, Over, RequestDecided, RestoreRequested, SessionRequested, Subject,
+        TokenSpent,
     },
     state::{Incident, Request, Session, State, Want},
     words,
@@ -42,11 +42,14 @@ impl Decider<'_> {
                     ..Answered::default()
                 })
             }
-            Input::Press { notification, channel, button, acts, by } => {
-                self.press(*notification, channel, button, acts, by)
+            Input::Press { pressed, acts, by } => self.press(pressed, acts, by),
+            Input::PressFailed { pressed, failure, by } => {
+                self.press_refused(pressed, failure.clone(), by)
             }
-            Input::PressFailed { notification, channel, button, failure, by } => {
-                self.press_refused(*notification, channel, button, failure.clone(), by)
+            Input::TestPressed { token, by } => {
+                self.usable(token)?;
+                self.push(TokenSpent { token: token.clone(), by: by.clone() });
+                Ok(Answered::default())
             }
             Input::Send { session, text, digest, by } => {
                 let known = self.alive_session(session)?;
@@ -167,62 +170,6 @@ impl Decider<'_> {
             }
             _ => Ok(Answered::default()),
         }
-    }
-
-    /// A press counts for what the message shows now: one that comes late must not hit what works again.
-    fn press(
-        &mut self,
-        id: NotificationId,
-        channel: &ChannelName,
-        button: &str,
-        acts: &[Input],
-        by: &Actor,
-    ) -> Result<Answered, Refusal> {
-        let notification = self.state.notifications.get(&id).ok_or_else(no_message)?;
-        if let Some(late) =
-            words::too_late(self.state, notification, self.now, None, channel, button)
-        {
-            return self.press_refused(id, channel, button, Failure::refused(late, None), by);
-        }
-        let (mut answered, mut refused) = (Answered::default(), vec![]);
-        for act in acts {
-            match self.human(act) {
-                Ok(taken) => answered = taken,
-                Err(refusal) => refused.push(refusal),
-            }
-        }
-        let failure = match (&refused[..], acts.len()) {
-            ([], _) => return Ok(answered),
-            ([one], 1) => one.clone().into(),
-            (some, all) => {
-                let each: Vec<_> = some.iter().map(|refusal| refusal.message.clone()).collect();
-                let which = format!("not done for {} of {all}: {}", some.len(), each.join("; "));
-                Failure::refused(which, some.iter().find_map(|refusal| refusal.remedy.clone()))
-            }
-        };
-        self.press_refused(id, channel, button, failure, by)
-    }
-
-    fn press_refused(
-        &mut self,
-        notification: NotificationId,
-        channel: &ChannelName,
-        button: &str,
-        failure: Failure,
-        by: &Actor,
-    ) -> Result<Answered, Refusal> {
-        let message = self.state.notifications.get(&notification).ok_or_else(no_message)?;
-        let incident = message.incident.and_then(|id| self.state.incidents.get(&id));
-        let session = incident.and_then(|incident| match &incident.subject {
-            Subject::Session(id) => Some(id.clone()),
-            _ => None,
-        });
-        let note = words::refusal(&failure);
-        let (channel, button, by) = (channel.clone(), button.to_owned(), by.clone());
-        let draft = self.push(PressRefused { notification, channel, button, by, failure });
-        draft.session.clone_from(&session);
-        draft.project.clone_from(&message.project);
-        Ok(Answered { session, note: Some(note), ..Answered::default() })
     }
 
     fn meant(&self, session: &SessionId) -> Answered {
@@ -364,10 +311,6 @@ fn closed_refusal(project: &ProjectId, closed: &Closed) -> Refusal {
                 .with_remedy(format!("ao config trust {}", file.display()))
         }
     }
-}
-
-fn no_message() -> Refusal {
-    Refusal::new(RefusalKind::NotFound, "that message is no longer kept").with_remedy("ao status")
 }
 
 /// The session, or a refusal that names the nearest known one.

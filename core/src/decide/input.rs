@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     blob::BlobRef,
     config::policy::Policy,
-    event::{Actor, Failure, Outcome, Text},
+    event::{Actor, Failure, Offer, Outcome, Text},
     state::Matchers,
 };
 
@@ -64,14 +64,37 @@ pub enum Input {
     /// A human pressed a button of a message: what it asks for is tried, each for itself. What of it is refused
     /// is recorded, and is what the caller hears as [`Answered::note`].
     Press {
-        /// Of which message.
-        notification: NotificationId,
-        /// On which channel.
-        channel: ChannelName,
-        /// Which button.
-        button: String,
+        /// What was pressed.
+        pressed: Pressed,
         /// What it asks for.
         acts: Vec<Input>,
+        /// Who.
+        by: Actor,
+    },
+    /// A press that could not be understood or tried: recorded, and shown where it was pressed.
+    PressFailed {
+        /// What was pressed.
+        pressed: Pressed,
+        /// Why.
+        failure: Failure,
+        /// Who.
+        by: Actor,
+    },
+    /// Buttons are about to leave this machine.
+    Offer {
+        /// The message that shows them; none = a test of the channel.
+        notification: Option<NotificationId>,
+        /// On which channel.
+        channel: ChannelName,
+        /// In which revision of the message.
+        revision: u32,
+        /// The buttons.
+        offers: Vec<Offer>,
+    },
+    /// The button of a test was pressed.
+    TestPressed {
+        /// Its token's hash.
+        token: String,
         /// Who.
         by: Actor,
     },
@@ -81,19 +104,6 @@ pub enum Input {
         channel: ChannelName,
         /// Why it did not take it.
         failure: Option<Failure>,
-    },
-    /// What a press asked for was tried outside of the rules, and did not work.
-    PressFailed {
-        /// Of which message.
-        notification: NotificationId,
-        /// On which channel.
-        channel: ChannelName,
-        /// Which button.
-        button: String,
-        /// Why, and the remedy.
-        failure: Failure,
-        /// Who.
-        by: Actor,
     },
     /// A changed configuration cannot be used.
     ConfigRefused {
@@ -456,6 +466,19 @@ pub enum Told {
         /// How far the transcript is read with them, in bytes; what was told before is not told again.
         offset: u64,
     },
+}
+
+/// A button of a message, as it was pressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pressed {
+    /// Of which message.
+    pub notification: NotificationId,
+    /// On which channel.
+    pub channel: ChannelName,
+    /// Which button.
+    pub button: String,
+    /// The hash of its token; none = words in answer to the message, or a look at it.
+    pub token: Option<String>,
 }
 
 /// What a caller hears when its input was taken.

@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told, schedule::stuck_after};
 use crate::{
     event::{
-        ActivityObserved, AgentStarted, ChannelTried, ClockJumped, CompletionClaimed,
-        ConfigAccepted, ConfigApplied, ConfigRefused, DiskObserved, Effect, EffectDoubted,
-        EffectFailed, EffectSucceeded, FileTampered, InputQuarantined, IssueObserved, JournalGap,
-        MessageConfirmed, PrObserved, ProgressObserved, QuestionSuspected, RequestEnded,
-        RequestOpened, RuntimeObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded,
-        ToolStarted, TurnEnded, TurnStarted, UsageObserved, WorkObserved,
+        ActivityObserved, AgentStarted, ButtonsOffered, ChannelTried, ClockJumped,
+        CompletionClaimed, ConfigAccepted, ConfigApplied, ConfigRefused, DiskObserved, Effect,
+        EffectDoubted, EffectFailed, EffectSucceeded, FileTampered, InputQuarantined,
+        IssueObserved, JournalGap, MessageConfirmed, PrObserved, ProgressObserved,
+        QuestionSuspected, RequestEnded, RequestOpened, RuntimeObserved, ServerStarted,
+        ServerStopped, SweepCompleted, ToolEnded, ToolStarted, TurnEnded, TurnStarted,
+        UsageObserved, WorkObserved,
     },
     state::{Fate, Moment, QueuedMessage, RunningTool, Session},
 };
@@ -50,6 +51,18 @@ impl Decider<'_> {
                         channels: channels.clone(),
                     });
                 }
+            }
+            Input::Offer { notification, channel, revision, offers } => {
+                let told = notification.and_then(|id| self.state.notifications.get(&id));
+                let because: Vec<_> = told.iter().map(|told| told.revised.seq).collect();
+                let project = told.and_then(|told| told.project.clone());
+                let draft = self.push(ButtonsOffered {
+                    notification: *notification,
+                    channel: channel.clone(),
+                    revision: *revision,
+                    offers: offers.clone(),
+                });
+                draft.because(&because).project = project;
             }
             Input::Tried { channel, failure } => {
                 self.push(ChannelTried { channel: channel.clone(), failure: failure.clone() });
@@ -159,6 +172,7 @@ impl Decider<'_> {
             Input::Spawn(_)
             | Input::Press { .. }
             | Input::PressFailed { .. }
+            | Input::TestPressed { .. }
             | Input::Decide { .. }
             | Input::Send { .. }
             | Input::Kill { .. }

@@ -10,6 +10,7 @@ use std::{
 
 use ao_slots::{
     ChannelName, Launch, PluginError, ProjectId, RequestId, Seq, SessionId, agent::Decision,
+    fact::Priority, notifier::Receipt,
 };
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use crate::{
     config::policy::Closed,
     decide::{Answered, Input, Refusal, RefusalKind, Spawn},
     event::{Actor, Event, Text, digest},
-    state::{Now, State},
+    state::{Now, State, Token},
 };
 
 /// An input on its way, and who waits for what became of it.
@@ -217,7 +218,7 @@ impl Handle {
     }
 
     /// Text that an agent is to get exactly as it is; what in it looks like a secret stands in the blob alone.
-    async fn put_exact(&self, text: &str) -> Result<Text, Refusal> {
+    pub(super) async fn put_exact(&self, text: &str) -> Result<Text, Refusal> {
         let (blobs, text) = (self.served.blobs.clone(), text.to_owned());
         blocking(move || put_exact(&blobs, &text)).await?.map_err(|error| {
             let (kind, why) = match error.kind() {
@@ -423,19 +424,56 @@ impl Handle {
         kept.iter().any(|(id, _)| !needed.contains(*id))
     }
 
-    /// Sends a test message through a channel's real path.
+    /// Sends a test message through a channel's real path. Where it carries a button, what comes back with the
+    /// receipt is what [`Handle::until_pressed`] waits for.
     pub async fn test_channel(
         &self,
         channel: &ChannelName,
         text: &str,
-    ) -> Result<ao_slots::notifier::Receipt, PluginError> {
-        let sent = self.shell.test_channel(channel, text).await;
+        priority: Priority,
+    ) -> Result<(Receipt, Option<String>), PluginError> {
+        let sent = self.shell.test_channel(self, channel, text, priority).await;
         let failure = sent.as_ref().err().map(|error| error.clone().into());
         let tried = Input::Tried { channel: channel.clone(), failure };
         if let Err(refusal) = self.submit(tried).await {
             tracing::warn!(%channel, %refusal, "what became of a test is not recorded");
         }
         sent
+    }
+
+    /// The button that a token stands for, and the hash by which it is known; none = it is none of ours.
+    pub fn offered(&self, token: &str) -> Option<(String, Token)> {
+        let hash = super::lane::token_hash(token);
+        let known = self.state().tokens.get(&hash).cloned()?;
+        Some((hash, known))
+    }
+
+    /// Presses a button by its token, wherever it is shown, and says what came of it.
+    pub async fn press(
+        &self,
+        token: &str,
+        text: Option<String>,
+        who: &str,
+        via: &str,
+    ) -> Result<Answered, Refusal> {
+        super::lane::press(self, token, text, Actor { name: who.into(), via: via.into() }).await
+    }
+
+    /// Waits until a button was pressed, and says by whom; none = not within the limit.
+    pub async fn until_pressed(&self, token: &str, limit: Duration) -> Option<Actor> {
+        let mut events = self.subscribe();
+        let by = || self.state().tokens.get(token)?.spent.as_ref().map(|(by, _)| by.clone());
+        let pressed = async {
+            loop {
+                if let Some(by) = by() {
+                    return Some(by);
+                }
+                if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(limit, pressed).await.ok().flatten()
     }
 
     /// Looks whether a message could go out by each channel, without sending one.

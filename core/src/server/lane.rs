@@ -7,6 +7,7 @@ mod agent;
 mod effect;
 mod notify;
 mod place;
+mod press;
 mod seen;
 
 use std::{
@@ -45,7 +46,8 @@ use crate::{
     state::{Lane, Now, Session, State},
 };
 
-pub(super) use notify::receive;
+pub(super) use notify::token_hash;
+pub(super) use press::{press, receive};
 
 /// The host's own deadline is later than the plugin's by that much.
 const GRACE: Duration = Duration::from_secs(1);
@@ -129,6 +131,14 @@ impl std::fmt::Debug for Shell {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// 128 random bits, in hex: nobody guesses it.
+fn random_token() -> std::io::Result<String> {
+    let mut random = [0_u8; 16];
+    let mut source = std::fs::File::open("/dev/urandom")?;
+    std::io::Read::read_exact(&mut source, &mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl Shell {

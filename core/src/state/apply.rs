@@ -176,6 +176,8 @@ impl State {
             | Kind::IncidentSnoozed(_)
             | Kind::NotificationOpened(_)
             | Kind::NotificationChanged(_)
+            | Kind::ButtonsOffered(_)
+            | Kind::TokenSpent(_)
             | Kind::PressRefused(_)
             | Kind::ChannelTried(_)
             | Kind::DeliveryAdded(_)

@@ -12,16 +12,20 @@ use ao_slots::{
 
 use super::{
     Card, Words,
-    phrase::{clean_line, text_button},
+    phrase::{clean_line, form, text_button},
 };
-use crate::{config::trigger::Trigger, event::Subject, state::Incident};
+use crate::{
+    config::trigger::Trigger,
+    event::Subject,
+    state::{Incident, Session},
+};
 
 fn text(words: impl Into<String>) -> Block {
     Block::Text(words.into())
 }
 
-fn send_button() -> Button {
-    text_button("send", "Send a message…")
+fn send_button(session: &Session) -> Button {
+    text_button("send", "Send a message…", form(&session.id, "Message to", "Send it"))
 }
 
 impl Words<'_> {

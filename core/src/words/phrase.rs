@@ -3,7 +3,7 @@
 use ao_slots::{
     SessionId,
     agent::HIDES,
-    notifier::{Button, ButtonStyle, Confirm, OPEN},
+    notifier::{Action, Button, ButtonStyle, Confirm, Form, OPEN},
     text::{HIDDEN, count, cut, cut_counted, duration, one_line, plain, redact, redact_tokens},
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -131,7 +131,37 @@ pub(super) fn in_seconds(ms: u64) -> String {
 
 pub(super) fn button(id: &str, label: &str) -> Button {
     let label = cut(label, LABEL);
-    Button { id: id.to_owned(), label, style: ButtonStyle::Plain, confirm: None, wants_text: false }
+    Button {
+        id: id.to_owned(),
+        action: action_of(id),
+        label,
+        style: ButtonStyle::Plain,
+        confirm: None,
+        form: None,
+        more: false,
+        link: None,
+    }
+}
+
+/// The verb of a button, whatever its argument is.
+fn action_of(id: &str) -> Action {
+    match id.split([':', '-']).next().unwrap_or_default() {
+        "open" => Action::Open,
+        "ack" => Action::Ack,
+        "snooze" => Action::Snooze,
+        "silence" => Action::Silence,
+        "answer" => Action::Answer,
+        "approve" => Action::Approve,
+        "deny" => Action::Deny,
+        "again" => Action::Again,
+        "restore" => Action::Restore,
+        "done" => Action::Done,
+        "kill" => Action::Kill,
+        "merge" => Action::Merge,
+        "release" => Action::Release,
+        "test" => Action::Test,
+        _ => Action::Send,
+    }
 }
 
 pub(super) fn primary(id: &str, label: &str) -> Button {
@@ -142,8 +172,19 @@ pub(super) fn open_button() -> Button {
     button(OPEN, "Open")
 }
 
-pub(super) fn text_button(id: &str, label: &str) -> Button {
-    Button { wants_text: true, ..button(id, label) }
+pub(super) fn text_button(id: &str, label: &str, form: Form) -> Button {
+    Button { form: Some(form), ..button(id, label) }
+}
+
+/// Asks for words to a session.
+pub(super) fn form(session: &SessionId, verb: &str, submit: &str) -> Form {
+    Form {
+        title: cut(&format!("{verb} {session}"), LABEL),
+        prompt: String::new(),
+        options: vec![],
+        submit: submit.to_owned(),
+        required: true,
+    }
 }
 
 pub(super) fn confirmed(button: Button, question: String, yes: &str, no: &str) -> Button {

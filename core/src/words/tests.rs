@@ -127,7 +127,7 @@ fn check(message: &Message) {
         assert!(button.label.chars().count() <= 24, "{all}");
         // A choice is cut, `…` elsewhere asks for more.
         let cut = button.id == "kill" || button.id.starts_with("answer:");
-        assert_eq!(button.wants_text, button.label.ends_with("…") && !cut, "{all}");
+        assert_eq!(button.form.is_some(), button.label.ends_with("…") && !cut, "{all}");
     }
     let primary = message.buttons.iter().filter(|b| b.style == ButtonStyle::Primary).count();
     assert!(primary <= 1, "{all}");

@@ -28,7 +28,7 @@ use ao_core::{
 use ao_slots::{
     Seq, SessionId,
     agent::{AgentRequest, Ask, Signal},
-    notifier::Message,
+    notifier::{Button, IncomingAction, Message, Press},
     plugin::BuildContext,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -91,7 +91,23 @@ impl Drop for House {
     }
 }
 
+/// Somebody before a screen.
+pub(crate) fn pressed_by_ana(press: Press) -> IncomingAction {
+    IncomingAction { press, text: None, who: "ana".into(), identity: None, reply_to: None }
+}
+
 impl House {
+    /// What comes back when this button of a message is pressed.
+    #[track_caller]
+    pub(crate) fn token(&self, message: &Message, button: &str) -> String {
+        let handle = self.handle();
+        let is = |b: &&Button| handle.offered(&b.id).is_some_and(|(_, t)| t.button == button);
+        match message.buttons.iter().find(is) {
+            Some(offered) => offered.id.clone(),
+            None => panic!("{button} is not offered: {message:?}"),
+        }
+    }
+
     /// A house on the real disk.
     pub(crate) async fn open() -> Self {
         Self::with(|_| {}).await

@@ -13,12 +13,15 @@ use ao_slots::{
     ErrorKind, PluginError, SessionId,
     agent::Decision,
     fact::{RuntimeState, WorkFacts},
-    notifier::IncomingAction,
+    notifier::Press,
 };
 
 use crate::{
     fakes::Mood,
-    harness::{House, ana, channels, open, policy, question, reaction, spawn_call, turn_ended},
+    harness::{
+        House, ana, channels, open, policy, pressed_by_ana, question, reaction, spawn_call,
+        turn_ended,
+    },
 };
 
 /// A house whose calls may take half a second.
@@ -307,12 +310,8 @@ async fn r11_a_channel_that_panics_while_listening_is_listened_to_again() {
     let session = house.working("Do it").await;
     house.tell(&session, &[question("Which?")]).await.unwrap();
     let pushed = house.until_pushed("the question", |messages| messages.len() == 1).await;
-    house.fakes.channel.act(IncomingAction {
-        notification: pushed[0].id,
-        button: Some("answer:1".into()),
-        text: None,
-        who: "ana".into(),
-    });
+    let token = house.token(&pushed[0], "answer:1");
+    house.fakes.channel.act(pressed_by_ana(Press::Button(token)));
     house
         .until("it is answered", |state| {
             let request = state.sessions[&session].requests.values().next();

@@ -7,22 +7,21 @@ use ao_core::{config::trigger::Trigger, server::Handle};
 use ao_slots::{
     PluginError, SessionId,
     fact::WorkFacts,
-    notifier::{IncomingAction, Mark, Message, Notifier},
+    notifier::{Action, Mark, Message, Notifier, Press},
 };
 
 use crate::{
     fakes::Mood,
-    harness::{House, question, reaction, turn_ended, turn_started},
+    harness::{House, pressed_by_ana, question, reaction, turn_ended, turn_started},
 };
 
 /// A human presses a button of this message.
 fn press(house: &House, message: &Message, button: &str) {
-    house.fakes.channel.act(IncomingAction {
-        notification: message.id,
-        button: Some(button.into()),
-        text: None,
-        who: "ana".into(),
-    });
+    let press = match button {
+        "open" => Press::Open(message.id),
+        _ => Press::Button(house.token(message, button)),
+    };
+    house.fakes.channel.act(pressed_by_ana(press));
 }
 
 /// The message as it is shown once it says so.
@@ -82,7 +81,7 @@ async fn a_terminal_that_cannot_be_opened_is_said_on_the_message_with_the_comman
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_done_and_a_late_kill_are_answered_and_do_nothing() {
+async fn a_refused_done_and_a_late_one_are_answered_and_do_nothing() {
     let mut house = House::with(|house| {
         reaction(&mut house.policy, Trigger::AgentIdle).threshold_ms = Some(10);
     })
@@ -97,13 +96,13 @@ async fn a_refused_done_and_a_late_kill_are_answered_and_do_nothing() {
     let pushed = house.until_pushed("it is idle", |messages| messages.len() == 1).await;
     press(&house, &pushed[0], "done");
     let shown = says(&house, "2 files are not committed").await;
-    assert!(shown.buttons.iter().any(|button| button.id == "done"));
+    assert!(shown.buttons.iter().any(|button| button.action == Action::Done));
     house.tell(&session, &[turn_started("t2")]).await.unwrap();
     house.until("it is settled", |s| s.notifications.values().all(|n| n.settled)).await;
-    press(&house, &pushed[0], "kill");
+    press(&house, &pushed[0], "done");
     line(&house, &format!("{session} works again since")).await;
     assert!(!house.session(&session).is_over());
-    assert_eq!(house.count("kill.requested").await, 0);
+    assert_eq!(house.count("done.marked").await, 0);
     house.stop().await;
 }
 

@@ -285,9 +285,12 @@ fn inputs() -> impl Strategy<Value = Input> {
         }),
         1 => (1..4_u64).prop_map(|n| Input::SilenceEnd { silence: SilenceId(n), by: ana() }),
         1 => (1..4_u64, session()).prop_map(|(n, session)| Input::Press {
-            notification: NotificationId(n),
-            channel: desk(),
-            button: "kill".into(),
+            pressed: Pressed {
+                notification: NotificationId(n),
+                channel: desk(),
+                button: "kill".into(),
+                token: None,
+            },
             acts: vec![Input::Kill { session, force: false, by: ana() }],
             by: ana(),
         }),

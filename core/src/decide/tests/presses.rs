@@ -4,18 +4,17 @@
 use ao_slots::NotificationId;
 
 use super::*;
+use crate::event::Offer;
 
 const FIRST: NotificationId = NotificationId(1);
 
+fn pressed(button: &str) -> Pressed {
+    Pressed { notification: FIRST, channel: desk(), button: button.into(), token: None }
+}
+
 fn press(button: &str, acts: impl Into<Vec<Input>>) -> Input {
     let by = Actor { name: "ana".into(), via: "desktop".into() };
-    Input::Press {
-        notification: FIRST,
-        channel: desk(),
-        button: button.into(),
-        acts: acts.into(),
-        by,
-    }
+    Input::Press { pressed: pressed(button), acts: acts.into(), by }
 }
 
 /// What is said where it was pressed.
@@ -145,9 +144,7 @@ fn what_failed_outside_of_the_rules_comes_back_too_also_while_it_sleeps() {
     let until = w.now.wall + jiff::SignedDuration::from_hours(1);
     w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
     let failed = Input::PressFailed {
-        notification: FIRST,
-        channel: desk(),
-        button: "open".into(),
+        pressed: pressed("open"),
         failure: Failure::refused(
             "no terminal can be opened",
             Some("ao session attach app-1".into()),
@@ -202,9 +199,7 @@ fn a_button_that_the_message_no_longer_offers_does_nothing() {
     let note = heard(&mut w, "merge", []).unwrap();
     assert_eq!(note, "Restoring… asked by ana. Nothing was done.");
     let gone = Input::PressFailed {
-        notification: NotificationId(99),
-        channel: desk(),
-        button: "open".into(),
+        pressed: Pressed { notification: NotificationId(99), ..pressed("open") },
         failure: Failure::refused("x", None),
         by: ana(),
     };
@@ -257,4 +252,88 @@ fn of_several_each_is_tried_and_those_that_were_refused_are_named() {
     for n in 1..=4 {
         assert!(w.session(n).restore.is_some(), "app-{n} was not tried");
     }
+}
+
+/// A button goes out with a token, for an hour.
+fn offered(w: &mut World, button: &str, token: &str) {
+    let until = w.now.wall + jiff::SignedDuration::from_hours(1);
+    let offer = Offer { token: token.into(), button: button.into(), text: None, until };
+    let revision = w.state.notifications[&FIRST].revision;
+    w.give(Input::Offer {
+        notification: Some(FIRST),
+        channel: desk(),
+        revision,
+        offers: vec![offer],
+    })
+    .unwrap();
+}
+
+fn by_token(button: &str, token: &str, acts: impl Into<Vec<Input>>) -> Input {
+    let by = Actor { name: "ben".into(), via: "desktop".into() };
+    let pressed = Pressed { token: Some(token.into()), ..pressed(button) };
+    Input::Press { pressed, acts: acts.into(), by }
+}
+
+#[test]
+fn s20_of_fifty_racing_clicks_one_counts_and_the_others_hear_who_did_it() {
+    let mut w = idle();
+    w.look(1, work(2, 0));
+    offered(&mut w, "done", "t1");
+    let heard: Vec<_> = (0..50).map(|_| w.give(by_token("done", "t1", [done(1)]))).collect();
+    assert_eq!(heard.iter().filter(|heard| heard.is_ok()).count(), 1);
+    let refusal = heard[49].clone().unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Conflict);
+    assert_eq!(
+        refusal.message,
+        "this button was already used, by ben by desktop. Nothing was done twice"
+    );
+    let marked = w.events.iter().filter(|e| matches!(e.kind, Kind::DoneMarked(_))).count();
+    assert_eq!(marked, 1);
+}
+
+#[test]
+fn s20_an_altered_or_expired_token_does_nothing_and_an_expired_one_comes_back_fresh() {
+    let mut w = idle();
+    offered(&mut w, "done", "t1");
+    let altered = w.give(by_token("done", "t2", [done(1)])).unwrap_err();
+    assert_eq!(altered.kind, RefusalKind::Forbidden);
+    w.pass(61 * MINUTE);
+    let note = w.give(by_token("done", "t1", [done(1)])).unwrap().note.unwrap();
+    assert_eq!(note, "This button is too old. The message is fresh now: press again.");
+    assert_eq!(refusals(&w), 1);
+    assert!(!w.events.iter().any(|e| matches!(e.kind, Kind::DoneMarked(_))));
+}
+
+#[test]
+fn a_token_is_not_spent_by_a_press_of_which_nothing_came() {
+    let mut w = idle();
+    offered(&mut w, "done", "t1");
+    // Two files are not committed.
+    let note = w.give(by_token("done", "t1", [done(1)])).unwrap().note;
+    assert!(note.is_some(), "refused");
+    assert!(w.state.tokens["t1"].spent.is_none());
+    w.look(1, work(2, 0));
+    w.give(by_token("done", "t1", [done(1)])).unwrap();
+    assert!(w.state.tokens["t1"].spent.is_some());
+}
+
+#[test]
+fn tokens_of_older_revisions_and_of_long_ago_are_forgotten_and_used_ones_stay_for_a_day() {
+    let mut w = idle();
+    for revision in 1..=4 {
+        let until = w.now.wall + jiff::SignedDuration::from_hours(1);
+        let token = format!("t{revision}");
+        let offer = Offer { token, button: "done".into(), text: None, until };
+        let offers = vec![offer];
+        let (notification, channel) = (Some(FIRST), desk());
+        w.give(Input::Offer { notification, channel, revision, offers }).unwrap();
+    }
+    assert_eq!(
+        w.state.tokens.keys().collect::<Vec<_>>(),
+        ["t3", "t4"],
+        "an edit may be on its way"
+    );
+    w.pass(26 * 60 * MINUTE);
+    offered(&mut w, "done", "t5");
+    assert_eq!(w.state.tokens.keys().collect::<Vec<_>>(), ["t5"]);
 }

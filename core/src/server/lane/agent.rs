@@ -256,12 +256,8 @@ impl Shell {
         if let Some(token) = self.known_token(session) {
             return Ok(token);
         }
-        let mut random = [0_u8; 16];
         let failed = |error| PluginError::transient("could not make a session token", error);
-        std::fs::File::open("/dev/urandom")
-            .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut random))
-            .map_err(failed)?;
-        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = super::random_token().map_err(failed)?;
         self.write_private(&self.secret("token", session), token.as_bytes())?;
         lock(&self.tokens).insert(session.clone(), token.clone());
         Ok(token)

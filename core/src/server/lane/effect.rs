@@ -54,15 +54,21 @@ impl Shell {
         let intent = self.state().intents.get(&seq).map(|intent| intent.lane.clone());
         let Some(lane) = intent else { return };
         let (shell, effect, owner) = (self.clone(), effect.clone(), lane.clone());
-        self.start(handle, seq, lane, async move { shell.attempt(seq, &owner, &effect).await });
+        let told = handle.clone();
+        self.start(
+            handle,
+            seq,
+            lane,
+            async move { shell.attempt(&told, seq, &owner, &effect).await },
+        );
     }
 
     /// Finds out what became of an effect in doubt.
     pub(in crate::server) fn settle(self: &Arc<Self>, handle: &Handle, seq: Seq) {
         let intent = self.state().intents.get(&seq).map(|i| (i.lane.clone(), i.effect.clone()));
         let Some((lane, effect)) = intent else { return };
-        let (shell, owner) = (self.clone(), lane.clone());
-        self.start(handle, seq, lane, async move { shell.look(seq, &owner, &effect).await });
+        let (shell, owner, told) = (self.clone(), lane.clone(), handle.clone());
+        self.start(handle, seq, lane, async move { shell.look(&told, seq, &owner, &effect).await });
     }
 
     /// Runs an effect's future on its lane, and tells the loop what became of it, whatever that is.
@@ -149,17 +155,29 @@ impl Shell {
     }
 
     /// Performs an effect once. Its time counts from when it has the lane and its place among the spawns.
-    async fn attempt(&self, seq: Seq, lane: &Lane, effect: &Effect) -> Result<Outcome, Failure> {
+    async fn attempt(
+        &self,
+        handle: &Handle,
+        seq: Seq,
+        lane: &Lane,
+        effect: &Effect,
+    ) -> Result<Outcome, Failure> {
         let _place = match effect {
             Effect::CreateWorkspace { .. } => self.spawns.acquire().await.ok(),
             _ => None,
         };
-        within(self.limit(effect), self.effect(seq, lane, effect)).await
+        within(self.limit(effect), self.effect(handle, seq, lane, effect)).await
     }
 
-    async fn effect(&self, seq: Seq, lane: &Lane, effect: &Effect) -> Result<Outcome, Failure> {
+    async fn effect(
+        &self,
+        handle: &Handle,
+        seq: Seq,
+        lane: &Lane,
+        effect: &Effect,
+    ) -> Result<Outcome, Failure> {
         let id = match lane {
-            Lane::Channel(channel) => return self.notify(channel, effect).await,
+            Lane::Channel(channel) => return self.notify(handle, channel, effect).await,
             Lane::Session(id) => id,
         };
         let work = self.work(id)?;
@@ -191,11 +209,17 @@ impl Shell {
 
     /// The table of effects in doubt: what is looked for, and what follows. Effects whose plugin call adopts
     /// what an earlier one made are simply called again.
-    async fn look(&self, seq: Seq, lane: &Lane, effect: &Effect) -> Result<Outcome, Failure> {
+    async fn look(
+        &self,
+        handle: &Handle,
+        seq: Seq,
+        lane: &Lane,
+        effect: &Effect,
+    ) -> Result<Outcome, Failure> {
         let limit = self.limit(effect);
         match (lane, effect) {
             (Lane::Channel(channel), Effect::SendNotification { .. }) => {
-                within(2 * limit, self.find_notification(channel, effect)).await
+                within(2 * limit, self.find_notification(handle, channel, effect)).await
             }
             // Nobody waits for it any more; a claim that it happened would be worth nothing.
             (
@@ -219,23 +243,29 @@ impl Shell {
                 // Half-run set-up commands leave a workspace that nobody knows: it is made anew.
                 let (work, call) = (self.work(id)?, self.call(self.key(seq), effect));
                 within(limit, self.remake_workspace(&work, &call)).await?;
-                self.attempt(seq, lane, effect).await
+                self.attempt(handle, seq, lane, effect).await
             }
             (_, Effect::CreateRuntime { .. }) => {
                 // Whether an agent runs must be known before anything else is done: there is never a second.
                 loop {
-                    match self.again(seq, lane, effect).await {
+                    match self.again(handle, seq, lane, effect).await {
                         Err(failure) if failure.kind == ErrorKind::InDoubt => {}
                         known => return known,
                     }
                 }
             }
-            _ => self.again(seq, lane, effect).await,
+            _ => self.again(handle, seq, lane, effect).await,
         }
     }
 
     /// Does it again until it is known what became of it, for a minute.
-    async fn again(&self, seq: Seq, lane: &Lane, effect: &Effect) -> Result<Outcome, Failure> {
+    async fn again(
+        &self,
+        handle: &Handle,
+        seq: Seq,
+        lane: &Lane,
+        effect: &Effect,
+    ) -> Result<Outcome, Failure> {
         for wait in LOOKS_S {
             tokio::time::sleep(Duration::from_secs(wait)).await;
             let known = match (lane, effect) {
@@ -244,7 +274,7 @@ impl Shell {
                 {
                     self.take_back(seq, id, effect, branch, path, base).await
                 }
-                _ => self.attempt(seq, lane, effect).await,
+                _ => self.attempt(handle, seq, lane, effect).await,
             };
             match known {
                 Err(failure) if failure.kind == ErrorKind::InDoubt => {}

@@ -9,8 +9,12 @@ use crate::{
     event::{Event, Failure, Held, Kind, Subject},
     state::{
         ChannelState, Delivery, Focus, Incident, Moment, Notification, Progress, Silence, State,
+        Token,
     },
 };
+
+/// How long a token is remembered that has run out.
+const FORGET_TOKEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Resolved incidents and settled notifications that the state keeps, for late clicks and for the log.
 const KEEP_RESOLVED: usize = 2_000;
@@ -114,6 +118,37 @@ impl State {
                 let channel = self.channels.entry(e.channel.clone()).or_default();
                 channel.tried(e.failure.as_ref(), when);
                 vec![Focus::Channel(e.channel.clone())]
+            }
+            Kind::ButtonsOffered(e) => {
+                // What was shown before may be pressed while the edit is on its way; what is older is gone. One that
+                // has run out, or was used, is kept for a day, so that a late press hears why nothing is done.
+                let gone = when.at.saturating_sub(FORGET_TOKEN).unwrap_or(when.at);
+                self.tokens.retain(|_, token| {
+                    let same = token.notification.is_some()
+                        && token.notification == e.notification
+                        && token.channel == e.channel;
+                    let stale = same && token.spent.is_none() && token.revision + 1 < e.revision;
+                    token.until > gone && !stale
+                });
+                for offer in &e.offers {
+                    let token = Token {
+                        notification: e.notification,
+                        channel: e.channel.clone(),
+                        revision: e.revision,
+                        button: offer.button.clone(),
+                        text: offer.text.clone(),
+                        until: offer.until,
+                        spent: None,
+                    };
+                    self.tokens.insert(offer.token.clone(), token);
+                }
+                vec![]
+            }
+            Kind::TokenSpent(e) => {
+                if let Some(token) = self.tokens.get_mut(&e.token) {
+                    token.spent = Some((e.by.clone(), when));
+                }
+                vec![]
             }
             Kind::PressRefused(e) => {
                 let edits = self.channels.get(&e.channel).is_some_and(ChannelState::edits);

@@ -2,7 +2,7 @@
 
 use ao_slots::{
     agent::{Ask, LONGER},
-    notifier::{Block, Button, ButtonStyle, ChannelKind},
+    notifier::{Block, Button, ButtonStyle, ChannelKind, Form},
     text::{cut, cut_counted, length, one_line},
 };
 
@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     super::phrase::{
-        LABEL, VERBATIM, asked_for, asked_in_title, button, capital, clean_line, confirmed, hides,
-        in_title, kill_button, last_lines, open_button, primary, text_button, verbatim,
+        LABEL, VERBATIM, asked_for, asked_in_title, button, capital, clean_line, confirmed, form,
+        hides, in_title, kill_button, last_lines, open_button, primary, text_button, verbatim,
     },
     super::{Card, Words},
     text,
@@ -117,7 +117,12 @@ impl Words<'_> {
         let careful = careful.map(|why| format!("Careful: {why}."));
         body.extend(careful.clone().map(Block::Text));
         let mut buttons = if *many { vec![] } else { choice_buttons(&options) };
-        buttons.push(text_button("answer", "Answer…"));
+        let ask = Form {
+            prompt: cut_counted(&whole, VERBATIM),
+            options: if *many { vec![] } else { options.clone() },
+            ..form(id, "Answer", "Send answer")
+        };
+        buttons.push(text_button("answer", "Answer…", ask));
         buttons.push(open_button());
         Card {
             title: format!("{id} asks: {}", asked_in_title(&whole)),
@@ -199,7 +204,9 @@ impl Words<'_> {
                 confirmed(button("approve", "Approve once"), question, "Approve once", "Not now")
             }
         };
-        let deny = [button("deny", "Deny"), text_button("deny-reason", "Deny with reason…")];
+        let reason = Form { required: false, ..form(id, "Deny", "Deny") };
+        let deny =
+            [button("deny", "Deny"), text_button("deny-reason", "Deny with reason…", reason)];
         // Nobody approves what he cannot see.
         let open = Button { style: ButtonStyle::Primary, ..open_button() };
         let buttons = match shown {

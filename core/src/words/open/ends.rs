@@ -126,7 +126,7 @@ impl Words<'_> {
         body.push(text(work_is_safe(session)));
         let mut buttons = vec![restore_button()];
         if matches!(kind, AgentErrorKind::RequestRefused | AgentErrorKind::Reported) {
-            buttons.push(send_button());
+            buttons.push(send_button(session));
         }
         buttons.push(open_button());
         Card {

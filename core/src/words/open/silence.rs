@@ -62,7 +62,7 @@ impl Words<'_> {
             ],
             short,
             buttons: vec![
-                send_button(),
+                send_button(session),
                 restore_running_button(),
                 open_button(),
                 button("snooze-30m", "Snooze 30 min"),
@@ -128,7 +128,7 @@ impl Words<'_> {
             short: self.made(session),
             body,
             buttons: vec![
-                Button { style: ButtonStyle::Primary, ..send_button() },
+                Button { style: ButtonStyle::Primary, ..send_button(session) },
                 done_button(session),
                 open_button(),
             ],
@@ -183,7 +183,7 @@ impl Words<'_> {
             title: format!("{id} works for {lasted} and has no {missing} yet"),
             body: vec![text(short.clone()), text("Tried: nothing.")],
             short,
-            buttons: vec![send_button(), open_button()],
+            buttons: vec![send_button(session), open_button()],
             command: Some(format!("ao send {id} \"…\"")),
         }
     }
@@ -212,7 +212,7 @@ impl Words<'_> {
             body,
             buttons: vec![
                 Button { style: ButtonStyle::Primary, ..done_button(session) },
-                send_button(),
+                send_button(session),
                 open_button(),
             ],
             command: Some(format!("ao session done {id}")),

@@ -82,7 +82,6 @@ fn can(kind: ChannelKind) -> NotifierCapabilities {
     let chat = kind == ChannelKind::Chat;
     let phone = kind == ChannelKind::Phone;
     NotifierCapabilities {
-        kind,
         buttons: true,
         replies: chat,
         edits: true,
@@ -91,6 +90,7 @@ fn can(kind: ChannelKind) -> NotifierCapabilities {
         volatile: kind == ChannelKind::Desktop,
         title_limit: 60,
         body_limit: 400,
+        ..NotifierCapabilities::plain(kind)
     }
 }
 

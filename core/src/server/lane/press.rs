@@ -1,0 +1,509 @@
+//! What humans do on channels, and what they hear of it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ao_slots::{
+    Call, ChannelName, NotificationId, SessionId,
+    agent::Decision,
+    notifier::{Button, IncomingAction, Notifier, OPEN, Press},
+    terminal::Opened,
+};
+use jiff::SignedDuration;
+use tokio::sync::{oneshot, watch};
+
+use super::notify::token_hash;
+use crate::{
+    decide::{Answered, Input, Pressed, Refusal, RefusalKind},
+    event::{Actor, Failure, Offer, Subject},
+    server::handle::Handle,
+    state::{Decided, Incident, Notification, QueuedMessage},
+    words::{self, Seen, Words},
+};
+
+/// How long somebody is asked whether his words are to be sent.
+const ASK_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// How often it is looked whether all channels are listened to.
+const LISTEN_AGAIN: Duration = Duration::from_secs(30);
+/// How long a channel rests that could not be listened to.
+const LISTEN_FAILED: Duration = Duration::from_secs(5);
+
+/// Listens to what humans do on each channel, and does it.
+pub(in crate::server) async fn receive(handle: Handle, mut stopped: watch::Receiver<bool>) {
+    let mut listeners: BTreeMap<ChannelName, Listener> = BTreeMap::new();
+    let mut events = handle.subscribe();
+    loop {
+        let plugins = handle.plugins();
+        listeners.retain(|name, listener| {
+            let present = plugins.channels.get(name);
+            present.is_some_and(|present| Arc::ptr_eq(present, &listener.notifier))
+                && !listener.task.is_finished()
+        });
+        for (name, notifier) in &plugins.channels {
+            if !listeners.contains_key(name) {
+                listeners.insert(name.clone(), Listener::begin(&handle, name, notifier));
+            }
+        }
+        let looking = handle.clone();
+        tokio::spawn(async move { looking.look_at_channels().await });
+        // Another policy brings other channels; a listener that a plugin broke is begun anew.
+        let again = tokio::time::Instant::now() + LISTEN_AGAIN;
+        loop {
+            tokio::select! {
+                // Cancel safe, both.
+                event = events.recv() => match event {
+                    Ok(event) if matches!(event.kind, crate::event::Kind::ConfigApplied(_)) => break,
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                    _ => {}
+                },
+                () = tokio::time::sleep_until(again) => break,
+                _ = stopped.changed() => return,
+            }
+        }
+    }
+}
+
+/// The task that listens to one channel. It ends when this is dropped, after what was pressed before.
+struct Listener {
+    notifier: Arc<dyn Notifier>,
+    task: tokio::task::JoinHandle<()>,
+    _listens: oneshot::Sender<()>,
+}
+
+impl Listener {
+    fn begin(handle: &Handle, channel: &ChannelName, notifier: &Arc<dyn Notifier>) -> Self {
+        let (listens, gone) = oneshot::channel();
+        let listening = listen(handle.clone(), notifier.clone(), channel.clone(), gone);
+        Self { notifier: notifier.clone(), task: tokio::spawn(listening), _listens: listens }
+    }
+}
+
+async fn listen(
+    handle: Handle,
+    notifier: Arc<dyn Notifier>,
+    channel: ChannelName,
+    mut gone: oneshot::Receiver<()>,
+) {
+    loop {
+        let received = tokio::select! {
+            biased;
+            received = notifier.receive() => received,
+            // An error is what tells that nobody wants to hear of it any more.
+            _ = &mut gone => return,
+        };
+        match received {
+            Ok(action) => {
+                // On its own: no press waits for another, and none is lost with the listener.
+                let (handle, notifier, channel) =
+                    (handle.clone(), notifier.clone(), channel.clone());
+                tokio::spawn(async move { pressed(&handle, &*notifier, &channel, &action).await });
+            }
+            Err(error) => {
+                tracing::warn!(%channel, %error, "listening to a channel failed; trying again");
+                tokio::time::sleep(LISTEN_FAILED).await;
+            }
+        }
+    }
+}
+
+/// Does what a press asks for, and tells whoever pressed what of it could not be done.
+async fn pressed(
+    handle: &Handle,
+    notifier: &dyn Notifier,
+    channel: &ChannelName,
+    action: &IncomingAction,
+) {
+    let touched = match touched(handle, channel, action) {
+        Ok(touched) => touched,
+        Err(refusal) => return answer(handle, notifier, channel, action, &refusal).await,
+    };
+    let (late, pressed) = match &touched {
+        Touched::Test(_) => (None, None),
+        Touched::Message(pressed, _) => (too_late(handle, pressed), Some(pressed)),
+        Touched::Words(id, text) => return ask(handle, notifier, channel, action, *id, text).await,
+    };
+    let by = Actor { name: action.who.clone(), via: channel.to_string() };
+    let note = match act(handle, &touched, by).await {
+        Ok(answered) => answered.note,
+        Err(refusal) => Some(words::refusal(&refusal.into())),
+    };
+    let Some(note) = note else { return };
+    if pressed.is_some_and(|pressed| comes_back(handle, notifier, pressed)) {
+        tracing::info!(%channel, note, "a press is answered on its message");
+        return;
+    }
+    let line = late.map_or(note, |late| words::refusal(&Failure::refused(late, None)));
+    tell(handle, notifier, channel, action, &line, &[]).await;
+}
+
+/// Presses a button by its token alone: a page does it for whoever opened it.
+pub(in crate::server) async fn press(
+    handle: &Handle,
+    token: &str,
+    text: Option<String>,
+    by: Actor,
+) -> Result<Answered, Refusal> {
+    let channel = handle.offered(token).map(|(_, known)| known.channel).ok_or_else(unknown)?;
+    let action = IncomingAction {
+        press: Press::Button(token.to_owned()),
+        text,
+        who: by.name.clone(),
+        identity: None,
+        reply_to: None,
+    };
+    let touched = touched(handle, &channel, &action)?;
+    act(handle, &touched, by).await
+}
+
+fn unknown() -> Refusal {
+    let why = "this button is not known here; nothing was done";
+    Refusal::new(RefusalKind::Forbidden, why).with_remedy("ao status")
+}
+
+/// What a human touched, as the server knows it.
+enum Touched {
+    /// A button, a message to look closer, or words that answer a question; with the words.
+    Message(Pressed, String),
+    /// The button of a test.
+    Test(String),
+    /// Words on a message that asks nothing.
+    Words(NotificationId, String),
+}
+
+fn touched(
+    handle: &Handle,
+    channel: &ChannelName,
+    action: &IncomingAction,
+) -> Result<Touched, Refusal> {
+    let text = action.text.clone().unwrap_or_default();
+    let pressed = |notification, button: &str, token| Pressed {
+        notification,
+        channel: channel.clone(),
+        button: button.to_owned(),
+        token,
+    };
+    let state = handle.state();
+    match &action.press {
+        Press::Open(id) => Ok(Touched::Message(pressed(*id, OPEN, None), text)),
+        Press::Button(token) => {
+            let hash = token_hash(token);
+            // A token counts where it was shown, nowhere else.
+            let known = state.tokens.get(&hash).filter(|token| token.channel == *channel);
+            let known = known.ok_or_else(unknown)?;
+            let bound = known.text.clone();
+            let (button, notification) = (known.button.clone(), known.notification);
+            drop(state);
+            let text = match bound {
+                Some(bound) => handle.shell.whole(&bound).map_err(|failure| {
+                    Refusal::new(RefusalKind::Unavailable, failure.to_string())
+                })?,
+                None => text,
+            };
+            Ok(match notification {
+                Some(id) => Touched::Message(pressed(id, &button, Some(hash)), text),
+                None => Touched::Test(hash),
+            })
+        }
+        Press::Reply(shown) => {
+            let here = |n: &&Notification| {
+                n.deliveries.get(channel).is_some_and(|d| d.handle.as_ref() == Some(shown))
+            };
+            let Some(told) = state.notifications.values().rev().find(here) else {
+                let why = "the message that you answered is no longer kept; nothing was sent";
+                return Err(Refusal::new(RefusalKind::NotFound, why).with_remedy("ao status"));
+            };
+            let id = told.id;
+            Ok(match words::asks(&state, told, channel) {
+                true => Touched::Message(pressed(id, "answer", None), text),
+                false => Touched::Words(id, text),
+            })
+        }
+    }
+}
+
+/// Words that answer no question may be meant for somebody else: whoever wrote them is asked, once.
+async fn ask(
+    handle: &Handle,
+    notifier: &dyn Notifier,
+    channel: &ChannelName,
+    action: &IncomingAction,
+    id: NotificationId,
+    text: &str,
+) {
+    let session = match meant(handle, channel, id) {
+        Ok((_, Some(session))) => session,
+        Ok((_, None)) => return,
+        Err(failure) => {
+            let refusal = Refusal::new(RefusalKind::Conflict, failure.message);
+            return answer(handle, notifier, channel, action, &refusal).await;
+        }
+    };
+    let bound = match handle.put_exact(text).await {
+        Ok(bound) => bound,
+        Err(refusal) => return answer(handle, notifier, channel, action, &refusal).await,
+    };
+    let now = handle.now().wall;
+    let until = now.saturating_add(ASK_FOR).unwrap_or(now);
+    let (mut offers, mut buttons) = (vec![], vec![]);
+    for mut button in words::send_or_not() {
+        let Ok(token) = super::random_token() else { return };
+        let (button_id, token) =
+            (std::mem::replace(&mut button.id, token.clone()), token_hash(&token));
+        offers.push(Offer { token, button: button_id, text: Some(bound.clone()), until });
+        buttons.push(button);
+    }
+    let revision = handle.state().notifications.get(&id).map_or(0, |told| told.revision);
+    let notification = Some(id);
+    let offer = Input::Offer { notification, channel: channel.clone(), revision, offers };
+    match handle.submit(offer).await {
+        Ok(_) => {
+            let line = format!("Send this to {session}?");
+            tell(handle, notifier, channel, action, &line, &buttons).await;
+        }
+        Err(refusal) => answer(handle, notifier, channel, action, &refusal).await,
+    }
+}
+
+async fn answer(
+    handle: &Handle,
+    notifier: &dyn Notifier,
+    channel: &ChannelName,
+    action: &IncomingAction,
+    refusal: &Refusal,
+) {
+    let line = words::refusal(&refusal.clone().into());
+    tell(handle, notifier, channel, action, &line, &[]).await;
+}
+
+/// Says something to whoever pressed.
+async fn tell(
+    handle: &Handle,
+    notifier: &dyn Notifier,
+    channel: &ChannelName,
+    action: &IncomingAction,
+    line: &str,
+    buttons: &[Button],
+) {
+    tracing::info!(%channel, line, "a press on a channel is answered");
+    let limit = Duration::from_millis(handle.state().policy.lifecycle.limits.notify_ms);
+    let key = format!("press-{}", handle.now().wall.as_nanosecond());
+    let call = Call::new(key, limit);
+    let told = super::within(limit, notifier.answer(&call, action, line, buttons)).await;
+    if let Err(error) = told {
+        tracing::warn!(%channel, %error, "a press could not be answered");
+    }
+}
+
+/// Why nothing is done, with the reader's times.
+fn too_late(handle: &Handle, pressed: &Pressed) -> Option<String> {
+    // The clock reads the state too, and a lock that is held twice waits for a writer between.
+    let (now, zone) = (handle.now(), Some(handle.zone().clone()));
+    let state = handle.state();
+    let token = pressed.token.as_ref().and_then(|hash| state.tokens.get(hash));
+    if let Some((by, when)) = token.and_then(|token| token.spent.as_ref()) {
+        return Some(words::used(&state, by, *when, now, zone));
+    }
+    let beside = pressed.button == OPEN || token.is_some_and(|token| token.text.is_some());
+    let told = state.notifications.get(&pressed.notification).filter(|_| !beside)?;
+    words::too_late(&state, told, now, zone, &pressed.channel, &pressed.button)
+}
+
+/// Whether the message that was pressed is shown again, with what came of it.
+fn comes_back(handle: &Handle, notifier: &dyn Notifier, pressed: &Pressed) -> bool {
+    let (now, can, channel) = (handle.now(), notifier.capabilities(), &pressed.channel);
+    let state = handle.state();
+    let told = state.notifications.get(&pressed.notification);
+    let refused = |told: &&Notification| {
+        told.deliveries.get(channel).is_some_and(|delivery| delivery.refused.is_some())
+    };
+    let words = Words {
+        state: &state,
+        now,
+        zone: Some(handle.zone().clone()),
+        channel: Some(&can),
+        text: &|_| None,
+        seen: Seen::default(),
+    };
+    let shown = |told| words.message(told, channel);
+    told.filter(refused).map(shown).is_some_and(|message| !message.buttons.is_empty())
+}
+
+/// What a button says is asked of the rules: the same inputs that the CLI sends, bound to the message's
+/// incident and request. A terminal is opened in any case: that changes nothing.
+async fn act(handle: &Handle, touched: &Touched, by: Actor) -> Result<Answered, Refusal> {
+    let (pressed, text) = match touched {
+        Touched::Test(token) => {
+            return handle.submit(Input::TestPressed { token: token.clone(), by }).await;
+        }
+        Touched::Message(pressed, text) => (pressed.clone(), text),
+        Touched::Words(..) => return Ok(Answered::default()),
+    };
+    let tried = match pressed.button == OPEN {
+        true => open(handle, &pressed.channel, pressed.notification).await.map(|()| None),
+        false => acts(handle, &pressed, text, &by).await.map(Some),
+    };
+    let input = match tried {
+        Ok(None) => return Ok(Answered::default()),
+        Ok(Some(acts)) => Input::Press { pressed, acts, by },
+        Err(failure) => Input::PressFailed { pressed, failure, by },
+    };
+    handle.submit(input).await
+}
+
+/// The incident that a message tells of, and its session.
+fn meant(
+    handle: &Handle,
+    channel: &ChannelName,
+    notification: NotificationId,
+) -> Result<(Incident, Option<SessionId>), Failure> {
+    // A list has no buttons; a reply would answer one of its needs alone.
+    let none = || {
+        let why = "nothing was done: this message is about no one need alone";
+        Failure::refused(why, Some("ao status".into()))
+    };
+    let state = handle.state();
+    let told = state.notifications.get(&notification);
+    let incident = told.and_then(|told| words::sole(&state, told, channel)).ok_or_else(none)?;
+    let session = match (&incident.subject, &incident.sessions[..]) {
+        (Subject::Session(id), _) => Some(id.clone()),
+        (_, [one]) => Some(one.clone()),
+        _ => None,
+    };
+    Ok((incident, session))
+}
+
+async fn open(
+    handle: &Handle,
+    channel: &ChannelName,
+    notification: NotificationId,
+) -> Result<(), Failure> {
+    let (_, session) = meant(handle, channel, notification)?;
+    let several = || Failure::refused("it is about no one session", Some("ao status".into()));
+    let session = session.ok_or_else(several)?;
+    match handle.open(&session, BTreeMap::new(), false).await {
+        Ok(Opened::Window) => Ok(()),
+        Err(error) => {
+            let why = Failure::from(error);
+            let remedy = why.remedy.clone().or_else(|| Some(format!("ao why {session}")));
+            Err(Failure { remedy, ..why })
+        }
+        Ok(Opened::RunHere(_) | Opened::Hint(_)) => Err(Failure::refused(
+            "no terminal can be opened from here",
+            Some(format!("ao session attach {session}")),
+        )),
+    }
+}
+
+async fn acts(
+    handle: &Handle,
+    pressed: &Pressed,
+    text: &str,
+    by: &Actor,
+) -> Result<Vec<Input>, Failure> {
+    let (about, session) = meant(handle, &pressed.channel, pressed.notification)?;
+    let (incident, request, by) = (about.id, about.request, by.clone());
+    let button = pressed.button.as_str();
+    let (verb, argument) = button.split_once(':').unwrap_or((button, ""));
+    let text = text.trim().to_owned();
+    let whose =
+        || session.clone().ok_or_else(|| Failure::refused("it is about no one session", None));
+    let snooze = |by, minutes| {
+        let now = handle.now().wall;
+        let later = now.saturating_add(jiff::SignedDuration::from_mins(minutes)).unwrap_or(now);
+        Input::Snooze { incident, until: argument.parse().unwrap_or(later), by }
+    };
+    let refused = |refusal: Refusal| Failure::refused(refusal.message, refusal.remedy);
+    Ok(vec![match verb {
+        "no" => return Ok(vec![]),
+        "ack" => Input::Acknowledge { incident, by },
+        "snooze-30m" => snooze(by, 30),
+        "snooze" | "snooze-1h" => snooze(by, 60),
+        "approve" => {
+            handle.decision(whose()?, request, Decision::Approve, by).await.map_err(refused)?
+        }
+        "deny" | "deny-reason" => {
+            let reason = (!text.is_empty()).then_some(text);
+            handle
+                .decision(whose()?, request, Decision::Deny { reason }, by)
+                .await
+                .map_err(refused)?
+        }
+        "answer" => {
+            let text = match argument.parse::<usize>() {
+                Ok(number) => option_text(handle, &whose()?, request, number)
+                    .ok_or_else(|| Failure::refused("that choice is no longer open", None))?,
+                Err(_) if text.is_empty() => {
+                    return Err(Failure::refused("an answer needs text", None));
+                }
+                Err(_) => text,
+            };
+            handle
+                .decision(whose()?, request, Decision::Answer { text }, by)
+                .await
+                .map_err(refused)?
+        }
+        "again" if request.is_none() => {
+            let session = whose()?;
+            match undelivered(handle, &session)? {
+                Some((_, true)) => Input::Restore { session, fresh: true, env_names: None, by },
+                Some((text, false)) => handle.message(session, &text, by).await.map_err(refused)?,
+                None => return Err(Failure::refused("it has got it by now", None)),
+            }
+        }
+        // The same decision once more: the agent has not confirmed it.
+        "again" => {
+            let decided = last_decision(handle, &whose()?, request)
+                .ok_or_else(|| Failure::refused("nothing was decided", None))?;
+            let decided = handle.shell.whole_decision(&decided)?;
+            handle.decision(whose()?, request, decided, by).await.map_err(refused)?
+        }
+        "send" => handle.message(whose()?, &text, by).await.map_err(refused)?,
+        "restore" => {
+            let sessions = match about.subject {
+                Subject::Session(id) => vec![id],
+                _ => about.sessions,
+            };
+            let restore =
+                |session| Input::Restore { session, fresh: false, env_names: None, by: by.clone() };
+            return Ok(sessions.into_iter().map(restore).collect());
+        }
+        "done" => {
+            let session = whose()?;
+            handle.look(&session).await;
+            Input::Done { session, by }
+        }
+        "kill" => Input::Kill { session: whose()?, force: false, by },
+        other => return Err(Failure::refused(format!("`{other}` is no action"), None)),
+    }])
+}
+
+/// The message that an agent has not got, and whether it is its task.
+fn undelivered(handle: &Handle, session: &SessionId) -> Result<Option<(String, bool)>, Failure> {
+    let message = handle.state().sessions.get(session).and_then(|s| s.undelivered()).cloned();
+    let whole = |message: QueuedMessage| Ok((handle.shell.whole(&message.text)?, message.first));
+    message.map(whole).transpose()
+}
+
+/// What was decided last on a request.
+fn last_decision(
+    handle: &Handle,
+    session: &SessionId,
+    request: Option<ao_slots::RequestId>,
+) -> Option<Decided> {
+    handle.state().sessions.get(session)?.requests.get(&request?)?.decided.clone()
+}
+
+fn option_text(
+    handle: &Handle,
+    session: &ao_slots::SessionId,
+    request: Option<ao_slots::RequestId>,
+    number: usize,
+) -> Option<String> {
+    let state = handle.state();
+    let request = state.sessions.get(session)?.requests.get(&request?)?;
+    match &request.ask {
+        ao_slots::agent::Ask::Question { options, .. } => {
+            options.get(number.checked_sub(1)?).cloned()
+        }
+        ao_slots::agent::Ask::Permission { .. } => None,
+    }
+}
