@@ -17,6 +17,7 @@ pub(crate) mod launch;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod notify;
+pub(crate) mod notify_setup;
 pub(crate) mod open;
 pub(crate) mod plugin;
 pub(crate) mod report;

@@ -13,7 +13,7 @@ use crate::{
     client::Client,
     fail::{Exit, Fail},
     out::{self, Style, Surroundings, Tone},
-    paths,
+    paths, secrets,
 };
 
 /// The surroundings of one command.
@@ -87,7 +87,11 @@ impl Cx {
     pub(crate) fn world(&self, catalog: Catalog) -> World {
         World {
             home: self.home.clone(),
-            env: self.env.clone(),
+            // Before it is known where the data lies nothing is looked for there.
+            env: match self.data_dir.as_os_str().is_empty() {
+                true => self.env.clone(),
+                false => secrets::under(&self.data_dir, &self.env),
+            },
             data_dir: self.global.data_dir.clone(),
             catalog,
         }
@@ -211,6 +215,33 @@ impl Cx {
         Ok(if line.is_empty() { default.to_owned() } else { line.to_owned() })
     }
 
+    /// Asks for a secret without showing it; nobody is asked where nobody can type it unseen.
+    pub(crate) fn ask_secret(&self, question: &str, instead: &str) -> Result<String, Fail> {
+        if !self.asks() || self.global.yes {
+            return Err(Fail::new(
+                Exit::NotConfirmed,
+                format!("a question was not asked: {question}"),
+            )
+            .remedy(instead));
+        }
+        use std::io::Write;
+        let mut stderr = std::io::stderr().lock();
+        let _ = write!(stderr, "{} {question} ", self.err.paint(Tone::Accent, "?"));
+        let _ = stderr.flush();
+        let unseen = Unseen::begin()?;
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        drop(unseen);
+        let _ = writeln!(stderr);
+        read?;
+        match line.trim() {
+            "" => {
+                Err(Fail::new(Exit::NotConfirmed, "the question was not answered").remedy(instead))
+            }
+            said => Ok(said.to_owned()),
+        }
+    }
+
     /// Whether a person answers questions here, and did not say that none is to be asked.
     pub(crate) fn asks(&self) -> bool {
         out::can_ask() && !self.global.no_input
@@ -238,6 +269,30 @@ impl Cx {
                 Err(Fail::new(Exit::NotConfirmed, what))
             }
         }
+    }
+}
+
+/// While this is there, what is typed is not shown.
+struct Unseen(nix::sys::termios::Termios);
+
+impl Unseen {
+    fn begin() -> Result<Self, Fail> {
+        use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+        let failed = |error: nix::Error| {
+            Fail::new(Exit::Failed, "the terminal cannot hide what is typed").because(error)
+        };
+        let before = tcgetattr(std::io::stdin()).map_err(failed)?;
+        let mut hidden = before.clone();
+        hidden.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(std::io::stdin(), SetArg::TCSAFLUSH, &hidden).map_err(failed)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        use nix::sys::termios::{SetArg, tcsetattr};
+        let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.0);
     }
 }
 

@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use crate::{
     cx::Cx,
     fail::{Exit, Fail},
+    secrets,
 };
 
 /// How often the files are looked at. A look is one `stat` a file.
@@ -130,7 +131,8 @@ impl Desk {
         };
         memory.given = cx.global.config.clone().or(memory.given);
         // Only the data directory decides where a server is; what it was found by holds for it from here on.
-        let world = World { data_dir: Some(cx.data_dir.clone()), ..cx.world(catalog) };
+        let world =
+            World { data_dir: Some(cx.data_dir.clone()), env: cx.env.clone(), ..cx.world(catalog) };
         Ok(Arc::new(Self {
             world,
             user: cx.user_file(),
@@ -143,6 +145,15 @@ impl Desk {
             handle: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
         }))
+    }
+
+    /// With the secrets as they are now.
+    fn world(&self) -> World {
+        World { env: secrets::under(self.data_dir(), &self.world.env), ..self.world.clone() }
+    }
+
+    fn data_dir(&self) -> &Path {
+        self.world.data_dir.as_deref().unwrap_or(Path::new(""))
     }
 
     fn paths(&self) -> Vec<(PathBuf, Role)> {
@@ -216,7 +227,7 @@ impl Desk {
     }
 
     fn load_files(&self, files: &[SourceFile]) -> Result<Loaded, Vec<ConfigError>> {
-        let mut loaded = config::load(files, &self.world)?;
+        let mut loaded = config::load(files, &self.world())?;
         loaded.adjust(ao_plugins_bundled::infer);
         Ok(loaded)
     }
@@ -270,7 +281,7 @@ impl Desk {
     /// For a start: files with errors are left out and named.
     pub(crate) fn load_what_can_be_used(&self) -> (Loaded, Vec<ConfigError>) {
         let paths = self.paths();
-        lock(&self.seen).extend(stamps(&paths));
+        lock(&self.seen).extend(stamps(&paths, secrets::path(self.data_dir())));
         self.load_usable(paths)
     }
 
@@ -325,7 +336,9 @@ impl Desk {
     fn changed<'p>(&self, paths: &'p [(PathBuf, Role)]) -> Option<&'p Path> {
         let seen = lock(&self.seen);
         let new = |path: &Path| seen.get(path).is_none_or(|seen| *seen != stamp(path));
-        paths.iter().map(|(path, _)| path.as_path()).find(|path| new(path))
+        let changed = paths.iter().map(|(path, _)| path.as_path()).find(|path| new(path));
+        // Another secret is another configuration of the file that names it.
+        changed.or_else(|| new(&secrets::path(self.data_dir())).then_some(&*paths.first()?.0))
     }
 
     /// Applies the files again whenever one of them changed.
@@ -349,7 +362,9 @@ impl Desk {
     async fn apply(&self) -> ConfigReport {
         let paths = self.paths();
         // As the files are before they are read: what changes from here on is applied later.
-        let stamps = stamps(&paths);
+        let secrets = secrets::path(self.data_dir());
+        let another = lock(&self.seen).get(&secrets).is_some_and(|seen| *seen != stamp(&secrets));
+        let stamps = stamps(&paths, secrets);
         let (loaded, errors) = match self.load_over(&paths) {
             Ok(loaded) => loaded,
             Err(errors) => {
@@ -358,7 +373,7 @@ impl Desk {
                 return ConfigReport { held: true, ..self.judge(&paths) };
             }
         };
-        let changed = *lock(&self.applied) != loaded.hash;
+        let changed = another || *lock(&self.applied) != loaded.hash;
         let handle = lock(&self.handle).clone();
         if let Some(handle) = handle.filter(|handle| changed || handle.keeps_too_much()) {
             let applied = handle.apply_policy(loaded.policy.clone(), loaded.live.clone()).await;
@@ -465,8 +480,9 @@ fn unusable(file: &Path, error: &PluginError) -> ConfigError {
     }
 }
 
-fn stamps(paths: &[(PathBuf, Role)]) -> BTreeMap<PathBuf, Stamp> {
-    paths.iter().map(|(path, _)| (path.clone(), stamp(path))).collect()
+fn stamps(paths: &[(PathBuf, Role)], secrets: PathBuf) -> BTreeMap<PathBuf, Stamp> {
+    let files = paths.iter().map(|(path, _)| path.clone()).chain([secrets]);
+    files.map(|path| (path.clone(), stamp(&path))).collect()
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -481,7 +497,7 @@ impl Configs for Desk {
         // A file may name channels that the user's own configure.
         let own: Vec<_> =
             paths.iter().filter(|(_, role)| *role != Role::Registered).cloned().collect();
-        let load = |paths: &[(PathBuf, Role)]| config::load(&self.read_all(paths)?, &self.world);
+        let load = |paths: &[(PathBuf, Role)]| config::load(&self.read_all(paths)?, &self.world());
         let named = |loaded: &Loaded| -> Vec<String> {
             loaded.policy.projects.keys().map(ToString::to_string).collect()
         };

@@ -20,7 +20,9 @@ mod out;
 mod paths;
 mod progress;
 mod render;
+mod secrets;
 mod ssh;
+mod userfile;
 mod watch;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};

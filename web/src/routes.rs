@@ -130,6 +130,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/api/silences/{id}/end", post(silence_end))
         .route("/api/notifications", get(notifications))
         .route("/api/notifications/test", post(test))
+        .route("/api/notifications/test/{token}", get(test_pressed))
         .route("/api/channels", get(channels))
         .route("/api/why/{subject}", get(explain))
         .route("/api/plugins", get(plugins))
@@ -706,6 +707,12 @@ async fn notifications(
 struct TestBody {
     channel: ChannelName,
     text: Option<String>,
+    #[serde(default = "action")]
+    priority: Priority,
+}
+
+fn action() -> Priority {
+    Priority::Action
 }
 
 async fn test(
@@ -728,14 +735,32 @@ async fn test(
         .text
         .unwrap_or_else(|| "This is a test from ao. Messages like this one reach you here.".into());
     let begun = std::time::Instant::now();
-    let (receipt, _) = api.handle.test_channel(&body.channel, &text, Priority::Action).await?;
+    let (receipt, token) = api.handle.test_channel(&body.channel, &text, body.priority).await?;
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Json(view::TestDoc {
         schema: "ao.test/1".into(),
         channel: body.channel,
         reached: receipt.reached,
         took_ms,
+        token,
     }))
+}
+
+/// How long one wait for a press may take: shorter than a request.
+const PRESS: Duration = Duration::from_secs(20);
+
+/// Who pressed the button of a test; waits a while for it.
+async fn test_pressed(
+    State(api): State<Arc<Api>>,
+    _: Human,
+    Path(token): Path<String>,
+) -> Json<view::PressDoc> {
+    let by = tokio::select! {
+        by = api.handle.until_pressed(&token, PRESS) => by,
+        () = api.closing() => None,
+    };
+    let by = by.map(|by| by.to_string());
+    Json(view::PressDoc { schema: "ao.press/1".into(), by })
 }
 
 async fn channels(State(api): State<Arc<Api>>, _: Human) -> Json<view::ChannelList> {

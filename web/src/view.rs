@@ -478,6 +478,19 @@ pub struct TestDoc {
     pub reached: Reached,
     /// How long that took.
     pub took_ms: u64,
+    /// By what its button is known, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// Whether the button of a test was pressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PressDoc {
+    /// `ao.press/1`.
+    pub schema: String,
+    /// By whom; none = not yet.
+    pub by: Option<String>,
 }
 
 /// A project.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use ao_core::{
@@ -14,11 +15,12 @@ use ao_core::{
     registry::Registry,
     slots::{
         ChannelName,
+        fact::Priority,
         notifier::{Mark, Reached},
     },
     stats::Counter,
 };
-use ao_web::view::{ChannelList, NotificationList, TestDoc};
+use ao_web::view::{ChannelList, NotificationList, PressDoc, TestDoc};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
@@ -32,6 +34,7 @@ use crate::{
 /// Look at channels and messages, and test them
 ///
 /// Examples:
+///   ao notify setup ntfy
 ///   ao notify channels
 ///   ao notify test desktop
 ///   ao notify log --since 1h
@@ -45,18 +48,26 @@ pub(crate) struct Cmd {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Send a test by one channel, or by all
+    /// Send a test by one channel, or by all, and wait until its button is pressed
     ///
     /// Examples:
     ///   ao notify test
     ///   ao notify test desktop
+    ///   ao notify test phone --priority urgent
     ///
-    /// Exit codes: 1 a channel did not take it, 4 there is no such channel.
+    /// Exit codes: 1 a channel did not take it, 4 there is no such channel, 10 no press came back.
     #[command(verbatim_doc_comment)]
     Test {
         /// The channel
         channel: Option<ChannelName>,
+        /// How urgent it is to look: urgent, action, warning or info
+        #[arg(long, value_parser = priority, default_value = "action", value_name = "CLASS")]
+        priority: Priority,
+        /// How long to wait for the press [default: 60s on a terminal, else 0s]
+        #[arg(long, value_name = "TIME")]
+        wait: Option<String>,
     },
+    Setup(super::notify_setup::Cmd),
     /// What was sent, and what became of it
     ///
     /// Examples:
@@ -110,16 +121,26 @@ impl Cmd {
         match &self.what {
             What::Stats { since } => return stats(cx, since),
             What::Replay { events } => return replay(cx, events.as_deref()),
+            What::Setup(cmd) => return cmd.run(cx).await,
             What::Test { .. } | What::Log { .. } | What::Channels => {}
         }
         let client = cx.client();
         super::register(cx, client, None).await?;
         match &self.what {
-            What::Stats { .. } | What::Replay { .. } => Ok(0),
-            What::Test { channel } => {
+            What::Stats { .. } | What::Replay { .. } | What::Setup(_) => Ok(0),
+            What::Test { channel, priority, wait } => {
+                let wait = match wait {
+                    Some(text) => {
+                        let bad = || usage(format!("`{text}` is no time, e.g. 30s, 2m"));
+                        let span = span(text).ok_or_else(bad)?;
+                        Duration::try_from(span).map_err(|_| bad())?
+                    }
+                    None if cx.asks() && !cx.global.json => WAIT,
+                    None => Duration::ZERO,
+                };
                 let channels = match channel {
-                    Some(channel) if cx.global.json => {
-                        out::json(&try_one(cx, channel).await?);
+                    Some(channel) if cx.global.json && wait.is_zero() => {
+                        out::json(&try_one(cx, channel, Some(*priority)).await?);
                         return Ok(0);
                     }
                     Some(channel) => vec![channel.clone()],
@@ -128,7 +149,7 @@ impl Cmd {
                         list.channels.into_iter().map(|channel| channel.name).collect()
                     }
                 };
-                test(cx, &channels).await
+                test(cx, &channels, Some(*priority), wait).await
             }
             What::Log { since } => {
                 let query = match since {
@@ -274,19 +295,40 @@ pub(super) fn span(text: &str) -> Option<SignedDuration> {
     }
 }
 
-async fn try_one(cx: &Cx, channel: &ChannelName) -> Result<TestDoc, Fail> {
-    let body = serde_json::json!({ "channel": channel });
+fn priority(text: &str) -> Result<Priority, String> {
+    serde_json::from_value(Value::String(text.to_owned()))
+        .map_err(|_| "urgent, action, warning or info".to_owned())
+}
+
+async fn try_one(
+    cx: &Cx,
+    channel: &ChannelName,
+    priority: Option<Priority>,
+) -> Result<TestDoc, Fail> {
+    let mut body = json!({ "channel": channel });
+    if let Some(priority) = priority {
+        body["priority"] = json!(priority);
+    }
     cx.client().post("/api/notifications/test", &body).await
 }
 
-/// Sends a test by each channel; one that fails does not keep the others from it.
-async fn test(cx: &Cx, channels: &[ChannelName]) -> Result<u8, Fail> {
+/// How long a press is waited for.
+pub(super) const WAIT: Duration = Duration::from_secs(60);
+
+/// Sends a test by each channel, and waits for the presses of those that have a button; one that fails does not keep
+/// the others from it.
+pub(super) async fn test(
+    cx: &Cx,
+    channels: &[ChannelName],
+    priority: Option<Priority>,
+    wait: Duration,
+) -> Result<u8, Fail> {
     if channels.is_empty() {
         return Err(Fail::new(Exit::NotFound, "no channel is configured").remedy("ao help push"));
     }
-    let (mut tests, mut failed) = (vec![], vec![]);
+    let (mut tests, mut failed, mut waiting) = (vec![], vec![], vec![]);
     for channel in channels {
-        match try_one(cx, channel).await {
+        match try_one(cx, channel, priority).await {
             Ok(doc) => {
                 let how = match doc.reached {
                     Reached::Accepted => "took it",
@@ -299,6 +341,9 @@ async fn test(cx: &Cx, channels: &[ChannelName]) -> Result<u8, Fail> {
                         cx.style.painted_mark(Mark::Settled),
                         doc.took_ms
                     ));
+                }
+                if let Some(token) = doc.token.clone().filter(|_| !wait.is_zero()) {
+                    waiting.push((tests.len(), channel, token));
                 }
                 tests.push(json!(doc));
             }
@@ -320,6 +365,39 @@ async fn test(cx: &Cx, channels: &[ChannelName]) -> Result<u8, Fail> {
             }
         }
     }
+    let sent = Instant::now();
+    if !waiting.is_empty() && !cx.global.json {
+        cx.hint("Press [It works] there; Ctrl-C to leave it.");
+    }
+    for (place, channel, token) in waiting {
+        match pressed(cx, &token, sent, wait).await? {
+            Some(by) => {
+                let took = sent.elapsed();
+                if !cx.global.json {
+                    out::say(&format!(
+                        "{} {channel}: the press of {by} came back after {:.1} s. Buttons work.",
+                        cx.style.painted_mark(Mark::Settled),
+                        took.as_secs_f64()
+                    ));
+                }
+                tests[place]["pressedBy"] = json!(by);
+                tests[place]["pressedAfterMs"] =
+                    json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            }
+            None => {
+                if !cx.global.json {
+                    let fault = fault(cx, channel).await?;
+                    let waited = ao_core::slots::text::duration(wait.as_secs());
+                    out::note(&format!(
+                        "{} {channel}: no press came back in {waited}{fault}",
+                        cx.err.painted_mark(Mark::Failed)
+                    ));
+                }
+                tests[place]["pressedBy"] = Value::Null;
+                failed.push(Exit::InDoubt);
+            }
+        }
+    }
     if cx.global.json {
         out::json(&json!({ "schema": "ao.tests/1", "tests": tests }));
     }
@@ -328,6 +406,48 @@ async fn test(cx: &Cx, channels: &[ChannelName]) -> Result<u8, Fail> {
         Some(exit) if failed.len() == channels.len() => Ok(*exit as u8),
         Some(_) => Ok(Exit::Partly as u8),
     }
+}
+
+/// Waits for the press of a test's button; none = it did not come.
+async fn pressed(
+    cx: &Cx,
+    token: &str,
+    sent: Instant,
+    wait: Duration,
+) -> Result<Option<String>, Fail> {
+    let path = format!("/api/notifications/test/{token}");
+    let asked = async {
+        loop {
+            let press: PressDoc = cx.client().get(&path).await?;
+            if press.by.is_some() {
+                return Ok(press.by);
+            }
+        }
+    };
+    let left = wait.saturating_sub(sent.elapsed());
+    tokio::time::timeout(left, asked).await.unwrap_or(Ok(None))
+}
+
+/// What is known of why no press came back: what a look at the channel finds, else what its provider asks for.
+async fn fault(cx: &Cx, channel: &ChannelName) -> Result<String, Fail> {
+    let list: ChannelList = cx.client().get("/api/channels").await?;
+    let Some(view) = list.channels.into_iter().find(|view| view.name == *channel) else {
+        return Ok(String::new());
+    };
+    if let Some(error) = view.error {
+        return Ok(format!(": {error}"));
+    }
+    let look = match view.plugin.as_str() {
+        "slack" => {
+            "was it pressed? Then Interactivity or Socket Mode of the app is off; compare it with the manifest of: ao notify setup slack"
+        }
+        "ntfy" => {
+            "was it pressed? Then the phone cannot write to the reply topic; look at its log in the ntfy app"
+        }
+        "email" => "was the link opened? It works where publicUrl leads to this server",
+        _ => "was it pressed? Then what shows the messages does not tell of it",
+    };
+    Ok(format!("; {look}"))
 }
 
 #[cfg(test)]

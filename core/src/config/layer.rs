@@ -13,7 +13,7 @@ use super::{
     file::{self, Config},
     policy::Policy,
     source::{Role, SourceFile},
-    tree::{self, Node},
+    tree::{self, Node, Yaml},
     trust::{self, Pending, TrustItem},
     vars,
 };
@@ -49,7 +49,27 @@ impl<'a> Layer<'a> {
         before: &[Layer<'_>],
     ) -> Result<Self, Vec<ConfigError>> {
         let mut report = Report::new(&source.path, &source.text);
+        let Some(node) = parse(&mut report) else { return Err(report.into_errors()) };
+        Self::of(source, world, before, report, node)
+    }
+
+    /// Of one file only where the data lies: the rest may need variables that are not looked for there yet.
+    pub(super) fn places(source: &'a SourceFile, world: &World) -> Result<Self, Vec<ConfigError>> {
+        let mut report = Report::new(&source.path, &source.text);
         let Some(mut node) = parse(&mut report) else { return Err(report.into_errors()) };
+        if let Yaml::Map(entries) = &mut node.value {
+            entries.retain(|entry| matches!(entry.key.as_str(), "dataDir" | "worktreeDir"));
+        }
+        Self::of(source, world, &[], report, node)
+    }
+
+    fn of(
+        source: &'a SourceFile,
+        world: &World,
+        before: &[Layer<'_>],
+        mut report: Report<'a>,
+        mut node: Node,
+    ) -> Result<Self, Vec<ConfigError>> {
         let users = before.iter().filter(|layer| layer.is_users()).map(|layer| &layer.node);
         let items = hold(&report, source, &mut node, &users.collect::<Vec<_>>());
         let mut hidden = vars::values(&node, &world.env);

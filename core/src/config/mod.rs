@@ -133,15 +133,22 @@ pub fn load(files: &[SourceFile], world: &World) -> Result<Loaded, Vec<ConfigErr
 /// Where data and workspaces lie, by the user's files alone: how a client finds its server.
 ///
 /// # Errors
-/// As [`load`]; registered files among `files` are not read.
+/// As [`load`], as far as keys and these two values go; registered files among `files` are not read.
 pub fn folders(
     files: &[SourceFile],
     world: &World,
 ) -> Result<(PathBuf, PathBuf), Vec<ConfigError>> {
-    let users: Vec<SourceFile> =
-        files.iter().filter(|file| file.role != Role::Registered).cloned().collect();
-    let layers = read(&users, world)?;
-    Ok(resolve::folders(&layers, world))
+    let mut layers = Vec::new();
+    let mut errors = Vec::new();
+    for role in [Role::Given, Role::User] {
+        for file in files.iter().filter(|file| file.role == role) {
+            match Layer::places(file, world) {
+                Ok(layer) => layers.push(layer),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+    }
+    if errors.is_empty() { Ok(resolve::folders(&layers, world)) } else { Err(errors) }
 }
 
 /// Reads every file by itself; the one that goes first before the rest.

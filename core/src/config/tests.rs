@@ -660,6 +660,11 @@ fn the_data_lies_where_the_command_line_or_the_user_says() {
     let named = World { data_dir: Some("/named".into()), ..world() };
     let files = [users, given, repo("a", "this: [is not read\n")];
     assert_eq!(folders(&files, &named).unwrap(), ("/named".into(), "/home/ana/w".into()));
+    // What else it names may lie where the data does.
+    let secret = user("dataDir: ~/e\nnotifiers: {h: {plugin: webhook, url: \"${UNSET}\"}}\n");
+    assert_eq!(folders(&[secret], &world()).unwrap().0, Path::new("/home/ana/e"));
+    assert!(folders(&[user("dataDir: \"${UNSET}\"\n")], &world()).is_err());
+    assert!(folders(&[user("dataDri: x\n")], &world()).is_err());
     assert_eq!(
         folders(&[], &world()).unwrap(),
         ("/home/ana/.agent-orchestrator".into(), "/home/ana/.worktrees".into())

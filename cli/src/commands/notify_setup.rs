@@ -1,0 +1,374 @@
+//! `ao notify setup`: asks, checks each answer at once, writes the channel, and sends a test that has to come back.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ao_core::{
+    config::{self, Catalog, Role, SourceFile, policy::PluginChoice},
+    registry::Registry,
+    slots::{Call, ChannelName, notifier::Mark},
+};
+use ao_web::configs::ConfigReport;
+use serde_json::{Map, Value, json};
+
+use super::{init::build_context, notify, usage};
+use crate::{
+    cx::Cx,
+    fail::{Exit, Fail},
+    out, render, secrets, userfile,
+};
+
+/// How long one look at a provider may take.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// Add a channel: asks, checks each answer, writes it, sends a test that has to come back
+///
+/// The channel goes into ~/.config/ao/config.yaml, its secrets into a file that only you can read. A
+/// variable of a secret's name, e.g. SLACK_BOT_TOKEN, is taken in place of an answer, and goes before
+/// that file ever after.
+///
+/// Examples:
+///   ao notify setup ntfy
+///   ao notify setup slack
+///   SMTP_PASSWORD=… ao notify setup email --to ana@example.org --no-input
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Cmd {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// What the channel is called [default: the plugin's name]
+    #[arg(long)]
+    name: Option<ChannelName>,
+    /// Send no test message
+    #[arg(long)]
+    no_test: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Any service that takes a signed POST request
+    ///
+    /// Examples:
+    ///   ao notify setup webhook --url https://hooks.example.com/T0
+    #[command(verbatim_doc_comment)]
+    Webhook {
+        /// Where messages go
+        #[arg(long)]
+        url: Option<String>,
+        /// Sign requests: asks for the secret, or takes WEBHOOK_SECRET
+        #[arg(long)]
+        sign: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What came of the questions.
+struct Answers {
+    plugin: &'static str,
+    settings: Map<String, Value>,
+    secrets: BTreeMap<String, String>,
+    /// Said once it is written.
+    hints: Vec<String>,
+}
+
+impl Answers {
+    fn of(plugin: &'static str) -> Self {
+        let settings = Map::from_iter([("plugin".to_owned(), plugin.into())]);
+        Self { plugin, settings, secrets: BTreeMap::new(), hints: vec![] }
+    }
+
+    fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.settings.insert(key.to_owned(), value.into());
+    }
+
+    /// A setting that is kept apart: the configuration only names it.
+    fn keep(&mut self, key: &str, secret: &Secret) {
+        self.settings.insert(key.to_owned(), format!("${{{}}}", secret.name).into());
+        self.secrets.insert(secret.name.clone(), secret.value.clone());
+    }
+}
+
+/// A secret, and the variable that it is.
+struct Secret {
+    name: String,
+    value: String,
+}
+
+/// One run of the questions.
+struct Setup<'c> {
+    cx: &'c Cx,
+    channel: ChannelName,
+}
+
+impl Cmd {
+    pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        if cx.env.contains_key("AO_SESSION") {
+            return Err(Fail::new(
+                Exit::Refused,
+                "an agent may not add channels: that is a human's",
+            ));
+        }
+        let (plugin, common) = match &self.what {
+            What::Webhook { common, .. } => ("webhook", common),
+        };
+        let channel = match &common.name {
+            Some(name) => name.clone(),
+            None => plugin.parse().map_err(|error| usage(format!("{error}")))?,
+        };
+        let setup = Setup { cx, channel };
+        // Nothing is asked that could not be kept.
+        setup.is_free(plugin)?;
+        let answers = match &self.what {
+            What::Webhook { url, sign, .. } => setup.webhook(url.as_deref(), *sign).await?,
+        };
+        setup.write(&answers).await?;
+        for hint in &answers.hints {
+            setup.note(hint);
+        }
+        if common.no_test {
+            return Ok(0);
+        }
+        notify::test(cx, std::slice::from_ref(&setup.channel), None, notify::WAIT).await
+    }
+}
+
+impl Setup<'_> {
+    fn note(&self, text: &str) {
+        if !self.cx.global.json {
+            out::note(&self.cx.err.text(text));
+        }
+    }
+
+    fn good(&self, text: &str) {
+        self.note(&format!("{} {text}", self.cx.err.painted_mark(Mark::Settled)));
+    }
+
+    /// The variable that holds a secret of this channel: `TEAM_SLACK_BOT_TOKEN`.
+    fn variable(&self, what: &str) -> String {
+        let name = self.channel.as_str().to_ascii_uppercase();
+        let name: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        // A name is no number, and what begins with AO_ is read by files that nobody trusts.
+        let plain = !name.starts_with(|c: char| c.is_ascii_digit())
+            && !format!("{name}_").starts_with("AO_");
+        if plain { format!("{name}_{what}") } else { format!("CHANNEL_{name}_{what}") }
+    }
+
+    /// A secret from the environment, or typed unseen.
+    fn secret(&self, what: &str, question: &str) -> Result<Secret, Fail> {
+        let name = self.variable(what);
+        if let Some(value) = self.cx.env.get(&name).filter(|value| !value.is_empty()) {
+            self.note(&format!("  {name} is taken from the environment"));
+            return Ok(Secret { name, value: value.clone() });
+        }
+        let value = self.cx.ask_secret(question, &format!("set the variable {name}"))?;
+        if value.chars().any(char::is_control) {
+            return Err(usage(format!("{name} has a line break or another control character")));
+        }
+        Ok(Secret { name, value })
+    }
+
+    /// What a flag says, else what a human answers; an empty answer is the default.
+    fn text(
+        &self,
+        flag: Option<&str>,
+        question: &str,
+        default: &str,
+        name: &str,
+    ) -> Result<String, Fail> {
+        if let Some(said) = flag {
+            return Ok(said.to_owned());
+        }
+        let shown = if default.is_empty() {
+            question.to_owned()
+        } else {
+            format!("{question} [{default}]")
+        };
+        let answer = self.cx.ask_text(&shown, default, name)?;
+        if answer.is_empty() {
+            return Err(Fail::new(Exit::NotConfirmed, format!("it is not said: {question}"))
+                .remedy(format!("say it with {name}")));
+        }
+        Ok(answer)
+    }
+
+    /// Builds the channel as the server will, and looks whether a message could go out.
+    async fn look(&self, answers: &Answers) -> Result<(), Fail> {
+        let registry = Registry::new(ao_plugins_bundled::all());
+        let mut settings = answers.settings.clone();
+        settings.remove("plugin");
+        let mut env = secrets::under(&self.cx.data_dir, &self.cx.env);
+        env.extend(answers.secrets.clone());
+        for value in settings.values_mut() {
+            expand(value, &env);
+        }
+        let choice = PluginChoice { plugin: answers.plugin.into(), settings: settings.into() };
+        let channel = registry.notifier(&choice, &build_context(self.cx)?)?;
+        channel.check(&Call::new("setup", LOOK)).await?;
+        Ok(())
+    }
+
+    async fn webhook(&self, url: Option<&str>, sign: bool) -> Result<Answers, Fail> {
+        let mut answers = Answers::of("webhook");
+        let url = self.text(url, "The address that takes the messages", "", "--url")?;
+        answers.set("url", url);
+        if sign || self.cx.env.contains_key(&self.variable("SECRET")) {
+            answers.keep(
+                "secret",
+                &self.secret("SECRET", "Paste the secret that requests are signed with")?,
+            );
+        } else {
+            answers.hints.push("Requests are not signed; to sign them add --sign.".into());
+        }
+        self.look(&answers).await?;
+        self.good("the address can be used");
+        Ok(answers)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.cx.global.config.clone().unwrap_or_else(|| self.cx.user_file())
+    }
+
+    fn read(&self, file: &Path) -> Result<String, Fail> {
+        match std::fs::read_to_string(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(|error| {
+                Fail::new(Exit::Failed, format!("{} cannot be read", file.display())).because(error)
+            }),
+        }
+    }
+
+    /// A channel of that name and plugin may be set up again: it gets new secrets.
+    fn is_free(&self, plugin: &str) -> Result<(), Fail> {
+        let files = self.cx.own_files()?;
+        let loaded = config::load(&files, &self.cx.world(Catalog::anything()));
+        let there =
+            loaded.ok().and_then(|loaded| loaded.policy.channels.get(&self.channel).cloned());
+        match there {
+            Some(choice) if choice.plugin != plugin => Err(Fail::new(
+                Exit::Refused,
+                format!("channel {} is there already, of plugin {}", self.channel, choice.plugin),
+            )
+            .remedy(format!("ao notify setup {plugin} --name my-{plugin}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps the secrets, adds the channel to the user's file, and lets the server take both up.
+    async fn write(&self, answers: &Answers) -> Result<(), Fail> {
+        let cx = self.cx;
+        let (file, name) = (self.file(), self.channel.as_str());
+        let text = self.read(&file)?;
+        let lines = || userfile::entry("  ", name, &answers.settings);
+        let by_hand = |what: String| {
+            Fail::new(Exit::Refused, what).remedy(format!(
+                "put this into {} yourself:\nnotifiers:\n{}",
+                file.display(),
+                lines()
+            ))
+        };
+        let new = match userfile::with_channel(&text, name, &answers.settings) {
+            Ok(new) => Some(new),
+            Err(userfile::Untouched::Exists) => None,
+            Err(userfile::Untouched::Unclear) => {
+                return Err(by_hand(format!(
+                    "`notifiers` of {} is written on one line",
+                    file.display()
+                )));
+            }
+        };
+        let secrets_file = secrets::path(&cx.data_dir);
+        secrets::keep(&cx.data_dir, &answers.secrets).map_err(|error| {
+            Fail::new(Exit::Failed, format!("{} cannot be written", secrets_file.display()))
+                .because(error)
+        })?;
+        match new {
+            Some(new) => {
+                // It must read as what it is meant to say before it replaces what is there.
+                let source = SourceFile {
+                    path: file.clone(),
+                    text: new.clone(),
+                    role: Role::User,
+                    in_repository: false,
+                    trusted: None,
+                };
+                let loaded =
+                    config::load(&[source], &cx.world(Catalog::new(ao_plugins_bundled::all())))
+                        .map_err(|errors| render::config::failure(&cx.err, &errors))?;
+                if !loaded.policy.channels.contains_key(&self.channel) {
+                    return Err(by_hand(format!("{} could not be changed", file.display())));
+                }
+                userfile::write(&file, &new).map_err(|error| {
+                    Fail::new(Exit::Failed, format!("{} cannot be written", file.display()))
+                        .because(error)
+                })?;
+                self.good(&format!("channel {name} is in {}", file.display()));
+            }
+            None => self.note(&format!(
+                "  {} has channel {name} already; its lines stay as they are",
+                file.display()
+            )),
+        }
+        if !answers.secrets.is_empty() {
+            let names: Vec<&str> = answers.secrets.keys().map(String::as_str).collect();
+            self.good(&format!("{} in {} (0600)", names.join(", "), secrets_file.display()));
+        }
+        let report: ConfigReport = cx.client().post("/api/config/reload", &json!({})).await?;
+        let wrong = report.against(&file);
+        if wrong.is_empty() { Ok(()) } else { Err(render::config::failure(&cx.err, &wrong)) }
+    }
+}
+
+/// Variables that stand for a whole text.
+fn expand(value: &mut Value, env: &BTreeMap<String, String>) {
+    match value {
+        Value::String(text) => {
+            let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+            if let Some(value) = name.and_then(|name| env.get(name)) {
+                text.clone_from(value);
+            }
+        }
+        Value::Object(map) => map.values_mut().for_each(|value| expand(value, env)),
+        Value::Array(items) => items.iter_mut().for_each(|value| expand(value, env)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_of_a_secret_is_never_one_of_aos_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = crate::cx::tests::cx(dir.path());
+        let variable = |channel: &str| {
+            Setup { cx: &cx, channel: channel.parse().unwrap() }.variable("BOT_TOKEN")
+        };
+        assert_eq!(variable("slack"), "SLACK_BOT_TOKEN");
+        assert_eq!(variable("team-slack.2"), "TEAM_SLACK_2_BOT_TOKEN");
+        assert_eq!(variable("ao"), "CHANNEL_AO_BOT_TOKEN");
+        assert_eq!(variable("ao-x"), "CHANNEL_AO_X_BOT_TOKEN");
+        assert_eq!(variable("2x"), "CHANNEL_2X_BOT_TOKEN");
+    }
+
+    #[test]
+    fn s32_a_secret_goes_into_its_own_file_and_the_settings_name_it() {
+        let mut answers = Answers::of("slack");
+        let secret = Secret { name: "SLACK_BOT_TOKEN".into(), value: "xoxb-1".into() };
+        answers.keep("botToken", &secret);
+        assert_eq!(answers.settings["botToken"], "${SLACK_BOT_TOKEN}");
+        assert_eq!(answers.secrets["SLACK_BOT_TOKEN"], "xoxb-1");
+        let mut settings = json!({"smtp": {"password": "${SLACK_BOT_TOKEN}"}});
+        expand(&mut settings, &answers.secrets);
+        assert_eq!(settings["smtp"]["password"], "xoxb-1");
+    }
+}
