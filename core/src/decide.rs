@@ -36,6 +36,7 @@ use ao_slots::{
 pub(crate) use human::branch_taken;
 pub use human::{incident, session};
 pub use input::{Answered, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
+pub(crate) use press::presser;
 
 use crate::{
     event::{Effect, EffectIntended, Event, Kind, Subject},

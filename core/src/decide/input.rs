@@ -479,6 +479,8 @@ pub struct Pressed {
     pub button: String,
     /// The hash of its token; none = words in answer to the message, or a look at it.
     pub token: Option<String>,
+    /// The account that pressed it, where the channel tells them apart.
+    pub identity: Option<String>,
 }
 
 /// What a caller hears when its input was taken.

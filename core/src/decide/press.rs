@@ -1,13 +1,49 @@
 //! What a human pressed on a message: it counts once, and for what the message shows now.
 
-use ao_slots::NotificationId;
+use ao_slots::{ChannelName, NotificationId, notifier::ChannelKind};
 
 use super::{Answered, Decider, Input, Pressed, Refusal, RefusalKind};
 use crate::{
+    config::policy::{Person, Role},
     event::{Actor, Failure, PressRefused, Subject, TokenSpent},
-    state::{Notification, Token},
+    state::{Notification, State, Token},
     words,
 };
+
+/// Who acted on a channel: the person's name, where it is known, and what they may do. Without people in the
+/// configuration everybody who can act is the one user. An account that nobody named may only look.
+pub(crate) fn presser<'s>(
+    state: &'s State,
+    channel: &ChannelName,
+    identity: Option<&str>,
+) -> (Option<&'s str>, Role) {
+    let people = &state.policy.people;
+    if people.is_empty() {
+        return (None, Role::Admin);
+    }
+    if let Some(identity) = identity {
+        let is = |(_, person): &(_, &Person)| {
+            person.identities.get(channel).is_some_and(|known| known == identity)
+        };
+        let known = people.iter().find(is);
+        return known.map_or((None, Role::Viewer), |(name, person)| (Some(name), person.role));
+    }
+    // A channel that tells nobody apart is as trusted as the least of those who have it.
+    let own = |(_, person): &(_, &Person)| person.channels.contains(channel);
+    let mut have: Vec<_> = people.iter().filter(own).collect();
+    if have.is_empty() {
+        have = people.iter().filter(|(_, person)| person.channels.is_empty()).collect();
+    }
+    let can = state.channels.get(channel).and_then(|known| known.capabilities.as_ref());
+    match have[..] {
+        // Whoever sits before the screen of this machine has it anyway.
+        _ if can.is_some_and(|can| can.kind == ChannelKind::Desktop) && have.len() != 1 => {
+            (None, Role::Admin)
+        }
+        [(name, person)] => (Some(name), person.role),
+        _ => (None, have.iter().map(|(_, p)| p.role).min().unwrap_or(Role::Viewer)),
+    }
+}
 
 impl<'a> Decider<'a> {
     /// A press counts for what the message shows now: one that comes late must not hit what works again. Its token is
@@ -19,6 +55,7 @@ impl<'a> Decider<'a> {
         by: &Actor,
     ) -> Result<Answered, Refusal> {
         let message = self.message_of(pressed.notification)?;
+        self.may(pressed)?;
         let token = pressed.token.as_ref().map(|hash| self.usable(hash)).transpose()?;
         if let Some(token) = token
             && token.until <= self.now.wall
@@ -56,6 +93,20 @@ impl<'a> Decider<'a> {
             }
         };
         self.press_refused(pressed, failure, by)
+    }
+
+    /// A press changes something, and not everybody may.
+    fn may(&self, pressed: &Pressed) -> Result<(), Refusal> {
+        let (_, role) = presser(self.state, &pressed.channel, pressed.identity.as_deref());
+        if role >= Role::Member {
+            return Ok(());
+        }
+        let may = |role| self.state.policy.people.iter().find(move |(_, p)| p.role >= role);
+        let ask = may(Role::Admin).or_else(|| may(Role::Member));
+        let ask = ask.map(|(name, _)| format!(". Ask {name}")).unwrap_or_default();
+        let role = Role::Member.as_str();
+        let why = format!("only people with the role {role} can do this{ask}");
+        Err(Refusal::new(RefusalKind::Forbidden, why))
     }
 
     /// The token of this hash, if nobody has used it.

@@ -290,6 +290,7 @@ fn inputs() -> impl Strategy<Value = Input> {
                 channel: desk(),
                 button: "kill".into(),
                 token: None,
+                identity: None,
             },
             acts: vec![Input::Kill { session, force: false, by: ana() }],
             by: ana(),

@@ -4,12 +4,21 @@
 use ao_slots::NotificationId;
 
 use super::*;
-use crate::event::Offer;
+use crate::{
+    config::policy::{Person, Role},
+    event::Offer,
+};
 
 const FIRST: NotificationId = NotificationId(1);
 
 fn pressed(button: &str) -> Pressed {
-    Pressed { notification: FIRST, channel: desk(), button: button.into(), token: None }
+    Pressed {
+        notification: FIRST,
+        channel: desk(),
+        button: button.into(),
+        token: None,
+        identity: None,
+    }
 }
 
 fn press(button: &str, acts: impl Into<Vec<Input>>) -> Input {
@@ -336,4 +345,55 @@ fn tokens_of_older_revisions_and_of_long_ago_are_forgotten_and_used_ones_stay_fo
     w.pass(26 * 60 * MINUTE);
     offered(&mut w, "done", "t5");
     assert_eq!(w.state.tokens.keys().collect::<Vec<_>>(), ["t5"]);
+}
+
+#[test]
+fn s20_only_who_may_act_acts_and_the_others_hear_whom_to_ask() {
+    let mut w = idle();
+    w.look(1, work(2, 0));
+    let mut policy = w.state.policy.as_ref().clone();
+    let person = |role, id: &str| Person {
+        role,
+        identities: [(desk(), id.to_owned())].into(),
+        ..Person::default()
+    };
+    policy.people.insert("ana".into(), person(Role::Admin, "U1"));
+    policy.people.insert("ben".into(), person(Role::Viewer, "U2"));
+    w.configure(policy, [(desk(), desktop())].into());
+    let by = |identity: &str| {
+        let pressed = Pressed { identity: Some(identity.into()), ..pressed("done") };
+        Input::Press { pressed, acts: vec![done(1)], by: ana() }
+    };
+    for identity in ["U2", "U3", ""] {
+        let refusal = w.give(by(identity)).unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Forbidden);
+        assert_eq!(refusal.message, "only people with the role member can do this. Ask ana");
+    }
+    assert!(!w.events.iter().any(|e| matches!(e.kind, Kind::DoneMarked(_))));
+    w.give(by("U1")).unwrap();
+    assert!(w.events.iter().any(|e| matches!(e.kind, Kind::DoneMarked(_))));
+}
+
+#[test]
+fn a_channel_that_tells_nobody_apart_is_as_trusted_as_the_least_of_those_who_have_it() {
+    let phone: ao_slots::ChannelName = "phone".parse().unwrap();
+    let can = NotifierCapabilities::plain(ao_slots::notifier::ChannelKind::Phone);
+    let seen = |people: &[(&str, Role, bool)]| {
+        let mut w = idle();
+        let mut policy = w.state.policy.as_ref().clone();
+        for (name, role, owns) in people {
+            let channels = if *owns { vec![phone.clone()] } else { vec![] };
+            let person = Person { role: *role, channels, ..Person::default() };
+            policy.people.insert((*name).into(), person);
+        }
+        w.configure(policy, [(desk(), desktop()), (phone.clone(), can.clone())].into());
+        let (name, role) = crate::decide::presser(&w.state, &phone, None);
+        (name.map(str::to_owned), role)
+    };
+    assert_eq!(seen(&[]), (None, Role::Admin));
+    assert_eq!(seen(&[("ana", Role::Member, true)]), (Some("ana".into()), Role::Member));
+    let both = [("ana", Role::Admin, false), ("ben", Role::Viewer, false)];
+    assert_eq!(seen(&both), (None, Role::Viewer));
+    let own = [("ana", Role::Admin, true), ("ben", Role::Viewer, false)];
+    assert_eq!(seen(&own), (Some("ana".into()), Role::Admin));
 }

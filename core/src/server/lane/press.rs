@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::notify::token_hash;
 use crate::{
-    decide::{Answered, Input, Pressed, Refusal, RefusalKind},
+    decide::{Answered, Input, Pressed, Refusal, RefusalKind, presser},
     event::{Actor, Failure, Offer, Subject},
     server::handle::Handle,
     state::{Decided, Incident, Notification, QueuedMessage},
@@ -121,7 +121,12 @@ async fn pressed(
         Touched::Message(pressed, _) => (too_late(handle, pressed), Some(pressed)),
         Touched::Words(id, text) => return ask(handle, notifier, channel, action, *id, text).await,
     };
-    let by = Actor { name: action.who.clone(), via: channel.to_string() };
+    let name = {
+        let state = handle.state();
+        let (known, _) = presser(&state, channel, action.identity.as_deref());
+        known.unwrap_or(&action.who).to_owned()
+    };
+    let by = Actor { name, via: channel.to_string() };
     let note = match act(handle, &touched, by).await {
         Ok(answered) => answered.note,
         Err(refusal) => Some(words::refusal(&refusal.into())),
@@ -180,6 +185,7 @@ fn touched(
         channel: channel.clone(),
         button: button.to_owned(),
         token,
+        identity: action.identity.clone(),
     };
     let state = handle.state();
     match &action.press {
