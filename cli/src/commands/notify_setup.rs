@@ -7,7 +7,10 @@ use std::{
 };
 
 use ao_core::{
-    config::{self, Catalog, Role, SourceFile, policy::PluginChoice},
+    config::{
+        self, Catalog, Role, SourceFile,
+        policy::{PluginChoice, Policy},
+    },
     registry::Registry,
     slots::{Call, ChannelName, notifier::Mark},
 };
@@ -33,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(15);
 /// Examples:
 ///   ao notify setup ntfy
 ///   ao notify setup slack
-///   SMTP_PASSWORD=… ao notify setup email --to ana@example.org --no-input
+///   EMAIL_PASSWORD=… ao notify setup email --to ana@example.org --no-input
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
@@ -53,6 +56,13 @@ struct Common {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Mail: digests, and what is urgent where nothing else reaches you
+    ///
+    /// Examples:
+    ///   ao notify setup email --to ana@example.org
+    ///   EMAIL_PASSWORD=… ao notify setup email --to ana@example.org --host smtp.example.org --no-input
+    #[command(verbatim_doc_comment)]
+    Email(Email),
     /// Any service that takes a signed POST request
     ///
     /// Examples:
@@ -68,6 +78,33 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Email {
+    /// Who receives it
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<String>,
+    /// Who sends it [default: the receiver]
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<String>,
+    /// The mail server [default: that of the sender's provider, where it is known]
+    #[arg(long)]
+    host: Option<String>,
+    /// Its port [default: 587; 465 is encrypted from the first byte]
+    #[arg(long)]
+    port: Option<u16>,
+    /// How it is encrypted [default: by the port]
+    #[arg(long, value_parser = ["tls", "starttls", "none"])]
+    tls: Option<String>,
+    /// Who logs in there [default: the sender]
+    #[arg(long, value_name = "NAME", conflicts_with = "no_login")]
+    username: Option<String>,
+    /// The server asks nobody to log in
+    #[arg(long)]
+    no_login: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What came of the questions.
@@ -91,8 +128,14 @@ impl Answers {
 
     /// A setting that is kept apart: the configuration only names it.
     fn keep(&mut self, key: &str, secret: &Secret) {
-        self.settings.insert(key.to_owned(), format!("${{{}}}", secret.name).into());
+        let reference = self.reference(secret);
+        self.set(key, reference);
+    }
+
+    /// What stands for a secret that is kept.
+    fn reference(&mut self, secret: &Secret) -> String {
         self.secrets.insert(secret.name.clone(), secret.value.clone());
+        format!("${{{}}}", secret.name)
     }
 }
 
@@ -117,6 +160,7 @@ impl Cmd {
             ));
         }
         let (plugin, common) = match &self.what {
+            What::Email(Email { common, .. }) => ("email", common),
             What::Webhook { common, .. } => ("webhook", common),
         };
         let channel = match &common.name {
@@ -127,6 +171,7 @@ impl Cmd {
         // Nothing is asked that could not be kept.
         setup.is_free(plugin)?;
         let answers = match &self.what {
+            What::Email(email) => setup.email(email).await?,
             What::Webhook { url, sign, .. } => setup.webhook(url.as_deref(), *sign).await?,
         };
         setup.write(&answers).await?;
@@ -216,6 +261,49 @@ impl Setup<'_> {
         Ok(())
     }
 
+    async fn email(&self, said: &Email) -> Result<Answers, Fail> {
+        let mut answers = Answers::of("email");
+        let to = self.text(said.to.as_deref(), "Your address", "", "--to")?;
+        // A provider lets its users write to themselves: who receives can send.
+        let from = said.from.clone().unwrap_or_else(|| to.clone());
+        let provider = ao_notifier_email::setup::provider(&from);
+        let known = provider.as_ref().filter(|_| said.host.is_none());
+        let host = match known {
+            Some(provider) => {
+                self.note(&format!("  {} sends it: {}", provider.name, provider.password));
+                provider.host.to_owned()
+            }
+            None => self.text(
+                said.host.as_deref(),
+                &format!("The mail server of {from}"),
+                "",
+                "--host",
+            )?,
+        };
+        let mut smtp = Map::from_iter([("host".to_owned(), host.as_str().into())]);
+        if let Some(port) = said.port.or(known.map(|provider| provider.port)) {
+            smtp.insert("port".into(), port.into());
+        }
+        if let Some(tls) = &said.tls {
+            smtp.insert("tls".into(), tls.as_str().into());
+        }
+        if !said.no_login {
+            let password = self.secret("PASSWORD", &format!("Paste the password of {host}"))?;
+            let username = said.username.clone().unwrap_or_else(|| from.clone());
+            smtp.insert("username".into(), username.into());
+            smtp.insert("password".into(), answers.reference(&password).into());
+        }
+        answers.set("from", from);
+        answers.set("to", to);
+        answers.set("smtp", smtp);
+        self.look(&answers).await?;
+        self.good(&format!("{host} lets ao in"));
+        if self.policy()?.is_none_or(|policy| policy.public_url.is_none()) {
+            answers.hints.push("Mails carry no links: those need `publicUrl` in your file.".into());
+        }
+        Ok(answers)
+    }
+
     async fn webhook(&self, url: Option<&str>, sign: bool) -> Result<Answers, Fail> {
         let mut answers = Answers::of("webhook");
         let url = self.text(url, "The address that takes the messages", "", "--url")?;
@@ -246,12 +334,15 @@ impl Setup<'_> {
         }
     }
 
+    /// What the user's own files say; none where they cannot be used.
+    fn policy(&self) -> Result<Option<Policy>, Fail> {
+        let loaded = config::load(&self.cx.own_files()?, &self.cx.world(Catalog::anything()));
+        Ok(loaded.ok().map(|loaded| loaded.policy))
+    }
+
     /// A channel of that name and plugin may be set up again: it gets new secrets.
     fn is_free(&self, plugin: &str) -> Result<(), Fail> {
-        let files = self.cx.own_files()?;
-        let loaded = config::load(&files, &self.cx.world(Catalog::anything()));
-        let there =
-            loaded.ok().and_then(|loaded| loaded.policy.channels.get(&self.channel).cloned());
+        let there = self.policy()?.and_then(|policy| policy.channels.get(&self.channel).cloned());
         match there {
             Some(choice) if choice.plugin != plugin => Err(Fail::new(
                 Exit::Refused,
