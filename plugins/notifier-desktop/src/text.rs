@@ -1,10 +1,10 @@
 //! What a notification says: pure text, cut to what a desktop shows.
 
+use ao_sdk::body::{self, Part, Rank, Room, fit};
 use ao_slots::{
-    notifier::{Block, Button, ButtonStyle, Confirm, Message, OPEN},
-    text::{cut, cut_counted, one_line, plain},
+    notifier::{Button, ButtonStyle, Confirm, Message, OPEN},
+    text::{cut, one_line},
 };
-use unicode_segmentation::UnicodeSegmentation;
 
 /// Most characters of a title; the first 40 must do on small screens.
 pub(crate) const TITLE: usize = 60;
@@ -12,6 +12,7 @@ pub(crate) const TITLE: usize = 60;
 pub(crate) const BODY: usize = 200;
 /// Most lines of a body.
 const LINES: usize = 4;
+const ROOM: Room = Room { characters: BODY, bytes: usize::MAX, lines: LINES };
 /// Most buttons; the click on the notification itself is one more.
 const BUTTONS: usize = 3;
 /// Most characters of a button.
@@ -40,25 +41,14 @@ pub(crate) struct Words {
 
 /// A message as this daemon can show it.
 pub(crate) fn words(message: &Message, abilities: Abilities) -> Words {
-    let full = one_line(&message.title);
-    let title = cut(&full, TITLE);
+    let (title, mut parts) = body::parts(message, TITLE);
     let buttons = if abilities.actions { buttons(&message.buttons) } else { Vec::new() };
-    let mut parts = Vec::new();
-    if let Some(shown) = title.strip_suffix('…').filter(|_| title != full) {
-        let rest = full.strip_prefix(shown).unwrap_or(&full).trim_start();
-        parts.push(Part(Rank::Verbatim, format!("…{rest}")));
-    }
-    parts.extend(body_parts(message));
-    if message.may_repeat {
-        parts.push(Part(Rank::Why, "This may be a repetition.".to_owned()));
-    }
     if buttons.is_empty() {
         parts.extend(message.command.iter().map(|command| Part(Rank::Kept, one_line(command))));
     }
-    parts.retain(|part| !part.1.is_empty());
     Words {
         title,
-        body: escape(&fit(parts), abilities),
+        body: escape(&fit(parts, ROOM), abilities),
         click: abilities.actions && opens(message),
         buttons,
     }
@@ -66,10 +56,10 @@ pub(crate) fn words(message: &Message, abilities: Abilities) -> Words {
 
 /// A plain line, as `ao`'s own notification.
 pub(crate) fn line(text: &str, abilities: Abilities) -> Words {
-    let parts = vec![Part(Rank::Verbatim, lines(text))];
+    let parts = vec![Part(Rank::Verbatim, body::lines(text))];
     Words {
         title: "ao".to_owned(),
-        body: escape(&fit(parts), abilities),
+        body: escape(&fit(parts, ROOM), abilities),
         buttons: Vec::new(),
         click: false,
     }
@@ -85,7 +75,7 @@ pub(crate) fn question(message: &Message, confirm: &Confirm, abilities: Abilitie
     }
     Words {
         title,
-        body: escape(&fit(parts), abilities),
+        body: escape(&fit(parts, ROOM), abilities),
         buttons: vec![
             (YES.to_owned(), cut(&one_line(&confirm.yes), LABEL)),
             (NO.to_owned(), cut(&one_line(&confirm.no), LABEL)),
@@ -136,28 +126,6 @@ fn opens(message: &Message) -> bool {
     message.session.is_some() || message.buttons.iter().any(|button| button.id == OPEN)
 }
 
-/// The short text; without one, the body.
-fn body_parts(message: &Message) -> Vec<Part> {
-    let short = lines(&message.short);
-    if !short.is_empty() {
-        return vec![Part(Rank::Why, short)];
-    }
-    let part = |block: &Block| match block {
-        Block::Quote(text) => Part(Rank::Verbatim, one_line(text)),
-        Block::Code(text) => Part(Rank::Log, lines(text)),
-        Block::Text(text) => Part(Rank::Why, one_line(text)),
-        Block::List(entries) => Part(Rank::Tried, lines(&entries.join("\n"))),
-    };
-    message.body.iter().map(part).collect()
-}
-
-/// Harmless text without empty lines.
-fn lines(text: &str) -> String {
-    let text = plain(text);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 fn escape(text: &str, abilities: Abilities) -> String {
     if !abilities.markup {
         return text.to_owned();
@@ -165,155 +133,13 @@ fn escape(text: &str, abilities: Abilities) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// What a part of a body is: decides when and how it is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rank {
-    Log,
-    Tried,
-    Why,
-    Verbatim,
-    /// The last line, by which one acts. Never cut.
-    Kept,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Part(Rank, String);
-
-/// Cuts a part's text; `room` is what the other parts leave to it.
-type Cut = fn(&str, Room) -> String;
-
-/// In the order in which a body is cut: first as gently as each part allows, then without mercy.
-const CUTS: [(Rank, Cut); 9] = [
-    (Rank::Log, log_ends),
-    (Rank::Log, log_error),
-    (Rank::Tried, tally),
-    (Rank::Why, clause),
-    (Rank::Verbatim, sentence),
-    (Rank::Log, nothing),
-    (Rank::Tried, nothing),
-    (Rank::Why, nothing),
-    (Rank::Verbatim, by_force),
-];
-
-#[derive(Debug, Clone, Copy)]
-struct Room {
-    characters: usize,
-    lines: usize,
-}
-
-fn fit(mut parts: Vec<Part>) -> String {
-    for (rank, cut) in CUTS {
-        // The first part matters most, so the last is cut first.
-        for at in (0..parts.len()).rev() {
-            let room = room_beside(&parts, at);
-            let text = &parts[at].1;
-            if parts[at].0 == rank && !(room.holds(text)) {
-                parts[at].1 = cut(text, room);
-            }
-        }
-        parts.retain(|part| !part.1.is_empty());
-    }
-    parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join("\n")
-}
-
-fn room_beside(parts: &[Part], at: usize) -> Room {
-    let others = || parts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, p)| &p.1);
-    Room {
-        characters: BODY.saturating_sub(others().map(|text| length(text) + 1).sum()),
-        lines: LINES.saturating_sub(others().map(|text| text.lines().count()).sum()),
-    }
-}
-
-impl Room {
-    fn holds(self, text: &str) -> bool {
-        length(text) <= self.characters && text.lines().count() <= self.lines
-    }
-}
-
-fn length(text: &str) -> usize {
-    text.graphemes(true).count()
-}
-
-/// The first error line and the last 3.
-fn log_ends(log: &str, room: Room) -> String {
-    let all: Vec<&str> = log.lines().collect();
-    let first = error_line(&all);
-    let from = all.len().saturating_sub(3).max(first + 1);
-    let gap = if from > first + 1 { "…" } else { "" };
-    let last = all[from..].join("\n");
-    let ends = lines(&format!("{}{gap}\n{last}", all[first]));
-    if room.holds(&ends) { ends } else { log.to_owned() }
-}
-
-fn log_error(log: &str, room: Room) -> String {
-    let all: Vec<&str> = log.lines().collect();
-    let more = if all.len() > 1 { " …" } else { "" };
-    format!("{}{more}", cut(all[error_line(&all)], room.characters.saturating_sub(2).max(40)))
-}
-
-/// The first line that speaks of an error, else the first.
-fn error_line(lines: &[&str]) -> usize {
-    let is_error = |line: &&str| {
-        let line = line.to_lowercase();
-        ["error", "fail", "panic", "fatal"].iter().any(|word| line.contains(word))
-    };
-    lines.iter().position(is_error).unwrap_or(0)
-}
-
-/// The first entry, and how many there are besides.
-fn tally(list: &str, _: Room) -> String {
-    match list.split_once('\n') {
-        Some((first, more)) => format!("{} · and {} more", cut(first, 80), more.lines().count()),
-        None => cut(list, 80),
-    }
-}
-
-/// As many sentences as there is room for, else the first clause.
-fn clause(text: &str, room: Room) -> String {
-    let text = one_line(text);
-    if room.lines > 0 && length(&text) <= room.characters {
-        return text;
-    }
-    let cut = cut(&text, room.characters.max(40));
-    let ends = [". ", "; ", " · ", ": ", ", "].iter().filter_map(|end| cut.find(end));
-    match ends.min().filter(|end| *end >= 8) {
-        Some(_) if room.holds(&cut) => cut,
-        Some(end) => format!("{}…", &cut[..end]),
-        None => cut,
-    }
-}
-
-/// Cut from its end, the first sentence stays.
-fn sentence(text: &str, room: Room) -> String {
-    let text = one_line(text);
-    let count = text.graphemes(true).count();
-    if count <= room.characters {
-        return text;
-    }
-    // `… +1,000 characters` at most.
-    let keep = room.characters.saturating_sub(20).max(length(first_sentence(&text)));
-    cut_counted(&text, keep)
-}
-
-fn by_force(text: &str, room: Room) -> String {
-    if room.lines == 0 { String::new() } else { cut(&one_line(text), room.characters) }
-}
-
-fn nothing(_: &str, _: Room) -> String {
-    String::new()
-}
-
-fn first_sentence(text: &str) -> &str {
-    let end = text.char_indices().find(|(at, c)| {
-        matches!(c, '?' | '.' | '!') && text[at + c.len_utf8()..].starts_with([' ', '"']) && *at > 0
-    });
-    end.map_or(text, |(at, c)| &text[..at + c.len_utf8()])
-}
-
 #[cfg(test)]
 mod tests {
     use ao_conformance::notifier::{book, message, plain_button, text_button};
-    use ao_slots::notifier::{ChannelKind, Mark};
+    use ao_slots::{
+        notifier::{Block, ChannelKind, Mark},
+        text::length,
+    };
 
     use super::*;
 
