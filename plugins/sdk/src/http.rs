@@ -28,7 +28,8 @@ const ANSWER_LIMIT: usize = 16 * 1024;
 /// How long the rest of a refusal's text is waited for.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A client that reaches public machines alone, or any where that is allowed.
+/// A client that reaches public machines alone, or any where that is allowed. Each request has a connection of its
+/// own: on one that has lain idle for long the other side may be gone, which leaves a message in doubt.
 pub fn client(allow_private: bool) -> Result<Client, PluginError> {
     // A program has one provider; whoever comes first installs it.
     if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -38,6 +39,7 @@ pub fn client(allow_private: bool) -> Result<Client, PluginError> {
         .user_agent(concat!("ao/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .redirect(Policy::none())
+        .pool_max_idle_per_host(0)
         .connect_timeout(CONNECT);
     if !allow_private {
         builder = builder.dns_resolver(Arc::new(PublicOnly));
