@@ -207,8 +207,13 @@ pub async fn a_plain_line_arrives(far: &dyn FarEnd) {
 pub async fn text_arrives_verbatim_and_within_the_limits(far: &dyn FarEnd) {
     let notifier = far.notifier();
     let hostile = "<b>5 & 6</b> <!channel> @everyone -- <http://x|merge>";
-    let text =
-        Message { title: "app-3 asks: <i>a & b</i>?".into(), short: hostile.into(), ..message(1) };
+    // A channel shows the short text or the long one.
+    let text = Message {
+        title: "app-3 asks: <i>a & b</i>?".into(),
+        short: hostile.into(),
+        body: vec![Block::Text(hostile.into())],
+        ..message(1)
+    };
     sent(&*notifier, &call("hostile"), &text).await;
     let shown = far.shown().await;
     assert!(
@@ -220,6 +225,7 @@ pub async fn text_arrives_verbatim_and_within_the_limits(far: &dyn FarEnd) {
     let long = Message {
         title: format!("app-3 asks: {}?", "why ".repeat(200)),
         short: "because ".repeat(2000),
+        body: vec![Block::Text("because ".repeat(2000))],
         ..message(2)
     };
     sent(&*notifier, &call("long"), &long).await;

@@ -2,5 +2,6 @@
 //! vendor's published schema and limits, and can be told to be slow, busy, away or wrong. One module a vendor. A fake
 //! listens on loopback, on a port that the system gives, and is gone with its handle.
 
+pub mod discord;
 pub mod host;
 pub mod ntfy;

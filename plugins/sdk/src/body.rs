@@ -6,9 +6,22 @@ use ao_slots::{
     text::{cut, cut_counted, length, one_line, plain},
 };
 
-/// A message's title of at most `limit` characters, and its body: what the title could not hold, the short text (or,
-/// without one, the long), and that it may be a repetition.
+/// A message's title of at most `limit` characters, and its body for a small screen: what the title could not hold,
+/// the short text (or, without one, the long), and that it may be a repetition.
 pub fn parts(message: &Message, limit: usize) -> (String, Vec<Part>) {
+    let short = lines(&message.short);
+    match short.is_empty() {
+        true => long_parts(message, limit),
+        false => titled(message, limit, vec![Part(Rank::Why, short)]),
+    }
+}
+
+/// The same with the long text.
+pub fn long_parts(message: &Message, limit: usize) -> (String, Vec<Part>) {
+    titled(message, limit, message.body.iter().map(part).collect())
+}
+
+fn titled(message: &Message, limit: usize, body: Vec<Part>) -> (String, Vec<Part>) {
     let full = one_line(&message.title);
     let title = cut(&full, limit);
     let mut parts = Vec::new();
@@ -16,12 +29,7 @@ pub fn parts(message: &Message, limit: usize) -> (String, Vec<Part>) {
         let rest = full.strip_prefix(shown).unwrap_or(&full).trim_start();
         parts.push(Part(Rank::Verbatim, format!("…{rest}")));
     }
-    let short = lines(&message.short);
-    if short.is_empty() {
-        parts.extend(message.body.iter().map(part));
-    } else {
-        parts.push(Part(Rank::Why, short));
-    }
+    parts.extend(body);
     if message.may_repeat {
         parts.push(Part(Rank::Why, "This may be a repetition.".to_owned()));
     }
@@ -105,7 +113,12 @@ pub struct Room {
 }
 
 /// The parts as one text within `room`, each a paragraph. What is [`Rank::Kept`] stays whatever its length.
-pub fn fit(mut parts: Vec<Part>, room: Room) -> String {
+pub fn fit(parts: Vec<Part>, room: Room) -> String {
+    fit_parts(parts, room).into_iter().map(|part| part.1).collect::<Vec<_>>().join("\n")
+}
+
+/// The parts, cut so that they fit `room` with a character between each two.
+pub fn fit_parts(mut parts: Vec<Part>, room: Room) -> Vec<Part> {
     parts.retain(|part| !part.1.is_empty());
     for (rank, cut) in CUTS {
         // The first part matters most, so the last is cut first.
@@ -118,7 +131,7 @@ pub fn fit(mut parts: Vec<Part>, room: Room) -> String {
         }
         parts.retain(|part| !part.1.is_empty());
     }
-    parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join("\n")
+    parts
 }
 
 impl Room {
