@@ -15,6 +15,8 @@ pub fn all() -> Vec<Plugin> {
         Plugin::Notifier(ao_notifier_desktop::registration()),
         Plugin::Notifier(ao_notifier_webhook::registration()),
         Plugin::Notifier(ao_notifier_email::registration()),
+        Plugin::Notifier(ao_notifier_ntfy::registration()),
+        Plugin::Notifier(ao_notifier_discord::registration()),
         Plugin::Terminal(ao_terminal_auto::registration()),
         Plugin::Terminal(ao_terminal_tmux_attach::registration()),
         Plugin::Terminal(ao_terminal_none::registration()),
@@ -82,8 +84,8 @@ mod tests {
             };
             assert!(names.insert((slot, name)), "{slot} `{name}` is listed twice");
             assert!(!about.is_empty() && schema.as_value().is_object(), "{slot} `{name}`");
-            // These need to be told a place: an address, a folder.
-            let needs_a_place = matches!(name, "webhook" | "email" | "plain");
+            // These need to be told a place: an address, a topic, a folder.
+            let needs_a_place = matches!(name, "webhook" | "email" | "ntfy" | "discord" | "plain");
             assert_eq!(checked.is_err(), needs_a_place, "{slot} `{name}`: {checked:?}");
         }
     }

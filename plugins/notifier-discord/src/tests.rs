@@ -1,6 +1,6 @@
 //! The plugin against a fake of the channel.
 
-use ao_conformance::notifier::{self as suite, FarEnd, Mood, Shown, message, plain_button};
+use ao_conformance::notifier::{self as suite, FarEnd, Mood, Shown, book, message, plain_button};
 use ao_fakes::discord::{self as fake};
 use ao_slots::{
     InstanceId,
@@ -298,6 +298,22 @@ fn settings_are_checked_by_text_alone() {
         let target = settings.target().unwrap();
         assert!(target.url.as_str().starts_with("https://discord.com/api/v10/webhooks/"));
         assert_eq!(target.url.query(), None);
+    }
+}
+
+#[tokio::test]
+async fn golden_each_kind_of_message_in_a_channel() {
+    let channel = Channel::start(WIDE);
+    for (kind, messages) in book(ChannelKind::Chat) {
+        let mut pages = String::new();
+        for (what, message) in messages {
+            let post = channel.send(&message).await;
+            let body: String = post.body.lines().map(|line| format!("  {line}\n")).collect();
+            let silent = if post.silent { " (silent)" } else { "" };
+            let page = format!("{}{silent}\n{body}  {}\n", post.content, post.footer);
+            pages.push_str(&format!("── {what}\n{page}\n"));
+        }
+        insta::assert_snapshot!(kind, pages);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ao_conformance::notifier::{
-    self as suite, FarEnd, Mood, Shown, message, plain_button, text_button,
+    self as suite, FarEnd, Mood, Shown, book, message, plain_button, text_button,
 };
 use ao_fakes::ntfy::{self as fake, Options};
 use ao_slots::{
@@ -541,6 +541,30 @@ fn settings_are_checked_by_text_alone() {
         json!({"topic": "ao", "username": "ana", "password": "x"}),
     ] {
         assert_eq!((registration().check)(&good), Ok(()), "{good}");
+    }
+}
+
+/// A message as its owner sees it on the lock screen.
+fn page(message: &Message, target: &settings::Target) -> String {
+    let shown = text::publish(message, target);
+    let body: String = shown.message.lines().map(|line| format!("  {line}\n")).collect();
+    let buttons: String = shown.actions.iter().map(|a| format!("  [{}]\n", a.label)).collect();
+    let click = shown.click.map(|link| format!("  (a tap opens {link})\n")).unwrap_or_default();
+    format!("{} ({})\n{body}{buttons}{click}", shown.title, shown.priority)
+}
+
+#[test]
+fn golden_each_kind_of_message_on_a_phone() {
+    let settings =
+        json!({"server": "https://ntfy.example.org", "topic": TOPIC, "replyTopic": REPLY});
+    let settings: Settings = plugin::settings(NAME, &settings).unwrap();
+    let target = settings.target().unwrap();
+    for (kind, messages) in book(ChannelKind::Phone) {
+        let mut pages = String::new();
+        for (what, message) in messages {
+            pages.push_str(&format!("── {what}\n{}\n", page(&message, &target)));
+        }
+        insta::assert_snapshot!(kind, pages);
     }
 }
 
