@@ -6,18 +6,23 @@
 //! asking twice changes nothing, and a restart needs no memory of what was decided but not written.
 
 mod deliver;
+mod digest;
 mod ending;
+mod escalate;
 mod fallback;
+mod hours;
 mod human;
-mod incident;
+pub(crate) mod incident;
 mod input;
 mod lifecycle;
 mod lost;
 mod observe;
+mod people;
 mod press;
+mod quiet;
 pub mod replay;
 pub(crate) mod schedule;
-mod silence;
+pub(crate) mod silence;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -36,6 +41,7 @@ use ao_slots::{
 pub(crate) use human::branch_taken;
 pub use human::{incident, session};
 pub use input::{Answered, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
+pub use people::called;
 pub(crate) use press::presser;
 
 use crate::{
@@ -188,11 +194,18 @@ impl Draft {
                 state.notifications.get(id).into_iter().flat_map(|n| n.deliveries.keys());
             channels.cloned().map(Focus::Channel).collect()
         };
+        let covered = |id: &NotificationId| -> Vec<Focus> {
+            let covers = state.notifications.get(id).into_iter().flat_map(|n| &n.covers);
+            covers.copied().map(Focus::Incident).collect()
+        };
         let incident = |id: &IncidentId| -> Vec<Focus> {
             let mut foci = vec![Focus::Incident(*id)];
             if let Some(incident) = state.incidents.get(id) {
                 foci.extend(subject(&incident.subject));
-                foci.extend(incident.notification.iter().flat_map(notification));
+                for told in incident.messages() {
+                    foci.extend(notification(&told));
+                    foci.extend(covered(&told));
+                }
             }
             foci
         };
@@ -206,6 +219,7 @@ impl Draft {
                 foci.push(Focus::Incident(e.incident));
                 foci.extend(subject(&e.subject));
             }
+            Kind::NotificationHeld(_) => foci.push(Focus::Server),
             Kind::IncidentChanged(e) => foci.extend(incident(&e.incident)),
             Kind::IncidentCleared(e) => foci.extend(incident(&e.incident)),
             Kind::IncidentReopened(e) => foci.extend(incident(&e.incident)),
@@ -213,10 +227,11 @@ impl Draft {
             Kind::IncidentAcknowledged(e) => foci.extend(incident(&e.incident)),
             Kind::IncidentSnoozed(e) => foci.extend(incident(&e.incident)),
             Kind::SilenceEnded(e) => {
-                foci.extend(state.held_by(e.silence).into_iter().map(Focus::Incident));
+                foci.extend(state.silenced_by(e.silence).into_iter().map(Focus::Incident));
             }
             Kind::NotificationOpened(e) => {
-                foci.extend(e.channels.iter().cloned().map(Focus::Channel))
+                foci.extend(e.channels.iter().cloned().map(Focus::Channel));
+                foci.extend(e.covers.iter().copied().map(Focus::Incident));
             }
             Kind::NotificationChanged(e) => foci.extend(notification(&e.notification)),
             Kind::ChannelTried(e) => foci.push(Focus::Channel(e.channel.clone())),
@@ -225,6 +240,16 @@ impl Draft {
                 // Whether another is asked hangs on all of them.
                 foci.extend(notification(&e.notification));
                 foci.push(Focus::Server);
+            }
+            Kind::DeliveryHeld(e) => {
+                foci.extend([Focus::Channel(e.channel.clone()), Focus::Server]);
+            }
+            Kind::DigestRequested(_) | Kind::DigestCompleted(_) | Kind::SessionEnded(_) => {
+                foci.push(Focus::Server);
+            }
+            Kind::NotificationEscalated(e) => foci.extend(covered(&e.notification)),
+            Kind::PresenceObserved(_) => {
+                foci.extend(state.channels.keys().cloned().map(Focus::Channel));
             }
             Kind::DeliveryAdded(e) => foci.extend(notification(&e.notification)),
             Kind::EffectIntended(EffectIntended {
@@ -277,7 +302,12 @@ pub fn conclude(state: &State, focus: &Focus, now: Now) -> Vec<Draft> {
         Focus::Incident(id) => decider.incident(*id),
         Focus::Channel(name) => decider.channel(name),
         Focus::Runtime(name) => decider.runtime_lost(name),
-        Focus::Server => decider.server(),
+        Focus::Server => {
+            decider.server();
+            if decider.drafts.is_empty() {
+                decider.digests();
+            }
+        }
     }
     decider.drafts
 }

@@ -23,7 +23,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     blob::BlobRef,
-    config::{policy::Policy, trigger::Trigger},
+    config::{
+        policy::{DigestEvery, Policy},
+        trigger::Trigger,
+    },
     state::Matchers,
 };
 
@@ -394,6 +397,56 @@ pub enum Held {
         /// Which silence.
         silence: SilenceId,
     },
+    /// Whoever would be told wants quiet at this hour.
+    Quiet,
+    /// Whoever would be told sees it anyway.
+    Present,
+    /// As many messages as are wanted in a day were sent: it goes into the digest.
+    Budget,
+    /// It is not urgent: it goes into the digest.
+    Digest,
+}
+
+/// Whom a message calls, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Call {
+    /// The people it is for, the one who was called last at the end; empty = whoever there is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<String>,
+    /// It stands beside the earlier messages about the same, and takes their place only on its own channels.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
+    /// As loud as a channel can be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
+    /// It tells what quiet hours held back.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// The how-manieth reminder it is.
+    #[serde(skip_serializing_if = "is_none")]
+    pub reminder: u32,
+    /// How many steps of the escalation were taken.
+    #[serde(skip_serializing_if = "is_none")]
+    pub raised: u32,
+    /// When the last of them was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stepped: Option<Timestamp>,
+    /// When they were called for it first; none = with this message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Call {
+    /// The first about its matter, for whoever there is.
+    fn is_first(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How an incident ended.
@@ -506,6 +559,9 @@ kinds! {
         away_ms: Option<u64>,
         /// The last server said good-bye.
         clean: bool,
+        /// The machine's time zone, as the IANA names it; none where it has no such name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
     }
     /// The server said good-bye; agents go on.
     Obs "server.stopped" ServerStopped {
@@ -801,6 +857,16 @@ kinds! {
         /// Who.
         by: Actor,
     }
+    /// A human wants the digest now.
+    Obs "digest.requested" DigestRequested {
+        /// Who.
+        by: Actor,
+    }
+    /// A human types in a session's terminal, or a page about all of them is open before him; or no longer.
+    Obs "presence.observed" PresenceObserved {
+        /// He does.
+        here: bool,
+    }
     /// A channel was tried with a test message.
     Obs "channel.tried" ChannelTried {
         /// Which channel.
@@ -990,6 +1056,20 @@ kinds! {
         title: String,
         /// The summary's own text, for one without an incident.
         summary: Option<Summary>,
+        /// Whom it calls, and how.
+        #[serde(default, skip_serializing_if = "Call::is_first")]
+        call: Call,
+    }
+    /// Nobody reacted to a message: further channels or people are called.
+    Dec "notification.escalated" NotificationEscalated {
+        /// Which message nobody reacted to.
+        notification: NotificationId,
+        /// How many such steps were taken for it with this one.
+        step: u32,
+        /// Who is called now.
+        people: Vec<String>,
+        /// Where.
+        channels: Vec<ChannelName>,
     }
     /// An incident is due, and no human is called for it now.
     Dec "notification.held" NotificationHeld {
@@ -1018,6 +1098,17 @@ kinds! {
         /// Why.
         reason: String,
     }
+    /// A message may not go out on a channel for now.
+    Dec "delivery.held" DeliveryHeld {
+        /// Which.
+        notification: NotificationId,
+        /// Where.
+        channel: ChannelName,
+        /// What holds it back.
+        why: Held,
+        /// Until when; none = until something happens, or for good.
+        until: Option<Timestamp>,
+    }
     /// An urgent message goes to a further channel: the one that it went to has not taken it.
     Dec "delivery.added" DeliveryAdded {
         /// Which.
@@ -1026,6 +1117,11 @@ kinds! {
         channel: ChannelName,
         /// Which channel has not taken it.
         instead_of: ChannelName,
+    }
+    /// A digest was put together; what comes up from here on goes into the next.
+    Dec "digest.completed" DigestCompleted {
+        /// For the channels with this rhythm.
+        every: DigestEvery,
     }
     /// Every session of a round is over or only waits for a merge.
     Dec "round.completed" RoundCompleted {
@@ -1074,7 +1170,19 @@ pub struct Summary {
     pub kind: String,
     /// One or two sentences.
     pub short: String,
-    /// Lines of the body.
+    /// Lines of the body, behind its parts.
+    pub lines: Vec<String>,
+    /// Parts of the body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<SummaryPart>,
+}
+
+/// A part of a summary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SummaryPart {
+    /// What it is about, and how many.
+    pub title: String,
+    /// A line each.
     pub lines: Vec<String>,
 }
 

@@ -7,6 +7,7 @@
 //! has a default (`core/tests/golden/snapshot-1.json`).
 
 mod apply;
+mod digest;
 mod due;
 mod heard;
 mod silence;
@@ -29,6 +30,7 @@ use ao_slots::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use digest::{Account, Digests, Part, ROWS};
 pub use due::{Due, Focus};
 pub use heard::Heard;
 pub use silence::{Matchers, Silence};
@@ -38,7 +40,7 @@ use crate::{
     blob::{BlobRef, sha256},
     config::{policy::Policy, trigger::Trigger},
     decide::Answered,
-    event::{Actor, Effect, Failure, Held, Over, Settled, Subject, Summary, Text},
+    event::{Actor, Call, Effect, Failure, Held, Over, Settled, Subject, Summary, Text},
 };
 
 /// How long an agent may take to confirm a decision that it was given, in awake milliseconds.
@@ -99,6 +101,9 @@ pub struct State {
     pub looked: Option<(Moment, Moment)>,
     /// The policy that rules.
     pub policy: Arc<Policy>,
+    /// The machine's time zone, as the IANA names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Its hash; empty before the first.
     pub policy_hash: String,
     /// Since when it rules.
@@ -117,6 +122,12 @@ pub struct State {
     pub channels: BTreeMap<ChannelName, ChannelState>,
     /// The present round of each project.
     pub rounds: BTreeMap<ProjectId, Round>,
+    /// What the next digests tell.
+    #[serde(skip_serializing_if = "Digests::is_empty")]
+    pub digests: Digests,
+    /// Where humans are.
+    #[serde(skip_serializing_if = "Present::is_empty")]
+    pub present: Present,
     /// What humans do not want to hear of: what holds, and what ended lately.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub silences: BTreeMap<SilenceId, Silence>,
@@ -589,6 +600,9 @@ pub struct Incident {
     pub snoozed: Option<Timestamp>,
     /// The message that tells of it.
     pub notification: Option<NotificationId>,
+    /// Further messages that stand beside it: other channels or people were called since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<NotificationId>,
     /// What kept a human from being called for it when it was due last, since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<(Held, Moment)>,
@@ -598,6 +612,11 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// All messages that tell of it now.
+    pub fn messages(&self) -> impl Iterator<Item = NotificationId> + '_ {
+        self.notification.into_iter().chain(self.also.iter().copied())
+    }
+
     /// Not over, and its cause holds.
     pub fn is_open(&self) -> bool {
         self.resolved.is_none() && self.cleared.is_none()
@@ -626,6 +645,9 @@ pub struct Notification {
     pub summary: Option<Summary>,
     /// The project, where it has one.
     pub project: Option<ProjectId>,
+    /// Whom it calls, and how; what has followed from it since.
+    #[serde(default)]
+    pub call: Call,
     /// When it was opened.
     pub opened: Moment,
     /// Counts up with each change.
@@ -674,6 +696,45 @@ pub struct Delivery {
     /// It was added because this channel had not taken the message then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead: Option<(ChannelName, Moment)>,
+    /// What keeps it from going out now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Hold>,
+    /// The newer message on this channel that took its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<NotificationId>,
+}
+
+/// What keeps a message from going out on a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// What.
+    pub why: Held,
+    /// Until when; none = until something happens, or for good.
+    pub until: Option<Timestamp>,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// Where humans are: what they see there needs no desktop message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Present {
+    /// Sessions in whose terminal somebody types, and since when.
+    pub sessions: BTreeMap<SessionId, Moment>,
+    /// A page that shows all sessions is open before somebody, since when.
+    pub page: Option<Moment>,
+}
+
+impl Present {
+    /// Nobody is anywhere.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.page.is_none()
+    }
+
+    /// Somebody types in this session's terminal.
+    pub fn types_in(&self, session: &SessionId) -> bool {
+        self.sessions.contains_key(session)
+    }
 }
 
 /// A button that is out: good for one press, on one channel, for a while.
@@ -817,6 +878,7 @@ impl Default for State {
             unswept_since: None,
             looked: None,
             policy: Arc::default(),
+            zone: None,
             policy_hash: String::new(),
             policy_since: None,
             given: Given::default(),
@@ -826,6 +888,8 @@ impl Default for State {
             intents: BTreeMap::new(),
             channels: BTreeMap::new(),
             rounds: BTreeMap::new(),
+            digests: Digests::default(),
+            present: Present::default(),
             silences: BTreeMap::new(),
             server: ServerFacts::default(),
             tokens: BTreeMap::new(),

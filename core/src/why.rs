@@ -171,7 +171,7 @@ fn incident_roots(state: &State, incident: &Incident, seqs: &mut Vec<Seq>) {
     seqs.extend(incident.resolved.iter().map(|(_, when)| when.seq));
     seqs.extend(incident.acknowledged.iter().map(|(_, when)| when.seq));
     seqs.extend(incident.held.iter().map(|(_, when)| when.seq));
-    if let Some(notification) = incident.notification.and_then(|id| state.notifications.get(&id)) {
+    for notification in incident.messages().filter_map(|id| state.notifications.get(&id)) {
         notification_roots(notification, seqs);
     }
 }
@@ -181,6 +181,8 @@ fn notification_roots(notification: &Notification, seqs: &mut Vec<Seq>) {
     seqs.extend(
         notification.deliveries.values().filter_map(|delivery| delivery.sent).map(|when| when.seq),
     );
+    let held = notification.deliveries.values().filter_map(|delivery| delivery.held.as_ref());
+    seqs.extend(held.map(|hold| hold.since.seq));
     let added = notification.deliveries.values().filter_map(|delivery| delivery.instead.as_ref());
     seqs.extend(added.map(|(_, when)| when.seq));
 }
@@ -376,6 +378,10 @@ fn priority(priority: Priority) -> &'static str {
 fn held_back(why: &Held) -> String {
     match why {
         Held::Silence { silence } => format!("held back by silence {silence}"),
+        Held::Quiet => "held back by quiet hours".into(),
+        Held::Present => "held back: it is seen where somebody types".into(),
+        Held::Budget => "kept for the digest: the day's messages are used up".into(),
+        Held::Digest => "kept for the digest".into(),
     }
 }
 
@@ -391,6 +397,12 @@ pub fn told(notification: &Notification) -> String {
             (Progress::Sent, Some(Reached::Seen), _) => format!("{channel} was read"),
             (Progress::Sent, Some(Reached::Delivered), _) => format!("{channel} showed it"),
             (_, Some(_), _) => format!("{channel} took it"),
+            (_, None, _) if let Some(newer) = delivery.superseded => {
+                format!("{channel} has it by {newer}")
+            }
+            (_, None, _) if let Some(hold) = &delivery.held => {
+                format!("{channel} {}", held_back(&hold.why))
+            }
             (Progress::Dropped, None, Some(error)) => {
                 format!("{channel} refused it ({})", cut(&one_line(&error.message), 80))
             }
@@ -669,6 +681,32 @@ pub fn describe(event: &Event) -> Described {
             say(Some(Mark::Failed), &format!("not sent by {}", e.channel), e.reason.clone())
         }
         Kind::NotificationHeld(e) => say(Some(Mark::Slow), &held_back(&e.why), e.title.clone()),
+        Kind::DigestRequested(e) => say(None, "digest wanted", format!("by {}", e.by)),
+        Kind::DigestCompleted(_) => say(None, "digest", none()),
+        Kind::DeliveryHeld(e) => {
+            let until = e.until.map(|until| format!(", until {until:.0}")).unwrap_or_default();
+            say(
+                Some(Mark::Slow),
+                &format!("not now by {}", e.channel),
+                format!("{}{until}", held_back(&e.why)),
+            )
+        }
+        Kind::NotificationEscalated(e) => {
+            let channels: Vec<_> = e.channels.iter().map(ToString::to_string).collect();
+            let whom = if e.people.is_empty() { channels.clone() } else { e.people.clone() };
+            say(
+                Some(Mark::Need),
+                &format!("nobody reacted; calls {}", whom.join(", ")),
+                format!("step {}, by {}", e.step, channels.join(", ")),
+            )
+        }
+        Kind::PresenceObserved(e) => {
+            let who = match &event.session {
+                Some(id) => format!("somebody types in {id}"),
+                None => "a page is open before somebody".into(),
+            };
+            say(None, if e.here { "present" } else { "no longer present" }, who)
+        }
         Kind::SilenceAdded(e) => say(
             None,
             &format!("silenced by {}", e.by),
@@ -819,6 +857,7 @@ mod tests {
             };
             tape.give(Input::Started {
                 alive: None,
+                zone: None,
                 instance: "01JD0000000000000000000000".parse().unwrap(),
                 boot: "b".into(),
                 monotonic_ms: 5_000,

@@ -4,6 +4,7 @@
 //! settled or failed. What `decide` puts into events ([`title_of_all`], [`all_complete`]) holds no local time, so that
 //! the same events say the same everywhere.
 
+mod digest;
 mod open;
 mod phrase;
 mod settled;
@@ -23,6 +24,7 @@ use ao_slots::{
 };
 use jiff::tz::TimeZone;
 
+pub(crate) use digest::digest;
 pub(crate) use phrase::{capital, how, local_time};
 pub(crate) use several::needs;
 pub use status::Reason;
@@ -238,12 +240,15 @@ impl Words<'_> {
                 && !needs.iter().any(|need| need.id == i.id)
         };
         let news = covered.iter().find(beside);
+        let newer = notification.deliveries.get(channel).is_some_and(|d| d.superseded.is_some());
         let (incident, (mark, mut card)) = match needs[..] {
+            [first, ..] if newer => (Some(first), (Mark::Settled, newer_card(notification))),
             [] => (None, (Mark::Finished, summary_card(notification))),
             [one] => (Some(one), self.single(one, notification)),
             [first, ..] => (Some(first), self.several(&needs, notification)),
         };
         if let Some(news) = news
+            && !newer
             && needs.iter().any(|incident| incident.is_open())
         {
             self.add_absence(&mut card, news);
@@ -468,7 +473,10 @@ impl Words<'_> {
             return Some("nothing was done: this message is about no one need alone".into());
         };
         // A newer message may tell of the same need.
-        let present = incident.notification.and_then(|id| self.state.notifications.get(&id));
+        let present = match incident.messages().any(|id| id == notification.id) {
+            true => None,
+            false => incident.notification.and_then(|id| self.state.notifications.get(&id)),
+        };
         let message = self.message(present.unwrap_or(notification), channel);
         if message.buttons.iter().any(|offered| offered.id == button) {
             return None;
@@ -531,12 +539,13 @@ impl Words<'_> {
 
 /// A message that is about no incident that is still known.
 fn summary_card(notification: &Notification) -> Card {
-    let Summary { short, lines, .. } = notification.summary.clone().unwrap_or_else(|| Summary {
-        kind: String::new(),
-        short: String::new(),
-        lines: vec![],
+    let Summary { short, lines, parts, .. } = notification.summary.clone().unwrap_or_else(|| {
+        Summary { kind: String::new(), short: String::new(), lines: vec![], parts: vec![] }
     });
-    let body = if lines.is_empty() { vec![] } else { vec![Block::List(lines)] };
+    let parts =
+        parts.into_iter().flat_map(|part| [Block::Text(part.title), Block::List(part.lines)]);
+    let lines = (!lines.is_empty()).then_some(Block::List(lines));
+    let body = parts.chain(lines).collect();
     Card {
         title: notification.title.clone(),
         short,
@@ -544,6 +553,12 @@ fn summary_card(notification: &Notification) -> Card {
         buttons: vec![],
         command: Some("ao status".into()),
     }
+}
+
+/// A message whose place a newer one has taken on its channel.
+fn newer_card(notification: &Notification) -> Card {
+    let body = vec![Block::Text("A newer message tells of it.".into())];
+    Card { title: notification.title.clone(), body, ..Card::default() }
 }
 
 fn session_of(incident: &Incident) -> Option<SessionId> {

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use super::{Decider, schedule::retry_wait};
 use crate::{
     config::trigger::Trigger,
-    event::{DeliveryDropped, Effect, EffectIntended, Failure, NotificationOpened, RoundCompleted},
+    event::{
+        Call, DeliveryDropped, Effect, EffectIntended, Failure, NotificationOpened, RoundCompleted,
+    },
     state::{ChannelState, Delivery, Intent, Lane, Notification, Progress, Round, State},
     words,
 };
@@ -21,22 +23,6 @@ const TTL_MS: u64 = 24 * 3_600_000;
 const FAILING: u32 = 3;
 
 impl Decider<'_> {
-    /// The channels that an event goes to.
-    pub(super) fn route(
-        &self,
-        project: Option<&ProjectId>,
-        priority: Priority,
-        trigger: Trigger,
-    ) -> Vec<ChannelName> {
-        let rules = self.state.policy.rules(project);
-        // A summary goes at once to the channels of action, quietly.
-        let class = if trigger == Trigger::AllComplete { Priority::Action } else { priority };
-        let kind = |name: &ChannelName| {
-            self.state.channels.get(name).and_then(|c| c.capabilities.as_ref()).map(|can| can.kind)
-        };
-        rules.route(class, kind).0
-    }
-
     /// What follows for the messages that a channel has to carry: another channel for what it does not take, then
     /// the next one of its own.
     pub(super) fn channel(&mut self, name: &ChannelName) {
@@ -67,6 +53,11 @@ impl Decider<'_> {
                 continue;
             }
             match self.next_step(name, channel, notification, delivery) {
+                Next::Act(Effect::SendNotification { .. })
+                    if self.after_quiet(name) || self.keep_back(name, notification) =>
+                {
+                    return;
+                }
                 Next::Act(effect) => {
                     let because = [notification.revised.seq];
                     let draft =
@@ -147,7 +138,7 @@ impl Decider<'_> {
                     return Next::Drop("it cannot be changed on this channel");
                 }
                 let channel = name.clone();
-                Next::Act(if notification.settled {
+                Next::Act(if notification.settled || delivery.superseded.is_some() {
                     Effect::ResolveNotification { notification: id, channel, revision }
                 } else {
                     Effect::UpdateNotification { notification: id, channel, revision }
@@ -177,6 +168,7 @@ impl Decider<'_> {
             parts: BTreeMap::new(),
             title,
             summary: Some(summary),
+            call: Call::default(),
         };
         let draft = self.push(event).rule("all-complete").because(&because);
         draft.project = Some(project.clone());
@@ -212,7 +204,7 @@ pub(super) fn rests_until(
 ) -> Option<Option<Timestamp>> {
     let waits = match delivery.progress {
         Progress::Dropped => return None,
-        _ if notification.settled => None,
+        _ if notification.settled || delivery.superseded.is_some() => None,
         Progress::Queued | Progress::Again if state.is_held(notification) => return None,
         // Not before it is known whether it still holds, and whether a human wants to hear of it now.
         Progress::Sent if delivery.shown == 0 && delivery.refused.is_none() => {
@@ -222,6 +214,10 @@ pub(super) fn rests_until(
             let covered = notification.covers.iter().filter_map(|id| state.incidents.get(id));
             let open = covered.filter(|incident| incident.resolved.is_none());
             open.map(|incident| incident.snoozed).min()?
+        }
+        // Until quiet hours are over, or a human has gone away.
+        Progress::Queued | Progress::Again if delivery.held.is_some() => {
+            Some(delivery.held.as_ref().and_then(|hold| hold.until)?)
         }
         Progress::Queued | Progress::Again | Progress::Sent => None,
     };

@@ -9,6 +9,7 @@ use ao_slots::{ChannelName, fact::Priority, notifier::ChannelKind};
 use super::{
     Decider,
     deliver::{is_failing, is_refused},
+    people::reaches,
 };
 use crate::{
     event::DeliveryAdded,
@@ -43,7 +44,11 @@ fn reached(state: &State, notification: &Notification) -> u8 {
 fn lacking<'n>(state: &State, notification: &'n Notification) -> Option<&'n ChannelName> {
     let reached = reached(state, notification);
     let lacks = notification.deliveries.iter().filter(|(name, delivery)| {
-        delivery.progress != Progress::Sent && reach_of(state, name) > Some(reached)
+        // What is held back waits for somebody, not for the channel.
+        delivery.progress != Progress::Sent
+            && delivery.held.is_none()
+            && delivery.superseded.is_none()
+            && reach_of(state, name) > Some(reached)
     });
     lacks.max_by_key(|(name, _)| reach_of(state, name)).map(|(name, _)| name)
 }
@@ -54,7 +59,9 @@ fn next(state: &State, notification: &Notification) -> Option<ChannelName> {
     let rules = state.policy.rules(notification.project.as_ref());
     let mut seen = vec![];
     for name in rules.channels.iter().chain(&rules.fallback) {
-        if !seen.contains(&name) && !notification.deliveries.contains_key(name) {
+        let people = &notification.call.people;
+        let theirs = people.is_empty() || people.iter().any(|who| reaches(state, who, name));
+        if theirs && !seen.contains(&name) && !notification.deliveries.contains_key(name) {
             seen.push(name);
         }
     }
@@ -77,7 +84,9 @@ pub(super) fn falls_back_at(state: &State, notification: &Notification) -> Optio
     lacking(state, notification)?;
     next(state, notification)?;
     let waits = |delivery: &Delivery| {
-        matches!(delivery.progress, Progress::Queued | Progress::Again) && !is_refused(delivery)
+        matches!(delivery.progress, Progress::Queued | Progress::Again)
+            && delivery.held.is_none()
+            && !is_refused(delivery)
     };
     if !notification.deliveries.values().any(waits) {
         // Whatever is left will not be taken: there is nothing to wait for.

@@ -150,6 +150,7 @@ impl Decider<'_> {
                 }
                 Ok(Answered::default())
             }
+            Input::DigestNow { by } => self.digest_now(by),
             Input::SilenceAdd { matchers, until, comment, by } => {
                 self.add_silence(matchers, *until, comment, by)
             }

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     config::trigger::Trigger,
     event::{
-        IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened, IncidentResolved,
-        NotificationChanged, NotificationOpened, Settled, Subject,
+        Call, Held, IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened,
+        IncidentResolved, NotificationChanged, NotificationOpened, Settled, Subject,
     },
     state::{Fate, Incident, Progress, QueuedMessage, Session, Want},
     words,
@@ -187,12 +187,17 @@ impl Decider<'_> {
         let doubted = doubted_at(self.state, incident).filter(|_| self.judges());
         if !self.is_silenced(incident) && is_due(self.state, incident, self.now) {
             let together = self.told_with(incident);
-            self.tell(&together);
+            let info = together.iter().all(|incident| incident.priority == Priority::Info);
+            if !info || self.leave_to_digest(incident) {
+                self.tell(&together, Call::default());
+            }
         } else if let Some(shown) = shown
             && (incident.changed.is_some_and(|changed| changed.seq > shown.revised.seq)
                 || doubted.is_some_and(|at| self.now.awake >= at))
         {
             self.revise(incident, false);
+        } else {
+            self.follow_up(incident);
         }
     }
 
@@ -201,15 +206,8 @@ impl Decider<'_> {
     fn told_with(&self, incident: &Incident) -> Vec<Incident> {
         let mut together = vec![incident.clone()];
         if waited_for_the_look(self.state, incident) {
-            let others = self.state.open.values().filter_map(|id| self.state.incidents.get(id));
-            let others = others.filter(|other| other.id != incident.id).filter(|other| {
-                let untold = other.notification.is_none() && other.snoozed.is_none();
-                let news = other.trigger == Trigger::ServerWasAway && untold && other.is_open();
-                waited_for_the_look(self.state, other)
-                    && silence_of(self.state, other, self.now).is_none()
-                    && (news || is_due(self.state, other, self.now))
-            });
-            together.extend(others.cloned());
+            self.add_reminders(&mut together);
+            self.add_waited(&mut together);
         }
         let late = together.iter().any(|i| i.priority == Priority::Urgent && !is_absence(i));
         for absence in together.iter_mut().filter(|i| late && is_absence(i)) {
@@ -221,11 +219,25 @@ impl Decider<'_> {
         together
     }
 
+    /// Adds all that had to wait for the look at everything and is due now, and that `ao` was away.
+    pub(super) fn add_waited(&self, together: &mut Vec<Incident>) {
+        let known: BTreeSet<IncidentId> = together.iter().map(|other| other.id).collect();
+        let others = self.state.open.values().filter_map(|id| self.state.incidents.get(id));
+        let others = others.filter(|other| !known.contains(&other.id)).filter(|other| {
+            let untold = other.notification.is_none() && other.snoozed.is_none();
+            let news = other.trigger == Trigger::ServerWasAway && untold && other.is_open();
+            waited_for_the_look(self.state, other)
+                && silence_of(self.state, other, self.now).is_none()
+                && (news || is_due(self.state, other, self.now))
+        });
+        together.extend(others.cloned());
+    }
+
     /// Calls a human. Earlier messages about it are closed, so that one is on each screen.
-    fn tell(&mut self, together: &[Incident]) {
+    pub(super) fn tell(&mut self, together: &[Incident], call: Call) {
         let Some(first) = together.first() else { return };
         let covers: Vec<IncidentId> = together.iter().map(|incident| incident.id).collect();
-        let earlier: BTreeSet<_> = together.iter().filter_map(|i| i.notification).collect();
+        let earlier: BTreeSet<_> = together.iter().flat_map(Incident::messages).collect();
         for earlier in earlier {
             self.change(first, earlier, &covers, true);
         }
@@ -244,9 +256,11 @@ impl Decider<'_> {
             self.push(event).rule("urgent-was-late").because(&[first.stands.seq]);
         }
         let mut routes: BTreeMap<ChannelName, Vec<IncidentId>> = BTreeMap::new();
-        let mut channels = vec![];
+        let (mut channels, mut people) = (vec![], call.people.clone());
         for i in together {
-            for channel in self.route(i.project.as_ref(), i.priority, i.trigger) {
+            let (routed, person) = self.routed(i);
+            people.extend(person.filter(|person| !people.contains(person)));
+            for channel in routed {
                 routes.entry(channel.clone()).or_default().push(i.id);
                 if !channels.contains(&channel) {
                     channels.push(channel);
@@ -256,6 +270,7 @@ impl Decider<'_> {
         routes.retain(|_, part| *part != covers);
         let notification = self.next_notification();
         let rule = match first.priority {
+            _ if call.reminder > 0 => "reminder",
             _ if together.len() > 1 => "told-together",
             Priority::Urgent => "route-urgent",
             Priority::Action => "route-action",
@@ -271,6 +286,7 @@ impl Decider<'_> {
             parts: routes,
             title: words::title_of_all(self.state, together),
             summary: None,
+            call: Call { people, ..call },
         };
         let shared = together.iter().all(|i| i.project == first.project);
         let draft = self.tag(first, event).rule(rule).because(&because);
@@ -279,7 +295,7 @@ impl Decider<'_> {
 
     /// Changes in place what a human sees of an incident.
     fn revise(&mut self, incident: &Incident, settled: bool) {
-        if let Some(shown) = incident.notification {
+        for shown in incident.messages() {
             self.change(incident, shown, &[incident.id], settled);
         }
     }
@@ -298,7 +314,8 @@ impl Decider<'_> {
         let is_done = |id: &IncidentId| {
             let known = self.state.incidents.get(id);
             done.contains(id)
-                || known.is_none_or(|i| i.resolved.is_some() || i.notification != Some(shown.id))
+                || known
+                    .is_none_or(|i| i.resolved.is_some() || i.messages().all(|id| id != shown.id))
         };
         let settled = settled && shown.covers.iter().all(is_done);
         let event =
@@ -370,7 +387,8 @@ impl Decider<'_> {
                 // A channel that is still tried for an earlier absence does not silence this one.
                 let earlier = server.started.is_some_and(|when| when.seq > incident.opened.seq);
                 let again = earlier && missed && incident.notification.is_some();
-                (again || self.has_gone_out(incident)).then_some(Settled::ByItself)
+                let kept = matches!(incident.held, Some((Held::Digest, _)));
+                (again || kept || self.has_gone_out(incident)).then_some(Settled::ByItself)
             }
             Trigger::Tampered => incident.acknowledged.clone().map(|(by, _)| Settled::By(by)),
             _ => None,

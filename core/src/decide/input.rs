@@ -1,6 +1,6 @@
 //! What can come in, and what a caller hears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ao_slots::{
     ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
@@ -41,6 +41,16 @@ pub enum Input {
         /// The last sign of life of the server before, where it left one.
         #[serde(default)]
         alive: Option<Timestamp>,
+        /// The machine's time zone, as the IANA names it.
+        #[serde(default)]
+        zone: Option<String>,
+    },
+    /// Where humans are now, all of it.
+    Presence {
+        /// Sessions in whose terminal somebody typed in the last minutes.
+        sessions: BTreeSet<SessionId>,
+        /// A page that shows all sessions is open before somebody.
+        page: bool,
     },
     /// The server is about to end.
     Stopping {
@@ -273,6 +283,11 @@ pub enum Input {
     Acknowledge {
         /// Which.
         incident: IncidentId,
+        /// Who.
+        by: Actor,
+    },
+    /// A human wants the digest now.
+    DigestNow {
         /// Who.
         by: Actor,
     },

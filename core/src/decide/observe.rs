@@ -1,7 +1,9 @@
 //! What came in, as observations: only what is news.
 
+use std::collections::BTreeSet;
+
 use ao_slots::{
-    ErrorKind, MessageId,
+    ErrorKind, MessageId, SessionId,
     fact::{Activity, RuntimeState, Source},
 };
 use jiff::Timestamp;
@@ -12,10 +14,10 @@ use crate::{
         ActivityObserved, AgentStarted, ButtonsOffered, ChannelTried, ClockJumped,
         CompletionClaimed, ConfigAccepted, ConfigApplied, ConfigRefused, DiskObserved, Effect,
         EffectDoubted, EffectFailed, EffectSucceeded, FileTampered, InputQuarantined,
-        IssueObserved, JournalGap, MessageConfirmed, PrObserved, ProgressObserved,
-        QuestionSuspected, RequestEnded, RequestOpened, RuntimeObserved, ServerStarted,
-        ServerStopped, SweepCompleted, ToolEnded, ToolStarted, TurnEnded, TurnStarted,
-        UsageObserved, WorkObserved,
+        IssueObserved, JournalGap, MessageConfirmed, PrObserved, PresenceObserved,
+        ProgressObserved, QuestionSuspected, RequestEnded, RequestOpened, RuntimeObserved,
+        ServerStarted, ServerStopped, SweepCompleted, ToolEnded, ToolStarted, TurnEnded,
+        TurnStarted, UsageObserved, WorkObserved,
     },
     state::{Fate, Moment, QueuedMessage, RunningTool, Session},
 };
@@ -27,9 +29,11 @@ impl Decider<'_> {
     pub(super) fn observe(&mut self, input: &Input) -> Result<Answered, Refusal> {
         match input {
             Input::Tick => {}
-            Input::Started { instance, boot, monotonic_ms, version, pid, alive } => {
-                self.started(instance, boot, *monotonic_ms, version, *pid, *alive);
+            Input::Started { instance, boot, monotonic_ms, version, pid, alive, zone } => {
+                let started = self.started(instance, boot, *monotonic_ms, version, *pid, *alive);
+                self.push(ServerStarted { zone: zone.clone(), ..started });
             }
+            Input::Presence { sessions, page } => self.presence(sessions, *page),
             Input::Stopping { reason } => {
                 self.push(ServerStopped { reason: reason.clone() });
             }
@@ -180,6 +184,7 @@ impl Decider<'_> {
             | Input::Restore { .. }
             | Input::Cleanup { .. }
             | Input::Acknowledge { .. }
+            | Input::DigestNow { .. }
             | Input::SilenceAdd { .. }
             | Input::SilenceEnd { .. }
             | Input::Snooze { .. } => return self.human(input),
@@ -195,7 +200,7 @@ impl Decider<'_> {
         version: &str,
         pid: i32,
         alive: Option<Timestamp>,
-    ) {
+    ) -> ServerStarted {
         let state = self.state;
         // Awake time goes on where it stood: within one boot by the kernel's clock, after another boot from the last event.
         let monotonic = i64::try_from(monotonic_ms).unwrap_or(i64::MAX);
@@ -209,7 +214,7 @@ impl Decider<'_> {
         let lived = alive.map_or(state.last_at, |alive| alive.max(state.last_at));
         let away = self.now.wall.duration_since(lived).as_millis();
         let away_ms = (!first).then(|| u64::try_from(away).unwrap_or(0));
-        self.push(ServerStarted {
+        ServerStarted {
             instance: instance.clone(),
             boot: boot.to_owned(),
             offset_ms,
@@ -217,7 +222,23 @@ impl Decider<'_> {
             pid,
             away_ms,
             clean: state.stopped_clean,
-        });
+            zone: None,
+        }
+    }
+
+    /// Who comes and goes is news, not each key that is pressed.
+    fn presence(&mut self, sessions: &BTreeSet<SessionId>, page: bool) {
+        let state = self.state;
+        let (known, present) = (&state.sessions, &state.present);
+        for id in sessions.iter().filter(|id| known.contains_key(*id) && !present.types_in(id)) {
+            self.about(id, PresenceObserved { here: true });
+        }
+        for id in present.sessions.keys().filter(|id| !sessions.contains(*id)) {
+            self.about(id, PresenceObserved { here: false });
+        }
+        if present.page.is_some() != page {
+            self.push(PresenceObserved { here: page });
+        }
     }
 
     fn disk(&mut self, free: u64, failing: bool) {

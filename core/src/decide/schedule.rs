@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use super::{
     deliver::rests_until,
     ending::end_again_at,
+    escalate::follows_at,
     fallback::falls_back_at,
     incident::wants_human,
     lifecycle::{next_to_type, quota_back_at, retry_at},
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     config::trigger::Trigger,
-    event::{Settled, Subject},
+    event::{Held, Settled, Subject},
     state::{
         ChannelState, Due, Fate, Focus, Incident, Moment, Now, QueuedMessage, Session, State, Step,
         Want,
@@ -201,11 +202,16 @@ pub(super) fn is_due(state: &State, incident: &Incident, now: Now) -> bool {
     let due = match (incident.notification, incident.snoozed) {
         // A human wanted to hear of it later.
         (_, Some(until)) => until <= now.wall,
-        (None, None) => now.awake >= settles_at(state, incident),
+        (None, None) => !in_digest(incident) && now.awake >= settles_at(state, incident),
         // It has become more urgent than what was sent.
         (Some(_), None) => shown.is_some_and(|shown| incident.priority > shown.priority),
     };
     due && state.unswept_since.is_none() && wants_human(incident)
+}
+
+/// The digest tells of it, as long as it does not become more urgent.
+fn in_digest(incident: &Incident) -> bool {
+    incident.priority == Priority::Info && matches!(incident.held, Some((Held::Digest, _)))
 }
 
 /// Whether it had to wait for the last look at everything, or was brought up by it.
@@ -243,7 +249,7 @@ pub(crate) fn dues(state: &State, focus: &Focus) -> Vec<Due> {
             state.channels.get(name).map(|c| channel_dues(state, name, c)).unwrap_or_default()
         }
         Focus::Runtime(name) => super::lost::dues(state, name),
-        Focus::Server => vec![],
+        Focus::Server => super::digest::dues(state),
     }
 }
 
@@ -278,10 +284,12 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
     let doubt = doubted_at(state, incident).map(Due::Awake);
     let told = silent_until(state, incident).or(match (incident.snoozed, incident.notification) {
         (Some(until), _) => Some(Due::Wall(until)),
+        (None, None) if in_digest(incident) => None,
         (None, None) => Some(Due::Awake(settles_at(state, incident))),
         (None, Some(_)) => None,
     });
-    told.into_iter().chain(doubt).collect()
+    let follows = follows_at(state, incident).map(Due::Wall);
+    told.into_iter().chain(doubt).chain(follows).collect()
 }
 
 /// When an incident's message has to say that the agent has not confirmed what a human decided; none where it

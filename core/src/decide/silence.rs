@@ -28,7 +28,7 @@ pub(crate) fn silence_of<'s>(
 
 /// When an incident that a silence holds back is looked at again; none where none does.
 pub(super) fn silent_until(state: &State, incident: &Incident) -> Option<Due> {
-    let (Held::Silence { silence }, _) = incident.held.as_ref()?;
+    let (Held::Silence { silence }, _) = incident.held.as_ref()? else { return None };
     let silence = state.silences.get(silence).filter(|silence| silence.ended.is_none())?;
     // Other settings may have it settle later than it was held back.
     let settled = incident.notification.is_some()

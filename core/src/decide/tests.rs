@@ -5,12 +5,14 @@
 
 mod asks;
 mod clocks;
+mod digests;
 mod ends;
 mod fallback;
 mod limits;
 mod lost;
 mod model;
 mod outbox;
+mod people;
 mod presses;
 mod rounds;
 mod server;
@@ -31,7 +33,10 @@ use ao_slots::{
 
 use super::*;
 use crate::{
-    config::{policy::Policy, trigger::Trigger},
+    config::{
+        policy::{DigestEvery, Policy},
+        trigger::Trigger,
+    },
     event::{Actor, Failure, Outcome, Settled, Text, digest},
     state::{Lane, Session},
 };
@@ -176,7 +181,11 @@ pub(crate) fn handle(launch: Launch) -> RuntimeHandle {
 impl World {
     /// A server that serves and has looked at everything, with the projects `my-app` and `api`.
     pub(crate) fn new() -> Self {
-        Self::with(Policy::with_projects(&["my-app", "api"]))
+        let mut policy = Policy::with_projects(&["my-app", "api"]);
+        // Reminders and digests have tests of their own.
+        policy.push.repeat_ms = vec![];
+        policy.push.digest.every = DigestEvery::Off;
+        Self::with(policy)
     }
 
     pub(crate) fn with(policy: Policy) -> Self {
@@ -205,6 +214,7 @@ impl World {
             version: "0.1.0".into(),
             pid: 7,
             alive,
+            zone: Some("Europe/Berlin".into()),
         };
         self.give(input).unwrap();
     }
@@ -574,6 +584,10 @@ fn line(event: &Event) -> Option<String> {
         Kind::NotificationOpened(e) => format!("push: {}", e.title),
         Kind::NotificationChanged(e) if e.settled => format!("settles {}", e.notification),
         Kind::NotificationChanged(e) => format!("edits {}", e.notification),
+        Kind::DeliveryHeld(e) => {
+            format!("keeps {} from {}: {:?}", e.notification, e.channel, e.why)
+        }
+        Kind::NotificationEscalated(e) => format!("raises {} ({})", e.notification, e.step),
         Kind::NotificationHeld(e) => format!("holds {}: {}", e.incident, e.title),
         Kind::DeliveryAdded(e) => format!("adds {} to {}", e.channel, e.notification),
         Kind::DeliveryDropped(e) => format!("drops {}: {}", e.notification, e.reason),

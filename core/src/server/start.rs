@@ -138,6 +138,7 @@ impl Server {
             live,
             refused,
         } = options;
+        let zone_name = zone.iana_name().map(str::to_owned);
         let root = context.data_dir.clone();
         let lock = DirLock::take(&context.data_dir.join("run"))?;
         let (opening_disk, opening_root, opening_boot) = (disk.clone(), root.clone(), boot.clone());
@@ -205,6 +206,7 @@ impl Server {
             version,
             pid: std::process::id().cast_signed(),
             alive,
+            zone: zone_name,
         };
         match server.begin(started, gaps, policy).await {
             Ok(()) => Ok(server),

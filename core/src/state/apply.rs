@@ -37,7 +37,10 @@ impl State {
         self.last_at = event.at;
         self.awake = self.awake.max(event.awake);
         self.remember(event);
-        self.fold(event, when)
+        let accounted = self.account(event, when);
+        let mut foci = self.fold(event, when);
+        foci.extend(accounted.then_some(Focus::Server));
+        foci
     }
 
     fn remember(&mut self, event: &Event) {
@@ -64,6 +67,7 @@ impl State {
                 self.server.clean = e.clean;
                 self.server.rebooted = self.boot != e.boot && !self.boot.is_empty();
                 self.boot.clone_from(&e.boot);
+                self.zone = e.zone.clone().or_else(|| self.zone.take());
                 self.offset_ms = e.offset_ms;
                 self.unswept_since = Some(when);
                 self.stopped_clean = false;
@@ -105,6 +109,10 @@ impl State {
                 // A channel of other settings is another connection.
                 let after = self.policy.clone();
                 self.lose_connection(|name| before.channels.get(name) != after.channels.get(name));
+                if (&before.push, &before.people) != (&after.push, &after.people) {
+                    // Who wants quiet when is asked anew.
+                    self.forget_holds(|_| true);
+                }
                 self.all_foci()
             }
             Kind::ConfigRefused(e) => {
@@ -182,6 +190,11 @@ impl State {
             | Kind::ChannelTried(_)
             | Kind::DeliveryAdded(_)
             | Kind::SilenceAdded(_)
+            | Kind::DigestRequested(_)
+            | Kind::DigestCompleted(_)
+            | Kind::DeliveryHeld(_)
+            | Kind::NotificationEscalated(_)
+            | Kind::PresenceObserved(_)
             | Kind::SilenceEnded(_)
             | Kind::NotificationHeld(_)
             | Kind::DeliveryDropped(_) => self.fold_incident(event, when),
@@ -435,6 +448,7 @@ impl State {
                     delivery.tries = 0;
                     delivery.not_before = None;
                     delivery.error = None;
+                    delivery.held = None;
                     if let Outcome::Sent { handle, reached } = outcome {
                         if handle.is_some() {
                             delivery.handle.clone_from(handle);
@@ -443,9 +457,14 @@ impl State {
                         delivery.sent.get_or_insert(when);
                         delivery.progress = Progress::Sent;
                     }
+                    if delivery.superseded.is_some() {
+                        // Closed: nothing more is said there.
+                        delivery.handle = None;
+                    }
                 }
                 self.update_waiting(id);
-                self.channels_of(id)
+                // Reminders count from when it went out.
+                self.channels_of(id).into_iter().chain(self.told_by(id)).collect()
             }
         }
     }

@@ -58,7 +58,7 @@ impl Words<'_> {
         incidents: &[&Incident],
         notification: &Notification,
     ) -> (Mark, Card) {
-        let mine = |i: &Incident| i.notification == Some(notification.id);
+        let mine = |i: &Incident| i.messages().any(|id| id == notification.id);
         let open: Vec<&Incident> =
             incidents.iter().copied().filter(|i| i.resolved.is_none() && mine(i)).collect();
         let mut lines: Vec<String> = incidents
@@ -81,7 +81,10 @@ impl Words<'_> {
             true => String::new(),
             false => cut(&format!("Also: {}", also.join(" · ")), 300),
         };
-        let why = "In one message: ao had to look at everything again first.";
+        let why = match notification.call.held {
+            true => "Quiet hours held them back.",
+            false => "In one message: ao had to look at everything again first.",
+        };
         let card = Card {
             title: self.several_title(&open, incidents.len()),
             short,
@@ -99,7 +102,7 @@ impl Words<'_> {
             return format!("{mark} {}", card.title);
         }
         let title = self.open(incident).title;
-        if incident.notification != Some(notification.id) {
+        if incident.messages().all(|id| id != notification.id) {
             return format!("{title} · a newer message tells of it");
         }
         if incident.cleared.is_some() {

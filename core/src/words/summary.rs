@@ -40,7 +40,7 @@ pub fn all_complete(state: &State, sessions: &[SessionId]) -> (String, Summary) 
     let short = lines.first().cloned().unwrap_or_default();
     (
         format!("All done: {}", counts.join(", ")),
-        Summary { kind: Trigger::AllComplete.to_string(), short, lines },
+        Summary { kind: Trigger::AllComplete.to_string(), short, lines, parts: vec![] },
     )
 }
 
@@ -51,7 +51,7 @@ fn took(session: &Session) -> u64 {
 }
 
 /// `#41 merged · 1 h 12 min · $1.84 · asked you once`
-fn line(session: &Session) -> String {
+pub(super) fn line(session: &Session) -> String {
     let who = session
         .issue
         .as_ref()

@@ -218,6 +218,7 @@ fn inputs() -> impl Strategy<Value = Input> {
             version: "0.1.0".into(),
             pid: 7,
             alive: None,
+            zone: None,
         }),
         1 => Just(Input::Stopping { reason: "stop".into() }),
         1 => (-100_000..100_000_i64).prop_map(|ahead_ms| Input::ClockJumped { ahead_ms }),

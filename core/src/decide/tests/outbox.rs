@@ -381,7 +381,7 @@ fn classes_go_by_the_kind_of_channel_and_never_nowhere() {
         named.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(route(&policy, Priority::Urgent), "desktop team phone hook");
-    assert_eq!(route(&policy, Priority::Action), "desktop team hook");
+    assert_eq!(route(&policy, Priority::Action), "desktop team hook phone", "nobody is there");
     assert_eq!(route(&policy, Priority::Warning), "team hook");
     assert_eq!(route(&policy, Priority::Info), "hook desktop", "a webhook is no human");
     let rules = &mut policy.projects.get_mut(&project).unwrap().rules;

@@ -1,15 +1,17 @@
 //! The fold of what concerns incidents, and the messages that tell of them.
 
+use std::collections::BTreeSet;
+
 use ao_slots::{ChannelName, IncidentId, RequestId, SessionId, SilenceId};
 use jiff::{SignedDuration, Timestamp};
 
 use super::focus_of_subject;
 use crate::{
     config::trigger::Trigger,
-    event::{Event, Failure, Held, Kind, Subject},
+    event::{Event, Failure, Held, Kind, NotificationOpened, Subject},
     state::{
-        ChannelState, Delivery, Focus, Incident, Moment, Notification, Progress, Silence, State,
-        Token,
+        ChannelState, Delivery, Focus, Hold, Incident, Moment, Notification, Progress, Silence,
+        State, Token,
     },
 };
 
@@ -45,6 +47,7 @@ impl State {
                     acknowledged: None,
                     snoozed: None,
                     notification: None,
+                    also: vec![],
                     held: None,
                     because: event.because.clone(),
                 };
@@ -67,6 +70,7 @@ impl State {
                     title: e.title.clone(),
                     priority,
                     summary: e.summary.clone(),
+                    call: e.call.clone(),
                     project: event.project.clone(),
                     opened: when,
                     revision: 1,
@@ -78,11 +82,20 @@ impl State {
                         .map(|name| (name.clone(), Delivery::default()))
                         .collect(),
                 };
+                let mut foci = self.supersede(e);
                 for id in &e.covers {
                     if let Some(incident) = self.incidents.get_mut(id) {
-                        incident.notification = Some(e.notification);
-                        incident.snoozed = None;
                         incident.held = None;
+                        if e.call.beside && incident.notification.is_some() {
+                            incident.also.push(e.notification);
+                            continue;
+                        }
+                        incident.notification = Some(e.notification);
+                        incident.also.clear();
+                        incident.snoozed = None;
+                        if e.call.reminder > 0 {
+                            continue;
+                        }
                         if let Subject::Session(session) = &incident.subject
                             && let Some(session) = self.sessions.get_mut(session)
                         {
@@ -93,7 +106,7 @@ impl State {
                 self.prune();
                 self.notifications.insert(e.notification, notification);
                 self.update_waiting(e.notification);
-                let mut foci: Vec<_> = e.channels.iter().cloned().map(Focus::Channel).collect();
+                foci.extend(e.channels.iter().cloned().map(Focus::Channel));
                 foci.extend(e.covers.iter().copied().map(Focus::Incident));
                 foci
             }
@@ -177,6 +190,46 @@ impl State {
                 }
                 self.update_waiting(e.notification);
                 self.channels_of(e.notification)
+            }
+            Kind::DeliveryHeld(e) => {
+                let Some(notification) = self.notifications.get_mut(&e.notification) else {
+                    return vec![];
+                };
+                if let Some(delivery) = notification.deliveries.get_mut(&e.channel) {
+                    let (why, until) = (e.why.clone(), e.until);
+                    if why == Held::Budget {
+                        delivery.progress = Progress::Dropped;
+                    }
+                    delivery.held = Some(Hold { why, until, since: when });
+                }
+                self.update_waiting(e.notification);
+                self.channels_of(e.notification)
+            }
+            Kind::NotificationEscalated(e) => {
+                let Some(notification) = self.notifications.get_mut(&e.notification) else {
+                    return vec![];
+                };
+                notification.call.raised = e.step;
+                notification.call.stepped = Some(when.at);
+                notification.call.people.retain(|name| !e.people.contains(name));
+                notification.call.people.extend(e.people.iter().cloned());
+                self.told_by(e.notification)
+            }
+            Kind::PresenceObserved(e) => {
+                let since = e.here.then_some(when);
+                match (&event.session, since) {
+                    (None, since) => self.present.page = since,
+                    (Some(id), Some(when)) => {
+                        self.present.sessions.insert(id.clone(), when);
+                    }
+                    (Some(id), None) => {
+                        self.present.sessions.remove(id);
+                    }
+                }
+                if !e.here {
+                    self.forget_holds(|why| *why == Held::Present);
+                }
+                self.channels.keys().cloned().map(Focus::Channel).collect()
             }
             Kind::DeliveryAdded(e) => {
                 let Some(notification) = self.notifications.get_mut(&e.notification) else {
@@ -263,24 +316,72 @@ impl State {
                     held: 0,
                 };
                 self.silences.insert(e.silence, silence);
-                vec![]
+                self.silenced_by(e.silence).into_iter().map(Focus::Incident).collect()
             }
             Kind::SilenceEnded(e) => {
                 if let Some(silence) = self.silences.get_mut(&e.silence) {
                     silence.ended = Some((e.by.clone(), when));
                 }
-                self.held_by(e.silence).into_iter().map(Focus::Incident).collect()
+                self.silenced_by(e.silence).into_iter().map(Focus::Incident).collect()
             }
             _ => vec![],
         }
     }
 
-    /// Open incidents that a silence holds back.
-    pub(crate) fn held_by(&self, silence: SilenceId) -> Vec<IncidentId> {
-        let why = Held::Silence { silence };
+    /// Open incidents that a silence is about.
+    pub(crate) fn silenced_by(&self, silence: SilenceId) -> Vec<IncidentId> {
+        let Some(silence) = self.silences.get(&silence) else { return vec![] };
         let open = self.open.values().filter_map(|id| self.incidents.get(id));
-        let held = open.filter(|i| i.held.as_ref().is_some_and(|(held, _)| *held == why));
-        held.map(|incident| incident.id).collect()
+        let meant = open.filter(|incident| silence.matchers.match_incident(incident));
+        meant.map(|incident| incident.id).collect()
+    }
+
+    /// Where a message goes that stands beside earlier ones, it takes their place: what was not sent yet never is,
+    /// what was sent is closed.
+    fn supersede(&mut self, e: &NotificationOpened) -> Vec<Focus> {
+        if !e.call.beside {
+            return vec![];
+        }
+        let covered = e.covers.iter().filter_map(|id| self.incidents.get(id));
+        let earlier: BTreeSet<_> = covered.flat_map(Incident::messages).collect();
+        for id in &earlier {
+            let Some(message) = self.notifications.get_mut(id).filter(|m| !m.settled) else {
+                continue;
+            };
+            for name in &e.channels {
+                let told = e.parts.get(name).unwrap_or(&e.covers);
+                let all = message.covers_on(name).iter().all(|id| {
+                    let open = self.incidents.get(id).is_some_and(Incident::is_open);
+                    told.contains(id) || !open
+                });
+                let Some(delivery) = message.deliveries.get_mut(name).filter(|_| all) else {
+                    continue;
+                };
+                delivery.superseded = Some(e.notification);
+                if delivery.progress != Progress::Sent {
+                    delivery.progress = Progress::Dropped;
+                }
+            }
+            self.update_waiting(*id);
+        }
+        earlier.into_iter().flat_map(|id| self.channels_of(id)).collect()
+    }
+
+    /// What was held back is asked about anew.
+    pub(super) fn forget_holds(&mut self, which: impl Fn(&Held) -> bool) {
+        for notification in self.notifications.values_mut() {
+            for delivery in notification.deliveries.values_mut() {
+                delivery
+                    .held
+                    .take_if(|hold| delivery.progress != Progress::Dropped && which(&hold.why));
+            }
+        }
+    }
+
+    /// The incidents that a message tells of.
+    pub(super) fn told_by(&self, id: ao_slots::NotificationId) -> Vec<Focus> {
+        let covers = self.notifications.get(&id).into_iter().flat_map(|told| &told.covers);
+        covers.copied().map(Focus::Incident).collect()
     }
 
     fn change_incident(
@@ -292,9 +393,11 @@ impl State {
         change(incident);
         let mut foci = vec![Focus::Incident(id)];
         foci.extend(focus_of_subject(&incident.subject));
-        let told = incident.notification.and_then(|id| self.notifications.get(&id));
-        let channels = told.into_iter().flat_map(|told| told.deliveries.keys());
-        foci.extend(channels.cloned().map(Focus::Channel));
+        for told in incident.messages().filter_map(|id| self.notifications.get(&id)) {
+            foci.extend(told.deliveries.keys().cloned().map(Focus::Channel));
+            // Which of them speaks for all may be another now.
+            foci.extend(told.covers.iter().copied().map(Focus::Incident));
+        }
         foci
     }
 
@@ -345,7 +448,7 @@ impl State {
             .map(|(name, _)| name.clone())
             .collect();
         let about = self.incidents.values().filter(|incident| incident.resolved.is_none());
-        let open: Vec<_> = about.filter_map(|incident| incident.notification).collect();
+        let open: Vec<_> = about.flat_map(Incident::messages).collect();
         for id in open {
             let Some(told) = self.notifications.get_mut(&id).filter(|told| !told.settled) else {
                 continue;
@@ -385,9 +488,11 @@ impl State {
         }
         while self.incidents.len() >= KEEP_RESOLVED {
             // Its message cannot be written without it.
-            let told = |i: &Incident| i.notification.and_then(|id| self.notifications.get(&id));
-            let old =
-                |i: &&Incident| i.resolved.is_some() && told(i).is_none_or(|n| self.is_idle(n));
+            let idle = |i: &Incident| {
+                let mut told = i.messages().filter_map(|id| self.notifications.get(&id));
+                told.all(|message| self.is_idle(message))
+            };
+            let old = |i: &&Incident| i.resolved.is_some() && idle(i);
             let Some(id) = self.incidents.values().find(old).map(|i| i.id) else { break };
             self.incidents.remove(&id);
         }
@@ -403,6 +508,7 @@ impl State {
     /// A wall clock that was set back makes every wait that was measured by it void: one from a clock that
     /// stood years ahead would silence a channel for years.
     pub(super) fn forget_wall_waits(&mut self) {
+        self.forget_holds(|why| *why == Held::Quiet);
         for channel in self.channels.values_mut() {
             channel.not_before = None;
         }
@@ -419,7 +525,9 @@ impl Delivery {
     fn waits(&self, revision: u32) -> bool {
         match self.progress {
             Progress::Queued | Progress::Again => true,
-            Progress::Sent => self.handle.is_some() && self.shown < revision,
+            Progress::Sent => {
+                self.handle.is_some() && (self.shown < revision || self.superseded.is_some())
+            }
             Progress::Dropped => false,
         }
     }
@@ -455,6 +563,8 @@ impl Default for Delivery {
             error: None,
             refused: None,
             instead: None,
+            held: None,
+            superseded: None,
         }
     }
 }
@@ -521,6 +631,7 @@ mod tests {
             parts: BTreeMap::new(),
             title: String::new(),
             summary: None,
+            call: Default::default(),
         };
         apply(&mut state, opened);
         let effect = Effect::SendNotification {

@@ -264,6 +264,7 @@ impl Sim {
             version: "0.1.0".into(),
             pid: i32::try_from(self.boots).unwrap(),
             alive: None,
+            zone: None,
         });
         self.configure();
         for input in std::mem::take(&mut self.spool) {
