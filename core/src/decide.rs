@@ -426,10 +426,15 @@ fn add(
         };
         state.apply(&event);
         foci.extend(draft.touches(state));
-        foci.extend(lane.map(|lane| match lane {
-            Lane::Session(id) => Focus::Session(id),
-            Lane::Channel(name) => Focus::Channel(name),
-        }));
+        match lane {
+            Some(Lane::Session(id)) => foci.extend([Focus::Session(id)]),
+            // What rests with it may go on with it.
+            Some(Lane::Channel(name)) => {
+                let same = state.same_account(&name);
+                foci.extend(same.map(|(name, _)| Focus::Channel(name.clone())));
+            }
+            None => {}
+        }
         events.push(event);
     }
     first

@@ -806,6 +806,9 @@ pub struct ChannelState {
     pub intent: Option<Seq>,
     /// Nothing goes out before this wall time: its provider asked for it, or it failed.
     pub not_before: Option<Timestamp>,
+    /// The last request to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested: Option<Timestamp>,
     /// Failures in a row.
     pub failures: u32,
     /// The last error.
@@ -941,6 +944,20 @@ impl State {
         // That `ao` was away is news, and goes with what needs a human.
         let needs = || covered().filter(|incident| incident.trigger != Trigger::ServerWasAway);
         !needs().any(Incident::is_open) && needs().any(|incident| incident.resolved.is_none())
+    }
+
+    /// The channels of the same account, itself among them: they rest together.
+    pub fn same_account<'s>(
+        &'s self,
+        name: &'s ChannelName,
+    ) -> impl Iterator<Item = (&'s ChannelName, &'s ChannelState)> {
+        let account = |channel: &'s ChannelState| {
+            let can = channel.capabilities.as_ref();
+            can.map(|can| can.account.as_str()).filter(|account| !account.is_empty())
+        };
+        let mine = self.channels.get(name).and_then(account);
+        let same = move |other: &'s ChannelState| mine.is_some() && account(other) == mine;
+        self.channels.iter().filter(move |(other, channel)| *other == name || same(channel))
     }
 
     /// The effect that a lane is busy with.

@@ -33,6 +33,7 @@ pub use summary::all_complete;
 use crate::{
     blob::BlobRef,
     config::trigger::Trigger,
+    decide::called,
     event::{Actor, Failure, Settled, Subject, Summary},
     state::{CONFIRM_MS, Incident, Moment, Notification, Now, Session, State, Want},
 };
@@ -285,8 +286,11 @@ impl Words<'_> {
             since: incident.map_or(notification.opened.at, |incident| incident.opened.at),
             details: vec![],
             quiet: priority.unwrap_or(notification.priority) == Priority::Info,
-            emergency: false,
-            mention: None,
+            emergency: notification.call.emergency,
+            // By name only where it cannot wait.
+            mention: called(self.state, notification, channel)
+                .filter(|_| priority == Some(Priority::Urgent))
+                .map(str::to_owned),
             may_repeat: false,
         };
         // What has become of a need is told in ao's own words.

@@ -53,6 +53,9 @@ pub struct RuntimeProbe {
     pub state: ProbeState,
     /// When it last wrote to its terminal, where the runtime tells.
     pub last_output: Option<Timestamp>,
+    /// When a human who is in front of it now last typed there, where the runtime tells; none where nobody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_input: Option<Timestamp>,
     /// The handle as it is now: a runtime may learn the process late.
     pub process: Option<ProcessId>,
 }

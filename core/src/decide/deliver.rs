@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ao_slots::{ChannelName, ErrorKind, ProjectId, fact::Priority};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Decider, schedule::retry_wait};
 use crate::{
@@ -36,8 +36,8 @@ impl Decider<'_> {
 
     /// One at a time, the most urgent first.
     fn send_next(&mut self, name: &ChannelName, channel: &ChannelState) {
-        if channel.intent.is_some() || channel.not_before.is_some_and(|until| until > self.now.wall)
-        {
+        let rest = rest_of(self.state, name, channel);
+        if channel.intent.is_some() || rest.is_some_and(|until| until > self.now.wall) {
             return;
         }
         let mut waiting: Vec<&Notification> =
@@ -46,7 +46,7 @@ impl Decider<'_> {
         waiting.sort_by_key(|n| (std::cmp::Reverse(n.priority), tries(n), n.id));
         for notification in waiting {
             let Some(delivery) = notification.deliveries.get(name) else { continue };
-            let Some(rests) = rests_until(self.state, channel, notification, delivery) else {
+            let Some(rests) = rests_until(self.state, name, notification, delivery) else {
                 continue;
             };
             if rests.is_some_and(|until| until > self.now.wall) {
@@ -198,7 +198,7 @@ pub(crate) fn is_failing(channel: &ChannelState) -> bool {
 /// Until when a delivery rests by what is known, `Some(None)` = it does not; none = until something happens.
 pub(super) fn rests_until(
     state: &State,
-    channel: &ChannelState,
+    name: &ChannelName,
     notification: &Notification,
     delivery: &Delivery,
 ) -> Option<Option<Timestamp>> {
@@ -221,5 +221,16 @@ pub(super) fn rests_until(
         }
         Progress::Queued | Progress::Again | Progress::Sent => None,
     };
-    Some(waits.max(delivery.not_before).max(channel.not_before))
+    let rest = state.channels.get(name).and_then(|channel| rest_of(state, name, channel));
+    Some(waits.max(delivery.not_before).max(rest))
+}
+
+/// Until when a channel takes no request: as long as its account rests, and for the pace that its provider allows.
+fn rest_of(state: &State, name: &ChannelName, channel: &ChannelState) -> Option<Timestamp> {
+    let pace = channel.capabilities.as_ref().map_or(0, |can| can.pace_ms);
+    let paced = channel
+        .requested
+        .filter(|_| pace > 0)
+        .map(|last| last.saturating_add(SignedDuration::from_millis(pace.into())).unwrap_or(last));
+    state.same_account(name).filter_map(|(_, channel)| channel.not_before).max().max(paced)
 }

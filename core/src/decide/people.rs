@@ -103,7 +103,10 @@ impl Decider<'_> {
         let rules = self.state.policy.rules(project);
         // A summary goes at once to the channels of action, quietly.
         let class = if trigger == Trigger::AllComplete { Priority::Action } else { priority };
-        let kind = |name: &ChannelName| kind_of(self.state, name);
+        // Some take only what matters.
+        let kind = |name: &ChannelName| {
+            can(self.state, name).filter(|can| can.least <= class).map(|can| can.kind)
+        };
         let mut channels = rules.route(class, kind).0;
         // Who is away from the machine has a phone.
         let away = self.state.present.is_empty() && rules.named(class).is_none();

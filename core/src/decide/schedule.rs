@@ -306,7 +306,7 @@ fn channel_dues(state: &State, name: &ao_slots::ChannelName, channel: &ChannelSt
     let waiting = || channel.waiting.iter().filter_map(|id| state.notifications.get(id));
     let other = waiting().filter_map(|notification| falls_back_at(state, notification)).min();
     let first = waiting().filter(|_| channel.intent.is_none()).filter_map(|notification| {
-        rests_until(state, channel, notification, notification.deliveries.get(name)?)?
+        rests_until(state, name, notification, notification.deliveries.get(name)?)?
     });
     other.map(Due::Awake).into_iter().chain(first.min().map(Due::Wall)).collect()
 }

@@ -186,6 +186,13 @@ impl Handle {
         self.shell.now()
     }
 
+    /// A page that shows all sessions is open before a human now: he sees there what the desktop would tell. It is
+    /// taken to be so for 30 s.
+    pub fn page_is_open(&self) {
+        let now = self.now().wall;
+        super::lane::lock(&self.shell.seen_typing).1 = Some(now);
+    }
+
     /// The zone in which humans read times.
     pub fn zone(&self) -> &TimeZone {
         &self.served.zone

@@ -26,6 +26,7 @@ use ao_slots::{
     plugin::BuildContext,
     runtime::{Runtime, RuntimeHandle},
 };
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -110,6 +111,8 @@ pub(super) struct Shell {
     pub(super) guarded: Mutex<BTreeMap<PathBuf, Guarded>>,
     /// Sessions that the last probe told nothing of.
     pub(super) unanswered: Mutex<std::collections::BTreeSet<SessionId>>,
+    /// When a human typed last, by session, and when a page that shows all of them was last open.
+    pub(super) seen_typing: Mutex<(BTreeMap<SessionId, Timestamp>, Option<Timestamp>)>,
     /// Sessions whose workspace is to be looked at soon.
     pub(super) looks: mpsc::UnboundedSender<SessionId>,
     pub(super) looks_wanted: Mutex<Option<mpsc::UnboundedReceiver<SessionId>>>,
@@ -172,6 +175,7 @@ impl Shell {
             unable: Mutex::default(),
             guarded: Mutex::default(),
             unanswered: Mutex::default(),
+            seen_typing: Mutex::default(),
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
             signs: Mutex::default(),

@@ -4,6 +4,7 @@
 //! process is started per session; a workspace is looked at when something may have changed in it.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +18,7 @@ use ao_slots::{
     fact::RuntimeState,
     runtime::{ProbeState, RuntimeHandle, RuntimeProbe},
 };
+use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
@@ -31,6 +33,10 @@ use crate::{
     event::Text,
 };
 
+/// Who typed in a session's terminal that lately is there.
+const TYPES: SignedDuration = SignedDuration::from_mins(2);
+/// Who had a page open that lately sees it.
+const SEES: SignedDuration = SignedDuration::from_secs(30);
 /// One probe of a runtime may take that long.
 const PROBE: Duration = Duration::from_secs(4);
 /// How often free space is measured.
@@ -95,7 +101,27 @@ async fn sweep(handle: &Handle, count: u64, whole: &Arc<AtomicBool>) -> u32 {
             tracing::error!(%error, "a plugin broke a part of the sweep");
         }
     }
+    tell_presence(handle, &live).await;
     u32::try_from(live.len()).unwrap_or(u32::MAX)
+}
+
+/// Tells where humans are, where that is news.
+async fn tell_presence(handle: &Handle, live: &[SessionId]) {
+    let now = handle.now().wall;
+    let lately = |at: &Timestamp, limit| now.duration_since(*at) < limit;
+    let (sessions, page) = {
+        let (typed, page) = &mut *lock(&handle.shell.seen_typing);
+        typed.retain(|id, at| live.contains(id) && lately(at, TYPES));
+        (typed.keys().cloned().collect::<BTreeSet<_>>(), page.is_some_and(|at| lately(&at, SEES)))
+    };
+    let news = {
+        let known = &handle.state().present;
+        known.page.is_some() != page || !known.sessions.keys().eq(sessions.iter())
+    };
+    if news {
+        // Refused only when the journal is: the next sweep tells it again.
+        let _ = handle.submit(Input::Presence { sessions, page }).await;
+    }
 }
 
 /// Whether one probe can answer for both. A session stays where it was started, whatever its project says now.
@@ -131,6 +157,9 @@ async fn probe(handle: &Handle, group: &mut [Running], whole: &AtomicBool) -> bo
     let mut seen = vec![];
     for (running, probe) in group.iter_mut().zip(probes) {
         running.output = probe.last_output;
+        if let Some(typed) = probe.last_input {
+            lock(&handle.shell.seen_typing).0.insert(running.work.session.id.clone(), typed);
+        }
         let Running { work, at, output } = &*running;
         // A spinner that is redrawn says nothing about the agent behind it: one that signals tells itself.
         let redraws = work.session.signals && work.plugins.runtime.capabilities().screen;
@@ -176,6 +205,7 @@ fn unknown(handles: &[RuntimeHandle], why: &str) -> Vec<RuntimeProbe> {
     let one = |_| RuntimeProbe {
         state: ProbeState::Unknown(why.to_owned()),
         last_output: None,
+        last_input: None,
         process: None,
     };
     handles.iter().map(one).collect()

@@ -378,7 +378,8 @@ impl State {
         };
         match &lane {
             Lane::Channel(name) => {
-                self.channels.entry(name.clone()).or_default().intent = Some(event.seq)
+                let channel = self.channels.entry(name.clone()).or_default();
+                (channel.intent, channel.requested) = (Some(event.seq), Some(when.at));
             }
             Lane::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
@@ -464,7 +465,10 @@ impl State {
                 }
                 self.update_waiting(id);
                 // Reminders count from when it went out.
-                self.channels_of(id).into_iter().chain(self.told_by(id)).collect()
+                let mut foci = self.channels_of(id);
+                foci.extend(self.told_by(id));
+                foci.extend(self.same_account(name).map(|(name, _)| Focus::Channel(name.clone())));
+                foci
             }
         }
     }
@@ -499,7 +503,7 @@ impl State {
                 let channel = self.channels.entry(name.clone()).or_default();
                 channel.tried(Some(failure), when);
                 channel.not_before = e.channel_not_before.or(channel.not_before);
-                vec![Focus::Channel(name.clone())]
+                self.same_account(name).map(|(name, _)| Focus::Channel(name.clone())).collect()
             }
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use ao_core::{
     config::{
-        policy::{PluginChoice, Policy},
+        policy::{DigestEvery, PluginChoice, Policy},
         trigger::Trigger,
     },
     decide::{Answered, Refusal},
@@ -56,6 +56,9 @@ pub(crate) struct House {
 pub(crate) fn policy() -> Policy {
     let mut policy = Policy::with_projects(&["my-app"]);
     policy.lifecycle.sweep_interval_ms = 100;
+    // Whoever is told is told once, and at once.
+    policy.push.repeat_ms = vec![];
+    policy.push.digest.every = DigestEvery::Off;
     policy.lifecycle.settle.urgent_ms = 50;
     policy.lifecycle.settle.action_ms = 50;
     policy.lifecycle.settle.warning_ms = 50;

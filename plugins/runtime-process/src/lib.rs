@@ -338,6 +338,7 @@ impl Runtime for Process {
             let unknown = |handle: &RuntimeHandle| RuntimeProbe {
                 state: ProbeState::Unknown(error.to_string()),
                 last_output: None,
+                last_input: None,
                 process: handle.process,
             };
             handles.iter().map(unknown).collect()
@@ -437,16 +438,17 @@ fn probe(folder: &Folder, handle: &RuntimeHandle, keep: u64) -> RuntimeProbe {
             } else {
                 ProbeState::Missing
             };
-            return Ok(RuntimeProbe { state, last_output: None, process });
+            return Ok(RuntimeProbe { state, last_output: None, last_input: None, process });
         }
         let last_output = folder.trim(keep)?;
         let state =
             if alive { ProbeState::Alive } else { ProbeState::Exited(end_of(folder, stat)?) };
-        Ok(RuntimeProbe { state, last_output, process })
+        Ok(RuntimeProbe { state, last_output, last_input: None, process })
     };
     look().unwrap_or_else(|error| RuntimeProbe {
         state: ProbeState::Unknown(error.to_string()),
         last_output: None,
+        last_input: None,
         process: handle.process,
     })
 }

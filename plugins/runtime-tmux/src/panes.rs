@@ -13,7 +13,7 @@ use crate::server::Fault;
 
 /// One line a pane. The only field that others can choose stands last.
 pub(crate) const FORMAT: &str = "#{pane_id}|#{pid}|#{pane_pid}|#{pane_dead}|#{pane_dead_status}|\
-    #{pane_dead_signal}|#{window_activity}|#{@ao_instance}|#{@ao_session}|#{@ao_launch}|#{session_name}";
+    #{pane_dead_signal}|#{window_activity}|#{?session_attached,#{session_activity},}|#{@ao_instance}|#{@ao_session}|#{@ao_launch}|#{session_name}";
 
 /// One pane of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub(crate) struct Pane {
     pub(crate) process: i32,
     pub(crate) end: End,
     pub(crate) active: Option<Timestamp>,
+    /// The last key of a client that is attached to its session, or its coming: neither output nor what is sent to
+    /// the pane counts as that (tmux 3.3a). None where nobody is attached.
+    pub(crate) typed: Option<Timestamp>,
     /// Instance, session and launch from the pane's own options; empty where nobody set them.
     label: [String; 3],
     pub(crate) tmux_session: String,
@@ -46,9 +49,21 @@ pub(crate) fn parse(text: &str) -> Vec<Pane> {
 }
 
 fn parse_line(line: &str) -> Option<Pane> {
-    let fields: Vec<&str> = line.splitn(11, '|').collect();
-    let &[id, server, process, dead, status, signal, active, instance, session, launch, name] =
-        fields.as_slice()
+    let fields: Vec<&str> = line.splitn(12, '|').collect();
+    let &[
+        id,
+        server,
+        process,
+        dead,
+        status,
+        signal,
+        active,
+        typed,
+        instance,
+        session,
+        launch,
+        name,
+    ] = fields.as_slice()
     else {
         return None;
     };
@@ -57,12 +72,14 @@ fn parse_line(line: &str) -> Option<Pane> {
         ("1", code, no_signal) => End::Code(code.filter(|_| no_signal)),
         _ => End::No,
     };
+    let time = |seconds: &str| Timestamp::from_second(seconds.parse().ok()?).ok();
     Some(Pane {
         id: id.to_owned(),
         server: server.parse().ok()?,
         process: process.parse().ok()?,
         end,
-        active: active.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok()),
+        active: time(active),
+        typed: time(typed),
         label: [instance, session, launch].map(str::to_owned),
         tmux_session: name.to_owned(),
     })
@@ -143,7 +160,8 @@ pub(crate) fn judge(
     };
     let ours = list.ok().flatten().filter(|pane| same_server(pane));
     let last_output = ours.and_then(|pane| pane.active);
-    RuntimeProbe { state, last_output, process }
+    let last_input = ours.and_then(|pane| pane.typed);
+    RuntimeProbe { state, last_output, last_input, process }
 }
 
 #[cfg(test)]
@@ -164,11 +182,11 @@ mod tests {
     fn captured() -> Vec<Pane> {
         let label = format!("{INSTANCE}|app-3|1|app-3~1");
         parse(&format!(
-            "%0|75|76|0|||1795258603|{label}\n\
-             %1|75|81|1|3||1795258604||||app-3~2\n\
-             %2|75|85|1||9|1795258604||||app-3~3\n\
-             %3|75|86|1|||1795258604||||app-3~4\n\
-             %4|75|87|0|||1795258604||||a name | of a human\n\
+            "%0|75|76|0|||1795258603|1795258601|{label}\n\
+             %1|75|81|1|3||1795258604|||||app-3~2\n\
+             %2|75|85|1||9|1795258604|||||app-3~3\n\
+             %3|75|86|1|||1795258604|||||app-3~4\n\
+             %4|75|87|0|||1795258604|||||a name | of a human\n\
              garbage\n"
         ))
     }
@@ -183,6 +201,8 @@ mod tests {
             "alive, exited 3, killed by signal 9, terminal closed, alive"
         );
         assert_eq!(panes[0].active, Some(Timestamp::from_second(1_795_258_603).unwrap()));
+        assert_eq!(panes[0].typed, Some(Timestamp::from_second(1_795_258_601).unwrap()));
+        assert!(panes[1..].iter().all(|pane| pane.typed.is_none()), "nobody is attached");
         assert_eq!(panes[4].tmux_session, "a name | of a human");
     }
 

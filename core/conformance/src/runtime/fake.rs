@@ -333,7 +333,7 @@ impl Runtime for FakeRuntime {
                 (None, Err(_)) if self.has(Fault::GoneIsAlive) => ProbeState::Alive,
                 (None, Err(_)) => ProbeState::Missing,
             };
-            Ok(RuntimeProbe { state, last_output: None, process: handle.process })
+            Ok(RuntimeProbe { state, last_output: None, last_input: None, process: handle.process })
         };
         handles.iter().map(one).collect()
     }

@@ -196,3 +196,89 @@ fn a_channel_that_stumbles_is_not_failing_yet() {
     w.give(tried(Some(failure(ErrorKind::Permanent)))).unwrap();
     assert!(failing(&w), "repeating does not change it");
 }
+
+/// Requests to channels since `from`, in milliseconds after `start`.
+fn requests(w: &World, from: usize, start: jiff::Timestamp) -> Vec<(i128, String)> {
+    let requests = w.events[from..].iter().filter_map(|event| match &event.kind {
+        Kind::EffectIntended(e) => match &e.effect {
+            Effect::SendNotification { channel, .. }
+            | Effect::UpdateNotification { channel, .. } => {
+                Some((event.at.duration_since(start).as_millis(), channel.to_string()))
+            }
+            _ => None,
+        },
+        _ => None,
+    });
+    requests.collect()
+}
+
+#[test]
+fn s16_a_channel_is_asked_no_oftener_than_its_provider_allows() {
+    let mut w = World::with_team(&[("team", ChannelKind::Chat)]);
+    let paced = NotifierCapabilities {
+        pace_ms: 1_200,
+        ..w.state.channels[&channel("team")].capabilities.clone().unwrap()
+    };
+    w.configure(w.state.policy.as_ref().clone(), [(channel("team"), paced)].into());
+    w.holds_channels = false;
+    for issue in ["42", "43"] {
+        w.add_working(issue);
+    }
+    let (from, start) = (w.events.len(), w.now.wall);
+    for n in 1..=3 {
+        w.tell(n, [asked("k1", question("A?"))]);
+    }
+    w.pass(8 * SECOND);
+    let times: Vec<_> = requests(&w, from, start).into_iter().map(|(ms, _)| ms).collect();
+    assert_eq!(times, [2_000, 3_200, 4_400]);
+}
+
+#[test]
+fn s16_channels_of_one_account_rest_together() {
+    let kinds = [("agents", ChannelKind::Chat), ("team", ChannelKind::Chat)];
+    let mut w = World::with_team(&kinds);
+    let (policy, mut channels) = with_channels(&kinds);
+    channels.values_mut().for_each(|can| can.account = "a1".into());
+    w.configure(policy, channels);
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(2 * SECOND);
+    let (intent, _) = w.busy("agents").unwrap();
+    w.channel_takes("team");
+    let rest = Failure { retry_after_ms: Some(30_000), ..failure(ErrorKind::Transient) };
+    w.give(Input::Effect { intent, result: Err(rest) }).unwrap();
+    let (from, start) = (w.events.len(), w.now.wall);
+    // More comes up meanwhile: it waits, and each message goes out once.
+    w.tell(1, [asked("k2", question("B?"))]);
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    w.pass(29_999);
+    let theirs = |w: &World| {
+        let mut requests = requests(w, from, start);
+        requests.retain(|(_, name)| name != "desktop");
+        requests.sort();
+        requests
+    };
+    assert_eq!(theirs(&w), []);
+    w.pass(1);
+    let first = theirs(&w);
+    assert_eq!(first, [(30_000, "agents".into()), (30_000, "team".into())]);
+}
+
+#[test]
+fn a_channel_for_what_matters_gets_nothing_less() {
+    let kinds = [("desktop", ChannelKind::Desktop), ("team", ChannelKind::Chat)];
+    let mut w = World::with_team(&kinds);
+    let (policy, mut channels) = with_channels(&kinds);
+    channels.get_mut(&channel("team")).unwrap().least = Priority::Action;
+    w.configure(policy, channels);
+    let refused = |file: &str| Input::ConfigRefused {
+        file: file.into(),
+        reason: Text::short("x"),
+        untrusted: false,
+    };
+    w.give(refused("a.yaml")).unwrap();
+    w.pass(2 * MINUTE);
+    assert_eq!(w.goes_to(), "desktop", "a warning, and never nowhere");
+    w.give(Input::Disk { free: 1, failing: false }).unwrap();
+    w.pass(MINUTE);
+    assert_eq!(w.goes_to(), "desktop team");
+}

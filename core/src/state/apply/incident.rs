@@ -130,6 +130,7 @@ impl State {
             Kind::ChannelTried(e) => {
                 let channel = self.channels.entry(e.channel.clone()).or_default();
                 channel.tried(e.failure.as_ref(), when);
+                channel.requested = Some(when.at);
                 vec![Focus::Channel(e.channel.clone())]
             }
             Kind::ButtonsOffered(e) => {
@@ -510,7 +511,7 @@ impl State {
     pub(super) fn forget_wall_waits(&mut self) {
         self.forget_holds(|why| *why == Held::Quiet);
         for channel in self.channels.values_mut() {
-            channel.not_before = None;
+            (channel.not_before, channel.requested) = (None, None);
         }
         for notification in self.notifications.values_mut() {
             for delivery in notification.deliveries.values_mut() {
