@@ -60,6 +60,9 @@ pub struct Content<'a> {
     pub short: &'a str,
     /// The whole text.
     pub body: &'a [Block],
+    /// What is of use to whoever looks closer.
+    #[serde(skip_serializing_if = "<[Block]>::is_empty")]
+    pub details: &'a [Block],
     /// What a human can do, in the order of likelihood; pressing is not possible from here.
     pub buttons: Vec<Label<'a>>,
     /// The command that does it at the machine.
@@ -80,11 +83,14 @@ pub struct Content<'a> {
     pub since: Timestamp,
     /// To be shown without sound.
     pub quiet: bool,
+    /// Nobody has reacted for long.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
     /// An earlier request about this is in doubt.
     pub may_repeat: bool,
 }
 
-/// A button's face. Its token stays here.
+/// A button's face. Its token stays here, and so does its page, whose address ends with the token.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Label<'a> {
@@ -116,6 +122,7 @@ impl<'a> Payload<'a> {
             title: &message.title,
             short: &message.short,
             body: &message.body,
+            details: &message.details,
             buttons: buttons.map(|b| Label { label: &b.label, style: b.style }).collect(),
             command: message.command.as_deref(),
             meta: &message.meta,
@@ -124,6 +131,7 @@ impl<'a> Payload<'a> {
             link: message.link.as_deref(),
             since: message.since,
             quiet: message.quiet,
+            emergency: message.emergency,
             may_repeat: message.may_repeat,
         };
         Self { message: Some(content), ..self }

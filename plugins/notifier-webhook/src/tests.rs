@@ -8,7 +8,7 @@ use std::{
 };
 
 use ao_conformance::notifier::{self as suite, FarEnd, Mood, Shown, message};
-use ao_slots::{ErrorKind, InstanceId, plugin::BuildContext};
+use ao_slots::{ErrorKind, InstanceId, notifier::Block, plugin::BuildContext};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -260,7 +260,14 @@ fn the_signature_is_that_of_the_standards_own_example() {
 async fn the_body_says_all_but_the_buttons_tokens() {
     let receiver = Receiver::start().await;
     let notifier = &receiver.notifier;
-    let handle = notifier.send(&call("k1"), &message(1)).await.unwrap().handle.unwrap();
+    let mut text = message(1);
+    text.details = vec![Block::Text("Its screen:".into()), Block::Code("> 1".into())];
+    text.emergency = true;
+    for button in &mut text.buttons {
+        button.id = "hush".into();
+        button.link = Some("https://ao.example/a/hush".into());
+    }
+    let handle = notifier.send(&call("k1"), &text).await.unwrap().handle.unwrap();
     notifier.resolve(&call("k2"), &handle, &message(1)).await.unwrap();
     notifier.post(&call("k3"), "a line").await.unwrap();
     let inbox = receiver.inbox();
@@ -282,13 +289,14 @@ async fn the_body_says_all_but_the_buttons_tokens() {
                     {"quote": "Should a coupon also apply to shipping?"},
                     {"text": "Tried: nothing, only you can answer."},
                 ],
+                "details": [{"text": "Its screen:"}, {"code": "> 1"}],
                 "buttons": [
                     {"label": "Items only", "style": "plain"},
                     {"label": "Items and shipping", "style": "plain"},
                 ],
                 "command": "ao answer app-3 \"…\"", "meta": ["my-app", "app-3", "i-1"],
                 "session": "app-3", "project": "my-app", "since": "1970-01-01T00:00:00Z",
-                "quiet": false, "mayRepeat": false,
+                "quiet": false, "emergency": true, "mayRepeat": false,
             },
         })
     );
