@@ -137,12 +137,8 @@ impl Notifier for Email {
         self.mail(call, Page::line(text)).await
     }
 
-    /// Connects, logs in, says NOOP and leaves.
     async fn check(&self, call: &Call) -> Result<(), PluginError> {
-        match tokio::time::timeout(call.limit(), self.server.look()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.server.late(call, false)),
-        }
+        self.server.check(call).await
     }
 
     async fn find(&self, _: &Call, _: &str) -> Result<Answer<ChannelHandle>, PluginError> {

@@ -25,6 +25,8 @@ use lettre::{
 
 use crate::settings::{Endpoint, Tls};
 
+/// Longest wait for one of the server's addresses, so that a dead one leaves time for the next.
+const CONNECT: Duration = Duration::from_secs(2);
 /// Longest wait for the server's good-bye, which changes nothing any more.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How long to stay away from a server that greylists and does not say for how long: most let a second try pass after
@@ -107,12 +109,17 @@ impl Server {
         Ok(())
     }
 
-    /// Whether it lets us in.
-    pub(crate) async fn look(&self) -> Result<(), PluginError> {
-        let mut connection = self.open().await?;
-        connection.command(Noop).await.map_err(|e| self.failure(Stage::Data, &e))?;
-        leave(connection);
-        Ok(())
+    /// Whether it lets us in: connects, logs in, says NOOP and leaves.
+    pub(crate) async fn check(&self, call: &Call) -> Result<(), PluginError> {
+        let look = async {
+            let mut connection = self.open().await?;
+            connection.command(Noop).await.map_err(|e| self.failure(Stage::Data, &e))?;
+            leave(connection);
+            Ok(())
+        };
+        tokio::time::timeout(call.limit(), look)
+            .await
+            .unwrap_or_else(|_| Err(self.late(call, false)))
     }
 
     /// Nothing came within the call's limit.
@@ -140,7 +147,7 @@ impl Server {
         let failed = |error| self.failure(Stage::Connect, &error);
         let server = (host.as_str(), *port);
         let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, None, &hello, implicit, None)
+            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT), &hello, implicit, None)
                 .await
                 .map_err(failed)?;
         if let Some(parameters) = explicit {
