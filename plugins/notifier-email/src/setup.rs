@@ -1,13 +1,6 @@
-//! What `ao notify setup email` needs: what a provider's server is, and whether it lets one in.
+//! What `ao notify setup email` needs to know before it asks.
 
-use ao_slots::{Call, PluginError, plugin};
-use serde_json::Value;
-
-use crate::{
-    NAME, Settings,
-    settings::{Target, Tls},
-    smtp::Server,
-};
+use crate::settings::Tls;
 
 /// A provider's mail server, as its own help pages name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,12 +70,6 @@ pub fn provider(address: &str) -> Option<Provider> {
     let (_, domain) = address.trim().rsplit_once('@')?;
     let known = |domains: &[&str]| domains.iter().any(|known| known.eq_ignore_ascii_case(domain));
     PROVIDERS.iter().find(|(domains, _)| known(domains)).map(|(_, provider)| *provider)
-}
-
-/// Logs in with these settings, and sends nothing: whatever is wrong is said at once, with its remedy.
-pub async fn verify(settings: &Value, call: &Call) -> Result<(), PluginError> {
-    let Target { endpoint, .. } = plugin::settings::<Settings>(NAME, settings)?.target()?;
-    Server::new(endpoint)?.check(call).await
 }
 
 #[cfg(test)]

@@ -408,7 +408,6 @@ async fn it_is_encrypted_and_logged_in_or_not_sent_at_all() {
         let server = MailServer::start(tls);
         server.notifier.send(&call("k"), &question()).await.unwrap();
         server.notifier.check(&call("c")).await.unwrap();
-        setup::verify(&server.settings(), &call("v")).await.unwrap();
         assert_eq!(server.mails().len(), 1, "{tls}");
 
         // A certificate that nothing vouches for, or for another name.
@@ -420,7 +419,7 @@ async fn it_is_encrypted_and_logged_in_or_not_sent_at_all() {
 
         let mut settings = server.settings();
         settings["smtp"]["password"] = json!("wrong");
-        let error = setup::verify(&settings, &call("m")).await.unwrap_err();
+        let error = build(&settings).unwrap().check(&call("m")).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Permanent, "{tls}: {error:?}");
         assert!(error.cause.starts_with("535"), "{tls}: {error:?}");
         assert!(error.remedy.as_ref().unwrap().contains("app password"), "{tls}: {error:?}");
