@@ -40,9 +40,9 @@ use crate::{settings::Target, text::Post};
 /// The plugin's name in the config.
 pub const NAME: &str = "discord";
 
-/// Thirty messages a minute: what a webhook is known to take in the long run. Discord publishes no figure, it answers
-/// with what is left: see `Discord::rest`.
-const PACE_MS: u32 = 2000;
+/// A webhook's bucket is known to hold five requests each 2 s. Discord publishes no figure, it answers with what is
+/// left: see `Discord::rest`.
+const PACE_MS: u32 = 400;
 /// The longest that is believed of a rest.
 const LONGEST: f64 = 24.0 * 3600.0;
 

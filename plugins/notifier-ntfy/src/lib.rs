@@ -44,8 +44,9 @@ use crate::{listen::Trouble, server::Server};
 /// The plugin's name in the config.
 pub const NAME: &str = "ntfy";
 
-/// What a server allows a visitor in the long run: `visitor-request-limit-replenish`, one request each 5 s.
-const PACE_MS: u32 = 5000;
+/// A server allows a visitor 60 requests at once and one more each 5 s (`visitor-request-limit-burst`, `-replenish`).
+/// The gap is that of a burst: one of 5 s would make an urgent message late, and what is too much is refused.
+const PACE_MS: u32 = 1000;
 /// How many presses wait for whoever asks for them.
 const WAITING: usize = 64;
 

@@ -21,6 +21,8 @@ use crate::{
     text::{Publish, QUIET},
 };
 
+/// How long a visitor rests who asks too often: until one request is allowed anew (`visitor-request-limit-replenish`).
+const REQUEST_REST: Duration = Duration::from_secs(5);
 /// How long a visitor rests who has used up the messages of a day; the server says no more than that they are
 /// counted anew at midnight UTC.
 const QUOTA_REST: Duration = Duration::from_secs(3600);
@@ -228,8 +230,9 @@ impl Server {
         let what = format!("{} refused the request", self.whom());
         if http::passes(status) {
             let told = http::retry_after(response.headers(), Timestamp::now());
-            // It tells no time by itself. One request is allowed anew each 5 s, which is less than any rest.
+            // It tells no time by itself.
             let known = match refused.code {
+                42901 => Some(REQUEST_REST),
                 42908 => Some(QUOTA_REST),
                 42909 => Some(AUTH_REST),
                 _ => None,
