@@ -47,6 +47,8 @@ A webhook gets everything. What would reach nobody goes to `defaults.notifiers`.
   ao notify channels       the channels and whether they work
   ao notify test desktop   send a test
   ao notify log            what was sent, and what became of it
+  ao notify stats          how often you were called, and how often for nothing
+  ao notify replay --config new.yaml      what other settings would have sent
   ao why n-12              why a message was sent
   ao silence add session=app-3 --for 2h   not a word of it for a while
 ",
@@ -135,7 +137,7 @@ Each of these is said one time for each data directory, in place, and then never
 `hints` there to hear them anew. --quiet leaves all hints out.
 
   after the first spawn      You can close this terminal. ao and the agent go on.
-  after the first answer     That is how it works. Too much or too little? ao help push
+  after the first answer     That is how it works. Too much or too little? ao notify stats
   before a project's first   what is wrong with the disk that its repository lies on
 ",
     },

@@ -26,6 +26,9 @@ pub struct Stats {
     pub pushes: u32,
     /// What they were about.
     pub needs: u32,
+    /// Messages about no need: summaries and digests. They are no pushes.
+    #[serde(default)]
+    pub summaries: u32,
     /// Needs that went away by themselves, seen by nobody and acted on by nobody.
     pub false_alarms: u32,
     /// Messages about what a human decides that no channel took in time.
@@ -202,7 +205,7 @@ impl Counter {
         let mut channels: BTreeMap<ChannelName, Vec<u64>> = BTreeMap::new();
         let mut loud: BTreeMap<Trigger, Loud> = BTreeMap::new();
         let mut told: BTreeSet<IncidentId> = BTreeSet::new();
-        let (mut pushes, mut misses) = (0, 0);
+        let (mut pushes, mut summaries, mut misses) = (0, 0, 0);
         for message in messages.values().filter(|message| message.opened >= since) {
             let about: Vec<(&IncidentId, &Need)> =
                 message.covers.iter().filter_map(|id| Some((id, needs.get(id)?))).collect();
@@ -213,6 +216,10 @@ impl Counter {
                 end.duration_since(message.opened).as_millis() > i128::from(MISSED_AFTER_MS);
             if message.taken.is_empty() {
                 misses += u32::from(decides && patience);
+                continue;
+            }
+            if about.is_empty() {
+                summaries += 1;
                 continue;
             }
             pushes += 1;
@@ -246,6 +253,7 @@ impl Counter {
             until: now,
             pushes,
             needs: count(told_needs.iter().filter(|need| !need.was_false())),
+            summaries,
             false_alarms: count(told_needs.iter().filter(|need| need.was_false())),
             misses,
             handled: count(handled),

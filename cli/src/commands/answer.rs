@@ -164,7 +164,7 @@ pub(crate) async fn decide(
                 let mark = cx.style.painted_mark(Mark::Settled);
                 let words = cx.style.text(&words(decided));
                 out::say(&format!("{mark} {words} (confirmed {took:.1} s)"));
-                let taught = "That is how it works. Too much or too little? ao help push";
+                let taught = "That is how it works. Too much or too little? ao notify stats";
                 cx.hint_once("answer", taught);
             }
             Ok(0)

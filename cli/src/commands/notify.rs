@@ -103,7 +103,7 @@ enum What {
     /// What would have been sent under another configuration: the past, decided anew
     ///
     /// Nothing is sent. What people did is taken as it was, and channels are taken to work. The file
-    /// stands for all registered ones; a project that it does not name has its settings of then.
+    /// stands for all registered ones; a project that it does not name goes by what it says for all.
     ///
     /// Examples:
     ///   ao notify replay --config new.yaml

@@ -42,6 +42,10 @@ pub(crate) fn stats(
         count(u64::from(*needs), "need", "needs"),
         thousands(u64::from(*handled)),
     )];
+    if stats.summaries > 0 {
+        let summaries = count(u64::from(stats.summaries), "summary", "summaries");
+        lines[0].push_str(&format!(" · {summaries}"));
+    }
     let skip = stats.days.len().saturating_sub(DAYS);
     let most = stats.days.iter().map(|day| day.pushes).max().unwrap_or(0);
     let days = stats.days.iter().skip(skip).map(|day| {

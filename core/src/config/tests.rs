@@ -153,7 +153,7 @@ fn the_example_shows_every_key_with_its_default() {
         })
         .collect();
     let mut world = world();
-    world.env.insert("AO_HOOK_SECRET".into(), "x".into());
+    world.env.extend(["HOOK_SECRET", "PING_SECRET"].map(|name| (name.into(), "x".into())));
     let loaded = load(&[file("/code/x.yaml", Role::Given, &full)], &world);
     let loaded = loaded.unwrap_or_else(|errors| panic!("{:?}", shown(&errors)));
     // Those of later versions are shown, and say that nothing comes of them yet.

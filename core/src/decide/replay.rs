@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Draft, Input, add, settle, step};
 use crate::{
-    config::policy::Policy,
+    config::policy::{Policy, ProjectPolicy},
     event::{
         Class, ConfigApplied, Effect, EffectIntended, Event, Kind, NotificationOpened, Outcome,
         Subject,
@@ -289,14 +289,17 @@ impl Replay {
         Some(kind)
     }
 
-    /// The other configuration, with what it does not name of the one that ruled: sessions need their projects.
+    /// The other configuration. Sessions need their projects: one that it does not name is that of then, by the rules
+    /// that it has for all.
     fn config(&mut self, ruled: &ConfigApplied) -> Kind {
         self.configured = true;
         let mut policy = self.policy.clone();
         policy.data_dir.clone_from(&ruled.policy.data_dir);
         policy.worktree_dir.clone_from(&ruled.policy.worktree_dir);
         for (id, project) in &ruled.policy.projects {
-            policy.projects.entry(id.clone()).or_insert_with(|| project.clone());
+            let rules = &policy.rules;
+            let named = || ProjectPolicy { rules: rules.clone(), ..project.clone() };
+            policy.projects.entry(id.clone()).or_insert_with(named);
         }
         let known = |name: &ChannelName| self.channels.get(name).or(ruled.channels.get(name));
         let can = |name: &ChannelName| Some((name.clone(), known(name)?.clone()));

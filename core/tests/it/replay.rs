@@ -9,6 +9,7 @@ use ao_core::{
     },
     decide::replay::{Call, Compared, Replay},
     event::{Event, Kind},
+    slots::fact::Priority,
 };
 
 const DEMO: &str = include_str!("../golden/demo-1.jsonl");
@@ -63,6 +64,13 @@ fn another_configuration_calls_otherwise() {
     let compared = replayed(&events, policy);
     let stuck = |calls: &[Call]| calls.iter().filter(|call| call.kind == "agent-stuck").count();
     assert_eq!((stuck(&compared.old), stuck(&compared.new)), (1, 0), "{:?}", told(&compared.new));
+    // What it says for all goes for a project that it does not name too.
+    let mut other = ruled(&events);
+    other.projects.clear();
+    other.rules.reactions.get_mut(&Trigger::AgentNeedsInput).unwrap().priority = Priority::Info;
+    let asked = replayed(&events, other).new;
+    let asked = asked.iter().find(|call| call.kind == "agent-needs-input");
+    assert!(asked.is_none_or(|call| call.priority == Priority::Info), "{asked:?}");
     // Nobody is told that has no channel.
     let mut silent = ruled(&events);
     silent.channels.clear();
