@@ -90,6 +90,7 @@ pub(crate) enum Command {
     Ack(commands::ack::Cmd),
     Snooze(commands::snooze::Cmd),
     Silence(commands::silence::Cmd),
+    Digest(commands::digest::Cmd),
     Answer(commands::answer::Cmd),
     Approve(commands::approve::Cmd),
     Deny(commands::deny::Cmd),

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo_agent;
 pub(crate) mod deny;
+pub(crate) mod digest;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod help;
@@ -166,6 +167,7 @@ async fn dispatch(command: Command, cx: &Cx) -> Result<u8, Fail> {
         Command::Ack(cmd) => cmd.run(cx).await,
         Command::Snooze(cmd) => cmd.run(cx).await,
         Command::Silence(cmd) => cmd.run(cx).await,
+        Command::Digest(cmd) => cmd.run(cx).await,
         Command::Answer(cmd) => cmd.run(cx).await,
         Command::Approve(cmd) => cmd.run(cx).await,
         Command::Deny(cmd) => cmd.run(cx).await,

@@ -10,7 +10,7 @@ ao runs coding agents side by side and calls you only when you are needed.
 
 Run          init  spawn  batch-spawn  send  session  open  start  stop  restart
 Understand   status  why  logs  events  doctor
-Push         notify  ack  snooze  silence  answer  approve  deny
+Push         notify  ack  snooze  silence  digest  answer  approve  deny
 Configure    config  plugin  completions  man
 For agents   hook  report
 
@@ -44,7 +44,8 @@ Where it goes, unless `notifications.routing` says otherwise:
   warning    chat                        info     the next summary
 A webhook gets everything. What would reach nobody goes to `defaults.notifiers`.
 
-  ao notify channels       the channels and whether they work
+  ao notify setup ntfy     add a channel: it asks, checks, writes, and sends a test that has to come back
+  ao notify channels       the channels: whether they work, what they can do, whose they are
   ao notify test desktop   send a test
   ao notify log            what was sent, and what became of it
   ao notify stats          how often you were called, and how often for nothing

@@ -121,6 +121,8 @@ struct Need {
 struct Message {
     opened: Timestamp,
     covers: Vec<IncidentId>,
+    /// It is a roll-up, which calls nobody.
+    summary: bool,
     /// When which channel first took it.
     taken: BTreeMap<ChannelName, Timestamp>,
     over: Option<Timestamp>,
@@ -160,7 +162,8 @@ impl Counter {
                 } else {
                     e.covers.clone()
                 };
-                let message = Message { opened: at, covers, taken: BTreeMap::new(), over: None };
+                let (taken, summary) = (BTreeMap::new(), e.summary.is_some());
+                let message = Message { opened: at, covers, summary, taken, over: None };
                 self.messages.insert(e.notification, message);
             }
             Kind::NotificationChanged(e) if e.settled => {
@@ -218,7 +221,7 @@ impl Counter {
                 misses += u32::from(decides && patience);
                 continue;
             }
-            if about.is_empty() {
+            if message.summary || about.is_empty() {
                 summaries += 1;
                 continue;
             }

@@ -128,6 +128,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/api/incidents/{id}/snooze", post(snooze))
         .route("/api/silences", get(silences).post(silence))
         .route("/api/silences/{id}/end", post(silence_end))
+        .route("/api/digest", post(digest))
         .route("/api/notifications", get(notifications))
         .route("/api/notifications/test", post(test))
         .route("/api/notifications/test/{token}", get(test_pressed))
@@ -337,6 +338,10 @@ async fn silence(
 ) -> Reply<view::Taken> {
     let view::SilenceBody { matchers, until, comment } = body;
     api.submit(&handle, Input::SilenceAdd { matchers, until, comment, by }).await
+}
+
+async fn digest(State(api): State<Arc<Api>>, Human { by, handle }: Human) -> Reply<view::Taken> {
+    api.submit(&handle, Input::DigestNow { by }).await
 }
 
 async fn silence_end(

@@ -56,6 +56,34 @@ struct Common {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// A phone, by the ntfy app: on the public server or your own
+    ///
+    /// Examples:
+    ///   ao notify setup ntfy
+    ///   ao notify setup ntfy --server https://ntfy.example.org --token
+    #[command(verbatim_doc_comment)]
+    Ntfy {
+        /// The server
+        #[arg(long, value_name = "URL", default_value = "https://ntfy.sh")]
+        server: String,
+        /// The server wants an access token: asks for it, or takes NTFY_TOKEN
+        #[arg(long)]
+        token: bool,
+        /// The server is on this machine or in a private network
+        #[arg(long)]
+        allow_private: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Discord, by a webhook: edits, no buttons
+    ///
+    /// Examples:
+    ///   ao notify setup discord
+    #[command(verbatim_doc_comment)]
+    Discord {
+        #[command(flatten)]
+        common: Common,
+    },
     /// Mail: digests, and what is urgent where nothing else reaches you
     ///
     /// Examples:
@@ -160,6 +188,8 @@ impl Cmd {
             ));
         }
         let (plugin, common) = match &self.what {
+            What::Ntfy { common, .. } => ("ntfy", common),
+            What::Discord { common } => ("discord", common),
             What::Email(Email { common, .. }) => ("email", common),
             What::Webhook { common, .. } => ("webhook", common),
         };
@@ -171,6 +201,10 @@ impl Cmd {
         // Nothing is asked that could not be kept.
         setup.is_free(plugin)?;
         let answers = match &self.what {
+            What::Ntfy { server, token, allow_private, .. } => {
+                setup.ntfy(server, *token, *allow_private).await?
+            }
+            What::Discord { .. } => setup.discord().await?,
             What::Email(email) => setup.email(email).await?,
             What::Webhook { url, sign, .. } => setup.webhook(url.as_deref(), *sign).await?,
         };
@@ -245,20 +279,89 @@ impl Setup<'_> {
         Ok(answer)
     }
 
-    /// Builds the channel as the server will, and looks whether a message could go out.
-    async fn look(&self, answers: &Answers) -> Result<(), Fail> {
-        let registry = Registry::new(ao_plugins_bundled::all());
+    /// The settings with the values of secrets, as the plugin gets them.
+    fn expanded(&self, answers: &Answers) -> Value {
         let mut settings = answers.settings.clone();
         settings.remove("plugin");
         let mut env = secrets::under(&self.cx.data_dir, &self.cx.env);
         env.extend(answers.secrets.clone());
-        for value in settings.values_mut() {
-            expand(value, &env);
-        }
-        let choice = PluginChoice { plugin: answers.plugin.into(), settings: settings.into() };
+        let mut settings = Value::Object(settings);
+        expand(&mut settings, &env);
+        settings
+    }
+
+    /// Builds the channel as the server will, and looks whether a message could go out.
+    async fn look(&self, answers: &Answers) -> Result<(), Fail> {
+        let registry = Registry::new(ao_plugins_bundled::all());
+        let settings = self.expanded(answers);
+        let choice = PluginChoice { plugin: answers.plugin.into(), settings };
         let channel = registry.notifier(&choice, &build_context(self.cx)?)?;
         channel.check(&Call::new("setup", LOOK)).await?;
         Ok(())
+    }
+
+    async fn ntfy(&self, server: &str, token: bool, allow_private: bool) -> Result<Answers, Fail> {
+        use ao_notifier_ntfy::setup::{TOO_OLD, address, link, probe, qr, topics};
+        let mut answers = Answers::of("ntfy");
+        answers.set("server", server);
+        if allow_private {
+            answers.set("allowPrivate", true);
+        }
+        if token || self.cx.env.contains_key(&self.variable("TOKEN")) {
+            answers.keep(
+                "token",
+                &self.secret("TOKEN", &format!("Paste the access token of {server} (tk_…)"))?,
+            );
+        }
+        // A phone that is subscribed stays so.
+        let known = secrets::under(&self.cx.data_dir, &self.cx.env);
+        let made = topics().map_err(|error| {
+            Fail::new(Exit::Failed, "no random numbers could be had").because(error)
+        })?;
+        let topic = |what: &str, new: String| {
+            let name = self.variable(what);
+            Secret { value: known.get(&name).cloned().unwrap_or(new), name }
+        };
+        let (send, reply) = (topic("TOPIC", made.send), topic("REPLY_TOPIC", made.reply));
+        answers.keep("topic", &send);
+        answers.keep("replyTopic", &reply);
+        let found = probe(&self.expanded(&answers), &Call::new("setup", LOOK)).await?;
+        self.good(&format!("{server} answers"));
+        if !found.edits {
+            answers.set("edits", false);
+            answers.hints.push(TOO_OLD.into());
+        }
+        if found.public {
+            answers.hints.push(
+                "On the public server the topic name is the password, and the text passes through it: ao sends \
+                 titles and choices, no code."
+                    .into(),
+            );
+        }
+        if self.cx.asks() {
+            if let Some(code) = link(server, &send.value).and_then(|link| qr(&link)) {
+                self.note(&code);
+            }
+            self.note(&format!(
+                "Scan with the ntfy app, or subscribe to {}",
+                address(server, &send.value)
+            ));
+            self.cx.ask_text("Press Enter once it is subscribed", "", "--yes")?;
+        }
+        Ok(answers)
+    }
+
+    async fn discord(&self) -> Result<Answers, Fail> {
+        let mut answers = Answers::of("discord");
+        self.note("  The webhook's address: the channel's settings, Integrations, Webhooks, Copy Webhook URL");
+        let url = self.secret("URL", "Paste the address of the webhook")?;
+        answers.keep("url", &url);
+        self.look(&answers).await?;
+        self.good("Discord knows the webhook");
+        answers.hints.push(
+            "By a webhook Discord has no buttons: the command stands in each message.".into(),
+        );
+        Ok(answers)
     }
 
     async fn email(&self, said: &Email) -> Result<Answers, Fail> {
