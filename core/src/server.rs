@@ -17,7 +17,7 @@ mod sweep;
 mod tests;
 
 pub use clock::{Clock, SystemClock};
-pub use handle::{Handle, HookAnswer, HookCall, ReportCall, Served, SpawnCall};
+pub use handle::{Handle, HookAnswer, HookCall, Pressable, ReportCall, Served, SpawnCall};
 pub use start::{Options, Server, StartError};
 
 /// The link below the run folder through which agents reach their human's SSH agent. Clients renew it.

@@ -113,6 +113,10 @@ pub(crate) fn sole(
     }
 }
 
+/// Said of a button that was shown too long ago.
+pub(crate) const EXPIRED: &str =
+    "this button is too old; nothing was done. The message is fresh now: press again";
+
 /// Who used a button before, said to whoever presses it again.
 pub fn used(state: &State, by: &Actor, when: Moment, now: Now, zone: Option<TimeZone>) -> String {
     let words = Words { state, now, zone, channel: None, text: &|_| None, seen: Seen::default() };

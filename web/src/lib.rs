@@ -5,9 +5,11 @@
 
 pub mod caller;
 pub mod configs;
+mod door;
 mod error;
 mod events;
 pub mod hooks;
+mod page;
 mod routes;
 mod serve;
 pub mod summary;
@@ -16,6 +18,7 @@ mod tests;
 pub mod view;
 
 pub use configs::Configs;
+pub use door::serve_tcp;
 pub use error::{Code, Problem};
 pub use routes::{Api, MOST_BODY, MOST_HOOK, OpenBody, api_router};
-pub use serve::{serve_tcp_health, serve_unix};
+pub use serve::serve_unix;

@@ -60,13 +60,13 @@ impl Configs for NoConfigs {
     }
 }
 
-struct House {
-    api: Arc<Api>,
+pub(crate) struct House {
+    pub(crate) api: Arc<Api>,
     _dir: tempfile::TempDir,
 }
 
 impl House {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().to_owned();
         let mut policy = Policy { data_dir: data_dir.clone(), ..Policy::default() };

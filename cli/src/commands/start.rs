@@ -141,8 +141,8 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
     let _ = fs::remove_file(paths::stopped(&cx.data_dir));
     let (ending, ended) = watch::channel(false);
     let api = Api::new(handle.clone(), desk.clone(), infos, crate::VERSION);
-    let serving = tokio::spawn(ao_web::serve_unix(listener, api, over(ended.clone())));
-    let health = tokio::spawn(serve_health(port, ended.clone()));
+    let serving = tokio::spawn(ao_web::serve_unix(listener, api.clone(), over(ended.clone())));
+    let health = tokio::spawn(serve_port(port, api, ended.clone()));
     let guarding = tokio::spawn(guard_link(handle.clone(), link, ended.clone()));
     let watching = tokio::spawn(desk.clone().watch(ended));
     tracing::info!(version = crate::VERSION, socket = %socket.display(), "serving");
@@ -187,13 +187,11 @@ async fn wait_for_signal() -> io::Result<()> {
     }
 }
 
-/// Says "alive" on the loopback port. One that is taken costs one warning, nothing else.
-async fn serve_health(port: u16, ended: watch::Receiver<bool>) {
+/// Serves the loopback port. One that is taken costs one warning, nothing else.
+async fn serve_port(port: u16, api: Arc<ao_web::Api>, ended: watch::Receiver<bool>) {
     match TcpListener::bind(("127.0.0.1", port)).await {
         Ok(listener) => {
-            if let Err(error) =
-                ao_web::serve_tcp_health(listener, crate::VERSION, over(ended)).await
-            {
+            if let Err(error) = ao_web::serve_tcp(listener, api, over(ended)).await {
                 tracing::warn!(%error, port, "the loopback port is not served any more");
             }
         }

@@ -60,8 +60,8 @@ impl<'a> Decider<'a> {
         if let Some(token) = token
             && token.until <= self.now.wall
         {
-            let old = "this button is too old. The message is fresh now: press again";
-            return self.press_refused(pressed, Failure::refused(old, None), by);
+            let old = Failure::refused(words::EXPIRED, None);
+            return self.press_refused(pressed, old, by);
         }
         // What is bound to somebody's words is offered to him alone, beside the message.
         let beside = token.is_some_and(|token| token.text.is_some());

@@ -9,8 +9,10 @@ use std::{
 };
 
 use ao_slots::{
-    ChannelName, Launch, PluginError, ProjectId, RequestId, Seq, SessionId, agent::Decision,
-    fact::Priority, notifier::Receipt,
+    ChannelName, Launch, PluginError, ProjectId, RequestId, Seq, SessionId,
+    agent::Decision,
+    fact::Priority,
+    notifier::{Button, Message, Receipt},
 };
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -124,6 +126,27 @@ pub enum ReportCall {
         #[serde(default)]
         text: Option<String>,
     },
+}
+
+/// A button as a page shows it.
+#[derive(Debug)]
+pub enum Pressable {
+    /// A press counts.
+    Ready {
+        /// The message, as its channel shows it now.
+        message: Box<Message>,
+        /// The button.
+        button: Box<Button>,
+    },
+    /// A press does nothing any more.
+    Over {
+        /// The message, where it is still kept.
+        message: Option<Box<Message>>,
+        /// Why.
+        why: String,
+    },
+    /// It is none of ours.
+    Unknown,
 }
 
 /// What the loop and its clients share.
@@ -455,15 +478,19 @@ impl Handle {
         Some((hash, known))
     }
 
-    /// Presses a button by its token, wherever it is shown, and says what came of it.
+    /// What a press of the button behind a token would do now. Changes nothing.
+    pub fn pressable(&self, token: &str) -> Pressable {
+        super::lane::pressable(self, token)
+    }
+
+    /// Presses a button by its token, for a page that shows it to `who`. None = it is being done; else why it is not.
     pub async fn press(
         &self,
         token: &str,
         text: Option<String>,
         who: &str,
-        via: &str,
-    ) -> Result<Answered, Refusal> {
-        super::lane::press(self, token, text, Actor { name: who.into(), via: via.into() }).await
+    ) -> Result<Option<String>, Refusal> {
+        super::lane::press(self, token, text, who).await
     }
 
     /// Waits until a button was pressed, and says by whom; none = not within the limit.

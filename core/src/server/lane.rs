@@ -48,7 +48,7 @@ use crate::{
 };
 
 pub(super) use notify::token_hash;
-pub(super) use press::{press, receive};
+pub(super) use press::{press, pressable, receive};
 
 /// The host's own deadline is later than the plugin's by that much.
 const GRACE: Duration = Duration::from_secs(1);

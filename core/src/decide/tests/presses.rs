@@ -308,7 +308,10 @@ fn s20_an_altered_or_expired_token_does_nothing_and_an_expired_one_comes_back_fr
     assert_eq!(altered.kind, RefusalKind::Forbidden);
     w.pass(61 * MINUTE);
     let note = w.give(by_token("done", "t1", [done(1)])).unwrap().note.unwrap();
-    assert_eq!(note, "This button is too old. The message is fresh now: press again.");
+    assert_eq!(
+        note,
+        "This button is too old; nothing was done. The message is fresh now: press again."
+    );
     assert_eq!(refusals(&w), 1);
     assert!(!w.events.iter().any(|e| matches!(e.kind, Kind::DoneMarked(_))));
 }

@@ -15,8 +15,8 @@ use super::notify::token_hash;
 use crate::{
     decide::{Answered, Input, Pressed, Refusal, RefusalKind, presser},
     event::{Actor, Failure, Offer, Subject},
-    server::handle::Handle,
-    state::{Decided, Incident, Notification, QueuedMessage},
+    server::handle::{Handle, Pressable},
+    state::{Decided, Incident, Notification, QueuedMessage, Token},
     words::{self, Seen, Words},
 };
 
@@ -121,13 +121,7 @@ async fn pressed(
         Touched::Message(pressed, _) => (too_late(handle, pressed), Some(pressed)),
         Touched::Words(id, text) => return ask(handle, notifier, channel, action, *id, text).await,
     };
-    let name = {
-        let state = handle.state();
-        let (known, _) = presser(&state, channel, action.identity.as_deref());
-        known.unwrap_or(&action.who).to_owned()
-    };
-    let by = Actor { name, via: channel.to_string() };
-    let note = match act(handle, &touched, by).await {
+    let note = match act(handle, &touched, actor(handle, channel, action)).await {
         Ok(answered) => answered.note,
         Err(refusal) => Some(words::refusal(&refusal.into())),
     };
@@ -145,18 +139,62 @@ pub(in crate::server) async fn press(
     handle: &Handle,
     token: &str,
     text: Option<String>,
-    by: Actor,
-) -> Result<Answered, Refusal> {
+    who: &str,
+) -> Result<Option<String>, Refusal> {
     let channel = handle.offered(token).map(|(_, known)| known.channel).ok_or_else(unknown)?;
     let action = IncomingAction {
         press: Press::Button(token.to_owned()),
         text,
-        who: by.name.clone(),
+        who: who.to_owned(),
         identity: None,
         reply_to: None,
     };
     let touched = touched(handle, &channel, &action)?;
-    act(handle, &touched, by).await
+    act(handle, &touched, actor(handle, &channel, &action)).await.map(|answered| answered.note)
+}
+
+/// What a press of the button behind a token would do now.
+pub(in crate::server) fn pressable(handle: &Handle, token: &str) -> Pressable {
+    let Some((hash, known)) = handle.offered(token) else { return Pressable::Unknown };
+    let (now, zone) = (handle.now(), Some(handle.zone().clone()));
+    let state = handle.state();
+    let told = known.notification.and_then(|id| state.notifications.get(&id));
+    let Some(told) = told else {
+        let why = "the message of this button is no longer kept".to_owned();
+        return Pressable::Over { message: None, why };
+    };
+    let can = state.channels.get(&known.channel).and_then(|known| known.capabilities.as_ref());
+    let text = |blob: &crate::blob::BlobRef| handle.text(blob);
+    let words =
+        Words { state: &state, now, zone, channel: can, text: &text, seen: Seen::default() };
+    let message = Box::new(words.message(told, &known.channel));
+    let pressed = Pressed {
+        notification: told.id,
+        channel: known.channel.clone(),
+        button: known.button.clone(),
+        token: Some(hash),
+        identity: None,
+    };
+    let late = late(&words, told, &pressed, &known);
+    let offered = message.buttons.iter().find(|button| button.id == known.button).cloned();
+    match (late, offered) {
+        (Some(why), _) => Pressable::Over {
+            message: Some(message),
+            why: words::refusal(&Failure::refused(why, None)),
+        },
+        (None, Some(button)) => Pressable::Ready { message, button: Box::new(button) },
+        (None, None) => {
+            let why = "This is no longer offered.".to_owned();
+            Pressable::Over { message: Some(message), why }
+        }
+    }
+}
+
+/// Who acted: the person, where the configuration knows them, and by which channel.
+fn actor(handle: &Handle, channel: &ChannelName, action: &IncomingAction) -> Actor {
+    let state = handle.state();
+    let (known, _) = presser(&state, channel, action.identity.as_deref());
+    Actor { name: known.unwrap_or(&action.who).to_owned(), via: channel.to_string() }
 }
 
 fn unknown() -> Refusal {
@@ -304,13 +342,42 @@ fn too_late(handle: &Handle, pressed: &Pressed) -> Option<String> {
     // The clock reads the state too, and a lock that is held twice waits for a writer between.
     let (now, zone) = (handle.now(), Some(handle.zone().clone()));
     let state = handle.state();
+    let words =
+        Words { state: &state, now, zone, channel: None, text: &|_| None, seen: Seen::default() };
     let token = pressed.token.as_ref().and_then(|hash| state.tokens.get(hash));
-    if let Some((by, when)) = token.and_then(|token| token.spent.as_ref()) {
-        return Some(words::used(&state, by, *when, now, zone));
+    let told = state.notifications.get(&pressed.notification)?;
+    match token {
+        Some(token) => late(&words, told, pressed, token),
+        None if pressed.button == OPEN => None,
+        None => words::too_late(
+            &state,
+            told,
+            now,
+            words.zone.clone(),
+            &pressed.channel,
+            &pressed.button,
+        ),
     }
-    let beside = pressed.button == OPEN || token.is_some_and(|token| token.text.is_some());
-    let told = state.notifications.get(&pressed.notification).filter(|_| !beside)?;
-    words::too_late(&state, told, now, zone, &pressed.channel, &pressed.button)
+}
+
+/// Why a token is worth nothing any more.
+fn late(
+    words: &Words<'_>,
+    told: &Notification,
+    pressed: &Pressed,
+    token: &Token,
+) -> Option<String> {
+    let (state, now, zone) = (words.state, words.now, words.zone.clone());
+    if let Some((by, when)) = &token.spent {
+        return Some(words::used(state, by, *when, now, zone));
+    }
+    if token.until <= now.wall {
+        return Some(words::EXPIRED.into());
+    }
+    if token.text.is_some() {
+        return None;
+    }
+    words::too_late(state, told, now, zone, &pressed.channel, &pressed.button)
 }
 
 /// Whether the message that was pressed is shown again, with what came of it.

@@ -1,0 +1,220 @@
+//! The loopback port: what a phone, a mail or a provider reaches through a tunnel or a proxy. Nothing of the API is
+//! here. Each request passes, in this order: limits on connections, headers, body and time; the host name; the
+//! origin of whatever changes something; how often it comes.
+//!
+//! | path | does |
+//! |---|---|
+//! | `GET /api/health` | says that it is alive |
+//! | `GET /a/<token>` | shows what a button would do; changes nothing, whoever fetches it |
+//! | `POST /a/<token>` | presses it |
+//! | `POST /api/channels/<channel>/provider` | a provider's own request; its plugin knows whether it is genuine |
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use ao_core::slots::{ChannelName, notifier::HttpRequest};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Uri},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use jiff::Timestamp;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tower_governor::{
+    GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer,
+};
+
+use crate::{Api, Code, Problem, page};
+
+/// Connections at one time; what comes beyond them is closed.
+const CONNECTIONS: usize = 256;
+/// How long a client may take for its headers.
+const HEADERS: Duration = Duration::from_secs(10);
+/// Most bytes of a request's headers.
+const MOST_HEADERS: usize = 32 * 1024;
+/// Most bytes of a body: a provider's event, or the words of an answer.
+const MOST_BODY: usize = 256 * 1024;
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Requests in a row; after them one each [`REFILL`].
+const BURST: u32 = 120;
+/// How soon another request may follow a burst.
+const REFILL: Duration = Duration::from_millis(100);
+/// How long requests under way may still take once the server stops.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Serves on the loopback address until `shutdown` completes.
+pub async fn serve_tcp(
+    listener: TcpListener,
+    api: Arc<Api>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let router = router(api, listener.local_addr()?.port());
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(MOST_HEADERS);
+    let (places, graceful) = (Arc::new(Semaphore::new(CONNECTIONS)), GracefulShutdown::new());
+    tokio::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // Too many open files, or a client that is gone already.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be taken");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            () = &mut shutdown => break,
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let service = TowerToHyperService::new(router.clone());
+        let served = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            let _place = place;
+            // A client that breaks off, or takes too long, is its own matter.
+            let _ = served.await;
+        });
+    }
+    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    Ok(())
+}
+
+fn router(api: Arc<Api>, port: u16) -> Router {
+    let often = GovernorConfigBuilder::default()
+        .key_extractor(GlobalKeyExtractor)
+        .period(REFILL)
+        .burst_size(BURST)
+        .finish();
+    let health = api.version;
+    let router = Router::new()
+        .route("/api/health", get(move || async move { Json(crate::view::Health::new(health)) }))
+        .route("/api/channels/{channel}/provider", post(provider))
+        .route("/a/{token}", get(page::show).post(page::press))
+        .route(page::STYLE, get(page::style))
+        .fallback(|| async { Problem::new(Code::NotFound, "there is nothing here") })
+        .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED })
+        .with_state(api.clone())
+        .layer(CatchPanicLayer::new());
+    // All requests come by one tunnel, so they share one bucket.
+    let router = match often {
+        Some(often) => router.layer(GovernorLayer::new(often)),
+        None => router,
+    };
+    router
+        .layer(middleware::from_fn_with_state((api, port), ours))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
+        .layer(RequestBodyLimitLayer::new(MOST_BODY))
+        .layer(middleware::from_fn(harmless))
+}
+
+/// Headers that every answer carries: nothing runs, nothing is framed, kept or told on.
+async fn harmless(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("x-robots-tag"), "noindex"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A page of another site that resolves its name to this machine is refused, and so is what another site's page sends:
+/// only our own names pass, and what changes something comes from our own pages or from no page at all.
+async fn ours(
+    State((api, port)): State<(Arc<Api>, u16)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let address = api.handle.state().policy.public_url.clone();
+    let public: Option<Uri> = address.as_deref().and_then(|address| address.parse().ok());
+    if !host_is_ours(request.headers(), request.uri(), public.as_ref(), port) {
+        return Problem::new(Code::Forbidden, "this host name is not served").into_response();
+    }
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if changes && !origin_is_ours(request.headers(), public.as_ref(), port) {
+        return Problem::new(Code::Forbidden, "this page is none of ao's").into_response();
+    }
+    next.run(request).await
+}
+
+/// Our own names: those of loopback, with our port or none, and the one of `publicUrl`.
+fn host_is_ours(headers: &HeaderMap, uri: &Uri, public: Option<&Uri>, port: u16) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(Ok(host)), None) = (hosts.next().map(HeaderValue::to_str), hosts.next()) else {
+        return false;
+    };
+    // An address in the request line has to say the same.
+    if uri.authority().is_some_and(|said| !said.as_str().eq_ignore_ascii_case(host)) {
+        return false;
+    }
+    let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let ported = host.strip_suffix(&format!(":{port}"));
+    let is_public = public.and_then(Uri::authority).is_some_and(|authority| {
+        authority.as_str().eq_ignore_ascii_case(host)
+            || authority.port().is_none() && authority.host().eq_ignore_ascii_case(host)
+    });
+    local(host) || ported.is_some_and(local) || is_public
+}
+
+/// A browser says from where a form was sent; a provider's machine says nothing, and proves itself by its signature.
+fn origin_is_ours(headers: &HeaderMap, public: Option<&Uri>, port: u16) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let site = text(HeaderName::from_static("sec-fetch-site"));
+    let Some(origin) = text(header::ORIGIN) else {
+        return site.is_none_or(|site| site == "same-origin" || site == "none");
+    };
+    let of = |uri: &Uri| {
+        Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?).to_ascii_lowercase())
+    };
+    let local = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
+    let origin = origin.to_ascii_lowercase();
+    public.and_then(of).is_some_and(|public| public == origin) || local.contains(&origin)
+}
+
+/// Hands a provider's request to the channel's plugin, unread: only it can tell whether it is genuine.
+async fn provider(
+    State(api): State<Arc<Api>>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let nothing = || Problem::new(Code::NotFound, "there is nothing here").into_response();
+    let Ok(channel) = channel.parse::<ChannelName>() else { return nothing() };
+    let Some(notifier) = api.handle.plugins().channels.get(&channel).cloned() else {
+        return nothing();
+    };
+    let headers = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    let request =
+        HttpRequest { headers: headers.collect(), body: body.to_vec(), at: Timestamp::now() };
+    let Some(answer) = notifier.http(request).await else { return nothing() };
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    match answer.body {
+        Some(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        None => status.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

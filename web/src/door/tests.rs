@@ -1,0 +1,145 @@
+//! The port from outside, by raw sockets: what is refused, and that nothing happens by it.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+};
+
+use super::*;
+use crate::tests::House;
+
+struct Port {
+    port: u16,
+    house: House,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Port {
+    async fn open() -> Self {
+        let house = House::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(serve_tcp(listener, house.api.clone(), async { drop(stopped.await) }));
+        Self { port, house, _stop: stop }
+    }
+
+    /// The status of the answer to these bytes; 0 where the connection was closed without one.
+    async fn status(&self, request: &str) -> u16 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply).await;
+        let reply = String::from_utf8_lossy(&reply);
+        reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    async fn get(&self, path: &str, host: &str) -> u16 {
+        self.status(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"))
+            .await
+    }
+
+    async fn post(&self, path: &str, headers: &str, body: &str) -> u16 {
+        let (port, length) = (self.port, body.len());
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n\
+             content-length: {length}\r\n{headers}\r\n{body}"
+        );
+        self.status(&request).await
+    }
+}
+
+const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
+
+#[tokio::test]
+async fn s1_only_our_own_names_are_served() {
+    let port = Port::open().await;
+    let n = port.port;
+    for ours in [
+        format!("localhost:{n}"),
+        format!("127.0.0.1:{n}"),
+        format!("[::1]:{n}"),
+        "localhost".into(),
+    ] {
+        assert_eq!(port.get("/api/health", &ours).await, 200, "{ours}");
+    }
+    let nobody = |host: &str| host.to_owned();
+    for other in [
+        nobody("evil.com"),
+        format!("evil.com:{n}"),
+        format!("localhost.evil.com:{n}"),
+        format!("127.0.0.1.nip.io:{n}"),
+        format!("[::ffff:127.0.0.1]:{n}"),
+        nobody(""),
+        format!("localhost:{n}\r\nhost: evil.com"),
+        nobody("localhost:1"),
+    ] {
+        let status = port.get("/api/health", &other).await;
+        assert!(matches!(status, 403 | 400), "{other}: {status}");
+    }
+    let absolute = format!(
+        "GET http://evil.com/api/health HTTP/1.1\r\nhost: localhost:{n}\r\nconnection: close\r\n\r\n"
+    );
+    assert_eq!(port.status(&absolute).await, 403);
+    // The rest of the API is not there.
+    for path in ["/api/status", "/api/sessions", "/api/events", "/"] {
+        assert_eq!(port.get(path, &format!("localhost:{n}")).await, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn s2_s3_what_another_sites_page_sends_is_refused_before_anything_is_done() {
+    let port = Port::open().await;
+    let n = port.port;
+    for origin in
+        ["http://evil.com", "null", "http://localhost:1", &format!("https://localhost:{n}")]
+    {
+        let headers = format!("{FORM}origin: {origin}\r\n");
+        assert_eq!(port.post("/a/abc", &headers, "text=x").await, 403, "{origin}");
+    }
+    let cross = format!("{FORM}sec-fetch-site: cross-site\r\n");
+    assert_eq!(port.post("/a/abc", &cross, "text=x").await, 403);
+    assert_eq!(port.post("/a/abc", FORM, "text=x").await, 403, "no page of ours");
+    let own = format!("{FORM}origin: http://localhost:{n}\r\n");
+    assert_eq!(port.post("/a/abc", &own, "text=x").await, 404, "ours, and no such button");
+    let json = format!("content-type: text/plain\r\norigin: http://localhost:{n}\r\n");
+    assert_eq!(port.post("/a/abc", &json, "{}").await, 415, "S4");
+}
+
+#[tokio::test]
+async fn s39_too_much_is_refused_and_too_slow_is_closed() {
+    let port = Port::open().await;
+    let n = port.port;
+    let own = format!("{FORM}origin: http://localhost:{n}\r\n");
+    assert_eq!(port.post("/a/abc", &own, &"x".repeat(MOST_BODY + 1)).await, 413);
+    let long = format!("localhost:{n}\r\nx: {}", "y".repeat(2 * MOST_HEADERS));
+    assert_eq!(port.get("/api/health", &long).await, 431);
+    // One bucket for all: far above what a human does.
+    let mut refused = 0;
+    for _ in 0..2 * BURST {
+        refused += u32::from(port.get("/api/health", &format!("localhost:{n}")).await == 429);
+    }
+    assert!(refused > 0, "nothing was refused");
+}
+
+#[tokio::test]
+async fn s39_a_client_that_never_sends_its_headers_is_closed() {
+    let port = Port::open().await;
+    let mut slow = TcpStream::connect(("127.0.0.1", port.port)).await.unwrap();
+    slow.write_all(b"GET /api/health HTTP/1.1\r\nhost: loc").await.unwrap();
+    let mut reply = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(60), slow.read_to_end(&mut reply)).await;
+    assert!(closed.is_ok(), "still open after a minute");
+}
+
+#[tokio::test]
+async fn s21_a_channel_that_takes_no_requests_has_no_address() {
+    let port = Port::open().await;
+    for path in ["/api/channels/none/provider", "/api/channels/..%2f/provider"] {
+        assert_eq!(port.post(path, "", "{}").await, 404, "{path}");
+    }
+    drop(port.house);
+}
