@@ -5,6 +5,7 @@
 //! perform. [`step`] does both until nothing more follows. Since rules compare what is with what should be,
 //! asking twice changes nothing, and a restart needs no memory of what was decided but not written.
 
+pub(crate) mod cause;
 mod deliver;
 mod digest;
 mod ending;
@@ -17,10 +18,12 @@ mod input;
 mod lifecycle;
 mod lost;
 mod observe;
+pub(crate) mod outside;
 mod people;
 mod press;
 mod quiet;
 pub mod replay;
+pub(crate) mod review;
 pub(crate) mod schedule;
 pub(crate) mod silence;
 #[cfg(test)]
@@ -43,6 +46,7 @@ pub use human::{incident, session};
 pub use input::{Answered, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
 pub use people::called;
 pub(crate) use press::presser;
+pub(crate) use schedule::NO_SIGNAL;
 
 use crate::{
     event::{Effect, EffectIntended, Event, Kind, Subject},
@@ -187,7 +191,7 @@ impl Draft {
             Subject::Runtime(name) => Some(Focus::Runtime(name.clone())),
             Subject::Channel(name) => Some(Focus::Channel(name.clone())),
             Subject::Server => Some(Focus::Server),
-            Subject::Project(_) => None,
+            Subject::Project(id) => Some(Focus::Project(id.clone())),
         };
         let notification = |id: &NotificationId| -> Vec<Focus> {
             let channels =
@@ -206,6 +210,7 @@ impl Draft {
                     foci.extend(notification(&told));
                     foci.extend(covered(&told));
                 }
+                foci.extend(cause::children(state, incident));
             }
             foci
         };
@@ -234,6 +239,8 @@ impl Draft {
                 foci.extend(e.covers.iter().copied().map(Focus::Incident));
             }
             Kind::NotificationChanged(e) => foci.extend(notification(&e.notification)),
+            Kind::NotificationJoined(e) => foci.extend(notification(&e.notification)),
+            Kind::ScmObserved(_) => foci.extend(self.project.clone().map(Focus::Project)),
             Kind::ChannelTried(e) => foci.push(Focus::Channel(e.channel.clone())),
             Kind::PressRefused(e) => foci.push(Focus::Channel(e.channel.clone())),
             Kind::DeliveryDropped(e) => {
@@ -300,7 +307,11 @@ pub fn conclude(state: &State, focus: &Focus, now: Now) -> Vec<Draft> {
     match focus {
         Focus::Session(id) => decider.session(id),
         Focus::Incident(id) => decider.incident(*id),
-        Focus::Channel(name) => decider.channel(name),
+        Focus::Project(id) => decider.project(id),
+        Focus::Channel(name) => {
+            decider.health(name);
+            decider.channel(name);
+        }
         Focus::Runtime(name) => decider.runtime_lost(name),
         Focus::Server => {
             decider.server();

@@ -725,6 +725,11 @@ kinds! {
         /// What.
         pr: PrFacts,
     }
+    /// Whether a project's scm answers.
+    Obs "scm.observed" ScmObserved {
+        /// Why it does not; none = it does.
+        failure: Option<Failure>,
+    }
     /// What a stretch of the conversation used and said.
     Obs "usage.observed" UsageObserved {
         /// Figures: tokens of this stretch alone, of the rest the latest.
@@ -1008,6 +1013,9 @@ kinds! {
         detail: Option<String>,
         /// Sessions it names, for one about more than one.
         sessions: Vec<SessionId>,
+        /// What it has in common with others of its trigger that come of one cause: a host, an account, failing jobs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        common: Option<String>,
     }
     /// An open incident names other sessions, or is more urgent.
     Dec "incident.changed" IncidentChanged {
@@ -1088,6 +1096,17 @@ kinds! {
         revision: u32,
         /// No more than an edit remains: it is settled.
         settled: bool,
+    }
+    /// A message names one more incident of the same cause: an edit, nobody is called again.
+    Dec "notification.joined" NotificationJoined {
+        /// Which.
+        notification: NotificationId,
+        /// What it covers beside the others.
+        incident: IncidentId,
+        /// The channels that carry it there.
+        channels: Vec<ChannelName>,
+        /// Counts up.
+        revision: u32,
     }
     /// A delivery is given up.
     Dec "delivery.dropped" DeliveryDropped {

@@ -131,6 +131,9 @@ pub struct State {
     /// What humans do not want to hear of: what holds, and what ended lately.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub silences: BTreeMap<SilenceId, Silence>,
+    /// Projects whose scm does not answer: why, and since when.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scm_away: BTreeMap<ProjectId, (Failure, Moment)>,
     /// What is known of `ao` itself.
     pub server: ServerFacts,
     /// The buttons that are out, by their tokens' hashes.
@@ -142,6 +145,9 @@ pub struct State {
     /// Open incidents by what they are about.
     #[serde(skip)]
     pub(crate) open: BTreeMap<IncidentKey, IncidentId>,
+    /// Open incidents by what they have in common.
+    #[serde(skip)]
+    pub(crate) alike: BTreeMap<(Trigger, String), BTreeSet<IncidentId>>,
     /// What is due when. Derived from everything above, never stored.
     #[serde(skip)]
     pub(crate) dues: due::Dues,
@@ -297,6 +303,9 @@ pub struct Session {
     pub server_lost: bool,
     /// The pull request.
     pub pr: Option<Fact<PrFacts>>,
+    /// The heads that its pull request had, newest last, at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<PrHead>,
     /// What lies in the workspace.
     pub work: Option<Fact<WorkFacts>>,
     /// The last look at the workspace that was journalled, changed or not.
@@ -363,6 +372,18 @@ pub struct Session {
     pub asked: u32,
     /// The effect under way.
     pub busy: Option<Seq>,
+}
+
+/// A head of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrHead {
+    /// The full object name.
+    pub head: String,
+    /// When it was seen first.
+    pub since: Moment,
+    /// Which checks failed on it, and since when, as long as the incident stands that they led to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub red: Option<(Vec<String>, Moment)>,
 }
 
 /// What a human wants of a session.
@@ -584,6 +605,9 @@ pub struct Incident {
     /// Sessions it names.
     #[serde(default)]
     pub sessions: Vec<SessionId>,
+    /// What it has in common with others of its trigger that come of one cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub common: Option<String>,
     /// Since when.
     pub opened: Moment,
     /// Since when its cause stands without a break; the settle window counts from here.
@@ -894,10 +918,12 @@ impl Default for State {
             digests: Digests::default(),
             present: Present::default(),
             silences: BTreeMap::new(),
+            scm_away: BTreeMap::new(),
             server: ServerFacts::default(),
             tokens: BTreeMap::new(),
             acts: vec![],
             open: BTreeMap::new(),
+            alike: BTreeMap::new(),
             dues: due::Dues::default(),
         }
     }
@@ -936,6 +962,12 @@ impl State {
             .range(from..)
             .take_while(move |(key, _)| key.subject == subject)
             .filter_map(|(_, id)| self.incidents.get(id))
+    }
+
+    /// Unresolved incidents of the same cause, itself among them, the oldest first.
+    pub fn alike(&self, incident: &Incident) -> impl Iterator<Item = &Incident> {
+        let found = incident.cause().and_then(|cause| self.alike.get(&cause));
+        found.into_iter().flatten().filter_map(|id| self.incidents.get(id))
     }
 
     /// Its cause seems to be gone: a call that has not gone out waits until that is sure.
@@ -977,6 +1009,12 @@ impl State {
             .filter(|incident| incident.resolved.is_none())
             .map(|incident| (incident.key(), incident.id))
             .collect();
+        self.alike = BTreeMap::new();
+        for incident in self.incidents.values().filter(|incident| incident.resolved.is_none()) {
+            if let Some(cause) = incident.cause() {
+                self.alike.entry(cause).or_default().insert(incident.id);
+            }
+        }
         self.dues = due::Dues::default();
         for focus in self.all_foci() {
             self.refresh_due(&focus);
@@ -985,6 +1023,11 @@ impl State {
 }
 
 impl Incident {
+    /// What it is found by among others of one cause; none for one that stands alone.
+    pub(crate) fn cause(&self) -> Option<(Trigger, String)> {
+        Some((self.trigger, self.common.clone()?))
+    }
+
     fn key(&self) -> IncidentKey {
         IncidentKey { subject: self.subject.clone(), trigger: self.trigger, request: self.request }
     }
@@ -1058,6 +1101,12 @@ impl Session {
     /// Its lane.
     pub fn lane(&self) -> Lane {
         Lane::Session(self.id.clone())
+    }
+
+    /// Heads that the agent made since the first one that failed, and that failed too.
+    pub fn failed_attempts(&self) -> u32 {
+        let red = self.heads.iter().filter(|head| head.red.is_some()).count();
+        u32::try_from(red.saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
     /// The pull request's facts.

@@ -17,6 +17,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::trigger::Trigger,
+    decide,
     event::{Effect, Event, Held, Kind, Outcome, Over, Subject},
     state::{Incident, Notification, Now, Progress, State, Status},
     words,
@@ -263,7 +265,9 @@ impl Teller<'_> {
         let told = match incident.notification {
             Some(id) if others(&id) > 0 => {
                 let others = count(others(&id), "other", "others");
-                format!("You were told by {id}, in one message with {others}")
+                let cause = incident.cause().is_some() && self.is_of_one_cause(&id);
+                let cause = if cause { " of one cause; nothing of its own is sent" } else { "" };
+                format!("You were told by {id}, in one message with {others}{cause}")
             }
             Some(id) => format!("You were told by {id}"),
             None if let Some((held, when)) = &incident.held => {
@@ -272,9 +276,39 @@ impl Teller<'_> {
             None if incident.snoozed.is_some_and(|until| until > self.now.wall) => {
                 "It is snoozed".into()
             }
-            None => "Nobody was told yet: it has not lasted long enough".into(),
+            None => self.untold(incident),
         };
         format!("{title}. It stands since {opened}. {told}.")
+    }
+
+    /// Why nobody was told of what stands.
+    fn untold(&self, incident: &Incident) -> String {
+        if let Some(parent) = decide::cause::muted_by(self.state, incident) {
+            let (id, trigger) = (parent.id, parent.trigger);
+            return format!("Nobody is told while {id} ({trigger}) stands, which explains it");
+        }
+        match decide::schedule::wanted_at(self.state, incident) {
+            None if incident.trigger == Trigger::ChannelFailing => {
+                "Nobody was told: there is no other channel to tell it by".into()
+            }
+            None => "Nobody is told: it is left to what ao and the agent do about it".into(),
+            Some(at) if at > self.now.awake => {
+                let left = duration((at - self.now.awake) / 1_000);
+                format!("Nobody was told yet: it is left to ao and the agent for another {left}")
+            }
+            Some(_) => "Nobody was told yet: it has not lasted long enough".into(),
+        }
+    }
+
+    fn is_of_one_cause(&self, id: &NotificationId) -> bool {
+        let covers = self.state.notifications.get(id).map(|told| &told.covers[..]);
+        let covered: Vec<Incident> = covers
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|id| self.state.incidents.get(id))
+            .cloned()
+            .collect();
+        words::one_cause(&covered)
     }
 
     fn notification(&self, notification: &Notification) -> String {
@@ -533,6 +567,12 @@ pub fn describe(event: &Event) -> Described {
         Kind::PrObserved(e) => {
             say(None, "pull request seen", format!("{} {}", e.pr.number, e.pr.title))
         }
+        Kind::ScmObserved(e) => match &e.failure {
+            Some(failure) => {
+                say(Some(Mark::Slow), "the scm does not answer", failure.message.clone())
+            }
+            None => say(Some(Mark::Settled), "the scm answers again", none()),
+        },
         Kind::UsageObserved(_) => say(None, "usage seen", none()),
         Kind::IssueObserved(e) => {
             say(None, if e.completed { "issue is closed" } else { "issue is open" }, none())
@@ -677,6 +717,9 @@ pub fn describe(event: &Event) -> Described {
             say(None, &format!("tells {whom}"), e.title.clone())
         }
         Kind::NotificationChanged(e) => say(None, "message edited", e.notification.to_string()),
+        Kind::NotificationJoined(e) => {
+            say(None, "named in the same message", format!("{} in {}", e.incident, e.notification))
+        }
         Kind::DeliveryDropped(e) => {
             say(Some(Mark::Failed), &format!("not sent by {}", e.channel), e.reason.clone())
         }

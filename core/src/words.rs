@@ -7,9 +7,11 @@
 mod digest;
 mod open;
 mod phrase;
+mod room;
 mod settled;
 mod several;
 mod status;
+mod storm;
 mod summary;
 pub(crate) mod template;
 
@@ -22,7 +24,7 @@ use ao_slots::{
     fact::Priority,
     notifier::{Block, Button, ChannelKind, Mark, Message, NotifierCapabilities, OPEN},
 };
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 pub(crate) use digest::digest;
 pub(crate) use phrase::{capital, how, local_time};
@@ -52,6 +54,7 @@ pub fn title_of_all(state: &State, incidents: &[Incident]) -> String {
     match needs[..] {
         [] => String::new(),
         [one] => words.open(one).title,
+        _ if one_cause(incidents) => words.storm_title(&needs, needs.len()),
         _ => words.several_title(&needs, needs.len()),
     }
 }
@@ -65,6 +68,12 @@ pub fn known_as(state: &State, incident: &Incident) -> String {
         // Nobody was told, and what it was about is not what it was.
         _ => format!("{}: {}", incident.subject, incident.trigger),
     }
+}
+
+/// Whether all of these come of one cause.
+pub(crate) fn one_cause(incidents: &[Incident]) -> bool {
+    let cause = incidents.first().and_then(Incident::cause);
+    incidents.len() > 1 && cause.is_some() && incidents.iter().all(|i| i.cause() == cause)
 }
 
 /// What was looked at for one message alone. What could not be seen is not spoken of.
@@ -141,6 +150,41 @@ pub(crate) fn test_button() -> Button {
 /// What is asked about words that answer no question.
 pub(crate) fn send_or_not() -> [Button; 2] {
     [phrase::primary("send", "Send"), phrase::button("no", "No")]
+}
+
+/// The incidents that a press on this message acts on: the one that it is about, or those of one cause that still need
+/// somebody. None for a list, a summary, or what is forgotten.
+pub(crate) fn acted_on(
+    state: &State,
+    notification: &Notification,
+    channel: &ChannelName,
+) -> Vec<Incident> {
+    let covered = notification.covers_on(channel).iter();
+    let covered: Vec<Incident> =
+        covered.filter_map(|id| state.incidents.get(id)).cloned().collect();
+    if !one_cause(&covered) {
+        return sole(state, notification, channel).into_iter().collect();
+    }
+    let (mut waiting, over): (Vec<_>, Vec<_>) = covered.into_iter().partition(|incident| {
+        incident.resolved.is_none() && incident.notification == Some(notification.id)
+    });
+    // Pressed when all are settled: what became of the first says why nothing is done.
+    if waiting.is_empty() {
+        waiting.extend(over.into_iter().next());
+    }
+    waiting
+}
+
+/// Nine o'clock, today or tomorrow, as a reader in this zone has it.
+pub(crate) fn morning(now: Timestamp, zone: &TimeZone) -> Timestamp {
+    let local = now.to_zoned(zone.clone());
+    let at = |date: jiff::civil::Date| date.at(9, 0, 0, 0).to_zoned(zone.clone()).ok();
+    let today = at(local.date()).filter(|nine| nine.timestamp() > now);
+    let nine = today.or_else(|| at(local.date().tomorrow().ok()?));
+    nine.map_or_else(
+        || now.saturating_add(SignedDuration::from_hours(24)).unwrap_or(now),
+        |nine| nine.timestamp(),
+    )
 }
 
 /// What is said where a press was refused.
@@ -250,6 +294,7 @@ impl Words<'_> {
             [first, ..] if newer => (Some(first), (Mark::Settled, newer_card(notification))),
             [] => (None, (Mark::Finished, summary_card(notification))),
             [one] => (Some(one), self.single(one, notification)),
+            [first, ..] if one_cause(&covered) => (Some(first), self.storm(&needs, notification)),
             [first, ..] => (Some(first), self.several(&needs, notification)),
         };
         if let Some(news) = news
@@ -258,7 +303,19 @@ impl Words<'_> {
         {
             self.add_absence(&mut card, news);
         }
+        if let Some(incident) = incident.filter(|_| self.is_public()) {
+            let settled = matches!(mark, Mark::Settled | Mark::Failed);
+            let several = needs.len() > 1;
+            let over = settled && card.buttons.is_empty();
+            let shown = room::Shown { several, storm: several && one_cause(&covered), over };
+            self.hide(&mut card, incident, shown);
+        }
         let Card { title, short, body, mut buttons, command } = card;
+        if let [one] = needs[..]
+            && !buttons.is_empty()
+        {
+            self.more(&mut buttons, one);
+        }
         buttons.retain(|button| self.works(button));
         let short = if short.is_empty() {
             body.first().map(first_words).unwrap_or_default()
@@ -286,9 +343,14 @@ impl Words<'_> {
             meta: self.meta(notification, &covered, incident),
             session,
             project: notification.project.clone(),
-            link: None,
+            link: incident
+                .filter(|_| needs.len() == 1 && !self.is_public())
+                .and_then(|one| self.page(one)),
             since: incident.map_or(notification.opened.at, |incident| incident.opened.at),
-            details: vec![],
+            details: match needs[..] {
+                [one] if one.resolved.is_none() => self.details(one),
+                _ => vec![],
+            },
             quiet: priority.unwrap_or(notification.priority) == Priority::Info,
             emergency: notification.call.emergency,
             // By name only where it cannot wait.
@@ -322,6 +384,12 @@ impl Words<'_> {
             );
         }
         message
+    }
+
+    /// Where the pull request can be seen, for what is about one.
+    fn page(&self, incident: &Incident) -> Option<String> {
+        let session = session_of(incident).filter(|_| incident.trigger.is_of_a_pr())?;
+        open::page(self.state.sessions.get(&session)?.pr()?)
     }
 
     /// Whether pressing it on this channel can lead to what it says. A terminal opens at the machine alone.
@@ -477,7 +545,8 @@ impl Words<'_> {
         channel: &ChannelName,
         button: &str,
     ) -> Option<String> {
-        let Some(incident) = &sole(self.state, notification, channel) else {
+        let parts = acted_on(self.state, notification, channel);
+        let Some(incident) = parts.first() else {
             return Some("nothing was done: this message is about no one need alone".into());
         };
         // A newer message may tell of the same need.

@@ -348,10 +348,20 @@ pub async fn find_never_lies(far: &dyn FarEnd) {
     }
 }
 
-/// The messages that the core writes: by kind, each with what led to it, made for a channel of this kind (a desktop
-/// or a webhook). What they are rendered to is what a channel's own golden test keeps.
+/// The messages that the core writes: by kind, each with what led to it, made for a channel of this kind. What they are
+/// rendered to is what a channel's own golden test keeps.
 pub fn book(channel: ChannelKind) -> Vec<(&'static str, Vec<(String, Message)>)> {
-    const BOOK: [(&str, &str); 14] = [
+    let kind = serde_json::to_value(channel).unwrap_or_default();
+    pages(kind.as_str().unwrap_or_default())
+}
+
+/// The same for a phone that is reached through a machine that others can read.
+pub fn public_book() -> Vec<(&'static str, Vec<(String, Message)>)> {
+    pages("public")
+}
+
+fn pages(on: &str) -> Vec<(&'static str, Vec<(String, Message)>)> {
+    const BOOK: [(&str, &str); 17] = [
         ("agent-errored", include_str!("../book/agent-errored.snap")),
         ("agent-exited", include_str!("../book/agent-exited.snap")),
         ("agent-finished", include_str!("../book/agent-finished.snap")),
@@ -359,21 +369,24 @@ pub fn book(channel: ChannelKind) -> Vec<(&'static str, Vec<(String, Message)>)>
         ("agent-idle-no-pr", include_str!("../book/agent-idle-no-pr.snap")),
         ("agent-stuck", include_str!("../book/agent-stuck.snap")),
         ("all-complete", include_str!("../book/all-complete.snap")),
+        ("outside", include_str!("../book/outside.snap")),
         ("permission", include_str!("../book/permission.snap")),
         ("prompt-undelivered", include_str!("../book/prompt-undelivered.snap")),
+        ("pull-requests", include_str!("../book/pull-requests.snap")),
         ("question", include_str!("../book/question.snap")),
         ("rate-limited", include_str!("../book/rate-limited.snap")),
         ("runtime-lost", include_str!("../book/runtime-lost.snap")),
         ("server", include_str!("../book/server.snap")),
         ("several", include_str!("../book/several.snap")),
+        ("storm", include_str!("../book/storm.snap")),
     ];
-    let page = |line: &str| -> (ChannelKind, String, Message) {
+    let page = |line: &str| -> (String, String, Message) {
         serde_json::from_str(line).unwrap_or_else(|error| panic!("the book: {error} in {line}"))
     };
     let of_kind = |snapshot: &str| {
         // The lines of a snapshot's header begin with other characters.
         let pages = snapshot.lines().filter(|line| line.starts_with('[')).map(page);
-        pages.filter(|page| page.0 == channel).map(|(_, what, message)| (what, message)).collect()
+        pages.filter(|page| page.0 == on).map(|(_, what, message)| (what, message)).collect()
     };
     BOOK.iter().map(|(kind, snapshot)| (*kind, of_kind(snapshot))).collect()
 }

@@ -185,6 +185,60 @@ pub struct PrFacts {
     pub bot_threads: u32,
     /// Whether it merges.
     pub mergeable: Mergeable,
+    /// What no rule reads: it is only told.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub details: Box<PrDetails>,
+}
+
+fn is_nothing(details: &PrDetails) -> bool {
+    *details == PrDetails::default()
+}
+
+/// What a human is told of a pull request beside what the rules read. All of it is untrusted text or a count; what
+/// the scm did not say is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct PrDetails {
+    /// Its page.
+    pub url: Option<String>,
+    /// The branch it is to be merged into.
+    pub base: Option<String>,
+    /// Lines added.
+    pub added: u32,
+    /// Lines removed.
+    pub removed: u32,
+    /// Files changed.
+    pub files: u32,
+    /// Checks that passed.
+    pub passed: u32,
+    /// Checks in all; 0 where there are none, or nobody counted.
+    pub checks: u32,
+    /// What the first failing check says, on one line: `2 of 418 tests`.
+    pub failure: Option<String>,
+    /// People whose approval counts.
+    pub approved_by: Vec<String>,
+    /// Review threads in all, resolved ones too.
+    pub threads: u32,
+    /// The first unresolved comments, at most 5.
+    pub comments: Vec<PrComment>,
+    /// Files in conflict, where the scm names them.
+    pub conflicts: Vec<String>,
+    /// Who closed it.
+    pub closed_by: Option<String>,
+    /// The words with which it was closed.
+    pub closing: Option<String>,
+}
+
+/// One comment in a review.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PrComment {
+    /// Who wrote it.
+    pub by: String,
+    /// File and line: `src/theme.ts:88`.
+    pub place: Option<String>,
+    /// The words.
+    pub text: String,
 }
 
 /// What lies in a workspace.

@@ -382,6 +382,9 @@ pub struct Reaction {
     pub command_threshold_ms: Option<u64>,
     /// `disk-low`: free bytes below which it counts.
     pub threshold_bytes: Option<u64>,
+    /// `budget-exceeded`: what a session may cost, in millionths of a dollar; none = no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold_micros: Option<u64>,
     /// How urgent it is for a human.
     pub priority: Priority,
     /// `all-complete`: with a line for each session.

@@ -258,6 +258,7 @@ fn reaction(trigger: Trigger, said: &ReactionEntry) -> Reaction {
             said.command_threshold,
             row.command_threshold_ms.map(|row| row.max(threshold_ms.unwrap_or(0))),
         ),
+        threshold_micros: row.threshold_micros,
         threshold_bytes: size.map(|Bytes(size)| size).or(row.threshold_bytes),
         priority: said.priority.unwrap_or(row.priority),
         include_summary: said.include_summary.unwrap_or(row.include_summary),

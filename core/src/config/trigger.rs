@@ -87,6 +87,19 @@ triggers! {
 }
 
 impl Trigger {
+    /// It is about a pull request: what the scm tells.
+    pub fn is_of_a_pr(self) -> bool {
+        matches!(
+            self,
+            Self::CiFailed
+                | Self::ChangesRequested
+                | Self::BugbotComments
+                | Self::MergeConflicts
+                | Self::ApprovedAndGreen
+                | Self::PrClosed
+        )
+    }
+
     /// Its priority when nothing is configured. Where the text says "urgent when", the decision raises it.
     pub fn default_priority(self) -> Priority {
         self.default_reaction().priority

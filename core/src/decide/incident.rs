@@ -5,38 +5,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use ao_slots::{
     ChannelName, IncidentId, NotificationId, ProjectId, Seq, SessionId,
     agent::Ask,
-    fact::{Activity, Priority, RuntimeState},
+    fact::{Activity, PrState, Priority, RuntimeState},
 };
 
 use super::{
     Decider, LATE, PUT_ASIDE,
-    schedule::{NO_SIGNAL, doubted_at, is_due, limits, resolves_at, set_up, waited_for_the_look},
+    cause::{Fold, common, muted_by},
+    outside::most_urgent,
+    schedule::{
+        NO_SIGNAL, doubted_at, is_due, limits, resolves_at, set_up, waited_for_the_look, wanted_at,
+    },
     silence::silence_of,
 };
 use crate::{
     config::trigger::Trigger,
     event::{
         Call, Held, IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened,
-        IncidentResolved, NotificationChanged, NotificationOpened, Settled, Subject,
+        IncidentResolved, NotificationChanged, NotificationJoined, NotificationOpened, Settled,
+        Subject,
     },
     state::{Fate, Incident, Progress, QueuedMessage, Session, Want},
     words,
 };
 
 /// A cause that stands now.
-pub(super) struct Cause {
+pub(super) struct Cause<'a> {
     pub(super) trigger: Trigger,
     pub(super) request: Option<ao_slots::RequestId>,
-    pub(super) detail: Option<&'static str>,
+    pub(super) detail: Option<&'a str>,
     pub(super) sessions: Vec<SessionId>,
     pub(super) because: Vec<Seq>,
     pub(super) rule: &'static str,
-}
-
-/// Whether a human is to hear of it once it has settled. What `ao` brings back by itself is told only when
-/// that did not work.
-pub(crate) fn wants_human(incident: &Incident) -> bool {
-    incident.is_open() && (incident.trigger != Trigger::RuntimeLost || incident.detail.is_some())
 }
 
 /// It tells that `ao` was away, and of nothing worse.
@@ -50,6 +49,10 @@ impl Decider<'_> {
         let subject = Subject::Session(session.id.clone());
         let lives = !session.is_over() && session.intent == Want::Run;
         let mut causes = if lives { causes(session) } else { vec![] };
+        if lives {
+            causes.extend(self.pr_causes(session));
+            causes.extend(self.overspent(session));
+        }
         let cause = |trigger, detail, because, rule| Cause {
             trigger,
             request: None,
@@ -82,12 +85,26 @@ impl Decider<'_> {
         self.compare(&subject, Some(&session.project), causes, how);
     }
 
+    /// It has spent what it may.
+    fn overspent(&self, session: &Session) -> Option<Cause<'static>> {
+        let reaction = self.state.policy.reaction(Some(&session.project), Trigger::BudgetExceeded);
+        let (limit, spent) = (reaction.threshold_micros?, session.usage.cost_micros?);
+        (spent >= limit).then(|| Cause {
+            trigger: Trigger::BudgetExceeded,
+            request: None,
+            detail: None,
+            sessions: vec![session.id.clone()],
+            because: vec![session.progress.seq],
+            rule: "limit-spent",
+        })
+    }
+
     /// Opens what stands and is not open, clears what is open and stands no more.
     pub(super) fn compare(
         &mut self,
         subject: &Subject,
         project: Option<&ProjectId>,
-        causes: Vec<Cause>,
+        causes: Vec<Cause<'_>>,
         how: impl Fn(&Incident) -> Settled,
     ) {
         let session = match subject {
@@ -100,7 +117,7 @@ impl Decider<'_> {
             draft.project = project.cloned();
         };
         // One incident a key: of two causes for it, the nearer is named first.
-        let mut named: Vec<&Cause> = vec![];
+        let mut named: Vec<&Cause<'_>> = vec![];
         for cause in &causes {
             if named.iter().any(|n| n.trigger == cause.trigger && n.request == cause.request) {
                 continue;
@@ -109,9 +126,10 @@ impl Decider<'_> {
             match self.state.open_incident(subject, cause.trigger, cause.request) {
                 None => {
                     let incident = self.next_incident();
-                    let priority = self.priority(project, cause);
+                    let priority = self.priority(subject, project, cause);
                     let event = IncidentOpened {
                         incident,
+                        common: common(self.state, subject, cause),
                         subject: subject.clone(),
                         trigger: cause.trigger,
                         priority,
@@ -126,7 +144,7 @@ impl Decider<'_> {
                     drafts_for(self, event.into(), cause.rule, &cause.because);
                 }
                 Some(open) => {
-                    let priority = self.priority(project, cause).max(open.priority);
+                    let priority = self.priority(subject, project, cause).max(open.priority);
                     let same = open.detail.as_deref() == cause.detail
                         && open.sessions == cause.sessions
                         && open.priority == priority;
@@ -156,9 +174,20 @@ impl Decider<'_> {
         }
     }
 
-    fn priority(&self, project: Option<&ProjectId>, cause: &Cause) -> Priority {
+    fn priority(
+        &self,
+        subject: &Subject,
+        project: Option<&ProjectId>,
+        cause: &Cause<'_>,
+    ) -> Priority {
         let configured = self.state.policy.reaction(project, cause.trigger).priority;
         match cause.trigger {
+            // As urgent as what it keeps from a human.
+            Trigger::ChannelFailing => match subject {
+                Subject::Channel(name) => most_urgent(self.state, name).max(Some(configured)),
+                _ => None,
+            }
+            .unwrap_or(configured),
             Trigger::DiskLow if self.state.server.disk_failing => Priority::Urgent,
             Trigger::ServerWasAway if self.state.server.gaps_new > 0 => Priority::Urgent,
             Trigger::ServerWasAway if cause.detail.is_some() => configured.max(Priority::Action),
@@ -186,6 +215,10 @@ impl Decider<'_> {
         let shown = incident.notification.and_then(|id| self.state.notifications.get(&id));
         let doubted = doubted_at(self.state, incident).filter(|_| self.judges());
         if !self.is_silenced(incident) && is_due(self.state, incident, self.now) {
+            if let Some((message, revision)) = self.joins(incident) {
+                self.join(message, revision, incident);
+                return;
+            }
             let together = self.told_with(incident);
             let info = together.iter().all(|incident| incident.priority == Priority::Info);
             if !info || self.leave_to_digest(incident) {
@@ -201,10 +234,59 @@ impl Decider<'_> {
         }
     }
 
-    /// What a human hears of in one message: an incident alone, or all that had to wait for a look at everything
-    /// and is due now, the most urgent first. With it goes that `ao` was away.
+    /// The message about others of its cause that names it too, and at which revision that is: as long as they keep
+    /// coming, or for good where there is but one thing to know.
+    fn joins(&self, incident: &Incident) -> Option<(NotificationId, u32)> {
+        if incident.notification.is_some() || incident.snoozed.is_some() {
+            return None;
+        }
+        let fold = Fold::of(incident.trigger);
+        let others = self.state.alike(incident).filter(|other| other.id != incident.id);
+        let mut told: Vec<NotificationId> = others.filter_map(|other| other.notification).collect();
+        told.dedup();
+        let mut told = told.iter().rev().filter_map(|id| self.state.notifications.get(id));
+        let message = told.find(|told| {
+            let covered = || told.covers.iter().filter_map(|id| self.state.incidents.get(id));
+            let last = covered().map(|other| other.stands.awake).max().unwrap_or(0);
+            let (enough, in_time) = match fold.window_ms {
+                Some(window) => (fold.least, incident.stands.awake <= last.saturating_add(window)),
+                None => (fold.least - 1, true),
+            };
+            let fits = covered().all(|other| other.cause() == incident.cause());
+            fits && in_time
+                && told.covers.len() >= enough
+                && !told.settled
+                && incident.priority <= told.priority
+        })?;
+        Some((message.id, message.revision + 1))
+    }
+
+    fn join(&mut self, notification: NotificationId, revision: u32, incident: &Incident) {
+        let (channels, _) = self.told_by(incident);
+        let event = NotificationJoined { notification, incident: incident.id, channels, revision };
+        self.tag(incident, event).rule("one-cause").because(&[incident.stands.seq]);
+    }
+
+    /// Those that came with it of one cause, as many as make one message, whether they have settled or not.
+    fn folds_with(&self, incident: &Incident) -> Vec<Incident> {
+        let stands = |other: &&Incident| {
+            other.snoozed.is_none()
+                && wanted_at(self.state, other).is_some_and(|at| at <= self.now.awake)
+                && muted_by(self.state, other).is_none()
+                && silence_of(self.state, other, self.now).is_none()
+        };
+        let alike =
+            self.state.alike(incident).filter(|other| other.id == incident.id || stands(other));
+        Fold::of(incident.trigger).around(incident, alike.collect()).into_iter().cloned().collect()
+    }
+
+    /// What a human hears of in one message: an incident alone, those that came with it of one cause, or all that had
+    /// to wait for a look at everything and is due now, the most urgent first. With it goes that `ao` was away.
     fn told_with(&self, incident: &Incident) -> Vec<Incident> {
-        let mut together = vec![incident.clone()];
+        let mut together = self.folds_with(incident);
+        if together.is_empty() {
+            together.push(incident.clone());
+        }
         if waited_for_the_look(self.state, incident) {
             self.add_reminders(&mut together);
             self.add_waited(&mut together);
@@ -258,7 +340,7 @@ impl Decider<'_> {
         let mut routes: BTreeMap<ChannelName, Vec<IncidentId>> = BTreeMap::new();
         let (mut channels, mut people) = (vec![], call.people.clone());
         for i in together {
-            let (routed, person) = self.routed(i);
+            let (routed, person) = self.told_by(i);
             people.extend(person.filter(|person| !people.contains(person)));
             for channel in routed {
                 routes.entry(channel.clone()).or_default().push(i.id);
@@ -271,6 +353,7 @@ impl Decider<'_> {
         let notification = self.next_notification();
         let rule = match first.priority {
             _ if call.reminder > 0 => "reminder",
+            _ if words::one_cause(together) => "one-cause",
             _ if together.len() > 1 => "told-together",
             Priority::Urgent => "route-urgent",
             Priority::Action => "route-action",
@@ -410,7 +493,7 @@ impl Decider<'_> {
 }
 
 /// Causes that stand by themselves, without a limit of time.
-fn causes(session: &Session) -> Vec<Cause> {
+fn causes(session: &Session) -> Vec<Cause<'_>> {
     let mut causes = vec![];
     let me = || vec![session.id.clone()];
     let mut cause = |trigger, request, detail, because: Vec<Seq>, rule| {
@@ -482,6 +565,10 @@ fn settled_how(session: &Session, incident: &Incident) -> Settled {
             Want::Kill(by) | Want::Done(by) => Settled::By(by.clone()),
             Want::Run => Settled::Over,
         };
+    }
+    // A merge is final, whatever its pull request still needed.
+    if incident.trigger.is_of_a_pr() && session.pr().is_some_and(|pr| pr.state == PrState::Merged) {
+        return Settled::Over;
     }
     if let Some(request) = incident.request.and_then(|id| session.requests.get(&id)) {
         return match &request.decided {

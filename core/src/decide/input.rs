@@ -181,6 +181,13 @@ pub enum Input {
         /// What.
         pr: PrFacts,
     },
+    /// Whether a project's scm answers.
+    Scm {
+        /// Which project.
+        project: ProjectId,
+        /// Why it does not; none = it does.
+        failure: Option<Failure>,
+    },
     /// Whether the issue is closed.
     Issue {
         /// Whose.

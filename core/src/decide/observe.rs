@@ -8,7 +8,10 @@ use ao_slots::{
 };
 use jiff::Timestamp;
 
-use super::{Answered, Decider, Input, Refusal, RuntimeSeen, Told, schedule::stuck_after};
+use super::{
+    Answered, Decider, Input, Refusal, RuntimeSeen, Told, review::is_overtaken,
+    schedule::stuck_after,
+};
 use crate::{
     event::{
         ActivityObserved, AgentStarted, ButtonsOffered, ChannelTried, ClockJumped,
@@ -16,8 +19,8 @@ use crate::{
         EffectDoubted, EffectFailed, EffectSucceeded, FileTampered, InputQuarantined,
         IssueObserved, JournalGap, MessageConfirmed, PrObserved, PresenceObserved,
         ProgressObserved, QuestionSuspected, RequestEnded, RequestOpened, RuntimeObserved,
-        ServerStarted, ServerStopped, SweepCompleted, ToolEnded, ToolStarted, TurnEnded,
-        TurnStarted, UsageObserved, WorkObserved,
+        ScmObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded, ToolStarted,
+        TurnEnded, TurnStarted, UsageObserved, WorkObserved,
     },
     state::{Fate, Moment, QueuedMessage, RunningTool, Session},
 };
@@ -115,9 +118,20 @@ impl Decider<'_> {
                 }
             }
             Input::Pr { session, pr } => {
-                let known = self.state.sessions.get(session).is_none_or(|s| s.pr() == Some(pr));
+                let known = self
+                    .state
+                    .sessions
+                    .get(session)
+                    .is_none_or(|s| s.pr() == Some(pr) || is_overtaken(s, pr));
                 if !known {
                     self.about(session, PrObserved { pr: pr.clone() });
+                }
+            }
+            Input::Scm { project, failure } => {
+                let away = self.state.scm_away.contains_key(project);
+                if away != failure.is_some() {
+                    let draft = self.push(ScmObserved { failure: failure.clone() });
+                    draft.project = Some(project.clone());
                 }
             }
             Input::Issue { session, completed } => {

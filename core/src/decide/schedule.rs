@@ -7,16 +7,17 @@ use ao_slots::{
 use jiff::SignedDuration;
 
 use super::{
+    cause::muted_by,
     deliver::rests_until,
     ending::end_again_at,
     escalate::follows_at,
     fallback::falls_back_at,
-    incident::wants_human,
     lifecycle::{next_to_type, quota_back_at, retry_at},
+    outside::others,
     silence::silent_until,
 };
 use crate::{
-    config::trigger::Trigger,
+    config::{policy::ReactionAction, trigger::Trigger},
     event::{Held, Settled, Subject},
     state::{
         ChannelState, Due, Fate, Focus, Incident, Moment, Now, QueuedMessage, Session, State, Step,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Detail of the incident that tells of an agent that cannot be observed.
-pub(super) const NO_SIGNAL: &str = "no-signal";
+pub(crate) const NO_SIGNAL: &str = "no-signal";
 
 /// The stuck limit of a policy that names none.
 const STUCK_MS: u64 = 600_000;
@@ -206,7 +207,46 @@ pub(super) fn is_due(state: &State, incident: &Incident, now: Now) -> bool {
         // It has become more urgent than what was sent.
         (Some(_), None) => shown.is_some_and(|shown| incident.priority > shown.priority),
     };
-    due && state.unswept_since.is_none() && wants_human(incident)
+    due && state.unswept_since.is_none()
+        && wanted_at(state, incident).is_some_and(|at| now.awake >= at)
+        && muted_by(state, incident).is_none()
+}
+
+/// From when on a human is wanted, in awake milliseconds; none while `ao` or the agent is at it, with no limit in
+/// sight. What a human is to hear of settles first in any case.
+pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
+    if !incident.is_open() {
+        return None;
+    }
+    let reaction = state.policy.reaction(incident.project.as_ref(), incident.trigger);
+    match incident.trigger {
+        Trigger::ChannelFailing => match &incident.subject {
+            Subject::Channel(name) if others(state, name).is_empty() => None,
+            _ => Some(0),
+        },
+        // What is brought back is told only when that did not work.
+        Trigger::RuntimeLost => incident.detail.is_some().then_some(0),
+        trigger if trigger.is_of_a_pr() || trigger == Trigger::ScmUnavailable => {
+            if !reaction.auto || reaction.action == ReactionAction::Notify {
+                return Some(0);
+            }
+            let session = match &incident.subject {
+                Subject::Session(id) => state.sessions.get(id),
+                _ => None,
+            };
+            let tried = session.is_some_and(|s| s.failed_attempts() >= reaction.retries);
+            if trigger == Trigger::CiFailed && reaction.retries > 0 && tried {
+                return Some(0);
+            }
+            let waits = reaction.escalate_after_ms;
+            match waits.map(|wait| incident.opened.awake.saturating_add(wait)) {
+                // A merge that nothing limits is told: it would wait for ever otherwise.
+                None if trigger == Trigger::ApprovedAndGreen => Some(0),
+                at => at,
+            }
+        }
+        _ => Some(0),
+    }
 }
 
 /// The digest tells of it, as long as it does not become more urgent.
@@ -250,6 +290,7 @@ pub(crate) fn dues(state: &State, focus: &Focus) -> Vec<Due> {
         }
         Focus::Runtime(name) => super::lost::dues(state, name),
         Focus::Server => super::digest::dues(state),
+        Focus::Project(_) => vec![],
     }
 }
 
@@ -278,14 +319,15 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
     if let Some(at) = resolves_at(state, incident) {
         return vec![Due::Awake(at)];
     }
-    if state.unswept_since.is_some() || !wants_human(incident) {
+    let wanted = wanted_at(state, incident).filter(|_| state.unswept_since.is_none());
+    let Some(wanted) = wanted.filter(|_| muted_by(state, incident).is_none()) else {
         return vec![];
-    }
+    };
     let doubt = doubted_at(state, incident).map(Due::Awake);
     let told = silent_until(state, incident).or(match (incident.snoozed, incident.notification) {
         (Some(until), _) => Some(Due::Wall(until)),
         (None, None) if in_digest(incident) => None,
-        (None, None) => Some(Due::Awake(settles_at(state, incident))),
+        (None, None) => Some(Due::Awake(settles_at(state, incident).max(wanted))),
         (None, Some(_)) => None,
     });
     let follows = follows_at(state, incident).map(Due::Wall);

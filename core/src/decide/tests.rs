@@ -14,11 +14,13 @@ mod model;
 mod outbox;
 mod people;
 mod presses;
+pub(crate) mod review;
 mod rounds;
 mod server;
 mod silences;
 mod spawn;
 mod status;
+mod storm;
 
 use std::collections::BTreeMap;
 
@@ -250,6 +252,7 @@ impl World {
         let mut anew = self.state.clone();
         anew.reindex();
         assert_eq!(anew.open, self.state.open, "the index of open incidents is stale");
+        assert_eq!(anew.alike, self.state.alike, "the index of causes is stale");
         assert_eq!(anew.dues, self.state.dues, "a deadline is stale");
     }
 
@@ -582,6 +585,7 @@ fn line(event: &Event) -> Option<String> {
         Kind::IncidentReopened(e) => format!("reopens {}", e.incident),
         Kind::IncidentResolved(e) => format!("resolves {} {}", e.incident, how(&e.how)),
         Kind::NotificationOpened(e) => format!("push: {}", e.title),
+        Kind::NotificationJoined(e) => format!("joins {} to {}", e.incident, e.notification),
         Kind::NotificationChanged(e) if e.settled => format!("settles {}", e.notification),
         Kind::NotificationChanged(e) => format!("edits {}", e.notification),
         Kind::DeliveryHeld(e) => {

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Act, Fact, Focus, Intent, Lane, Moment, Progress, Round, Session, State, Status, Step, Want,
 };
+use crate::config::trigger::Trigger;
 use crate::event::{
     Effect, EffectFailed, EffectIntended, Event, Kind, Outcome, SessionRequested, Subject,
 };
@@ -160,6 +161,19 @@ impl State {
                 self.server.quarantined_new = self.server.quarantined_new.saturating_add(1);
                 vec![Focus::Server]
             }
+            Kind::ScmObserved(e) => {
+                let Some(project) = event.project.clone() else { return vec![] };
+                match &e.failure {
+                    Some(failure) => {
+                        let known = self.scm_away.entry(project.clone());
+                        known.or_insert_with(|| (failure.clone(), when)).0 = failure.clone();
+                    }
+                    None => {
+                        self.scm_away.remove(&project);
+                    }
+                }
+                vec![Focus::Project(project)]
+            }
             Kind::SessionRequested(e) => self.fold_requested(event, e, when),
             Kind::EffectIntended(e) => self.fold_intended(event, e, when),
             Kind::EffectSucceeded(e) => {
@@ -186,6 +200,7 @@ impl State {
             | Kind::NotificationChanged(_)
             | Kind::ButtonsOffered(_)
             | Kind::TokenSpent(_)
+            | Kind::NotificationJoined(_)
             | Kind::PressRefused(_)
             | Kind::ChannelTried(_)
             | Kind::DeliveryAdded(_)
@@ -257,7 +272,10 @@ impl State {
                         foci.extend(self.touch_request(id, e.request, when));
                     }
                     Kind::RestoreRequested(_) | Kind::RestoreSettled(_) => {
-                        foci.extend(self.touch_incidents(id, when));
+                        foci.extend(self.touch_incidents(id, when, |_| true));
+                    }
+                    Kind::PrObserved(_) => {
+                        foci.extend(self.touch_incidents(id, when, Trigger::is_of_a_pr));
                     }
                     _ => {}
                 }
@@ -327,6 +345,7 @@ impl State {
             tail: None,
             server_lost: false,
             pr: None,
+            heads: vec![],
             work: None,
             work_looked: None,
             usage: Default::default(),
@@ -522,7 +541,7 @@ fn focus_of_subject(subject: &Subject) -> Option<Focus> {
         Subject::Runtime(name) => Some(Focus::Runtime(name.clone())),
         Subject::Channel(name) => Some(Focus::Channel(name.clone())),
         Subject::Server => Some(Focus::Server),
-        Subject::Project(_) => None,
+        Subject::Project(id) => Some(Focus::Project(id.clone())),
     }
 }
 

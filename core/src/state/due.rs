@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ao_slots::{ChannelName, IncidentId, SessionId};
+use ao_slots::{ChannelName, IncidentId, ProjectId, SessionId};
 use jiff::Timestamp;
 
 use super::{Now, State};
@@ -16,6 +16,8 @@ pub enum Focus {
     Session(SessionId),
     /// All sessions of one runtime.
     Runtime(String),
+    /// One project.
+    Project(ProjectId),
     /// `ao` itself.
     Server,
     /// One incident.
@@ -99,6 +101,8 @@ impl State {
         let channels = self.channels.keys().map(|name| Focus::Channel(name.clone()));
         let runtimes: BTreeSet<_> =
             self.sessions.values().map(|s| Focus::Runtime(s.runtime.clone())).collect();
-        sessions.chain(incidents).chain(channels).chain(runtimes).chain([Focus::Server]).collect()
+        let projects = self.scm_away.keys().map(|id| Focus::Project(id.clone()));
+        let foci = sessions.chain(incidents).chain(channels).chain(runtimes).chain(projects);
+        foci.chain([Focus::Server]).collect()
     }
 }

@@ -8,7 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{known_as, phrase::in_title, summary::line, title};
 use crate::{
-    decide::{incident::wants_human, silence::silence_of},
+    decide::{cause::muted_by, schedule::wanted_at, silence::silence_of},
     event::{Summary, SummaryPart},
     state::{Account, Incident, Now, Part, ROWS, State},
 };
@@ -24,7 +24,8 @@ pub(crate) fn digest(
     let wants = |incident: &&Incident| {
         incident.is_open()
             && incident.priority > Priority::Info
-            && wants_human(incident)
+            && wanted_at(state, incident).is_some_and(|at| at <= now.awake)
+            && muted_by(state, incident).is_none()
             && silence_of(state, incident, now).is_none()
     };
     let mut open: Vec<&Incident> = state.incidents.values().filter(wants).collect();

@@ -2,6 +2,8 @@
 
 mod asks;
 mod ends;
+mod outside;
+mod review;
 mod server;
 mod silence;
 
@@ -19,6 +21,9 @@ use crate::{
     event::Subject,
     state::{Incident, Session},
 };
+
+pub(super) use outside::forge;
+pub(super) use review::{jobs, page, short};
 
 fn text(words: impl Into<String>) -> Block {
     Block::Text(words.into())
@@ -53,7 +58,13 @@ impl Words<'_> {
             (Trigger::ConfigRefused, _) => self.config_refused(),
             (Trigger::Tampered, _) => self.tampered(incident),
             (Trigger::ServerWasAway, _) => self.was_away(incident),
-            // Of a later stage, or about a session that is no longer kept: named, never hidden.
+            (Trigger::ScmUnavailable, _) => self.scm_away(incident),
+            (Trigger::ChannelFailing, _) => self.channel_failing(incident),
+            (Trigger::BudgetExceeded, Some(session)) => self.overspent(session),
+            (trigger, Some(session)) if trigger.is_of_a_pr() && session.pr.is_some() => {
+                self.pr_card(incident, session)
+            }
+            // About a session that is no longer kept: named, never hidden.
             (trigger, _) => Card {
                 title: format!("{} needs you: {trigger}", incident.subject),
                 command: Some(match session {

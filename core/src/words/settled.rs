@@ -2,14 +2,14 @@
 
 use ao_slots::{
     agent::Decision,
-    fact::{PrState, RuntimeState},
+    fact::{Checks, Mergeable, PrFacts, PrState, Review, RuntimeState},
     notifier::{Block, Mark},
     text::{count, cut, duration, size, thousands},
 };
 
 use super::{
     Card, Words,
-    open::file_name,
+    open::{file_name, forge, jobs, short},
     phrase::{asked_in_title, clean_line, commits, ranges},
     session_of,
 };
@@ -37,12 +37,24 @@ impl Words<'_> {
         let session = session_of(incident).and_then(|id| self.state.sessions.get(&id));
         let (mark, title, line) = match session {
             Some(session) => self
-                .ended(session, &how)
+                .merged(incident, session)
+                .or_else(|| self.ended(session, &how))
                 .unwrap_or_else(|| self.session_settled(incident, session, &how, when)),
             None => self.other_settled(incident, &how, when),
         };
         let body = if line.is_empty() { vec![] } else { vec![Block::Text(line)] };
         (mark, Card { title, body, ..Card::default() })
+    }
+
+    /// A merge settles what asked for it.
+    fn merged(&self, incident: &Incident, session: &Session) -> Option<Lines> {
+        let pr = session.pr().filter(|pr| pr.state == PrState::Merged)?;
+        if incident.trigger != Trigger::ApprovedAndGreen {
+            return None;
+        }
+        let merged = session.pr.as_ref().map(|fact| self.at(fact.since.at)).unwrap_or_default();
+        let title = format!("Merged {} into {}", pr.number, self.base(session, pr));
+        Some((Mark::Settled, title, format!("{}{merged}", short(&pr.head))))
     }
 
     /// The session's own end settles everything about it.
@@ -177,7 +189,69 @@ impl Words<'_> {
                     (false, _) => (Mark::Settled, format!("{id} got {what}"), at.trim().to_owned()),
                 }
             }
-            trigger => (Mark::Settled, format!("{id}: {trigger} is settled"), at.trim().to_owned()),
+            Trigger::BudgetExceeded => {
+                (Mark::Settled, format!("{id} is within its limit again"), at.trim().to_owned())
+            }
+            trigger => match session.pr() {
+                Some(pr) if trigger.is_of_a_pr() => self.pr_settled(trigger, session, pr, &at),
+                _ => (Mark::Settled, format!("{id}: {trigger} is settled"), at.trim().to_owned()),
+            },
+        }
+    }
+
+    /// What became of what a pull request needed.
+    fn pr_settled(&self, trigger: Trigger, session: &Session, pr: &PrFacts, at: &str) -> Lines {
+        let number = pr.number;
+        let settled = |title: String, line: String| (Mark::Settled, title, line);
+        let when = at.trim().to_owned();
+        match (trigger, pr.state) {
+            (Trigger::PrClosed, PrState::Open | PrState::Draft) => {
+                settled(format!("PR {number} is open again"), when)
+            }
+            (Trigger::PrClosed, _) => settled(format!("PR {number} is no longer waited for"), when),
+            (_, PrState::Closed) => {
+                settled(format!("PR {number} was closed without a merge"), when)
+            }
+            (_, PrState::Merged) => settled(format!("PR {number} was merged"), when),
+            (Trigger::CiFailed, _) => {
+                settled(format!("PR {number} passes"), format!("on {}{at}", short(&pr.head)))
+            }
+            (Trigger::ChangesRequested | Trigger::BugbotComments, _) => {
+                let all = u64::from(pr.details.threads);
+                let kind = if trigger == Trigger::BugbotComments { "bot " } else { "" };
+                let alone = pr.human_threads == 0 && pr.bot_threads == 0;
+                let title = match all {
+                    1.. if alone => format!(
+                        "PR {number}: all {} resolved",
+                        count(all, &format!("{kind}comment"), &format!("{kind}comments"))
+                    ),
+                    _ => format!("PR {number}: no {kind}comment is open"),
+                };
+                settled(title, when)
+            }
+            (Trigger::MergeConflicts, _) => {
+                settled(format!("PR {number} merges cleanly again"), when)
+            }
+            _ => {
+                let why = match pr.state {
+                    PrState::Draft => "it is a draft again".to_owned(),
+                    _ => match (pr.checks, pr.mergeable, pr.review) {
+                        (Checks::Failing, ..) => {
+                            format!("{} fails", jobs(&pr.failing)).trim().to_owned()
+                        }
+                        (Checks::Pending, ..) => {
+                            format!("its checks run anew on {}", short(&pr.head))
+                        }
+                        (_, Mergeable::Conflicting, _) => {
+                            format!("it conflicts with {}", self.base(session, pr))
+                        }
+                        (_, _, Review::ChangesRequested) => "changes are requested".into(),
+                        (_, _, Review::Pending) => "it waits for a review".into(),
+                        _ => format!("its head is now {}", short(&pr.head)),
+                    },
+                };
+                settled(format!("PR {number} waits for no merge now"), format!("{why}{at}"))
+            }
         }
     }
 
@@ -302,6 +376,14 @@ impl Words<'_> {
                 (Mark::Settled, title, by)
             }
             (Trigger::ServerWasAway, _) => (Mark::Settled, "ao is back".into(), by),
+            (Trigger::ScmUnavailable, _) => {
+                let name = forge(incident.common.as_deref().unwrap_or("scm"));
+                (Mark::Settled, format!("{name} answers again"), by)
+            }
+            (Trigger::ChannelFailing, Subject::Channel(name)) => {
+                let since = self.since(when.at).trim().to_owned();
+                (Mark::Settled, format!("{} works again", clean_line(name.as_str())), since)
+            }
             (trigger, subject) => (Mark::Settled, format!("{subject}: {trigger} is settled"), by),
         }
     }

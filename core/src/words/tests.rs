@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use ao_slots::{
     ErrorKind,
     agent::{Ask, Decision, Usage},
-    fact::{Activity, AgentErrorKind, RuntimeState, WorkFacts},
-    notifier::{ButtonStyle, ChannelKind},
+    fact::{
+        Activity, AgentErrorKind, Checks, Mergeable, PrComment, PrDetails, PrFacts, PrState,
+        Review, RuntimeState, WorkFacts,
+    },
+    notifier::{Action, ButtonStyle, ChannelKind},
 };
 use jiff::{SignedDuration, tz};
 
@@ -87,8 +90,9 @@ impl Book {
         for channel in channels() {
             let message = shown_on(world, &channel, seen.clone());
             check(&message);
-            let line = serde_json::to_string(&(channel.kind, what, message)).expect("JSON");
-            self.1.push(line);
+            let on = serde_json::to_value(channel.kind).expect("JSON");
+            let on = if channel.public { "public".into() } else { on };
+            self.1.push(serde_json::to_string(&(on, what, message)).expect("JSON"));
         }
     }
 
@@ -118,11 +122,25 @@ fn check(message: &Message) {
         "the mark leads, not the title: {all}"
     );
     assert!(!message.title.ends_with('.'), "{all}");
-    let starts = ["app-", "api-", "PR ", "ao", "The ", "All done", "agent-orchestrator.yaml"];
+    let starts = [
+        "app-",
+        "api-",
+        "PR ",
+        "ao",
+        "The ",
+        "All done",
+        "agent-orchestrator.yaml",
+        "GitHub ",
+        "slack ",
+        "A file of ao's own",
+    ];
     let counts = message.title.starts_with(|c: char| c.is_ascii_digit());
     let settled = message.buttons.is_empty();
     assert!(counts || settled || starts.iter().any(|s| message.title.starts_with(s)), "{all}");
-    assert!(message.buttons.len() <= 5, "{all}");
+    let rare = message.buttons.iter().filter(|button| button.more).count();
+    assert!(message.buttons.len() - rare <= 5 && rare <= 5, "{all}");
+    let behind = message.buttons.iter().skip_while(|button| !button.more);
+    assert_eq!(behind.count(), rare, "the overflow stands last: {all}");
     for button in &message.buttons {
         assert!(button.label.chars().count() <= 24, "{all}");
         // A choice is cut, `…` elsewhere asks for more.
@@ -132,7 +150,8 @@ fn check(message: &Message) {
     let primary = message.buttons.iter().filter(|b| b.style == ButtonStyle::Primary).count();
     assert!(primary <= 1, "{all}");
     let danger = message.buttons.iter().position(|b| b.style == ButtonStyle::Danger);
-    assert!(danger != Some(0) || message.buttons.len() == 1, "{all}");
+    let alone = message.buttons.iter().all(|button| button.more) || message.buttons.len() == 1;
+    assert!(danger != Some(0) || alone, "{all}");
     for button in message.buttons.iter().filter(|b| b.style == ButtonStyle::Danger) {
         assert!(button.confirm.is_some(), "{all}");
     }
@@ -183,8 +202,9 @@ fn channels() -> Vec<NotifierCapabilities> {
     let any = u32::MAX;
     vec![
         desktop(),
-        NotifierCapabilities { replies: true, ..can(Chat, 90, 1_200) },
+        NotifierCapabilities { replies: true, threads: true, ..can(Chat, 90, 1_200) },
         can(Phone, 60, 350),
+        NotifierCapabilities { public: true, ..can(Phone, 60, 350) },
         NotifierCapabilities { edits: false, ..can(Mail, any, any) },
         can(Webhook, any, any),
     ]
@@ -716,6 +736,330 @@ fn golden_undelivered() {
     w.pass(15_000);
     book.add("sent again", &w);
     book.holds("prompt-undelivered");
+}
+
+fn sees(w: &mut World, n: u32, pr: PrFacts) {
+    w.give(Input::Pr { session: app(n), pr }).unwrap();
+}
+
+/// All that an scm may tell.
+fn told_all(head: &str) -> PrFacts {
+    let details = PrDetails {
+        url: Some("https://forge.example/acme/my-app/pull/57".into()),
+        base: Some("main".into()),
+        added: 48,
+        removed: 12,
+        files: 5,
+        passed: 6,
+        checks: 6,
+        approved_by: vec!["ben".into()],
+        ..PrDetails::default()
+    };
+    let details = Box::new(details);
+    PrFacts { review: Review::Approved, details, ..review::green(head) }
+}
+
+#[test]
+fn golden_pull_requests() {
+    let mut book = Book::default();
+    let alive = |w: &mut World, minutes: u64| {
+        for _ in 0..minutes {
+            w.tell(1, [Told::Alive]);
+            w.pass(MINUTE);
+        }
+    };
+    let red = |head: &str| {
+        let failure = Some("2 of 418 tests".into());
+        let details = Box::new(PrDetails { failure, ..*told_all(head).details });
+        let failing = vec!["unit".into()];
+        PrFacts { checks: Checks::Failing, failing, details, ..told_all(head) }
+    };
+    let mut w = World::working("44");
+    for head in ["3f9c2d1aa", "8a1b77eaa", "c01dbeeaa"] {
+        sees(&mut w, 1, red(head));
+        alive(&mut w, 6);
+    }
+    book.add("checks fail after two tries", &w);
+    sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("d00dfeeaa") });
+    alive(&mut w, 1);
+    book.add("checks pass", &w);
+
+    let comment = PrComment {
+        by: "ben".into(),
+        place: Some("src/theme.ts:88".into()),
+        text: "Use the theme helper here".into(),
+    };
+    let details = PrDetails { threads: 5, comments: vec![comment], ..*told_all("a").details };
+    let talk = |human_threads, bot_threads| PrFacts {
+        review: Review::ChangesRequested,
+        human_threads,
+        bot_threads,
+        details: Box::new(details.clone()),
+        ..told_all("a")
+    };
+    let mut w = World::working("44");
+    sees(&mut w, 1, talk(2, 0));
+    alive(&mut w, 30);
+    book.add("changes are requested", &w);
+    sees(&mut w, 1, PrFacts { review: Review::Pending, ..talk(0, 0) });
+    alive(&mut w, 1);
+    book.add("changes are made", &w);
+    let mut w = World::working("44");
+    sees(&mut w, 1, PrFacts { review: Review::Pending, ..talk(0, 3) });
+    alive(&mut w, 30);
+    book.add("bots commented", &w);
+
+    let clash = |files: &[&str]| {
+        let conflicts = files.iter().map(|file| (*file).to_owned()).collect();
+        let details = Box::new(PrDetails { conflicts, ..*told_all("a").details });
+        PrFacts { mergeable: Mergeable::Conflicting, details, ..told_all("a") }
+    };
+    let mut w = World::working("44");
+    sees(&mut w, 1, clash(&["src/theme.ts", "src/app.css"]));
+    alive(&mut w, 15);
+    book.add("conflicts", &w);
+    sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("b") });
+    alive(&mut w, 1);
+    book.add("no conflict any more", &w);
+
+    let mut w = World::working("44");
+    let usage = Usage { cost_micros: Some(1_844_999), ..Usage::default() };
+    w.tell(1, [Told::Usage { usage, offset: 1 }]);
+    w.tell(1, [asked("k1", question("A?"))]);
+    alive(&mut w, 1);
+    w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
+    alive(&mut w, 71);
+    sees(&mut w, 1, told_all("3f9c2d1aa"));
+    alive(&mut w, 1);
+    book.add("ready to merge", &w);
+    let mut moved = w.clone();
+    sees(&mut moved, 1, PrFacts { checks: Checks::Pending, ..told_all("8a1b77eaa") });
+    alive(&mut moved, 1);
+    book.add("not ready any more", &moved);
+    sees(&mut w, 1, PrFacts { state: PrState::Merged, ..told_all("3f9c2d1aa") });
+    let told = w.state.notifications.values().rfind(|told| told.incident.is_some()).unwrap();
+    let message = words(&w, &|_| None).message(told, &desk());
+    let _ = writeln!(book.0, "── merged\n{}", page(&message));
+    let mut w = World::working("44");
+    sees(&mut w, 1, review::green("3f9c2d1aa"));
+    alive(&mut w, 1);
+    book.add("ready to merge, with nothing else known", &w);
+
+    let mut w = World::working("44");
+    w.look(1, WorkFacts { pushed: true, ..work(3, 0) });
+    sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..told_all("a") });
+    w.tell(1, [turn_ended("t1")]);
+    let details = PrDetails {
+        closed_by: Some("ben".into()),
+        closing: Some("superseded by #60".into()),
+        ..*told_all("a").details
+    };
+    sees(
+        &mut w,
+        1,
+        PrFacts { state: PrState::Closed, details: Box::new(details), ..told_all("a") },
+    );
+    w.pass(2 * MINUTE);
+    book.add("closed", &w);
+    let mut unknown = World::working("44");
+    sees(&mut unknown, 1, PrFacts { state: PrState::Closed, ..review::green("a") });
+    unknown.pass(MINUTE);
+    book.add("closed, nobody knows by whom", &unknown);
+    sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("a") });
+    w.pass(MINUTE);
+    book.add("open again", &w);
+    book.holds("pull-requests");
+}
+
+#[test]
+fn golden_outside() {
+    let mut book = Book::default();
+    let away = |w: &mut World, failure| {
+        w.give(Input::Scm { project: "my-app".parse().unwrap(), failure }).unwrap();
+    };
+    let mut w = with_scm();
+    sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..review::green("a") });
+    away(&mut w, Some(Failure { kind: ErrorKind::Transient, ..Failure::permanent("HTTP 502") }));
+    for _ in 0..6 {
+        w.tell(1, [Told::Alive]);
+        w.pass(MINUTE);
+    }
+    book.add("the scm does not answer", &w);
+    away(&mut w, None);
+    w.pass(MINUTE);
+    book.add("the scm answers again", &w);
+
+    let slack: ChannelName = "slack".parse().unwrap();
+    let mut policy = Policy::with_projects(&["my-app"]);
+    policy.rules.channels.push(slack.clone());
+    let chat = NotifierCapabilities::plain(ChannelKind::Chat);
+    let mut w = World::with(policy.clone());
+    w.configure(policy, [(desk(), desktop()), (slack.clone(), chat)].into());
+    let remedy = Some("ao notify setup slack".into());
+    let failure = Failure { remedy, ..Failure::permanent("invalid_auth") };
+    w.give(Input::Tried { channel: slack.clone(), failure: Some(failure) }).unwrap();
+    w.pass(MINUTE);
+    book.add("a channel takes nothing", &w);
+    w.give(Input::Tried { channel: slack, failure: None }).unwrap();
+    w.pass(MINUTE);
+    book.add("a channel works again", &w);
+
+    let mut policy = Policy::with_projects(&["my-app"]);
+    for project in policy.projects.values_mut() {
+        let reaction = project.rules.reactions.get_mut(&Trigger::BudgetExceeded).unwrap();
+        reaction.threshold_micros = Some(10_000_000);
+    }
+    let mut w = World::with(policy);
+    w.add_working("41");
+    w.look(1, work(3, 0));
+    let usage = Usage {
+        cost_micros: Some(10_200_000),
+        input_tokens: Some(2_000_000),
+        output_tokens: Some(100_000),
+        ..Usage::default()
+    };
+    w.tell(1, [Told::Usage { usage, offset: 1 }]);
+    w.pass(MINUTE);
+    book.add("a limit is spent", &w);
+    book.holds("outside");
+}
+
+#[test]
+fn golden_storm() {
+    let mut book = Book::default();
+    let agents = |n: u32| {
+        let mut w = World::new();
+        for issue in 1..=n {
+            w.add_working(&issue.to_string());
+            w.look(issue, work(1, 0));
+        }
+        w
+    };
+    let mut w = agents(20);
+    for n in 1..=20 {
+        exits(&mut w, RuntimeState::Exited { code: Some(1) }, "x");
+        w.see(n, RuntimeState::Exited { code: Some(1) });
+    }
+    w.pass(2_000);
+    book.add("twenty stopped", &w);
+    w.give(restore(2)).unwrap();
+    book.add("being restored", &w);
+    w.comes_back(2);
+    w.pass(15_000);
+    book.add("one came back", &w);
+    for n in (1..=20).filter(|n| ![2, 7, 8].contains(n)) {
+        w.give(restore(n)).unwrap();
+        w.comes_back(n);
+    }
+    for n in [7, 8] {
+        w.give(kill(n)).unwrap();
+        while w.effect(n).is_some() {
+            w.succeed(n);
+        }
+    }
+    w.pass(15_000);
+    let first = w.state.notifications.values().next().unwrap();
+    let _ = writeln!(book.0, "── settled\n{}", page(&words(&w, &|_| None).message(first, &desk())));
+
+    let tell = |what: &str, told: Told, book: &mut Book| {
+        let mut w = agents(4);
+        for n in 1..=4 {
+            w.tell(n, [told.clone()]);
+        }
+        w.pass(2 * MINUTE);
+        book.add(what, &w);
+        for n in 1..=4 {
+            w.tell(n, [turn_started("t2")]);
+        }
+        w.pass(MINUTE);
+        book.add(&format!("{what}: settled"), &w);
+    };
+    let text = Text::short("401");
+    tell("logins expired", Told::Failed { kind: AgentErrorKind::Login, text }, &mut book);
+    let text = Text::short("Do you trust this folder?");
+    tell("set-up dialogs", Told::Setup { text }, &mut book);
+    tell("hooks are silent", Told::NoSignal, &mut book);
+    let until = Some(agents(1).now.wall + SignedDuration::from_hours(3));
+    tell("no quota", Told::RateLimited { until }, &mut book);
+    book.holds("storm");
+}
+
+#[test]
+fn s35_on_a_public_channel_there_is_no_code_no_command_and_no_path() {
+    let secret = "cat /etc/secret-name | sh";
+    let public = channels().into_iter().find(|channel| channel.public).unwrap();
+    let hidden = |w: &World| {
+        let message = shown_on(w, &public, Seen::default());
+        check(&message);
+        let all = serde_json::to_string(&message).unwrap();
+        for part in ["/etc", "secret-name", "| sh", "packages/core"] {
+            assert!(!all.contains(part), "{part}: {all}");
+        }
+        message
+    };
+    let mut w = asking(Ask::Permission {
+        verb: "run".into(),
+        subject: secret.into(),
+        place: Some("packages/core".into()),
+        reason: Some(secret.into()),
+        careful: vec![],
+    });
+    let message = hidden(&w);
+    assert_eq!(message.title, "app-1 wants to run a command");
+    assert!(!message.buttons.iter().any(|button| button.action == Action::Approve));
+    assert!(message.buttons.iter().any(|button| button.action == Action::Deny));
+    w.give(crate::decide::tests::decision(1, Decision::Approve)).unwrap();
+    hidden(&w);
+    w.succeed(1);
+    request_ended(&mut w);
+    assert_eq!(hidden(&w).title, "Approved once");
+    let mut w = World::working("41");
+    exits(&mut w, RuntimeState::Exited { code: Some(1) }, secret);
+    w.pass(2_000);
+    assert_eq!(hidden(&w).title, "app-1 stopped: exited with code 1");
+    for told in [
+        Told::Failed { kind: AgentErrorKind::Reported, text: Text::short(secret) },
+        Told::Setup { text: Text::short(secret) },
+        Told::Suspected { text: Text::short(secret) },
+        Told::ToolStarted { tool: "Bash".into(), command: Some(Text::short(secret)) },
+    ] {
+        let mut w = World::working("41");
+        w.tell(1, [told]);
+        w.pass(31 * MINUTE);
+        hidden(&w);
+    }
+}
+
+#[test]
+fn a_chat_has_room_for_what_is_rare_and_a_thread_for_the_rest() {
+    let chat = channels().into_iter().find(|channel| channel.threads).unwrap();
+    let mut w = World::working("41");
+    let tail: String = (1..=60).map(|n| format!("line {n}\n")).collect();
+    exits(&mut w, RuntimeState::Exited { code: Some(1) }, "x");
+    w.state.sessions.get_mut(&app(1)).unwrap().tail = Some(Text { excerpt: tail, blob: None });
+    w.pass(2_000);
+    let message = shown_on(&w, &chat, Seen::default());
+    let rare: Vec<&str> =
+        message.buttons.iter().filter(|b| b.more).map(|b| b.label.as_str()).collect();
+    let expected = ["Snooze 1 h", "Snooze until 09:00", "Silence this for app-1", "Kill…"];
+    assert_eq!(rare, expected);
+    let [Block::Code(log)] = &message.details[..] else { panic!("{:?}", message.details) };
+    assert_eq!((log.lines().count(), log.lines().last()), (50, Some("line 60")));
+    let bare = shown_on(&w, &desktop(), Seen::default());
+    assert!(bare.details.is_empty() && !bare.buttons.iter().any(|button| button.more));
+}
+
+#[test]
+fn the_morning_is_the_next_one_also_when_the_clocks_change() {
+    let berlin = tz::TimeZone::get("Europe/Berlin").unwrap();
+    for (now, nine) in [
+        ("2026-11-21T07:59:59Z", "2026-11-21T08:00:00Z"),
+        ("2026-11-21T08:00:00Z", "2026-11-22T08:00:00Z"),
+        ("2026-03-28T20:00:00Z", "2026-03-29T07:00:00Z"),
+        ("2026-10-24T20:00:00Z", "2026-10-25T08:00:00Z"),
+    ] {
+        assert_eq!(morning(now.parse().unwrap(), &berlin).to_string(), nine);
+    }
 }
 
 #[test]

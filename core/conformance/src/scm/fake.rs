@@ -193,6 +193,7 @@ impl Scm for Vendor {
                     human_threads: 0,
                     bot_threads: 0,
                     mergeable: Mergeable::Yes,
+                    details: Default::default(),
                 },
                 merged: None,
                 threads: Vec::new(),

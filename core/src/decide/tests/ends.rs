@@ -154,6 +154,7 @@ fn what_runs_well_or_never_ran_or_is_merged_is_not_restored() {
         human_threads: 0,
         bot_threads: 0,
         mergeable: Default::default(),
+        details: Default::default(),
     };
     w.check(Input::Pr { session: app(1), pr: merged }, &["is merged", "do end 1"]);
     w.brings(1, Ok(Outcome::Done), &["over Merged", "is cleanup", "do remove IfSafe"]);

@@ -119,7 +119,7 @@ fn what_a_channel_surely_never_takes_goes_on_at_once() {
     w.channel_fails("team", ErrorKind::Permanent);
     assert_eq!(w.goes_to(), "mail team");
     w.pass(2 * SECOND);
-    let told = w.state.notifications.values().last().unwrap();
+    let told = w.state.notifications.values().next().unwrap();
     assert_eq!(told.deliveries[&channel("team")].progress, Progress::Dropped);
 }
 

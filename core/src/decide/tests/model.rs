@@ -157,6 +157,7 @@ fn pr_facts() -> impl Strategy<Value = PrFacts> {
         human_threads: 0,
         bot_threads: 0,
         mergeable,
+        details: Default::default(),
     })
 }
 
@@ -486,8 +487,10 @@ impl Run {
             let told = incident.notification.is_some()
                 || incident.snoozed.is_some()
                 || incident.held.is_some();
-            // Of a loss that is being repaired nobody hears.
-            let quiet = incident.trigger == Trigger::RuntimeLost && incident.detail.is_none();
+            // Nobody hears of what is being repaired, and of what another incident explains.
+            let wanted = super::super::schedule::wanted_at(&self.state, incident);
+            let quiet = wanted.is_none_or(|at| at + 2 * MINUTE > self.now.awake)
+                || super::super::cause::muted_by(&self.state, incident).is_some();
             assert!(told || young || quiet, "{incident:?}");
         }
         for (name, channel) in &self.state.channels {

@@ -77,13 +77,20 @@ fn a_session_that_only_waits_for_a_merge_does_not_hold_up_the_round() {
         human_threads: 0,
         bot_threads: 0,
         mergeable: ao_slots::fact::Mergeable::Yes,
+        details: Default::default(),
     };
     w.tell(1, [turn_ended("t1")]);
     w.check(
         Input::Pr { session: app(1), pr },
-        &["is mergeable", "round of 1", "push: All done: 1 waits"],
+        &[
+            "is mergeable",
+            "opens approved-and-green (3f9c2d1)",
+            "round of 1",
+            "push: All done: 1 waits",
+        ],
     );
-    w.after(24 * 60 * MINUTE, &[]);
+    // The merge itself is asked for by a message of its own.
+    w.after(24 * 60 * MINUTE, &["push: PR #57 is ready to merge: Dark mode"]);
 }
 
 #[test]

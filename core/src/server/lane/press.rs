@@ -16,7 +16,7 @@ use crate::{
     decide::{Answered, Input, Pressed, Refusal, RefusalKind, presser},
     event::{Actor, Failure, Offer, Subject},
     server::handle::{Handle, Pressable},
-    state::{Decided, Incident, Notification, QueuedMessage, Token},
+    state::{Decided, Incident, Matchers, Notification, QueuedMessage, Token},
     words::{self, Seen, Words},
 };
 
@@ -422,6 +422,35 @@ async fn act(handle: &Handle, touched: &Touched, by: Actor) -> Result<Answered, 
     handle.submit(input).await
 }
 
+/// What a press on a message about several of one cause does: the same for each that still needs it.
+fn for_each(
+    handle: &Handle,
+    pressed: &Pressed,
+    now: jiff::Timestamp,
+    by: &Actor,
+) -> Option<Vec<Input>> {
+    let state = handle.state();
+    let told = state.notifications.get(&pressed.notification)?;
+    let parts = words::acted_on(&state, told, &pressed.channel);
+    let (verb, argument) = pressed.button.split_once(':').unwrap_or((&pressed.button, ""));
+    let act = |part: Incident| {
+        let by = by.clone();
+        match (verb, part.subject) {
+            ("ack", _) => Some(Input::Acknowledge { incident: part.id, by }),
+            ("snooze" | "snooze-1h", _) => {
+                let later = now.saturating_add(jiff::SignedDuration::from_hours(1));
+                let until = argument.parse().unwrap_or(later.unwrap_or(now));
+                Some(Input::Snooze { incident: part.id, until, by })
+            }
+            ("restore", Subject::Session(session)) => {
+                Some(Input::Restore { session, fresh: false, env_names: None, by })
+            }
+            _ => None,
+        }
+    };
+    (parts.len() > 1).then(|| parts.into_iter().filter_map(act).collect())
+}
+
 /// The incident that a message tells of, and its session.
 fn meant(
     handle: &Handle,
@@ -435,7 +464,8 @@ fn meant(
     };
     let state = handle.state();
     let told = state.notifications.get(&notification);
-    let incident = told.and_then(|told| words::sole(&state, told, channel)).ok_or_else(none)?;
+    let about = told.map(|told| words::acted_on(&state, told, channel)).unwrap_or_default();
+    let [incident] = <[Incident; 1]>::try_from(about).map_err(|_| none())?;
     let session = match (&incident.subject, &incident.sessions[..]) {
         (Subject::Session(id), _) => Some(id.clone()),
         (_, [one]) => Some(one.clone()),
@@ -472,6 +502,11 @@ async fn acts(
     text: &str,
     by: &Actor,
 ) -> Result<Vec<Input>, Failure> {
+    // The clock reads the state too, and a lock that is held twice waits for a writer between.
+    let now = handle.now().wall;
+    if let Some(acts) = for_each(handle, pressed, now, by).filter(|acts| !acts.is_empty()) {
+        return Ok(acts);
+    }
     let (about, session) = meant(handle, &pressed.channel, pressed.notification)?;
     let (incident, request, by) = (about.id, about.request, by.clone());
     let button = pressed.button.as_str();
@@ -480,7 +515,6 @@ async fn acts(
     let whose =
         || session.clone().ok_or_else(|| Failure::refused("it is about no one session", None));
     let snooze = |by, minutes| {
-        let now = handle.now().wall;
         let later = now.saturating_add(jiff::SignedDuration::from_mins(minutes)).unwrap_or(now);
         Input::Snooze { incident, until: argument.parse().unwrap_or(later), by }
     };
@@ -489,7 +523,25 @@ async fn acts(
         "no" => return Ok(vec![]),
         "ack" => Input::Acknowledge { incident, by },
         "snooze-30m" => snooze(by, 30),
+        "snooze-morning" => {
+            Input::Snooze { incident, until: words::morning(now, handle.zone()), by }
+        }
         "snooze" | "snooze-1h" => snooze(by, 60),
+        // All of it for that session, until tomorrow at this time.
+        "silence" => Input::SilenceAdd {
+            matchers: Matchers {
+                session: Some(whose()?.to_string()),
+                trigger: Some(about.trigger),
+                ..Matchers::default()
+            },
+            until: now.saturating_add(SignedDuration::from_hours(24)).unwrap_or(now),
+            comment: String::new(),
+            by,
+        },
+        "merge" => {
+            let why = "ao cannot merge a pull request yet; nothing was done";
+            return Err(Failure::refused(why, Some("merge it on its page".into())));
+        }
         "approve" => {
             handle.decision(whose()?, request, Decision::Approve, by).await.map_err(refused)?
         }

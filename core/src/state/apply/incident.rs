@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::focus_of_subject;
 use crate::{
     config::trigger::Trigger,
-    event::{Event, Failure, Held, Kind, NotificationOpened, Subject},
+    decide,
+    event::{Event, Failure, Held, Kind, NotificationJoined, NotificationOpened, Subject},
     state::{
         ChannelState, Delivery, Focus, Hold, Incident, Moment, Notification, Progress, Silence,
         State, Token,
@@ -39,6 +40,7 @@ impl State {
                     priority: e.priority,
                     request: e.request,
                     sessions: e.sessions.clone(),
+                    common: e.common.clone(),
                     opened: when,
                     stands: when,
                     cleared: None,
@@ -52,9 +54,13 @@ impl State {
                     because: event.because.clone(),
                 };
                 self.open.insert(incident.key(), e.incident);
-                self.incidents.insert(e.incident, incident);
+                if let Some(cause) = incident.cause() {
+                    self.alike.entry(cause).or_default().insert(e.incident);
+                }
                 let mut foci = vec![Focus::Incident(e.incident)];
                 foci.extend(focus_of_subject(&e.subject));
+                foci.extend(decide::cause::children(self, &incident));
+                self.incidents.insert(e.incident, incident);
                 foci
             }
             Kind::NotificationOpened(e) => {
@@ -127,6 +133,7 @@ impl State {
                 self.update_waiting(e.notification);
                 foci
             }
+            Kind::NotificationJoined(e) => self.join(e, when),
             Kind::ChannelTried(e) => {
                 let channel = self.channels.entry(e.channel.clone()).or_default();
                 channel.tried(e.failure.as_ref(), when);
@@ -266,6 +273,20 @@ impl State {
                 });
                 if let Some(incident) = self.incidents.get(&e.incident) {
                     self.open.remove(&incident.key());
+                    if let Some(cause) = incident.cause()
+                        && let Some(known) = self.alike.get_mut(&cause)
+                    {
+                        known.remove(&e.incident);
+                        if known.is_empty() {
+                            self.alike.remove(&cause);
+                        }
+                    }
+                    if incident.trigger == Trigger::CiFailed
+                        && let Subject::Session(id) = &incident.subject
+                        && let Some(session) = self.sessions.get_mut(id)
+                    {
+                        session.heads.iter_mut().for_each(|head| head.red = None);
+                    }
                     if incident.subject == Subject::Server {
                         match incident.trigger {
                             Trigger::Tampered => self.server.tampered = None,
@@ -392,8 +413,10 @@ impl State {
     ) -> Vec<Focus> {
         let Some(incident) = self.incidents.get_mut(&id) else { return vec![] };
         change(incident);
+        let incident = &self.incidents[&id];
         let mut foci = vec![Focus::Incident(id)];
         foci.extend(focus_of_subject(&incident.subject));
+        foci.extend(decide::cause::children(self, incident));
         for told in incident.messages().filter_map(|id| self.notifications.get(&id)) {
             foci.extend(told.deliveries.keys().cloned().map(Focus::Channel));
             // Which of them speaks for all may be another now.
@@ -406,6 +429,43 @@ impl State {
     pub(super) fn channels_of(&self, id: ao_slots::NotificationId) -> Vec<Focus> {
         let told = self.notifications.get(&id).into_iter();
         told.flat_map(|told| told.deliveries.keys().cloned().map(Focus::Channel)).collect()
+    }
+
+    /// One more incident in a message that has gone out, or is about to.
+    fn join(&mut self, e: &NotificationJoined, when: Moment) -> Vec<Focus> {
+        let (Some(notification), Some(incident)) =
+            (self.notifications.get_mut(&e.notification), self.incidents.get_mut(&e.incident))
+        else {
+            return vec![];
+        };
+        let before = notification.covers.clone();
+        notification.covers.push(e.incident);
+        for (name, delivery) in &notification.deliveries {
+            // Where it goes in place of another channel it goes as a whole.
+            let carries = e.channels.contains(name) || delivery.instead.is_some();
+            match (notification.parts.get_mut(name), carries) {
+                (Some(part), true) => part.push(e.incident),
+                (None, false) => {
+                    notification.parts.insert(name.clone(), before.clone());
+                }
+                _ => {}
+            }
+        }
+        // Where the others are not told of it is a message of its own.
+        for name in &e.channels {
+            if !notification.deliveries.contains_key(name) {
+                notification.deliveries.insert(name.clone(), Delivery::default());
+                notification.parts.insert(name.clone(), vec![e.incident]);
+            }
+        }
+        notification.revision = e.revision;
+        notification.revised = when;
+        notification.priority = notification.priority.max(incident.priority);
+        incident.notification = Some(e.notification);
+        let covered = notification.covers.iter().copied().map(Focus::Incident);
+        let covered: Vec<Focus> = covered.collect();
+        self.update_waiting(e.notification);
+        self.channels_of(e.notification).into_iter().chain(covered).collect()
     }
 
     /// The open incident of a request.
@@ -426,10 +486,15 @@ impl State {
         self.change_incident(id, |incident| incident.changed = Some(when))
     }
 
-    /// A restore changes what a human sees of everything about the session.
-    pub(super) fn touch_incidents(&mut self, session: &SessionId, when: Moment) -> Vec<Focus> {
+    /// A restore changes what a human sees of everything about the session, its pull request what it sees of that.
+    pub(super) fn touch_incidents(
+        &mut self,
+        session: &SessionId,
+        when: Moment,
+        touched: impl Fn(Trigger) -> bool,
+    ) -> Vec<Focus> {
         let subject = Subject::Session(session.clone());
-        let about = self.incidents_of(&subject);
+        let about = self.incidents_of(&subject).filter(|incident| touched(incident.trigger));
         let ids: Vec<_> = about.map(|incident| incident.id).collect();
         let touched =
             ids.into_iter().map(|id| self.change_incident(id, |i| i.changed = Some(when)));
@@ -611,6 +676,7 @@ mod tests {
             request: None,
             detail: None,
             sessions: vec![],
+            common: None,
         };
         apply(state, opened);
     }

@@ -1,13 +1,14 @@
 //! The fold of one session's events.
 
-use ao_slots::fact::{Activity, RuntimeState, Source};
+use ao_slots::fact::{Activity, Checks, PrFacts, RuntimeState, Source};
 
 use super::trim_front;
 use crate::{
+    decide::review::KEEP_HEADS,
     event::{Effect, Event, Failure, Kind, Outcome, Over},
     state::{
-        Decided, Fact, Fate, Moment, QueuedMessage, Request, Restore, RunningTool, Session, Step,
-        Want,
+        Decided, Fact, Fate, Moment, PrHead, QueuedMessage, Request, Restore, RunningTool, Session,
+        Step, Want,
     },
 };
 
@@ -43,6 +44,23 @@ impl Session {
             _ => None,
         };
         self.activity = Fact { value, source, since };
+    }
+
+    /// What the scm says of its pull request, and which heads that had.
+    fn see_pr(&mut self, pr: &PrFacts, when: Moment) {
+        if self.heads.last().is_none_or(|last| last.head != pr.head) {
+            self.heads.push(PrHead { head: pr.head.clone(), since: when, red: None });
+            trim_front(&mut self.heads, KEEP_HEADS);
+        }
+        // One head that was seen to fail twice has failed once.
+        let known = self.heads.iter().position(|head| head.head == pr.head && head.red.is_some());
+        if pr.checks == Checks::Failing
+            && known.is_none()
+            && let Some(head) = self.heads.last_mut()
+        {
+            head.red = Some((pr.failing.clone(), when));
+        }
+        self.pr = Some(Fact { value: pr.clone(), source: Source::Scm, since: when });
     }
 
     fn moved(&mut self, when: Moment) {
@@ -230,9 +248,7 @@ impl Session {
                     work.value = e.work.clone();
                 }
             }
-            Kind::PrObserved(e) => {
-                self.pr = Some(Fact { value: e.pr.clone(), source: Source::Scm, since: when })
-            }
+            Kind::PrObserved(e) => self.see_pr(&e.pr, when),
             Kind::UsageObserved(e) => {
                 let add = |sum: Option<u64>, more: Option<u64>| match (sum, more) {
                     (Some(sum), Some(more)) => Some(sum.saturating_add(more)),

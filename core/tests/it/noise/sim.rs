@@ -772,6 +772,7 @@ impl Agent {
                 human_threads: 0,
                 bot_threads: 0,
                 mergeable: Mergeable::Yes,
+                details: Default::default(),
             },
         }
     }

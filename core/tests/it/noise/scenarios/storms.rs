@@ -4,7 +4,7 @@ use ao_core::config::trigger::Trigger;
 use ao_core::decide::{Input, Told};
 use ao_slots::{
     ErrorKind,
-    fact::{AgentErrorKind, Checks, PrState, Priority::*, RuntimeState},
+    fact::{AgentErrorKind, Checks, PrState, Priority::*, Review, RuntimeState},
 };
 use jiff::SignedDuration;
 
@@ -139,7 +139,9 @@ pub(super) fn round_meets_a_trust_dialog(s: &mut Sim) {
 pub(super) fn one_job_fails_everywhere(s: &mut Sim) {
     let apps = s.agents(20);
     for app in &apps {
+        // Not reviewed yet: a merge of one that is ready would be a need of its own.
         s.pr(app, |pr| (pr.state, pr.checks) = (PrState::Open, Checks::Passing));
+        s.review(app, Review::Pending, 0);
     }
     s.pass(10 * MINUTE);
     for app in &apps {

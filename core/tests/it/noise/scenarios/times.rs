@@ -15,6 +15,8 @@ pub(super) fn server_dies_ten_times(s: &mut Sim) {
     s.asks(&apps[0], question());
     s.need(&apps[0], Trigger::AgentNeedsInput, Urgent);
     s.people.ana().habit = Habit::Late;
+    // It is told before the first death: what a dead server cannot say is no rule's fault.
+    s.pass(3 * SECOND);
     for _ in 0..10 {
         let (lives, stays_away) = (s.some(50..40 * SECOND), s.some(SECOND..20 * SECOND));
         s.pass(lives);
@@ -147,6 +149,7 @@ pub(super) fn chat_is_slow(s: &mut Sim) {
 pub(super) fn chat_does_not_answer(s: &mut Sim) {
     let app = s.agent();
     s.channels.is("slack", Mood::Mute);
+    s.judge.allowed.insert(Trigger::ChannelFailing);
     s.asks(&app, question());
     s.need(&app, Trigger::AgentNeedsInput, Urgent);
     s.pass(30 * MINUTE);

@@ -1,0 +1,106 @@
+//! What a session's pull request needs: checks, reviews, conflicts, a merge.
+//!
+//! Facts are those of the head they were seen at. An unknown fact moves nothing: what is open stays open.
+
+use ao_slots::fact::{Checks, Mergeable, PrFacts, PrState, Review};
+
+use super::{Decider, incident::Cause};
+use crate::{
+    config::trigger::Trigger,
+    event::Subject,
+    state::{Incident, Session},
+};
+
+/// Heads of a pull request that are remembered.
+pub(crate) const KEEP_HEADS: usize = 32;
+
+impl Decider<'_> {
+    /// Causes that the pull request gives.
+    pub(super) fn pr_causes<'s>(&self, session: &'s Session) -> Vec<Cause<'s>> {
+        let Some(fact) = &session.pr else { return vec![] };
+        let pr = &fact.value;
+        let subject = Subject::Session(session.id.clone());
+        let open = |trigger| self.state.open_incident(&subject, trigger, None);
+        let holds = |trigger| open(trigger).is_some_and(Incident::is_open);
+        let mut causes = vec![];
+        let mut cause = |trigger, detail, rule| {
+            causes.push(Cause {
+                trigger,
+                request: None,
+                detail,
+                sessions: vec![session.id.clone()],
+                because: vec![fact.since.seq],
+                rule,
+            });
+        };
+        match pr.state {
+            PrState::Closed => cause(Trigger::PrClosed, None, "pr-closed"),
+            PrState::Open | PrState::Draft => {
+                // Until they are known to pass, checks that failed are not mended.
+                let red = match pr.checks {
+                    Checks::Failing => true,
+                    Checks::Pending | Checks::Unknown => holds(Trigger::CiFailed),
+                    Checks::Passing | Checks::None => false,
+                };
+                if red {
+                    cause(Trigger::CiFailed, None, "checks-failing");
+                }
+                if pr.review == Review::ChangesRequested || pr.human_threads > 0 {
+                    cause(Trigger::ChangesRequested, None, "changes-requested");
+                }
+                if pr.bot_threads > 0 {
+                    cause(Trigger::BugbotComments, None, "bot-comments");
+                }
+                let conflicts = match pr.mergeable {
+                    Mergeable::Conflicting => true,
+                    Mergeable::Unknown => holds(Trigger::MergeConflicts),
+                    Mergeable::Yes => false,
+                };
+                if conflicts {
+                    cause(Trigger::MergeConflicts, None, "merge-conflicts");
+                }
+                // Offered for one head: what is not known again yet of that very head still holds.
+                let offered = open(Trigger::ApprovedAndGreen).filter(|offered| offered.is_open());
+                let offered = offered.is_some_and(|o| o.detail.as_deref() == Some(&pr.head));
+                if self.merges(session, pr, offered) {
+                    cause(Trigger::ApprovedAndGreen, Some(&pr.head), "approved-and-green");
+                }
+            }
+            PrState::None | PrState::Merged => {}
+        }
+        causes
+    }
+
+    /// Approved as far as that is asked for, green, without conflict or open comment.
+    fn merges(&self, session: &Session, pr: &PrFacts, known: bool) -> bool {
+        let project = self.state.policy.projects.get(&session.project);
+        let required = project.map_or(0, |project| project.required_approvals);
+        let green = match pr.checks {
+            Checks::Passing | Checks::None => true,
+            Checks::Unknown => known,
+            Checks::Pending | Checks::Failing => false,
+        };
+        let clean = match pr.mergeable {
+            Mergeable::Yes => true,
+            Mergeable::Unknown => known,
+            Mergeable::Conflicting => false,
+        };
+        let approved = match pr.review {
+            Review::Approved => true,
+            Review::None => required == 0,
+            Review::Pending | Review::ChangesRequested => false,
+        };
+        let quiet = pr.human_threads == 0 && pr.bot_threads == 0;
+        pr.state == PrState::Open && green && clean && approved && quiet
+    }
+}
+
+/// Whether facts are of a head that another has followed: they arrived late. A branch that was set back is known by
+/// what lies in the workspace; the end of a pull request is final whatever its head was.
+pub(super) fn is_overtaken(session: &Session, pr: &PrFacts) -> bool {
+    let ended = matches!(pr.state, PrState::Merged | PrState::Closed);
+    let earlier = session.heads.split_last().is_some_and(|(last, earlier)| {
+        last.head != pr.head && earlier.iter().any(|seen| seen.head == pr.head)
+    });
+    earlier && !ended && session.work().is_none_or(|work| work.head != pr.head)
+}

@@ -1,0 +1,264 @@
+//! What a pull request needs, and when a human hears of it.
+
+use ao_slots::{
+    PrNumber,
+    fact::{Checks, Mergeable, PrFacts, PrState, Review},
+};
+
+use super::*;
+use crate::config::policy::ReactionAction;
+
+/// A pull request at this head that can be merged.
+pub(crate) fn green(head: &str) -> PrFacts {
+    PrFacts {
+        number: PrNumber(57),
+        title: "Dark mode".into(),
+        head: head.into(),
+        state: PrState::Open,
+        checks: Checks::Passing,
+        failing: vec![],
+        review: Review::None,
+        human_threads: 0,
+        bot_threads: 0,
+        mergeable: Mergeable::Yes,
+        details: Default::default(),
+    }
+}
+
+fn checks(head: &str, checks: Checks) -> PrFacts {
+    let failing = if checks == Checks::Failing { vec!["unit".into()] } else { vec![] };
+    PrFacts { checks, failing, ..green(head) }
+}
+
+pub(super) fn sees(w: &mut World, n: u32, pr: PrFacts) {
+    w.give(Input::Pr { session: app(n), pr }).unwrap();
+}
+
+/// Titles of messages about pull requests: that a round only waits for a merge is told beside them.
+pub(super) fn about_prs(w: &World) -> Vec<&str> {
+    w.pushes().into_iter().filter(|title| title.starts_with("PR ")).collect()
+}
+
+fn with(trigger: Trigger, change: impl Fn(&mut crate::config::policy::Reaction)) -> World {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    for project in policy.projects.values_mut() {
+        change(project.rules.reactions.get_mut(&trigger).unwrap());
+    }
+    let mut w = World::with(policy);
+    w.add_working("41");
+    w
+}
+
+#[test]
+fn a_failing_check_is_left_to_the_agent_for_two_attempts() {
+    use Checks::{Failing, Passing, Pending, Unknown};
+    // What the scm says, and whether a human hears of it within ten minutes.
+    type Story<'a> = (&'a str, &'a [(&'a str, Checks)], bool);
+    let stories: [Story<'_>; 8] = [
+        ("one failure", &[("a", Failing)], false),
+        ("seen often", &[("a", Failing), ("a", Pending), ("a", Failing), ("a", Failing)], false),
+        ("one attempt", &[("a", Failing), ("b", Pending), ("b", Failing)], false),
+        (
+            "two attempts",
+            &[("a", Failing), ("b", Pending), ("b", Failing), ("c", Unknown), ("c", Failing)],
+            true,
+        ),
+        ("two attempts, no word between", &[("a", Failing), ("b", Failing), ("c", Failing)], true),
+        ("it passes in the end", &[("a", Failing), ("b", Failing), ("c", Passing)], false),
+        (
+            "a flapping check of one head",
+            &[("a", Failing), ("a", Passing), ("a", Failing), ("a", Passing), ("a", Failing)],
+            false,
+        ),
+        (
+            "it flaps between attempts, which are not forgotten",
+            &[("a", Failing), ("b", Failing), ("b", Passing), ("b", Failing), ("c", Failing)],
+            true,
+        ),
+    ];
+    for (what, story, heard) in stories {
+        let mut w = World::working("41");
+        for (head, state) in story {
+            sees(&mut w, 1, checks(head, *state));
+            w.tell(1, [Told::Alive]);
+            w.pass(10 * SECOND);
+        }
+        let opened = |event: &&Event| matches!(&event.kind, Kind::IncidentOpened(e) if e.trigger == Trigger::CiFailed);
+        assert_eq!(w.events.iter().filter(opened).count(), 1, "{what}: one episode");
+        for _ in 0..8 {
+            w.tell(1, [Told::Alive]);
+            w.pass(MINUTE);
+        }
+        let told: Vec<_> = w.pushes().into_iter().filter(|title| title.contains("fails")).collect();
+        let expected: &[&str] =
+            if heard { &["PR #57 still fails after 2 tries by app-1: unit"] } else { &[] };
+        assert_eq!(told, expected, "{what}");
+    }
+}
+
+#[test]
+fn an_episode_that_ended_begins_anew_with_no_attempt() {
+    let mut w = World::working("41");
+    for head in ["a", "b"] {
+        sees(&mut w, 1, checks(head, Checks::Failing));
+    }
+    assert_eq!(w.session(1).failed_attempts(), 1);
+    sees(&mut w, 1, PrFacts { state: PrState::Draft, ..checks("c", Checks::Passing) });
+    w.pass(15 * SECOND);
+    sees(&mut w, 1, checks("d", Checks::Failing));
+    assert_eq!(w.session(1).failed_attempts(), 0);
+}
+
+#[test]
+fn facts_of_an_older_head_move_nothing() {
+    let mut w = World::working("41");
+    sees(&mut w, 1, checks("a", Checks::Failing));
+    sees(&mut w, 1, checks("b", Checks::Pending));
+    let seq = w.state.last_seq;
+    sees(&mut w, 1, checks("a", Checks::Failing));
+    sees(&mut w, 1, checks("a", Checks::Passing));
+    assert_eq!(w.state.last_seq, seq, "an answer that was overtaken");
+    // A branch that was set back is known by the workspace; an end is final.
+    let head = "a".into();
+    w.look(1, WorkFacts { head, fingerprint: "back".into(), ..WorkFacts::default() });
+    sees(&mut w, 1, checks("a", Checks::Passing));
+    assert_eq!(w.session(1).pr().unwrap().head, "a");
+    sees(&mut w, 1, PrFacts { state: PrState::Closed, ..green("b") });
+    assert_eq!(w.session(1).pr().unwrap().state, PrState::Closed);
+}
+
+#[test]
+fn what_is_configured_decides_when_a_human_hears() {
+    let red = || checks("a", Checks::Failing);
+    let talk = || PrFacts { review: Review::ChangesRequested, human_threads: 2, ..green("a") };
+    let bots = || PrFacts { bot_threads: 3, ..green("a") };
+    let clash = || PrFacts { mergeable: Mergeable::Conflicting, ..green("a") };
+    type Case = (Trigger, fn() -> PrFacts, Option<u64>, &'static str);
+    let kinds: [Case; 4] = [
+        (Trigger::CiFailed, red, None, "PR #57 fails: unit"),
+        (Trigger::ChangesRequested, talk, Some(30), "PR #57: 2 review comments open"),
+        (Trigger::BugbotComments, bots, Some(30), "PR #57: 3 bot comments open"),
+        (Trigger::MergeConflicts, clash, Some(15), "PR #57 conflicts with main"),
+    ];
+    let about = |w: &World, title: &str| w.pushes().iter().filter(|t| t.starts_with(title)).count();
+    let alive = |w: &mut World, minutes: u64| {
+        for _ in 0..minutes {
+            w.tell(1, [Told::Alive]);
+            w.pass(MINUTE);
+        }
+    };
+    for (trigger, facts, minutes, title) in kinds {
+        // Told at once, which is after the settle time.
+        let told: [fn(&mut crate::config::policy::Reaction); 2] =
+            [|r| r.auto = false, |r| r.action = ReactionAction::Notify];
+        for change in told {
+            let mut w = with(trigger, change);
+            sees(&mut w, 1, facts());
+            w.pass(59_999);
+            assert_eq!(about(&w, title), 0);
+            w.pass(1);
+            assert_eq!(about(&w, title), 1, "{trigger}: {:?}", w.pushes());
+        }
+        // Left to the agent for as long as the table says.
+        let mut w = World::working("41");
+        sees(&mut w, 1, facts());
+        let Some(minutes) = minutes else {
+            alive(&mut w, 120);
+            assert_eq!(about(&w, "PR"), 0, "{trigger}");
+            continue;
+        };
+        alive(&mut w, minutes - 1);
+        assert_eq!(about(&w, "PR"), 0, "{trigger}");
+        alive(&mut w, 1);
+        assert_eq!(about(&w, title), 1, "{trigger}: {:?}", w.pushes());
+        // And quiet once it is done.
+        sees(&mut w, 1, PrFacts { state: PrState::Draft, ..green("a") });
+        w.pass(MINUTE);
+        let mut told = w.state.notifications.values().filter(|told| told.incident.is_some());
+        assert!(told.all(|told| told.settled), "{trigger}");
+    }
+}
+
+#[test]
+fn a_merge_is_offered_for_one_head_and_only_while_nothing_is_in_its_way() {
+    let offered = |w: &World| {
+        let subject = Subject::Session(app(1));
+        let open = w.state.open_incident(&subject, Trigger::ApprovedAndGreen, None);
+        open.filter(|open| open.is_open()).and_then(|open| open.detail.clone())
+    };
+    let head = Some("a".to_owned());
+    let table = [
+        ("green", green("a"), true),
+        ("no checks at all", checks("a", Checks::None), true),
+        ("approved", PrFacts { review: Review::Approved, ..green("a") }, true),
+        ("a draft", PrFacts { state: PrState::Draft, ..green("a") }, false),
+        ("running", checks("a", Checks::Pending), false),
+        ("red", checks("a", Checks::Failing), false),
+        ("asked for a review", PrFacts { review: Review::Pending, ..green("a") }, false),
+        ("an open comment", PrFacts { human_threads: 1, ..green("a") }, false),
+        ("an open comment of a bot", PrFacts { bot_threads: 1, ..green("a") }, false),
+        ("in conflict", PrFacts { mergeable: Mergeable::Conflicting, ..green("a") }, false),
+        ("not known to merge", PrFacts { mergeable: Mergeable::Unknown, ..green("a") }, false),
+    ];
+    for (what, facts, offers) in table {
+        let mut w = World::working("41");
+        sees(&mut w, 1, facts);
+        assert_eq!(offered(&w).is_some(), offers, "{what}");
+    }
+    let mut w = World::working("41");
+    sees(&mut w, 1, green("a"));
+    w.after(15 * SECOND, &["push: PR #57 is ready to merge: Dark mode"]);
+    // Not known again yet, of that very head: it stands.
+    sees(&mut w, 1, PrFacts { mergeable: Mergeable::Unknown, ..green("a") });
+    assert_eq!(offered(&w), head);
+    // Another head is another matter.
+    sees(&mut w, 1, PrFacts { mergeable: Mergeable::Unknown, ..green("b") });
+    assert_eq!(offered(&w), None);
+    sees(&mut w, 1, green("b"));
+    assert_eq!(offered(&w).as_deref(), Some("b"));
+    let told = w.state.notifications.values().next_back().unwrap();
+    let merge = w.message(told, &desk()).buttons.into_iter().next().unwrap();
+    assert!(merge.confirm.unwrap().question.contains("Head b"));
+}
+
+#[test]
+fn approvals_that_are_required_are_waited_for() {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    policy.projects.values_mut().for_each(|project| project.required_approvals = 1);
+    let mut w = World::with(policy);
+    w.add_working("41");
+    sees(&mut w, 1, green("a"));
+    w.pass(MINUTE);
+    assert_eq!(about_prs(&w), [""; 0]);
+    sees(&mut w, 1, PrFacts { review: Review::Approved, ..green("a") });
+    w.pass(15 * SECOND);
+    assert_eq!(about_prs(&w), ["PR #57 is ready to merge: Dark mode"]);
+}
+
+#[test]
+fn a_merge_that_is_left_to_ao_is_told_while_nothing_limits_it() {
+    let mut w = with(Trigger::ApprovedAndGreen, |reaction| {
+        (reaction.auto, reaction.action) = (true, ReactionAction::AutoMerge);
+        reaction.escalate_after_ms = Some(5 * MINUTE);
+    });
+    sees(&mut w, 1, green("a"));
+    w.pass(5 * MINUTE - 1);
+    assert_eq!(about_prs(&w), [""; 0]);
+    w.pass(1);
+    assert_eq!(about_prs(&w), ["PR #57 is ready to merge: Dark mode"]);
+}
+
+#[test]
+fn a_closed_pull_request_is_one_need_and_not_two() {
+    let mut w = World::working("41");
+    sees(&mut w, 1, checks("a", Checks::Pending));
+    w.tell(1, [turn_ended("t1")]);
+    w.look(1, work(3, 1));
+    sees(&mut w, 1, PrFacts { state: PrState::Closed, ..green("a") });
+    w.pass(60 * MINUTE);
+    assert_eq!(w.pushes(), ["PR #57 was closed without a merge"]);
+    sees(&mut w, 1, checks("a", Checks::Pending));
+    w.pass(15 * SECOND);
+    let told = w.state.notifications.values().next().unwrap();
+    assert_eq!(w.message(told, &desk()).title, "PR #57 is open again");
+}
