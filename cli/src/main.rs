@@ -13,6 +13,7 @@ mod commands;
 mod cx;
 mod desk;
 mod fail;
+mod heartbeat;
 mod help;
 mod hook;
 mod launch;

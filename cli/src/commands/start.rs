@@ -144,6 +144,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
     let serving = tokio::spawn(ao_web::serve_unix(listener, api.clone(), over(ended.clone())));
     let health = tokio::spawn(serve_port(port, api, ended.clone()));
     let guarding = tokio::spawn(guard_link(handle.clone(), link, ended.clone()));
+    let beating = tokio::spawn(crate::heartbeat::run(handle.clone(), ended.clone()));
     let watching = tokio::spawn(desk.clone().watch(ended));
     tracing::info!(version = crate::VERSION, socket = %socket.display(), "serving");
 
@@ -158,7 +159,7 @@ async fn serve(cx: &Cx) -> Result<u8, Fail> {
     // The socket goes first, so that a client that comes now starts a server of its own.
     let _ = fs::remove_file(&socket);
     let drained = tokio::time::timeout(Duration::from_secs(3), serving).await;
-    for task in [health, watching, guarding, signals] {
+    for task in [health, watching, guarding, beating, signals] {
         task.abort();
     }
     if let Ok(Ok(Err(error))) = drained {

@@ -40,7 +40,8 @@ pub(super) fn channels(state: &State, every: DigestEvery) -> Vec<ChannelName> {
     let mut found: Vec<ChannelName> = vec![];
     let explicit = push.channel_digests.keys().cloned();
     for name in rules.chain([&state.policy.rules]).flat_map(of).chain(explicit) {
-        let takes = can(state, &name).is_some_and(|can| can.kind != ChannelKind::Webhook);
+        let takes = can(state, &name)
+            .is_some_and(|can| can.kind != ChannelKind::Webhook && can.least == Priority::Info);
         if takes && push.digest_of(&name) == every && !found.contains(&name) {
             found.push(name);
         }
@@ -120,6 +121,7 @@ impl Decider<'_> {
         if goes && incident.held.as_ref().is_none_or(|(held, _)| *held != Held::Digest) {
             self.hold(incident, Held::Digest, "digest", &[incident.stands.seq]);
         }
-        !self.routed(incident).0.is_empty()
+        // With no channel at all it is told to nobody, and says so.
+        !goes || !self.routed(incident).0.is_empty()
     }
 }

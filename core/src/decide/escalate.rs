@@ -176,6 +176,7 @@ impl Decider<'_> {
         match next {
             Next::Reminder => {
                 let call = Call {
+                    people: told.call.people.clone(),
                     reminder: told.call.reminder + 1,
                     raised: told.call.raised,
                     stepped: told.call.stepped,

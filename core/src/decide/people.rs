@@ -35,9 +35,11 @@ pub(super) fn in_order(state: &State, incident: &Incident) -> Vec<String> {
     };
     let spawner = session.and_then(|id| state.sessions.get(id)).map(|session| &session.by.name);
     let mut order: Vec<String> = vec![];
-    let named = policy.push.order.iter().filter(|_| !policy.push.order.is_empty());
-    let by_name = policy.people.keys().filter(|_| policy.push.order.is_empty());
-    for name in spawner.into_iter().chain(named).chain(by_name) {
+    let rest: Vec<&String> = match policy.push.order.is_empty() {
+        true => policy.people.keys().collect(),
+        false => policy.push.order.iter().collect(),
+    };
+    for name in spawner.into_iter().chain(rest) {
         if policy.people.contains_key(name) && !order.contains(name) {
             order.push(name.clone());
         }
@@ -58,7 +60,7 @@ pub(super) fn reaches(state: &State, person: &str, channel: &ChannelName) -> boo
 
 /// Whose message it is on a channel: of those that it calls the first whose channel it is; none where it is
 /// everybody's.
-fn listener<'n>(
+pub(super) fn listener<'n>(
     state: &State,
     notification: &'n Notification,
     channel: &ChannelName,

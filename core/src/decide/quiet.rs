@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{
     Decider,
     hours::{day_of, quiet_until},
-    people::{hours_of, kind_of, zone_of},
+    people::{hours_of, kind_of, listener, zone_of},
 };
 use crate::{
     event::{Call, DeliveryHeld, Held, NotificationOpened, Subject},
@@ -60,9 +60,10 @@ impl Decider<'_> {
         let limited = !urgent && notification.priority > Priority::Info;
         if let Some(budget) = hours.budget.filter(|_| limited) {
             let today = day_of(&zone, self.now.wall);
+            let whose = listener(state, notification, name);
             let mine = |name: &ChannelName, other: &Notification| {
                 kind_of(state, name) != Some(ChannelKind::Webhook)
-                    && hours_of(state, other, name) == hours
+                    && listener(state, other, name) == whose
             };
             let counts = |other: &&Notification| {
                 let sent = |(name, d): (&ChannelName, &Delivery)| {
@@ -100,9 +101,7 @@ impl Decider<'_> {
     pub(super) fn after_quiet(&mut self, name: &ChannelName) -> bool {
         let state = self.state;
         let Some(channel) = state.channels.get(name) else { return false };
-        let mine = |notification: &Notification| {
-            notification.call.people.first().cloned().filter(|_| !notification.settled)
-        };
+        let mine = |notification: &Notification| notification.call.people.first().cloned();
         let waiting = channel.waiting.iter().filter_map(|id| state.notifications.get(id));
         let over: Vec<&Notification> = waiting
             .filter(|n| !n.settled && !state.is_held(n) && !n.covers.is_empty())

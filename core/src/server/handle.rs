@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
     blob::{BlobRef, Blobs},
-    config::policy::Closed,
+    config::policy::{Closed, Heartbeat},
     decide::{Answered, Input, Refusal, RefusalKind, Spawn},
     event::{Actor, Event, Text, digest},
     state::{Now, State, Token},
@@ -214,6 +214,11 @@ impl Handle {
     pub fn page_is_open(&self) {
         let now = self.now().wall;
         super::lane::lock(&self.shell.seen_typing).1 = Some(now);
+    }
+
+    /// Who is to be pinged as long as this server works.
+    pub fn heartbeat(&self) -> Option<Heartbeat> {
+        super::lane::lock(&self.shell.heartbeat).clone()
     }
 
     /// The zone in which humans read times.

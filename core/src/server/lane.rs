@@ -37,7 +37,7 @@ use super::{
 use crate::{
     config::{
         Live,
-        policy::{Policy, ProjectPolicy},
+        policy::{Heartbeat, Policy, ProjectPolicy},
     },
     decide::{Input, Refusal, RefusalKind},
     disk::Disk,
@@ -98,6 +98,8 @@ pub(super) struct Shell {
     context: BuildContext,
     plugins: RwLock<Arc<Plugins>>,
     projects: RwLock<Arc<Projects>>,
+    /// Who is pinged as long as this server works.
+    pub(super) heartbeat: Mutex<Option<Heartbeat>>,
     clock: Arc<dyn Clock>,
     reader: Reader,
     disk: Arc<dyn Disk>,
@@ -165,6 +167,7 @@ impl Shell {
             context,
             plugins: RwLock::new(Arc::new(plugins)),
             projects: RwLock::new(Arc::new(projects_of(&live))),
+            heartbeat: Mutex::new(live.push.heartbeat.clone()),
             clock,
             reader,
             disk,
@@ -246,11 +249,14 @@ impl Shell {
         // In place before it is recorded: what follows from it may be performed at once.
         let projects = Arc::new(projects_of(&live));
         let before = (swap(&self.plugins, Arc::new(plugins)), swap(&self.projects, projects));
+        let heartbeat = live.push.heartbeat.clone();
         self.record_policy(handle, policy).await.map_err(|refusal| {
             swap(&self.plugins, before.0);
             swap(&self.projects, before.1);
             PluginError::transient("the configuration could not be recorded", refusal)
-        })
+        })?;
+        *lock(&self.heartbeat) = heartbeat;
+        Ok(())
     }
 
     pub(super) async fn record_policy(

@@ -501,3 +501,71 @@ fn s36_a_day_has_so_many_messages_and_urgent_ones_always_come() {
     assert_eq!(sent(&w, from, w.now.wall).len(), 2);
     assert_eq!(w.state.notifications.values().last().unwrap().priority, Priority::Action);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
+
+    /// Whatever comes in whatever order: each urgent message goes out, and of the others no more than the budget.
+    #[test]
+    fn s36_a_budget_never_keeps_back_what_is_urgent(
+        budget in 0..4_u32,
+        urgent in proptest::collection::vec(proptest::prelude::any::<bool>(), 1..8),
+    ) {
+        let mut w = single(|policy| {
+            policy.push.hours.budget = Some(budget);
+            policy.push.hours.escalation = Some(vec![]);
+            policy.push.repeat_ms = vec![];
+        });
+        let (mut loud, mut other) = (0, 0);
+        for (n, urgent) in urgent.iter().enumerate() {
+            let from = w.events.len();
+            if *urgent {
+                let n = w.add_working(&format!("1{n}"));
+                w.tell(n, [asked("k", question("A?"))]);
+                w.pass(2 * SECOND);
+                loud += 1;
+                proptest::prop_assert_eq!(sent(&w, from, w.now.wall).len(), 2);
+            } else {
+                decides(&mut w);
+                other += u32::from(!sent(&w, from, w.now.wall).is_empty());
+                w.give(Input::Disk { free: u64::MAX, failing: false }).unwrap();
+                w.pass(20 * SECOND);
+            }
+        }
+        proptest::prop_assert!(other <= budget, "{other} of {budget}, {loud} urgent");
+    }
+}
+
+#[test]
+fn each_person_has_a_budget_of_his_own() {
+    let mut w = team(|policy| {
+        policy.push.hours.budget = Some(1);
+        policy.push.hours.escalation = Some(vec![]);
+        policy.push.repeat_ms = vec![];
+        policy.push.order = vec!["ben".into()];
+    });
+    // Ana's session has used up hers; what is about no session is Ben's.
+    asks(&mut w);
+    let from = w.events.len();
+    decides(&mut w);
+    let sent = sent(&w, from, w.now.wall);
+    assert!(sent.contains(&"0 ben-phone".to_owned()), "{sent:?}");
+}
+
+#[test]
+fn what_no_channel_could_carry_is_told_to_nobody_and_leaves_nothing_due() {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    policy.channels.clear();
+    policy.rules.channels.clear();
+    policy.rules.fallback.clear();
+    let mut w = World::with(policy.clone());
+    w.state.channels.clear();
+    w.configure(policy, BTreeMap::new());
+    w.add_working("41");
+    w.now.wall += SignedDuration::from_mins(5);
+    w.start("boot-2");
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    // Each tick on the way leaves nothing due: the loop would spin.
+    w.pass(MINUTE);
+    assert_eq!(w.goes_to(), "");
+}
