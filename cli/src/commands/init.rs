@@ -228,7 +228,11 @@ impl Cmd {
         match looked.map(|desktop| async move { desktop.check(&call).await }) {
             Ok(look) => match look.await {
                 Ok(()) => {
-                    say(good, "push", "desktop     – phone, chat: none yet".into());
+                    say(
+                        good,
+                        "push",
+                        "desktop     – phone, chat: none yet (ao notify setup ntfy)".into(),
+                    );
                     found.channel = true;
                 }
                 Err(error) => {
@@ -490,7 +494,7 @@ impl Cmd {
         }
         if !cx.global.json {
             out::note(
-                "No channel: until there is one, only `ao status` tells what needs you. See: ao help push",
+                "No channel: until there is one, only `ao status` tells what needs you. Add one: ao notify setup ntfy",
             );
         }
         Ok(None)
