@@ -373,6 +373,35 @@ async fn why_an_incident_stands_is_told_from_its_events() {
     assert!(lines.iter().any(|line| line.starts_with("counts as: config-refused")), "{lines:?}");
 }
 
+#[tokio::test]
+async fn a_silence_is_begun_listed_and_ended_by_a_human() {
+    let house = House::new().await;
+    let body = r#"{"matchers": {"session": "app-*"}, "until": "2999-01-01T00:00:00Z"}"#;
+    let (status, problem) = house.ask(post("/api/silences", body), me()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "nobody is silent that long: {problem}");
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(2);
+    let body =
+        format!(r#"{{"matchers": {{"session": "app-*"}}, "until": "{until}", "comment": "test"}}"#);
+    let (status, _) = house.ask(with_token(post("/api/silences", &body), "app-1"), me()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, taken) = house.ask(post("/api/silences", &body), me()).await;
+    assert_eq!((status, taken["silence"].as_str()), (StatusCode::OK, Some("s-1")));
+    let (_, list) = house.ask(get("/api/silences"), me()).await;
+    assert_eq!(
+        (&list["silences"][0]["comment"], &list["silences"][0]["active"]),
+        (&"test".into(), &true.into())
+    );
+    let (status, _) = house.ask(post("/api/silences/s-1/end", "{}"), me()).await;
+    assert_eq!(status, StatusCode::OK);
+    let (_, list) = house.ask(get("/api/silences"), me()).await;
+    assert_eq!(list["silences"], Value::Array(vec![]));
+    let (_, list) = house.ask(get("/api/silences?all=true"), me()).await;
+    assert_eq!(list["silences"][0]["active"], false);
+    // Whom nothing but desktops and the like reaches gets no digest, and hears why.
+    let (status, problem) = house.ask(post("/api/digest", "{}"), me()).await;
+    assert!(status == StatusCode::OK || problem["remedy"].is_string(), "{problem}");
+}
+
 #[test]
 fn what_a_look_found_says_nothing_of_since_when() {
     let name: ChannelName = "desk".parse().unwrap();
