@@ -135,6 +135,7 @@ async fn crash(seed: u64, crashes: usize, power: bool) {
     let mut keys = BTreeMap::new();
     let mut decided = BTreeMap::new();
     let mut notified: BTreeMap<IncidentId, NotificationId> = BTreeMap::new();
+    let mut covers: BTreeMap<NotificationId, Vec<IncidentId>> = BTreeMap::new();
     let mut spawned = BTreeSet::new();
     for event in &events {
         match &event.kind {
@@ -149,6 +150,7 @@ async fn crash(seed: u64, crashes: usize, power: bool) {
                 let Some(incident) = e.incident else { continue };
                 let before = notified.insert(incident, e.notification);
                 assert_eq!(before, None, "seed {seed}: {incident} has two messages");
+                covers.insert(e.notification, e.covers.clone());
             }
             _ => {}
         }
@@ -166,7 +168,9 @@ async fn crash(seed: u64, crashes: usize, power: bool) {
     for (_, letter) in house.fakes.letters.taken() {
         *counts.entry(letter.id).or_default() += 1;
         let incident = letter.incident.unwrap();
-        assert_eq!(notified.get(&incident), Some(&letter.id), "seed {seed}: {incident}");
+        // Its own failing is told by the other channels, so a channel may carry a part of a message.
+        let told = covers.get(&letter.id).is_some_and(|covers| covers.contains(&incident));
+        assert!(told, "seed {seed}: {incident} in {}", letter.id);
     }
     let doubled = counts.values().filter(|count| **count > 1).count();
     assert!(doubled <= crashes, "seed {seed}: {doubled} letters were doubled by {crashes} crashes");
