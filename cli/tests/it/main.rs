@@ -15,6 +15,7 @@ mod init;
 mod journey;
 mod kills;
 mod losses;
+mod phone;
 #[path = "../../examples/receiver/mod.rs"]
 mod receiver;
 mod rights;
