@@ -13,6 +13,7 @@ pub fn all() -> Vec<Plugin> {
         Plugin::Workspace(ao_workspace_worktree::registration()),
         Plugin::Tracker(ao_tracker_plain::registration()),
         Plugin::Notifier(ao_notifier_desktop::registration()),
+        Plugin::Notifier(ao_notifier_slack::registration()),
         Plugin::Notifier(ao_notifier_webhook::registration()),
         Plugin::Notifier(ao_notifier_email::registration()),
         Plugin::Notifier(ao_notifier_ntfy::registration()),
@@ -85,7 +86,8 @@ mod tests {
             assert!(names.insert((slot, name)), "{slot} `{name}` is listed twice");
             assert!(!about.is_empty() && schema.as_value().is_object(), "{slot} `{name}`");
             // These need to be told a place: an address, a topic, a folder.
-            let needs_a_place = matches!(name, "webhook" | "email" | "ntfy" | "discord" | "plain");
+            let needs_a_place =
+                matches!(name, "webhook" | "email" | "slack" | "ntfy" | "discord" | "plain");
             assert_eq!(checked.is_err(), needs_a_place, "{slot} `{name}`: {checked:?}");
         }
     }

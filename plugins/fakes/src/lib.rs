@@ -5,3 +5,4 @@
 pub mod discord;
 pub mod host;
 pub mod ntfy;
+pub mod slack;

@@ -1,0 +1,597 @@
+//! What people do in Slack: presses, dialogs, replies. The same whether it came by Socket Mode or by a request.
+//!
+//! Taking something is quick and looks at nothing, so that Slack has its answer at once; looking up a name or opening
+//! a dialog goes on behind it. What came twice is taken once.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use ao_slots::{
+    PluginError,
+    notifier::{ChannelHandle, Form, IncomingAction, Press},
+    text::one_line,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use slack_morphism::blocks::{
+    SlackBlock, SlackBlockChoiceItem, SlackBlockPlainText, SlackBlockPlainTextInputElement,
+    SlackBlockRadioButtonsElement, SlackBlockText, SlackInputBlock, SlackModalView,
+    SlackSectionBlock, SlackView,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    App,
+    api::{Act, Me},
+    card::{Ask, LABEL, escape, fit, or, unsure, words},
+};
+
+/// How long a look at a name or at a message may take: a dialog can be opened for 3 s.
+const LOOK: Duration = Duration::from_millis(1_200);
+/// How long opening a dialog, or a word to one person, may take.
+const OPEN: Duration = Duration::from_secs(2);
+/// How many things that came are remembered, so that they are taken once.
+const REMEMBERED: usize = 4_096;
+/// Names the dialogs that are `ao`'s.
+const DIALOG: &str = "ao";
+
+/// It could not be taken: Slack is not told that it was, shows its own error, and may send it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotTaken;
+
+/// What came already.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    order: VecDeque<String>,
+    keys: HashSet<String>,
+}
+
+impl Seen {
+    /// Whether it is new; it is remembered then.
+    pub(crate) fn first(&mut self, key: String) -> bool {
+        if !self.keys.insert(key.clone()) {
+            return false;
+        }
+        self.order.push_back(key);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+        true
+    }
+
+    fn forget(&mut self, key: &str) {
+        self.keys.remove(key);
+        self.order.retain(|one| one != key);
+    }
+}
+
+/// The fields that are needed of
+/// <https://docs.slack.dev/reference/interaction-payloads/block_actions-payload> and of `view_submission`.
+#[derive(Debug, Deserialize)]
+struct Interaction {
+    #[serde(rename = "type")]
+    kind: String,
+    user: User,
+    #[serde(default)]
+    trigger_id: String,
+    #[serde(default)]
+    channel: Option<Named>,
+    #[serde(default)]
+    container: Option<Container>,
+    #[serde(default)]
+    message: Option<Value>,
+    #[serde(default)]
+    actions: Vec<Action>,
+    #[serde(default)]
+    response_url: Option<String>,
+    #[serde(default)]
+    view: Option<View>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct User {
+    id: String,
+    #[serde(default)]
+    team_id: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Container {
+    #[serde(default)]
+    message_ts: String,
+    #[serde(default)]
+    thread_ts: Option<String>,
+    #[serde(default)]
+    is_ephemeral: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Action {
+    #[serde(default)]
+    action_id: String,
+    #[serde(default)]
+    action_ts: String,
+    #[serde(default)]
+    value: Option<String>,
+    #[serde(default)]
+    text: Option<Text>,
+    #[serde(default)]
+    selected_option: Option<Choice>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Text {
+    text: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Choice {
+    #[serde(default)]
+    text: Option<Text>,
+    value: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct View {
+    id: String,
+    #[serde(default)]
+    callback_id: String,
+    #[serde(default)]
+    private_metadata: String,
+    #[serde(default)]
+    state: State,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct State {
+    #[serde(default)]
+    values: BTreeMap<String, BTreeMap<String, Input>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Input {
+    #[serde(default)]
+    value: Option<String>,
+    #[serde(default)]
+    selected_option: Option<Choice>,
+}
+
+/// Where an answer reaches one person alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReplyTo {
+    pub(crate) channel: String,
+    pub(crate) user: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) thread: Option<String>,
+}
+
+/// What a dialog has to remember; at most 3,000 characters of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    token: String,
+    to: ReplyTo,
+    options: Vec<String>,
+    required: bool,
+}
+
+/// Something that was pressed, on its way to the server.
+struct Pressed {
+    token: String,
+    label: String,
+    user: User,
+    to: ReplyTo,
+    message_ts: String,
+    trigger: String,
+    /// The title of the message.
+    title: String,
+}
+
+type Place = mpsc::OwnedPermit<Result<IncomingAction, PluginError>>;
+
+impl App {
+    /// Takes a payload of interactivity, and says what goes back with its acknowledgement.
+    pub(crate) fn interaction(
+        self: &Arc<Self>,
+        me: &Me,
+        payload: Value,
+    ) -> Result<Option<Value>, NotTaken> {
+        // What cannot be read is no press of ours, and reads no better the next time.
+        let it = match serde_json::from_value::<Interaction>(payload) {
+            Ok(it) => it,
+            Err(error) => {
+                tracing::warn!(%error, "Slack sent an interaction that cannot be read");
+                return Ok(None);
+            }
+        };
+        match it.kind.as_str() {
+            "block_actions" => self.pressed(me, it).map(|()| None),
+            "view_submission" => self.submitted(me, it),
+            _ => Ok(None),
+        }
+    }
+
+    fn pressed(self: &Arc<Self>, me: &Me, it: Interaction) -> Result<(), NotTaken> {
+        let (Some(channel), Some(container)) = (it.channel, it.container) else { return Ok(()) };
+        let message_thread = it
+            .message
+            .as_ref()
+            .and_then(|message| message["thread_ts"].as_str())
+            .map(str::to_owned);
+        let thread =
+            container.thread_ts.or(message_thread).filter(|ts| *ts != container.message_ts);
+        let to = ReplyTo { channel: channel.id, user: it.user.id.clone(), thread };
+        let title = it.message.as_ref().and_then(|m| m.pointer("/blocks/0/text/text"));
+        let title = title.and_then(Value::as_str).unwrap_or_default().to_owned();
+        for action in it.actions {
+            let (token, label) = match (action.selected_option, action.value) {
+                (Some(choice), _) => (choice.value, choice.text),
+                (None, Some(value)) => (value, action.text),
+                // A link: the browser has opened it.
+                (None, None) => continue,
+            };
+            let key = format!("press {} {} {token}", action.action_ts, it.user.id);
+            let Some(place) = self.place(&key)? else { continue };
+            if is_stranger(me, it.user.team_id.as_deref()) {
+                self.refuse(me, to.clone());
+                continue;
+            }
+            let pressed = Pressed {
+                token,
+                label: label.map(|text| text.text).unwrap_or_default(),
+                user: it.user.clone(),
+                to: to.clone(),
+                message_ts: container.message_ts.clone(),
+                trigger: it.trigger_id.clone(),
+                title: title.clone(),
+            };
+            let used = it.response_url.clone().filter(|_| container.is_ephemeral);
+            let (app, kind) = (self.clone(), action.action_id);
+            tokio::spawn(async move {
+                if let Some(url) = used {
+                    app.api.take_away(&url, OPEN).await;
+                }
+                let ask = match kind.split('-').next() {
+                    Some("form") => Some(app.form_of(&pressed).await),
+                    Some("more") => app.ask_of(&pressed).await,
+                    _ => None,
+                };
+                match ask {
+                    Some(ask) => app.open(ask, pressed).await,
+                    None => {
+                        app.pass(
+                            place,
+                            pressed.user,
+                            pressed.to,
+                            Press::Button(pressed.token),
+                            None,
+                        )
+                        .await
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn submitted(self: &Arc<Self>, me: &Me, it: Interaction) -> Result<Option<Value>, NotTaken> {
+        let Some(view) = it.view.filter(|view| view.callback_id == DIALOG) else { return Ok(None) };
+        let Ok(kept) = serde_json::from_str::<Remembered>(&view.private_metadata) else {
+            return Ok(None);
+        };
+        let input = |block: &str| view.state.values.get(block)?.values().next();
+        let typed = input("words").and_then(|input| input.value.as_deref()).map(str::trim);
+        let typed = typed.filter(|text| !text.is_empty()).map(str::to_owned);
+        let chosen = input("choice").and_then(|input| input.selected_option.as_ref());
+        let chosen =
+            chosen.and_then(|choice| kept.options.get(choice.value.parse::<usize>().ok()?));
+        let text = typed.or_else(|| chosen.cloned());
+        if text.is_none() && kept.required {
+            let words = if kept.options.is_empty() {
+                "Write something."
+            } else {
+                "Choose one, or write something."
+            };
+            return Ok(Some(json!({"response_action": "errors", "errors": {"words": words}})));
+        }
+        let Some(place) = self.place(&format!("dialog {}", view.id))? else { return Ok(None) };
+        if is_stranger(me, it.user.team_id.as_deref()) {
+            self.refuse(me, kept.to);
+            return Ok(None);
+        }
+        let app = self.clone();
+        tokio::spawn(async move {
+            app.pass(place, it.user, kept.to, Press::Button(kept.token), text).await;
+        });
+        Ok(None)
+    }
+
+    /// Takes an event (<https://docs.slack.dev/reference/events/message.channels>): a reply under one of our messages.
+    pub(crate) fn event(self: &Arc<Self>, me: &Me, payload: Value) -> Result<(), NotTaken> {
+        #[derive(Deserialize)]
+        struct Event {
+            #[serde(rename = "type")]
+            kind: String,
+            #[serde(default)]
+            subtype: Option<String>,
+            #[serde(default)]
+            bot_id: Option<String>,
+            #[serde(default)]
+            user: String,
+            #[serde(default)]
+            user_team: Option<String>,
+            #[serde(default)]
+            team: Option<String>,
+            #[serde(default)]
+            text: String,
+            #[serde(default)]
+            ts: String,
+            #[serde(default)]
+            thread_ts: String,
+            #[serde(default)]
+            channel: String,
+            #[serde(default)]
+            parent_user_id: String,
+        }
+        let event = match serde_json::from_value::<Event>(payload["event"].clone()) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(%error, "Slack sent an event that cannot be read");
+                return Ok(());
+            }
+        };
+        let by_a_person = event.kind == "message"
+            && matches!(event.subtype.as_deref(), None | Some("thread_broadcast"))
+            && event.bot_id.is_none()
+            && !event.user.is_empty()
+            && event.user != me.user_id;
+        let under_ours = !event.thread_ts.is_empty()
+            && event.thread_ts != event.ts
+            && event.parent_user_id == me.user_id;
+        let text = legible(&event.text);
+        if !by_a_person || !under_ours || text.is_empty() {
+            return Ok(());
+        }
+        let Some(place) = self.place(&format!("reply {} {}", event.channel, event.ts))? else {
+            return Ok(());
+        };
+        let thread = Some(event.thread_ts.clone());
+        let to = ReplyTo { channel: event.channel.clone(), user: event.user.clone(), thread };
+        if is_stranger(me, event.user_team.or(event.team).as_deref()) {
+            self.refuse(me, to);
+            return Ok(());
+        }
+        let handle = ChannelHandle(format!("{}:{}", event.channel, event.thread_ts));
+        let (app, user) = (self.clone(), User { id: event.user, team_id: None, name: None });
+        tokio::spawn(
+            async move { app.pass(place, user, to, Press::Reply(handle), Some(text)).await },
+        );
+        Ok(())
+    }
+
+    /// A place in the queue for what is new; none for what came already.
+    fn place(&self, key: &str) -> Result<Option<Place>, NotTaken> {
+        if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).first(key.to_owned()) {
+            return Ok(None);
+        }
+        self.out.clone().try_reserve_owned().map(Some).map_err(|_| {
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).forget(key);
+            NotTaken
+        })
+    }
+
+    /// Hands it to the server, with the name of who did it.
+    async fn pass(
+        &self,
+        place: Place,
+        user: User,
+        to: ReplyTo,
+        press: Press,
+        text: Option<String>,
+    ) {
+        let action = IncomingAction {
+            press,
+            text,
+            who: self.name_of(&user).await,
+            identity: Some(user.id),
+            reply_to: serde_json::to_string(&to).ok(),
+        };
+        place.send(Ok(action));
+    }
+
+    /// How people read a user: the display name, else what Slack calls him, else his id.
+    async fn name_of(&self, user: &User) -> String {
+        #[derive(Deserialize)]
+        struct Answer {
+            user: Known,
+        }
+        #[derive(Deserialize)]
+        struct Known {
+            #[serde(default)]
+            profile: Profile,
+        }
+        #[derive(Deserialize, Default)]
+        struct Profile {
+            #[serde(default)]
+            display_name: String,
+            #[serde(default)]
+            real_name: String,
+        }
+        let known =
+            self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&user.id).cloned();
+        if let Some(name) = known {
+            return name;
+        }
+        let answer = self.api.get::<Answer>("users.info", &[("user", &user.id)], LOOK).await;
+        if let Ok(Answer { user: Known { profile } }) = answer {
+            let names = [profile.display_name, profile.real_name].map(|name| one_line(&name));
+            if let Some(name) = names.into_iter().find(|name| !name.is_empty()) {
+                let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+                // A workspace may be large; who presses is few.
+                if names.len() >= REMEMBERED {
+                    names.clear();
+                }
+                names.insert(user.id.clone(), name.clone());
+                return name;
+            }
+        }
+        let called = user.name.as_deref().map(one_line).filter(|name| !name.is_empty());
+        called.unwrap_or_else(|| user.id.clone())
+    }
+
+    /// What a button that needs words asks for.
+    async fn form_of(&self, pressed: &Pressed) -> Ask {
+        let known = self.asks_of(pressed).await.and_then(|mut asks| asks.remove(&pressed.label));
+        known.unwrap_or_else(|| {
+            let title = pressed.label.trim_end_matches('…').to_owned();
+            let prompt = pressed.title.clone();
+            let submit = "Send".to_owned();
+            Ask::Form(Form { title, prompt, options: Vec::new(), submit, required: true })
+        })
+    }
+
+    /// What an entry of the menu asks for; where that cannot be known, it is asked about.
+    async fn ask_of(&self, pressed: &Pressed) -> Option<Ask> {
+        match self.asks_of(pressed).await {
+            Some(mut asks) => asks.remove(&pressed.label),
+            None => Some(Ask::Confirm(unsure(&pressed.label))),
+        }
+    }
+
+    /// What the buttons of a message ask for. It stands in the message itself, so that it is known after a restart
+    /// too; the payload of a press leaves it out.
+    async fn asks_of(&self, pressed: &Pressed) -> Option<BTreeMap<String, Ask>> {
+        let ts = pressed.message_ts.as_str();
+        let history =
+            self.api.history(&pressed.to.channel, ts, Some(ts), 1, None, LOOK).await.ok()?;
+        let message = history.messages.into_iter().find(|message| message.ts == ts)?;
+        match message.metadata?.event_payload.asks {
+            Some(asks) => serde_json::from_str(&asks).ok(),
+            None => Some(BTreeMap::new()),
+        }
+    }
+
+    /// Opens a dialog; where that fails, says so to the one who pressed.
+    async fn open(&self, ask: Ask, pressed: Pressed) {
+        let view = dialog(&ask, &pressed);
+        let body = json!({"trigger_id": pressed.trigger, "view": view});
+        if let Err(error) = self.api.post::<Value>("views.open", &body, OPEN, Act::Repeatable).await
+        {
+            tracing::warn!(%error, "a dialog in Slack did not open");
+            let text = format!("The dialog did not open ({}). Press again.", error.cause);
+            self.tell(&pressed.to, &text).await;
+        }
+    }
+
+    fn refuse(self: &Arc<Self>, me: &Me, to: ReplyTo) {
+        let (app, text) =
+            (self.clone(), format!("Only people of the workspace {} can do this.", me.team));
+        tokio::spawn(async move { app.tell(&to, &text).await });
+    }
+
+    async fn tell(&self, to: &ReplyTo, text: &str) {
+        let body = json!({
+            "channel": to.channel, "user": to.user, "thread_ts": to.thread, "text": escape(text),
+        });
+        self.api.aside("chat.postEphemeral", &body, OPEN).await;
+    }
+}
+
+/// Whether somebody belongs to another workspace: in a shared channel anybody's people can press.
+fn is_stranger(me: &Me, team: Option<&str>) -> bool {
+    team.is_some_and(|team| team != me.team_id)
+}
+
+/// The dialog for what a button asks for.
+fn dialog(ask: &Ask, pressed: &Pressed) -> SlackView {
+    let short = |text: &str, other| words(or(&fit(&one_line(text), LABEL, LABEL), other));
+    let (title, prompt, submit, close) = match ask {
+        Ask::Form(form) => (&form.title, &form.prompt, &form.submit, "Not now"),
+        Ask::Confirm(confirm) => {
+            (&pressed.label, &confirm.question, &confirm.yes, confirm.no.as_str())
+        }
+    };
+    let mut blocks: Vec<SlackBlock> = Vec::new();
+    let prompt = fit(ao_slots::text::plain(prompt).trim(), 2_900, 3_000);
+    let prompt = or(&prompt, &pressed.title);
+    if !prompt.is_empty() {
+        let text = SlackBlockPlainText::new(prompt.to_owned()).with_emoji(false);
+        blocks.push(SlackSectionBlock::new().with_text(SlackBlockText::Plain(text)).into());
+    }
+    let mut kept = Remembered {
+        token: pressed.token.clone(),
+        to: pressed.to.clone(),
+        options: Vec::new(),
+        required: false,
+    };
+    if let Ask::Form(form) = ask {
+        kept.required = form.required;
+        kept.options = form.options.iter().take(10).cloned().collect();
+        // Too much to remember: one writes what one wants.
+        if serde_json::to_string(&kept).map_or(0, |text| text.encode_utf16().count()) > 3_000 {
+            kept.options.clear();
+        }
+        let choice = |(at, option): (usize, &String)| {
+            let text = SlackBlockPlainText::new(fit(&one_line(option), 75, 75)).with_emoji(false);
+            SlackBlockChoiceItem::new(SlackBlockText::Plain(text), at.to_string())
+        };
+        let choices: Vec<_> = kept.options.iter().enumerate().map(choice).collect();
+        let mut label = "Your words";
+        if !choices.is_empty() {
+            label = "Or in your words";
+            let radios = SlackBlockRadioButtonsElement::new(choices)
+                .with_action_id("choice".to_owned().into());
+            let input =
+                SlackInputBlock::new(words("Choose one"), radios.into()).with_optional(true);
+            blocks.push(input.with_block_id("choice".to_owned().into()).into());
+        }
+        let field = SlackBlockPlainTextInputElement::new()
+            .with_action_id("words".to_owned().into())
+            .with_multiline(true)
+            .with_max_length(3_000);
+        let input = SlackInputBlock::new(words(label), field.into());
+        let optional = !form.required || !kept.options.is_empty();
+        blocks.push(input.with_optional(optional).with_block_id("words".to_owned().into()).into());
+    }
+    SlackView::Modal(
+        SlackModalView::new(short(title, "ao"), blocks)
+            .with_submit(short(submit, "Send"))
+            .with_close(short(close, "Not now"))
+            .with_callback_id(DIALOG.to_owned().into())
+            .with_private_metadata(serde_json::to_string(&kept).unwrap_or_default()),
+    )
+}
+
+/// A message's text without Slack's markup: `<@U1>` is what it names, `&lt;` is `<`.
+pub(crate) fn legible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        let Some(end) = rest[at..].find('>') else { break };
+        out.push_str(&rest[..at]);
+        let inner = &rest[at + 1..at + end];
+        let (target, label) = inner.split_once('|').unwrap_or((inner, ""));
+        match (target.chars().next(), label.is_empty()) {
+            (Some('@' | '#' | '!'), true) => out.push_str(target),
+            (Some('@' | '#' | '!'), false) | (_, false) if !target.contains("://") => {
+                out.push_str(label)
+            }
+            // A link is what it leads to, whatever it calls itself.
+            _ => out.push_str(target.strip_prefix("mailto:").unwrap_or(target)),
+        }
+        rest = &rest[at + end + 1..];
+    }
+    out.push_str(rest);
+    out.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").trim().to_owned()
+}

@@ -1,0 +1,196 @@
+//! Socket Mode: Slack's requests over WebSockets that `ao` opens, so that no public address is needed
+//! (<https://docs.slack.dev/apis/events-api/using-socket-mode>).
+//!
+//! Two connections stay open. Slack ends each every few hours and says so before; the next is opened while the old one
+//! is still read. What is not acknowledged within 3 s, or whose connection ends before, comes again on another.
+//! slack-morphism's own listener is not used: it keeps a request's id to itself, waits without limit for a connection,
+//! and writes the address with its one-time ticket into the log.
+
+use std::{sync::Arc, time::Duration};
+
+use ao_slots::PluginError;
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, task::JoinSet};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
+use url::Url;
+
+use crate::{App, api::Me, settings::is_loopback};
+
+/// Connections that are kept open, so that one goes on while the other is replaced.
+const CONNECTIONS: usize = 2;
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How often a connection is tried for life, and after how long without any sign it is dead.
+const PING: Duration = Duration::from_secs(15);
+const DEAD: Duration = Duration::from_secs(45);
+/// How long a connection that Slack will end is read on.
+const OLD: Duration = Duration::from_secs(60);
+/// The pauses between attempts that fail.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// The pause after a connection that ended at once.
+const SHORT: Duration = Duration::from_millis(250);
+/// The pause where no repetition helps before somebody has changed something.
+const HOPELESS: Duration = Duration::from_secs(60);
+/// Largest frame that is read, in bytes.
+const FRAME: usize = 1 << 20;
+
+type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why a connection is not read any more.
+#[derive(Debug)]
+enum End {
+    /// Slack will end it: the next one is due.
+    Replace(Box<Stream>),
+    /// It is gone.
+    Gone,
+    /// Slack has too many of ours, or Socket Mode is off.
+    Unwanted(String),
+}
+
+/// Starts the connections; they end with the set.
+pub(crate) fn start(app: &Arc<App>) -> JoinSet<()> {
+    let mut set = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        set.spawn(keep(app.clone(), number));
+    }
+    set
+}
+
+/// Keeps one connection open.
+async fn keep(app: Arc<App>, number: usize) {
+    let mut old = JoinSet::new();
+    let mut pause = PAUSES.0;
+    let mut failing = false;
+    loop {
+        while old.try_join_next().is_some() {}
+        let failure = match connect(&app).await {
+            Ok((me, stream)) => {
+                let begun = tokio::time::Instant::now();
+                (failing, pause) = (false, PAUSES.0);
+                match read(&app, &me, stream).await {
+                    End::Replace(stream) => {
+                        let app = app.clone();
+                        old.spawn(async move {
+                            let _ = tokio::time::timeout(OLD, read_on(&app, &me, *stream)).await;
+                        });
+                        continue;
+                    }
+                    End::Gone => {
+                        if begun.elapsed() < PING {
+                            tokio::time::sleep(SHORT).await;
+                        }
+                        continue;
+                    }
+                    End::Unwanted(reason) => {
+                        PluginError::transient("Slack ended Socket Mode", reason).with_remedy(
+                            "turn Socket Mode on in the app's settings, and run one server an app",
+                        )
+                    }
+                }
+            }
+            Err(error) => error,
+        };
+        let wait = match failure.retry_after_ms {
+            Some(wait) => Duration::from_millis(wait),
+            None if failure.is_transient() || failure.kind == ao_slots::ErrorKind::InDoubt => pause,
+            None => HOPELESS,
+        };
+        pause = (pause * 2).min(PAUSES.1);
+        // Once an outage, and by one of the connections.
+        if !std::mem::replace(&mut failing, true) && number == 0 {
+            let _ = app.out.try_send(Err(failure));
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn connect(app: &App) -> Result<(Me, Stream), PluginError> {
+    let me = app.me(CONNECT).await?.clone();
+    let address = app.api.open_socket(CONNECT).await?;
+    let failed = |cause: String| PluginError::transient("Socket Mode cannot be opened", cause);
+    let url =
+        Url::parse(address.reveal()).map_err(|_| failed("Slack gave no address".to_owned()))?;
+    if url.scheme() != "wss" && !(url.scheme() == "ws" && is_loopback(&url)) {
+        return Err(failed("Slack gave an address that others can read".to_owned()));
+    }
+    let config =
+        WebSocketConfig::default().max_message_size(Some(FRAME)).max_frame_size(Some(FRAME));
+    let opening = connect_async_with_config(url.as_str(), Some(config), true);
+    match tokio::time::timeout(CONNECT, opening).await {
+        Ok(Ok((stream, _))) => Ok((me, stream)),
+        // The error may name the address, which holds a ticket.
+        Ok(Err(_)) => Err(failed("the connection was refused".to_owned())),
+        Err(_) => Err(failed(format!("nothing in {} s", CONNECT.as_secs()))),
+    }
+}
+
+/// Reads a connection that Slack will end, to its end.
+async fn read_on(app: &Arc<App>, me: &Me, mut stream: Stream) {
+    while let End::Replace(same) = read(app, me, stream).await {
+        stream = *same;
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    envelope_id: Option<String>,
+    #[serde(default)]
+    payload: Value,
+    #[serde(default)]
+    accepts_response_payload: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn read(app: &Arc<App>, me: &Me, mut stream: Stream) -> End {
+    let mut ping = tokio::time::interval(PING);
+    let mut heard = tokio::time::Instant::now();
+    loop {
+        let message = tokio::select! {
+            message = stream.next() => message,
+            _ = ping.tick() => {
+                if heard.elapsed() > DEAD || !written(&mut stream, Message::Ping(Vec::new().into())).await {
+                    return End::Gone;
+                }
+                continue;
+            }
+        };
+        heard = tokio::time::Instant::now();
+        let text = match message {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Gone,
+            Some(Ok(_)) => continue,
+        };
+        let Ok(envelope) = serde_json::from_str::<Envelope>(&text) else { continue };
+        let taken = match envelope.kind.as_str() {
+            "disconnect" => match envelope.reason.as_str() {
+                "too_many_websockets" | "link_disabled" => return End::Unwanted(envelope.reason),
+                _ => return End::Replace(Box::new(stream)),
+            },
+            "interactive" => app.interaction(me, envelope.payload),
+            "events_api" => app.event(me, envelope.payload).map(|()| None),
+            // `hello`, and what is not asked for.
+            _ => Ok(None),
+        };
+        let (Some(id), Ok(answer)) = (envelope.envelope_id, taken) else { continue };
+        let acknowledged = match answer.filter(|_| envelope.accepts_response_payload) {
+            Some(payload) => json!({"envelope_id": id, "payload": payload}),
+            None => json!({"envelope_id": id}),
+        };
+        if !written(&mut stream, Message::text(acknowledged.to_string())).await {
+            return End::Gone;
+        }
+    }
+}
+
+async fn written(stream: &mut Stream, message: Message) -> bool {
+    matches!(tokio::time::timeout(CONNECT, stream.send(message)).await, Ok(Ok(())))
+}
