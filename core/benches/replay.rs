@@ -76,8 +76,8 @@ fn main() {
 fn renumber(value: &mut Value, round: u64, count: u64) {
     match value {
         Value::String(text) => {
-            let digits = text.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
-            let (kind, number) = text.split_at(digits);
+            let kind = text.trim_end_matches(|c: char| c.is_ascii_digit());
+            let number = &text[kind.len()..];
             let step = match kind {
                 "e" => count,
                 "shop-" | "i-" | "n-" | "r-" | "m-" => 1_000,
