@@ -12,7 +12,10 @@ use crate::{
     event::{
         Call, DeliveryDropped, Effect, EffectIntended, Failure, NotificationOpened, RoundCompleted,
     },
-    state::{ChannelState, Delivery, Intent, Lane, Notification, Progress, Round, State},
+    state::{
+        ChannelState, Delivery, Incident, Intent, Lane, Moment, Notification, Progress, Round,
+        State,
+    },
     words,
 };
 
@@ -119,6 +122,9 @@ impl Decider<'_> {
             Progress::Queued | Progress::Again if notification.settled => {
                 Next::Drop("it was settled before it was sent")
             }
+            Progress::Queued | Progress::Again if is_taken(self.state, notification) => {
+                Next::Drop("somebody has taken it, or wants to hear of it later")
+            }
             Progress::Queued | Progress::Again if never => Next::Drop("the channel refused it"),
             Progress::Queued | Progress::Again if age > TTL_MS => {
                 Next::Drop("it could not be sent for 24 h")
@@ -178,6 +184,16 @@ impl Decider<'_> {
 enum Next {
     Act(Effect),
     Drop(&'static str),
+}
+
+/// It calls for nobody any more, though it stands: somebody has taken it, or put it off. At the end of a snooze
+/// another message tells of it.
+pub(super) fn is_taken(state: &State, notification: &Notification) -> bool {
+    let covered = notification.covers.iter().filter_map(|id| state.incidents.get(id));
+    let mut open = covered.filter(|incident| incident.resolved.is_none()).peekable();
+    let taken = |when: Moment| when.seq > notification.opened.seq;
+    let is_taken = |i: &Incident| i.acknowledged.as_ref().is_some_and(|(_, when)| taken(*when));
+    open.peek().is_some() && open.all(|i| i.snoozed.is_some() || is_taken(i))
 }
 
 /// The channel will not take it, however often it is asked.

@@ -8,7 +8,7 @@ use ao_slots::{ChannelName, fact::Priority, notifier::ChannelKind};
 
 use super::{
     Decider,
-    deliver::{is_failing, is_refused},
+    deliver::{is_failing, is_refused, is_taken},
     people::reaches,
 };
 use crate::{
@@ -77,7 +77,7 @@ pub(super) fn falls_back_at(state: &State, notification: &Notification) -> Optio
     if notification.priority < Priority::Urgent
         || notification.settled
         || state.is_held(notification)
-        || !is_wanted(state, notification)
+        || is_taken(state, notification)
     {
         return None;
     }
@@ -95,13 +95,6 @@ pub(super) fn falls_back_at(state: &State, notification: &Notification) -> Optio
     let added = notification.deliveries.values().filter_map(|d| d.instead.as_ref());
     let last = added.map(|(_, when)| when.awake).max().unwrap_or(notification.opened.awake);
     Some(last.saturating_add(WAIT_MS))
-}
-
-/// It still calls for somebody: nobody has taken it.
-fn is_wanted(state: &State, notification: &Notification) -> bool {
-    let covered = notification.covers.iter().filter_map(|id| state.incidents.get(id));
-    let mut open = covered.filter(|incident| incident.resolved.is_none());
-    open.any(|incident| incident.acknowledged.is_none() && incident.snoozed.is_none())
 }
 
 impl Decider<'_> {

@@ -4,6 +4,7 @@ use ao_slots::fact::Priority;
 use jiff::SignedDuration;
 
 use super::*;
+use crate::state::Progress;
 
 /// A session that asks, and a channel that the test speaks for.
 fn asking(capabilities: NotifierCapabilities) -> World {
@@ -68,6 +69,35 @@ fn one_message_a_need_then_edits_then_its_end() {
     assert_eq!(sending(&w), None);
     let delivery = w.state.notifications.values().next().unwrap().deliveries[&desk()].clone();
     assert_eq!((delivery.shown, delivery.reached), (3, Some(Reached::Delivered)));
+}
+
+#[test]
+fn what_somebody_took_or_put_off_is_not_sent_any_more() {
+    let acknowledge = || Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() };
+    let until = "2026-11-21T15:00:00Z".parse().unwrap();
+    let snooze = || Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() };
+    for act in [acknowledge(), snooze()] {
+        let mut w = asking(desktop());
+        refuses(&mut w, ErrorKind::Transient);
+        w.give(act).unwrap();
+        w.pass(10 * MINUTE);
+        assert_eq!(sending(&w), None);
+        let told = w.state.notifications.values().next().unwrap();
+        assert_eq!(told.deliveries[&desk()].progress, Progress::Dropped);
+    }
+    // One in doubt is not sent again.
+    let mut w = asking(desktop());
+    w.give(acknowledge()).unwrap();
+    refuses(&mut w, ErrorKind::InDoubt);
+    refuses(&mut w, ErrorKind::InDoubt);
+    w.pass(MINUTE);
+    assert_eq!(sending(&w), None);
+    // The end of a snooze is told by a message of its own.
+    let mut w = asking(desktop());
+    refuses(&mut w, ErrorKind::Transient);
+    w.give(snooze()).unwrap();
+    w.pass(61 * MINUTE);
+    assert_eq!((sending(&w), w.pushes().len()), (Some("send"), 2));
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl Channels {
         self.0.get_mut(&named(name)).unwrap().mood = mood;
     }
 
+    /// None of them has asked to be left alone.
+    pub(crate) fn forget_rests(&mut self) {
+        self.0.values_mut().for_each(|channel| channel.rests_until = None);
+    }
+
     /// Whether all of them take what they are given.
     pub(crate) fn are_well(&self) -> bool {
         self.0.values().all(|channel| channel.mood == Mood::Well)
@@ -239,6 +244,7 @@ impl Sim {
             title: message.title,
             kind: message.kind,
             sends: sends && !known,
+            again: matches!(effect, Effect::SendNotification { again: true, .. }),
             buzzes,
             readers,
             covers,
@@ -246,9 +252,9 @@ impl Sim {
         let card = Card { live: !message.buttons.is_empty() };
         let name = name.clone();
         self.channels.0.get_mut(&name).unwrap().cards.insert(id, card);
-        let people = show.buzzes.iter().map(|(person, _)| *person).collect();
+        let people: BTreeSet<_> = show.buzzes.iter().map(|(person, _)| *person).collect();
         self.judge.shown(show);
-        self.are_called(people, id, &name);
+        self.are_called(people, id, &name, message.emergency);
         if says_so {
             let outcome = match sends {
                 true => Outcome::Sent {

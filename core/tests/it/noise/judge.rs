@@ -29,6 +29,8 @@ pub(crate) struct Need {
     pub(crate) from: u64,
     /// How long it may take to reach the person.
     pub(crate) within: u64,
+    /// Nobody serves.
+    adjourned: bool,
     /// Sessions that still need somebody.
     left: BTreeSet<SessionId>,
     /// When nobody was needed any more.
@@ -51,6 +53,8 @@ pub(crate) struct Show {
     pub(crate) kind: String,
     /// A new message, no edit.
     pub(crate) sends: bool,
+    /// It says that it may be a repetition: the one before it is in doubt, and the channel cannot tell.
+    pub(crate) again: bool,
     /// Whose devices buzzed.
     pub(crate) buzzes: BTreeSet<(&'static str, &'static str)>,
     pub(crate) readers: BTreeSet<&'static str>,
@@ -74,6 +78,10 @@ pub(crate) struct Judge {
     acked: BTreeMap<IncidentId, u64>,
     /// What may be told though nobody needs it, by the scenario's own words.
     pub(crate) allowed: BTreeSet<Trigger>,
+    /// Nobody serves since then.
+    away_since: Option<u64>,
+    /// How long each need may take at least: where any channel may fail at any time.
+    pub(crate) at_least: u64,
 }
 
 /// What one run came to.
@@ -148,7 +156,8 @@ impl Judge {
             causes: causes.to_vec(),
             class,
             from: now.awake,
-            within: time_for(class),
+            within: time_for(class).max(self.at_least),
+            adjourned: false,
             over: None,
             named: BTreeSet::new(),
             met: None,
@@ -175,6 +184,29 @@ impl Judge {
     pub(crate) fn over_ao(&mut self, cause: Trigger, now: Now) {
         let about = |need: &&mut Need| need.sessions.is_empty() && need.causes.contains(&cause);
         self.needs.iter_mut().filter(about).for_each(|need| need.end(now.awake));
+    }
+
+    /// Nobody can tell anything for now.
+    pub(crate) fn adjourn(&mut self, now: Now) {
+        self.away_since = Some(now.awake);
+        self.needs.iter_mut().filter(|need| need.met.is_none()).for_each(|need| {
+            need.adjourned = true;
+        });
+    }
+
+    /// What was not told yet can be from now on: the server is back, or everything has to be looked at again.
+    pub(crate) fn postpone(&mut self, now: Now) {
+        // What ended while nobody served is known when that has been told.
+        if let Some(since) = self.away_since.take() {
+            let unseen = |need: &&mut Need| need.over.is_some_and(|over| over >= since);
+            for need in self.needs.iter_mut().filter(unseen) {
+                need.over = Some(now.awake + 100);
+            }
+        }
+        for need in self.needs.iter_mut().filter(|need| need.met.is_none()) {
+            need.adjourned = false;
+            need.from = need.from.max(now.awake);
+        }
     }
 
     pub(crate) fn acked(&mut self, incident: IncidentId, now: Now) {
@@ -245,7 +277,7 @@ impl Judge {
         for show in self.shows.iter().filter(|show| show.sends) {
             let round = rounds.entry((show.notification, &show.channel)).or_default();
             *round += 1;
-            if *round > 1 {
+            if *round > 1 && !show.again {
                 figures.doubled.push(show.to_string());
             }
             for device in &show.buzzes {
@@ -278,7 +310,10 @@ impl Judge {
                         figures.missed.push(format!("{need} {by} ms late"));
                     }
                 }
-                None if need.deadline() < end && need.is_open_at(need.deadline()) => {
+                None if need.deadline() < end
+                    && !need.adjourned
+                    && need.is_open_at(need.deadline()) =>
+                {
                     figures.missed.push(need.to_string());
                 }
                 None => {}

@@ -1,6 +1,6 @@
 //! People: they are called, they react after a while, and they act on what they see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ao_core::{
     config::trigger::Trigger,
@@ -60,9 +60,10 @@ impl Sim {
     /// Some devices buzzed.
     pub(crate) fn are_called(
         &mut self,
-        people: Vec<&'static str>,
+        people: BTreeSet<&'static str>,
         id: NotificationId,
         channel: &ChannelName,
+        emergency: bool,
     ) {
         for name in people {
             let Some(person) = self.people.0.get(name) else { continue };
@@ -72,7 +73,8 @@ impl Sim {
                 Habit::Late => self.some(12 * MINUTE..28 * MINUTE),
                 Habit::Never => continue,
             };
-            let wait = wait + self.asleep_for(name);
+            // An emergency wakes whoever sleeps.
+            let wait = if emergency { wait } else { wait + self.asleep_for(name) };
             let channel = channel.clone();
             self.after(wait, move |sim| sim.reacts(name, id, &channel));
         }
@@ -94,6 +96,13 @@ impl Sim {
         let day = if time < to { local.date() } else { local.date().tomorrow().unwrap() };
         let wakes = day.to_datetime(to).to_zoned(person.zone.clone()).unwrap();
         u64::try_from(wakes.timestamp().duration_since(self.now.wall).as_millis()).unwrap_or(0)
+    }
+
+    /// Says that he has it.
+    fn takes_on(&mut self, incident: IncidentId, by: Actor) {
+        if self.give(Input::Acknowledge { incident, by }).is_some() {
+            self.judge.acked(incident, self.now);
+        }
     }
 
     /// Looks at the card where it buzzed, and does what it asks for.
@@ -118,8 +127,7 @@ impl Sim {
             let fresh = self.judge.taken.insert((name, incident.id));
             match habit {
                 Habit::Takes if fresh => {
-                    self.give(Input::Acknowledge { incident: incident.id, by: by.clone() });
-                    self.judge.acked(incident.id, self.now);
+                    self.takes_on(incident.id, by.clone());
                     let wait = self.some(2 * MINUTE..30 * MINUTE);
                     let (id, by) = (incident.id, by.clone());
                     self.after(wait, move |sim| sim.acts(id, by));
@@ -181,10 +189,11 @@ impl Sim {
             | Trigger::AgentErrored
             | Trigger::AgentStuck
             | Trigger::RuntimeLost => self.restores(id, by),
+            // Looks into the terminal and hands it over there.
             Trigger::PromptUndelivered => {
-                let known = &self.state.sessions[id];
-                let (text, digest) = (known.prompt.clone(), known.prompt_digest.clone());
-                self.give(Input::Send { session, text, digest, by });
+                let digest = self.state.sessions[id].prompt_digest.clone();
+                self.begins_turn(id, Some(digest));
+                self.judge.over(id, &[Trigger::PromptUndelivered], self.now);
             }
             Trigger::AgentIdle => {
                 self.judge.over(id, &[Trigger::AgentIdle], self.now);
@@ -225,8 +234,7 @@ impl Sim {
                 self.give(Input::Kill { session, force: false, by });
             }
             _ => {
-                self.give(Input::Acknowledge { incident: incident.id, by });
-                self.judge.acked(incident.id, self.now);
+                self.takes_on(incident.id, by);
             }
         }
     }
@@ -243,12 +251,10 @@ impl Sim {
             }
             Trigger::Tampered => {
                 self.judge.over_ao(incident.trigger, self.now);
-                self.give(Input::Acknowledge { incident: incident.id, by });
-                self.judge.acked(incident.id, self.now);
+                self.takes_on(incident.id, by);
             }
             _ => {
-                self.give(Input::Acknowledge { incident: incident.id, by });
-                self.judge.acked(incident.id, self.now);
+                self.takes_on(incident.id, by);
             }
         }
     }

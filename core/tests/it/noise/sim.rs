@@ -175,9 +175,30 @@ impl Sim {
         self.after(wait, move |sim| sim.need(&id, cause, class));
     }
 
+    /// The same from a wall time on.
+    pub(crate) fn need_at(&mut self, wall: &str, id: &SessionId, cause: Trigger, class: Priority) {
+        let wait = self.until(wall);
+        self.need_in(wait, id, cause, class);
+    }
+
+    /// Milliseconds until a wall time that is to come.
+    pub(crate) fn until(&self, wall: &str) -> u64 {
+        let wall: Timestamp = wall.parse().unwrap();
+        u64::try_from(wall.duration_since(self.now.wall).as_millis()).unwrap()
+    }
+
     /// Nobody has to act on it any more.
     pub(crate) fn over(&mut self, id: &SessionId, cause: Trigger) {
         self.judge.over(id, &[cause], self.now);
+    }
+
+    /// Another configuration rules from now on, at another wall time.
+    pub(crate) fn moves_to(&mut self, wall: &str, configure: impl FnOnce(&mut Policy)) {
+        configure(&mut self.policy);
+        self.configure();
+        let ahead = wall.parse::<Timestamp>().unwrap().duration_since(self.now.wall);
+        self.clock_jumps(i64::try_from(ahead.as_millis()).unwrap());
+        self.pass(5 * SECOND);
     }
 
     // ---- time
@@ -244,6 +265,7 @@ impl Sim {
     pub(crate) fn clock_jumps(&mut self, ahead_ms: i64) {
         self.now.wall += SignedDuration::from_millis(ahead_ms);
         self.give(Input::ClockJumped { ahead_ms });
+        self.judge.postpone(self.now);
         self.sweeps_soon();
     }
 
@@ -252,10 +274,14 @@ impl Sim {
     /// It is killed: nothing is told, and what it did is in doubt.
     pub(crate) fn server_dies(&mut self) {
         self.serves = false;
+        self.judge.adjourn(self.now);
     }
 
     pub(crate) fn server_starts(&mut self) {
         self.serves = true;
+        self.judge.postpone(self.now);
+        let open: Vec<(Seq, Effect)> =
+            self.state.intents.iter().map(|(seq, i)| (*seq, i.effect.clone())).collect();
         self.boots += 1;
         self.give(Input::Started {
             instance: "01JD0000000000000000000000".parse().unwrap(),
@@ -264,14 +290,12 @@ impl Sim {
             version: "0.1.0".into(),
             pid: i32::try_from(self.boots).unwrap(),
             alive: None,
-            zone: None,
+            zone: Some("UTC".into()),
         });
         self.configure();
         for input in std::mem::take(&mut self.spool) {
             self.give(input);
         }
-        let open: Vec<(Seq, Effect)> =
-            self.state.intents.iter().map(|(seq, i)| (*seq, i.effect.clone())).collect();
         for (seq, effect) in open {
             self.after(100, move |sim| sim.settle_doubt(seq, effect));
         }
@@ -608,6 +632,12 @@ impl Sim {
     /// Its turn runs on, and nothing moves any more.
     pub(crate) fn hangs(&mut self, id: &SessionId) {
         self.agents.get_mut(id).unwrap().moves = false;
+    }
+
+    /// A turn runs and moves, and nothing is asked.
+    pub(crate) fn is_at_work(&self, id: &SessionId) -> bool {
+        let agent = &self.agents[id];
+        agent.runtime == RuntimeState::Alive && agent.moves && agent.asks.is_none()
     }
 
     /// It moves again.

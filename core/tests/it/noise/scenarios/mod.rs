@@ -1,6 +1,8 @@
 //! The corpus: each scenario is a small script with its ground truth.
 
 mod agents;
+pub(crate) mod days;
+mod hours;
 mod pulls;
 mod storms;
 mod times;
@@ -88,7 +90,9 @@ corpus! {
         chat_is_locked,
         config_is_refused,
         config_is_mended_at_once,
-        own_files_are_changed;
+        own_files_are_changed,
+        silenced_and_still_there,
+        silenced_and_over;
     pulls:
         ci_flaps,
         ci_is_flaky,
@@ -102,4 +106,13 @@ corpus! {
         ready_for_a_moment,
         merged_at_the_forge,
         forge_is_down;
+    days:
+        an_ordinary_afternoon;
+    hours:
+        a_night_of_quiet_hours,
+        quiet_hours_when_the_clock_goes_forward,
+        quiet_hours_when_the_clock_goes_back,
+        the_next_person_is_called,
+        budget_is_used_up,
+        present_in_the_terminal;
 }

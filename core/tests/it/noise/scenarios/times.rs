@@ -1,12 +1,13 @@
 //! Servers that die, clocks that jump, nights, and people who take their time.
 
-use ao_core::{config::trigger::Trigger, decide::Input, event::Text};
-use ao_slots::fact::Priority::*;
+use ao_core::{config::trigger::Trigger, decide::Input, event::Text, state::Matchers};
+use ao_slots::{SessionId, fact::Priority::*};
+use jiff::SignedDuration;
 
 use super::super::{
     channels::Mood,
     people::Habit,
-    sim::{HOUR, MINUTE, SECOND, Sim, question},
+    sim::{HOUR, MINUTE, SECOND, Sim, ana, question},
 };
 
 /// The server is killed again and again while an agent waits.
@@ -200,4 +201,38 @@ pub(super) fn own_files_are_changed(s: &mut Sim) {
     s.need_of(&[], Trigger::Tampered, Urgent);
     s.give(Input::Tampered { path: "/data/run/ao".into(), kept: None });
     s.pass(30 * MINUTE);
+}
+
+/// One session is silenced for an hour. What it needs then, and still does after that, is told at its end.
+pub(super) fn silenced_and_still_there(s: &mut Sim) {
+    let apps = s.agents(2);
+    silence(s, &apps[0], 60);
+    let wait = s.some(MINUTE..40 * MINUTE);
+    s.pass(wait);
+    s.asks(&apps[0], question());
+    s.need_in(HOUR - wait, &apps[0], Trigger::AgentNeedsInput, Urgent);
+    // The other one is not meant.
+    s.asks(&apps[1], question());
+    s.need(&apps[1], Trigger::AgentNeedsInput, Urgent);
+    s.pass(2 * HOUR);
+}
+
+/// What is over before that is never told.
+pub(super) fn silenced_and_over(s: &mut Sim) {
+    let app = s.agent();
+    silence(s, &app, 60);
+    for _ in 0..5 {
+        s.pass(5 * MINUTE);
+        s.asks(&app, question());
+        let wait = s.some(10 * SECOND..4 * MINUTE);
+        s.pass(wait);
+        s.goes_on(&app);
+    }
+    s.pass(HOUR);
+}
+
+fn silence(s: &mut Sim, app: &SessionId, minutes: i64) {
+    let until = s.now.wall + SignedDuration::from_mins(minutes);
+    let (matchers, comment) = (Matchers::session(app), "a demonstration".into());
+    s.give(Input::SilenceAdd { matchers, until, comment, by: ana() });
 }
