@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ao_fakes::ntfy;
 use receiver::{Push, Receiver};
 use serde_json::Value;
 
@@ -24,6 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(15);
 /// The same where the limit of 8 s for a silence comes first.
 const AFTER_SILENCE: Duration = Duration::from_secs(25);
+
+/// Where the phone listens, and where its buttons report.
+const TOPIC: &str = "demo-0123456789abcdef0123456789";
+const REPLIES: &str = "taps-0123456789abcdef0123456789";
 
 /// Set by Ctrl-C and SIGTERM: the demo ends, and clears away what it made.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -72,6 +77,8 @@ struct Demo {
     data: PathBuf,
     ao: PathBuf,
     receiver: Receiver,
+    /// The server behind a phone, played by its vendor's rules.
+    phone: ntfy::Server,
     shown: usize,
     /// Pushes that a person is expected to get: kind and session.
     expected: Vec<(&'static str, &'static str)>,
@@ -91,6 +98,7 @@ impl Demo {
             root,
             ao,
             receiver: Receiver::start(),
+            phone: ntfy::Server::start(ntfy::Options::default()).expect("a port for the phone"),
             shown: 0,
             expected: vec![],
         }
@@ -117,18 +125,16 @@ impl Demo {
         self.ao(&["status"])?;
 
         say(
-            "The server is killed, hard. Agents go on; the next command starts it again; nothing is lost or sent twice.",
+            "The server is killed, hard. Agents go on. Meanwhile somebody taps an answer on the phone; the next command starts the server again, which finds the tap: the agent that asked goes on.",
         );
         self.kill_server()?;
+        self.tap("Items and shipping")?;
         self.ao(&["status"])?;
-
-        say("The question is answered from the command line; the agent that asked goes on.");
-        self.ao(&["answer", "shop-3", "2"])?;
         self.until("shop-3 is done", |demo| Ok(demo.status_of("shop-3")? == "done"))?;
         self.committed("shop-3", "Apply coupons: Items and shipping")?;
 
-        say("The crashed one is restored; its half-done change is still there.");
-        self.ao(&["session", "restore", "shop-4"])?;
+        say("Another tap restores the crashed one; its half-done change is still there.");
+        self.tap("Restore")?;
         self.until("shop-4 works", |demo| Ok(demo.status_of("shop-4")? == "working"))?;
 
         say(
@@ -218,11 +224,12 @@ impl Demo {
         fs::write(&agent, include_str!("demo-agent.sh")).map_err(text)?;
         make_executable(&agent)?;
         let desktop = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some();
-        let notifiers = if desktop { "[demo, desktop]" } else { "[demo]" };
+        let notifiers = if desktop { "[demo, phone, desktop]" } else { "[demo, phone]" };
         let config = format!(
             r#"defaults: {{agent: custom, notifiers: {notifiers}}}
 notifiers:
   demo: {{plugin: webhook, url: "http://127.0.0.1:{port}/", allowPrivate: true, secret: demo-secret-demo-secret}}
+  phone: {{plugin: ntfy, server: "{phone}", topic: {TOPIC}, replyTopic: {REPLIES}}}
 lifecycle:
   sweepInterval: 500ms
   settle: {{urgent: 500ms, action: 1s, warning: 2s}}
@@ -239,6 +246,7 @@ projects:
       input: none
 "#,
             port = self.receiver.port,
+            phone = self.phone.url(),
             agent = agent.display(),
         );
         fs::write(self.repo.join("agent-orchestrator.yaml"), config).map_err(text)
@@ -260,6 +268,16 @@ projects:
                 self.wrong(format!("{kind} about {session} came {} s late", late.as_secs_f32()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Presses a button of the newest message on the phone that has it.
+    fn tap(&self, label: &str) -> Result<(), String> {
+        println!("   phone  [{label}]");
+        let none = || format!("the phone shows no button {label}: {:#?}", self.phone.phone(TOPIC));
+        match self.phone.press(TOPIC, label).ok_or_else(none)? {
+            200 => Ok(()),
+            status => Err(format!("the phone's tap was answered {status}")),
         }
     }
 

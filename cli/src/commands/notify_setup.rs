@@ -56,6 +56,23 @@ struct Common {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Slack, with buttons that need no public address (Socket Mode)
+    ///
+    /// Examples:
+    ///   ao notify setup slack
+    ///   ao notify setup slack --channel '#agents'
+    ///   ao notify setup slack --incoming          an incoming webhook: no buttons, no edits
+    #[command(verbatim_doc_comment)]
+    Slack {
+        /// Where to post: #name, or an id
+        #[arg(long)]
+        channel: Option<String>,
+        /// Post by an incoming webhook, without an app: no buttons, no edits
+        #[arg(long, conflicts_with = "channel")]
+        incoming: bool,
+        #[command(flatten)]
+        common: Common,
+    },
     /// A phone, by the ntfy app: on the public server or your own
     ///
     /// Examples:
@@ -188,6 +205,7 @@ impl Cmd {
             ));
         }
         let (plugin, common) = match &self.what {
+            What::Slack { common, .. } => ("slack", common),
             What::Ntfy { common, .. } => ("ntfy", common),
             What::Discord { common } => ("discord", common),
             What::Email(Email { common, .. }) => ("email", common),
@@ -201,6 +219,8 @@ impl Cmd {
         // Nothing is asked that could not be kept.
         setup.is_free(plugin)?;
         let answers = match &self.what {
+            What::Slack { incoming: true, .. } => setup.slack_incoming().await?,
+            What::Slack { channel, .. } => setup.slack(channel.as_deref()).await?,
             What::Ntfy { server, token, allow_private, .. } => {
                 setup.ntfy(server, *token, *allow_private).await?
             }
@@ -298,6 +318,63 @@ impl Setup<'_> {
         let channel = registry.notifier(&choice, &build_context(self.cx)?)?;
         channel.check(&Call::new("setup", LOOK)).await?;
         Ok(())
+    }
+
+    async fn slack(&self, channel: Option<&str>) -> Result<Answers, Fail> {
+        use ao_notifier_slack::setup::{
+            APP_SCOPE, NEW_APP, check_app_token, check_bot_token, check_channel, manifest,
+        };
+        let mut answers = Answers::of("slack");
+        if self.cx.asks() {
+            let to_a_person = channel.is_some_and(|channel| channel.starts_with('U'));
+            self.note(&format!(
+                "1. Make an app at {NEW_APP}: \"From a manifest\", JSON, and paste this:\n{}\n\
+                 2. Under Basic Information make an app-level token with the scope {APP_SCOPE}.\n\
+                 3. Under Install App install it; that shows the bot token.",
+                manifest(to_a_person)
+            ));
+        }
+        let app = self.secret("APP_TOKEN", "Paste the app-level token (xapp-…)")?;
+        check_app_token(None, &ao_sdk::Secret::new(&app.value)).await?;
+        self.good("socket open");
+        let bot = self.secret("BOT_TOKEN", "Paste the bot token (xoxb-…)")?;
+        let token = ao_sdk::Secret::new(&bot.value);
+        let workspace = check_bot_token(None, &token).await?;
+        self.good(&format!("token of workspace {}", workspace.name));
+        let channel = self.text(channel, "Channel", "#agents", "--channel")?;
+        match check_channel(None, &token, &channel).await? {
+            Some(found) => {
+                self.good(&format!(
+                    "{} is in #{}",
+                    workspace.bot,
+                    found.name.trim_start_matches('#')
+                ));
+                // The name may change, the id does not.
+                answers.set("channel", found.id);
+            }
+            None => {
+                let name = channel.trim_start_matches('#');
+                self.note(&format!("  If nothing arrives: /invite @{} in #{name}", workspace.bot));
+                answers.set("channel", channel);
+            }
+        }
+        answers.keep("appToken", &app);
+        answers.keep("botToken", &bot);
+        self.look(&answers).await?;
+        Ok(answers)
+    }
+
+    async fn slack_incoming(&self) -> Result<Answers, Fail> {
+        let mut answers = Answers::of("slack");
+        let webhook = self.secret("WEBHOOK", "Paste the address of the incoming webhook")?;
+        answers.keep("webhook", &webhook);
+        self.look(&answers).await?;
+        answers.hints.push(
+            "Works without an app, but: no buttons, no edits, every change would be a new message; so ao sends urgent \
+             and action only."
+                .into(),
+        );
+        Ok(answers)
     }
 
     async fn ntfy(&self, server: &str, token: bool, allow_private: bool) -> Result<Answers, Fail> {
