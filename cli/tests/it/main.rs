@@ -6,6 +6,7 @@
 )]
 
 mod again;
+mod chat;
 mod config;
 mod doctor;
 mod environment;

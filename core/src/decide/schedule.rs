@@ -224,6 +224,12 @@ pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
             Subject::Channel(name) if others(state, name).is_empty() => None,
             _ => Some(0),
         },
+        // Somebody is at it already, and hears of it only when that did not work.
+        Trigger::AgentExited | Trigger::AgentErrored | Trigger::AgentStuck
+            if incident.notification.is_none() && is_being_restored(state, incident) =>
+        {
+            None
+        }
         // What is brought back is told only when that did not work.
         Trigger::RuntimeLost => incident.detail.is_some().then_some(0),
         trigger if trigger.is_of_a_pr() || trigger == Trigger::ScmUnavailable => {
@@ -247,6 +253,11 @@ pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
         }
         _ => Some(0),
     }
+}
+
+fn is_being_restored(state: &State, incident: &Incident) -> bool {
+    let Subject::Session(id) = &incident.subject else { return false };
+    state.sessions.get(id).is_some_and(|session| session.restore.is_some())
 }
 
 /// The digest tells of it, as long as it does not become more urgent.

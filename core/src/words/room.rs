@@ -45,9 +45,18 @@ impl Words<'_> {
 
     /// What else can be done about one need, where a channel has an overflow menu: the rare things behind it.
     pub(super) fn more(&self, buttons: &mut Vec<Button>, incident: &Incident) {
+        // Who takes it hears no further call; on a phone it stands where there is room.
+        let take = incident.acknowledged.is_none().then(|| button("ack", "I take it"));
+        if self.is_kind(ChannelKind::Phone) {
+            let kills = buttons.iter().position(|button| button.action == Action::Kill);
+            let at = kills.unwrap_or(buttons.len());
+            buttons.splice(at..at, take);
+            return;
+        }
         if !self.is_kind(ChannelKind::Chat) {
             return;
         }
+        buttons.extend(take.map(|take| Button { more: true, ..take }));
         for rare in buttons.iter_mut() {
             rare.more = matches!(rare.action, Action::Kill | Action::Snooze);
         }

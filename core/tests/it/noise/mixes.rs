@@ -11,7 +11,7 @@ use proptest::{
     collection::vec,
     prelude::*,
     sample::select,
-    test_runner::{Config, TestRunner},
+    test_runner::{Config, RngSeed, TestRunner},
 };
 
 use super::{
@@ -181,14 +181,18 @@ fn office(seed: u64) -> Sim {
     // What is no need of an agent may be told; whether it should is the corpus's part.
     let others = Trigger::ALL.iter().filter(|trigger| !OF_AN_AGENT.contains(trigger));
     sim.judge.allowed.extend(others);
-    sim.judge.at_least = 15 * SECOND;
+    // All channels but the last may be down at once: each is waited for.
+    sim.judge.at_least = 30 * SECOND;
     sim
 }
 
-/// Mixes in all; `AO_NOISE_MIXES` asks for another number.
+/// Always the same mixes, so that a change that has nothing to do with them does not stop at one; `AO_NOISE_MIXES` asks
+/// for so many new ones.
 fn mixes() -> Config {
     let asked = std::env::var("AO_NOISE_MIXES").ok().and_then(|n| n.parse().ok());
+    let rng_seed = if asked.is_some() { RngSeed::Random } else { RngSeed::Fixed(23) };
     Config {
+        rng_seed,
         failure_persistence: None,
         max_shrink_iters: 2_048,
         ..Config::with_cases(asked.unwrap_or(100))
