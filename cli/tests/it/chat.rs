@@ -70,10 +70,7 @@ async fn s20_a_stranger_presses_nothing_and_a_person_answers_the_agent_from_the_
     assert_eq!(until("the answer", || chat.answer()), "Items and shipping\n");
     let settled =
         until("the settled card", || chat.card().filter(|card| card.title.starts_with('✓')));
-    assert!(
-        settled.lines.concat().contains("ana by chat answered \"Items and shipping\""),
-        "{settled:#?}"
-    );
+    assert!(settled.lines.concat().contains("ana answered \"Items and shipping\""), "{settled:#?}");
     assert_eq!(chat.slack.buzzes(), 1, "an edit calls nobody");
 }
 

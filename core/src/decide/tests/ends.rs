@@ -74,6 +74,26 @@ fn an_agent_that_stood_at_its_prompt_is_not_told_to_go_on() {
 }
 
 #[test]
+fn what_somebody_brings_back_before_it_was_told_is_told_only_when_that_fails() {
+    for works in [true, false] {
+        let mut w = World::working("41");
+        w.see(1, RuntimeState::Exited { code: Some(1) });
+        w.pass(SECOND);
+        w.give(restore(1)).unwrap();
+        w.pass(20 * SECOND);
+        assert_eq!(w.pushes().len(), 0, "it is being started");
+        if works {
+            w.succeed(1);
+            w.tell(1, [started()]);
+        } else {
+            w.fail(1, ErrorKind::Permanent);
+        }
+        w.pass(10 * SECOND);
+        assert_eq!(w.pushes().len(), usize::from(!works), "works: {works}");
+    }
+}
+
+#[test]
 fn a_restore_that_fails_brings_the_need_back_with_its_reason() {
     // The launch fails; the agent ends at once; it gives no sign.
     for case in 0..3 {
