@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ao_core::{
     server::Pressable,
-    slots::notifier::{Block, Button, ButtonStyle, Message},
+    slots::notifier::{Block, Button, ButtonStyle, Mark, Message},
 };
 use askama::Template;
 use axum::{
@@ -35,7 +35,7 @@ pub(crate) struct Words {
 #[template(path = "press.html")]
 struct Page<'a> {
     style: &'static str,
-    mark: &'a str,
+    mark: Mark,
     title: &'a str,
     body: &'a [Block],
     button: Option<&'a Button>,
@@ -44,6 +44,17 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// The colour of the mark, which its word carries too.
+    fn zone(&self) -> &'static str {
+        match self.mark {
+            Mark::Need | Mark::Failed => "need",
+            Mark::Decide => "decide",
+            Mark::Slow => "slow",
+            Mark::Working | Mark::Settled => "well",
+            Mark::Finished => "over",
+        }
+    }
+
     fn answer(&self, status: StatusCode) -> Response {
         match self.render() {
             Ok(html) => (status, Html(html)).into_response(),
@@ -105,7 +116,7 @@ pub(crate) async fn press(
 fn ready(message: &Message, button: &Button) -> Response {
     let page = Page {
         style: STYLE,
-        mark: message.mark.sign(),
+        mark: message.mark,
         title: &message.title,
         body: &message.body,
         button: Some(button),
@@ -120,7 +131,7 @@ fn done(message: &Message, button: &Button) -> Response {
         format!("{}: done. The message says what came of it.", button.label.trim_end_matches('…'));
     let page = Page {
         style: STYLE,
-        mark: "✓",
+        mark: Mark::Settled,
         title: &message.title,
         body: &[],
         button: None,
@@ -133,7 +144,7 @@ fn done(message: &Message, button: &Button) -> Response {
 fn over(status: StatusCode, message: Option<&Message>, why: &str) -> Response {
     let page = Page {
         style: STYLE,
-        mark: "✗",
+        mark: Mark::Failed,
         title: message.map_or("Nothing was done", |message| &message.title),
         body: &[],
         button: None,

@@ -144,3 +144,28 @@ fn s19_a_page_that_is_fetched_does_nothing_and_a_press_on_it_counts_once() {
     assert!(page.contains("This button was already used, by "), "{page}");
     assert_eq!(phone.decisions(), 1);
 }
+
+/// Fifty clicks at one time: one counts, and each of the others hears who it was.
+#[test]
+fn s20_of_fifty_racing_clicks_one_counts() {
+    let phone = Phone::asked();
+    let token = phone.server.last(TOPIC)["actions"][0]["body"].as_str().unwrap().to_owned();
+    let (path, phone) = (format!("/a/{token}"), &phone);
+    let ours = format!(
+        "content-type: application/x-www-form-urlencoded\r\norigin: http://localhost:{}\r\n",
+        phone.port
+    );
+    let clicks: Vec<(u16, String)> = std::thread::scope(|scope| {
+        let click = || phone.http("POST", &path, &ours, "");
+        let racing: Vec<_> = (0..50).map(|_| scope.spawn(click)).collect();
+        racing.into_iter().map(|click| click.join().unwrap()).collect()
+    });
+    let (counted, late): (Vec<_>, Vec<_>) = clicks.iter().partition(|(status, _)| *status == 200);
+    assert_eq!(counted.len(), 1, "{clicks:#?}");
+    for (status, page) in late {
+        assert!(matches!(status, 409 | 410), "{page}");
+        assert!(page.to_lowercase().contains("this button was already used, by "), "{page}");
+    }
+    assert_eq!(until("the answer", || phone.answer()), "Items only\n");
+    assert_eq!(phone.decisions(), 1);
+}
