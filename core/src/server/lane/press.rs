@@ -112,6 +112,9 @@ async fn pressed(
     channel: &ChannelName,
     action: &IncomingAction,
 ) {
+    if matches!(action.press, Press::Reply(_)) {
+        until_told(handle, channel).await;
+    }
     let touched = match touched(handle, channel, action) {
         Ok(touched) => touched,
         Err(refusal) => return answer(handle, notifier, channel, action, &refusal).await,
@@ -132,6 +135,22 @@ async fn pressed(
     }
     let line = late.map_or(note, |late| words::refusal(&Failure::refused(late, None)));
     tell(handle, notifier, channel, action, &line, &[]).await;
+}
+
+/// Waits for the effect that a channel is busy with: by what a message is found again is known only once its send is
+/// recorded, and somebody may answer sooner.
+async fn until_told(handle: &Handle, channel: &ChannelName) {
+    let mut events = handle.subscribe();
+    let busy = || handle.state().channels.get(channel).is_some_and(|known| known.intent.is_some());
+    let told = async {
+        while busy() {
+            if let Err(tokio::sync::broadcast::error::RecvError::Closed) = events.recv().await {
+                return;
+            }
+        }
+    };
+    let limit = Duration::from_millis(handle.state().policy.lifecycle.limits.notify_ms);
+    let _ = tokio::time::timeout(limit, told).await;
 }
 
 /// Presses a button by its token alone: a page does it for whoever opened it.
