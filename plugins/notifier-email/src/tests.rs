@@ -159,20 +159,14 @@ fn samples() -> Vec<(&'static str, Message)> {
         title: "app-3 wants to run: npm publish --dry-run".into(),
         short: "npm publish --dry-run in packages/core".into(),
         body: vec![
-            Block::Code(
-                "npm publish --dry-run --access public --registry https://registry.example.org"
-                    .into(),
-            ),
+            Block::Code("npm publish --dry-run --access public".into()),
             Block::Text("in packages/core".into()),
             Block::Text("The agent says: \"check the package contents\"".into()),
             Block::Text("Careful: it sends data to the network.".into()),
             Block::Text("Not on the allowed list of my-app.".into()),
         ],
         buttons: vec![
-            Button {
-                style: ButtonStyle::Primary,
-                ..button("Approve once", "https://ao.example/c/b1")
-            },
+            button("Approve once", "https://ao.example/c/b1"),
             button("Deny", "https://ao.example/c/b2"),
             button("Deny with reason…", "https://ao.example/c/b3"),
             button("Open", "https://ao.example/s/app-3#i-1"),
