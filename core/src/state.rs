@@ -10,6 +10,7 @@ mod apply;
 mod digest;
 mod due;
 mod heard;
+mod lookup;
 mod silence;
 mod status;
 
@@ -148,6 +149,9 @@ pub struct State {
     /// Open incidents by what they have in common.
     #[serde(skip)]
     pub(crate) alike: BTreeMap<(Trigger, String), BTreeSet<IncidentId>>,
+    /// Sessions by what rules ask for. Derived from them, never stored.
+    #[serde(skip)]
+    pub(crate) lookup: lookup::Lookup,
     /// What is due when. Derived from everything above, never stored.
     #[serde(skip)]
     pub(crate) dues: due::Dues,
@@ -924,6 +928,7 @@ impl Default for State {
             acts: vec![],
             open: BTreeMap::new(),
             alike: BTreeMap::new(),
+            lookup: lookup::Lookup::default(),
             dues: due::Dues::default(),
         }
     }
@@ -1015,6 +1020,7 @@ impl State {
                 self.alike.entry(cause).or_default().insert(incident.id);
             }
         }
+        self.mark_all();
         self.dues = due::Dues::default();
         for focus in self.all_foci() {
             self.refresh_due(&focus);

@@ -15,17 +15,9 @@ use crate::{
 /// Detail of the incident once a human is to hear of it.
 const NOT_RESTORED: &str = "not-restored";
 
+/// Nobody has begun to bring it back.
 fn is_lost(session: &Session) -> bool {
-    session.server_lost
-        && session.has_ended()
-        && !session.is_over()
-        && session.intent == Want::Run
-        && session.restore.is_none()
-}
-
-/// Being brought back, by `ao` or by a human, and not there yet.
-fn is_coming_back(session: &Session) -> bool {
-    session.server_lost && session.restore.is_some()
+    session.has_ended() && session.intent == Want::Run && session.restore.is_none()
 }
 
 /// Whether a session can still be brought back without a human.
@@ -48,13 +40,7 @@ fn patience_ends(state: &State, name: &str) -> Option<u64> {
     let incident = open_incident(state, name)?;
     let reaction = state.policy.reaction(None, Trigger::RuntimeLost);
     let wait = reaction.escalate_after_ms.unwrap_or(60_000);
-    let back = state
-        .sessions
-        .values()
-        .filter(|s| s.runtime == name && s.restore.is_none() && !is_lost(s))
-        .filter_map(|s| s.restored.map(|when| when.awake))
-        .max()
-        .unwrap_or(0);
+    let back = state.last_back(name).unwrap_or(0);
     Some(back.max(incident.opened.awake).saturating_add(wait))
 }
 
@@ -69,13 +55,13 @@ pub(super) fn dues(state: &State, name: &str) -> Vec<Due> {
 impl Decider<'_> {
     pub(super) fn runtime_lost(&mut self, name: &str) {
         let open = open_incident(self.state, name);
-        let mine = || self.state.sessions.values().filter(|session| session.runtime == name);
-        let mut lost: Vec<&Session> = mine().filter(|session| is_lost(session)).collect();
+        let mut lost: Vec<&Session> =
+            self.state.lost(name).filter(|session| is_lost(session)).collect();
         lost.sort_by_key(|session| (session.id.prefix(), session.id.number()));
         if open.is_none() && lost.is_empty() {
             return;
         }
-        let coming = mine().filter(|session| is_coming_back(session));
+        let coming = self.state.lost(name).filter(|session| session.restore.is_some());
         let mut missing: Vec<&Session> = lost.iter().copied().chain(coming).collect();
         let coming = missing.len() - lost.len();
         missing.sort_by_key(|session| (session.id.prefix(), session.id.number()));

@@ -38,9 +38,13 @@ impl State {
         self.last_at = event.at;
         self.awake = self.awake.max(event.awake);
         self.remember(event);
+        let marks = self.marks(event.session.as_ref());
         let accounted = self.account(event, when);
         let mut foci = self.fold(event, when);
         foci.extend(accounted.then_some(Focus::Server));
+        if let Some(id) = &event.session {
+            self.mark(id, &marks);
+        }
         foci
     }
 
@@ -290,12 +294,16 @@ impl State {
     /// Forgets sessions that were over before anything that the journal still keeps, and left nothing behind.
     fn forget_sessions(&mut self, now: Timestamp) {
         let age = i64::try_from(self.policy.retention.age_ms).unwrap_or(i64::MAX);
-        let age = SignedDuration::from_millis(age);
-        self.sessions.retain(|_, session| {
-            let old = session.over.is_some_and(|(_, when)| now.duration_since(when.at) > age);
+        let Ok(then) = now.checked_sub(SignedDuration::from_millis(age)) else { return };
+        let forgotten = self.over_before(then).filter(|session| {
             let empty = session.workspace.is_none() || session.workspace_gone;
-            !old || !empty || session.cleanup.is_some() || session.busy.is_some()
+            empty && session.cleanup.is_none() && session.busy.is_none()
         });
+        for id in forgotten.map(|session| session.id.clone()).collect::<Vec<_>>() {
+            let marks = self.marks(Some(&id));
+            self.sessions.remove(&id);
+            self.mark(&id, &marks);
+        }
     }
 
     fn fold_requested(&mut self, event: &Event, e: &SessionRequested, when: Moment) -> Vec<Focus> {

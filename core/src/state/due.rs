@@ -7,7 +7,7 @@ use ao_slots::{ChannelName, IncidentId, ProjectId, SessionId};
 use jiff::Timestamp;
 
 use super::{Now, State};
-use crate::decide;
+use crate::{decide, event::Subject};
 
 /// What rules look at together. In this order, so that what is the case is concluded before anybody is told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,11 +96,15 @@ impl State {
             .values()
             .filter(|s| !s.is_over() || s.cleanup.is_some())
             .map(|s| Focus::Session(s.id.clone()));
-        let incidents =
-            self.incidents.values().filter(|i| i.resolved.is_none()).map(|i| Focus::Incident(i.id));
+        let open = || self.incidents.values().filter(|incident| incident.resolved.is_none());
+        let incidents = open().map(|incident| Focus::Incident(incident.id));
         let channels = self.channels.keys().map(|name| Focus::Channel(name.clone()));
-        let runtimes: BTreeSet<_> =
-            self.sessions.values().map(|s| Focus::Runtime(s.runtime.clone())).collect();
+        let told = open().filter_map(|incident| match &incident.subject {
+            Subject::Runtime(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let runtimes: BTreeSet<_> = self.lost_runtimes().chain(told).collect();
+        let runtimes = runtimes.into_iter().map(|name| Focus::Runtime(name.to_owned()));
         let projects = self.scm_away.keys().map(|id| Focus::Project(id.clone()));
         let foci = sessions.chain(incidents).chain(channels).chain(runtimes).chain(projects);
         foci.chain([Focus::Server]).collect()
