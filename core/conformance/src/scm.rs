@@ -7,7 +7,7 @@ use ao_slots::{
     Call, ErrorKind, PluginError, PrNumber,
     call::Answer,
     fact::{Checks, PrFacts, PrState},
-    scm::{CreatePr, MergeMethod, PrRef, Scm},
+    scm::{BranchRef, CreatePr, MergeMethod, PrRef, Scm},
 };
 use async_trait::async_trait;
 
@@ -69,6 +69,19 @@ pub async fn all<F: Forge>(fresh: impl AsyncFn() -> F) {
     a_log_is_trimmed_around_its_error(&fresh().await).await;
     all_threads_are_read(&fresh().await).await;
     only_a_signed_webhook_is_believed(&fresh().await).await;
+}
+
+/// Looks for one branch's pull request.
+async fn detect(
+    scm: &dyn Scm,
+    call: &Call,
+    repo: &str,
+    branch: &str,
+) -> Result<Answer<PrRef>, PluginError> {
+    let branch = BranchRef { repo: repo.to_owned(), branch: branch.to_owned() };
+    let mut answers = scm.detect(call, &[branch]).await?;
+    assert_eq!(answers.len(), 1, "`detect`: not one answer for one branch");
+    Ok(answers.remove(0))
 }
 
 /// Idempotency: `create` finds the one with its own key, and the one that its head branch has already.
@@ -202,10 +215,10 @@ pub async fn no_answer_is_never_none(forge: &dyn Forge) {
 }
 
 async fn nothing_is_known(scm: &dyn Scm, call: &Call, pr: &PrRef) {
-    match in_time("detect_pr", scm.detect_pr(call, &pr.repo, "ao/one")).await {
+    match in_time("detect", detect(scm, call, &pr.repo, "ao/one")).await {
         Ok(Answer::Unknown(_)) => {}
-        Ok(answer) => panic!("Errors: `detect_pr` without an answer says {answer:?}"),
-        Err(error) => assert!(error.is_transient(), "Errors: `detect_pr` is {error:?}"),
+        Ok(answer) => panic!("Errors: `detect` without an answer says {answer:?}"),
+        Err(error) => assert!(error.is_transient(), "Errors: `detect` is {error:?}"),
     }
     match in_time("observe", scm.observe(call, std::slice::from_ref(pr))).await {
         Ok(answers) => assert!(
@@ -244,11 +257,11 @@ pub async fn a_partial_answer_is_never_less(forge: &dyn Forge) {
         }
         Err(error) => assert!(error.is_transient(), "Errors: a partial `observe` is {error:?}"),
     }
-    match in_time("detect_pr", scm.detect_pr(&call("d"), &prs[3].repo, "ao/b3")).await {
+    match in_time("detect", detect(&*scm, &call("d"), &prs[3].repo, "ao/b3")).await {
         Ok(Answer::No) => panic!("Errors: a part of an answer says that there is no pull request"),
-        Ok(Answer::Yes(pr)) => assert_eq!(pr, prs[3], "`detect_pr`: another branch's"),
+        Ok(Answer::Yes(pr)) => assert_eq!(pr, prs[3], "`detect`: another branch's"),
         Ok(Answer::Unknown(_)) => {}
-        Err(error) => assert!(error.is_transient(), "Errors: a partial `detect_pr` is {error:?}"),
+        Err(error) => assert!(error.is_transient(), "Errors: a partial `detect` is {error:?}"),
     }
     match in_time("threads", scm.threads(&call("t"), &prs[0])).await {
         Ok(threads) => {
@@ -258,20 +271,20 @@ pub async fn a_partial_answer_is_never_less(forge: &dyn Forge) {
     }
 }
 
-/// `detect_pr` finds the open pull request of exactly this branch.
+/// `detect` finds the open pull request of exactly this branch.
 pub async fn only_the_open_one_of_a_branch_is_detected(forge: &dyn Forge) {
     let scm = forge.scm();
     let detect = async |branch: &str| {
-        answered("detect_pr", scm.detect_pr(&call("d"), &forge.repo(), branch)).await
+        answered("detect", detect(&*scm, &call("d"), &forge.repo(), branch)).await
     };
     forge.push("ao/one").await;
-    assert_eq!(detect("ao/one").await, Answer::No, "`detect_pr`: found one where there is none");
+    assert_eq!(detect("ao/one").await, Answer::No, "`detect`: found one where there is none");
     let (pr, _) = opened(forge, "ao/one").await;
     forge.push("ao/on").await;
-    assert_eq!(detect("ao/one").await, Answer::Yes(pr.clone()), "`detect_pr`: missed the open one");
-    assert_eq!(detect("ao/on").await, Answer::No, "`detect_pr`: took another branch's");
+    assert_eq!(detect("ao/one").await, Answer::Yes(pr.clone()), "`detect`: missed the open one");
+    assert_eq!(detect("ao/on").await, Answer::No, "`detect`: took another branch's");
     answered("close", scm.close(&call("c"), &pr)).await;
-    assert_eq!(detect("ao/one").await, Answer::No, "`detect_pr`: found a closed one");
+    assert_eq!(detect("ao/one").await, Answer::No, "`detect`: found a closed one");
 }
 
 /// `observe` answers each in order, also for what does not exist, and says what the vendor says.

@@ -8,7 +8,7 @@ use std::{
 
 use ao_slots::{
     fact::{Mergeable, Review},
-    scm::{ScmHint, Thread},
+    scm::{CheckRun, CheckState, Comment, PrView, ScmHint, Thread},
 };
 
 use super::*;
@@ -125,7 +125,27 @@ fn is_open(pr: &Pr) -> bool {
 }
 
 fn reference(pr: &Pr) -> PrRef {
-    PrRef { repo: REPO.to_owned(), number: pr.facts.number }
+    PrRef { repo: REPO.to_owned(), number: pr.facts.number, node: None }
+}
+
+fn view(pr: &Pr) -> PrView {
+    let failing = |name: &String| CheckRun {
+        name: name.clone(),
+        state: CheckState::Failed,
+        required: true,
+        summary: None,
+        url: None,
+        took_ms: None,
+    };
+    PrView {
+        pr: reference(pr),
+        facts: pr.facts.clone(),
+        body: String::new(),
+        branch: pr.branch.clone(),
+        author: None,
+        checks: pr.facts.failing.iter().map(failing).collect(),
+        threads: pr.threads.clone(),
+    }
 }
 
 /// Something that looks like the name of an object.
@@ -137,19 +157,25 @@ fn object(of: &impl std::hash::Hash) -> String {
 
 #[async_trait]
 impl Scm for Vendor {
-    async fn detect_pr(
+    async fn detect(
         &self,
         call: &Call,
-        _: &str,
-        branch: &str,
-    ) -> Result<Answer<PrRef>, PluginError> {
-        let open =
-            |far: &Far| far.prs.iter().find(|pr| pr.branch == branch && is_open(pr)).map(reference);
-        Ok(match self.look(call, open).await? {
-            _ if self.is_partial() => Answer::Unknown("only a part was answered".to_owned()),
-            Some(pr) => Answer::Yes(pr),
-            None => Answer::No,
+        branches: &[BranchRef],
+    ) -> Result<Vec<Answer<PrRef>>, PluginError> {
+        let partial = self.is_partial();
+        self.look(call, |far| {
+            let open = |wanted: &BranchRef| {
+                let mut prs = far.prs.iter().filter(|_| wanted.repo == REPO);
+                prs.find(|pr| pr.branch == wanted.branch && is_open(pr)).map(reference)
+            };
+            let answer = |wanted| match open(wanted) {
+                _ if partial => Answer::Unknown("only a part was answered".to_owned()),
+                Some(pr) => Answer::Yes(pr),
+                None => Answer::No,
+            };
+            branches.iter().map(answer).collect()
         })
+        .await
     }
 
     async fn observe(
@@ -168,6 +194,23 @@ impl Scm for Vendor {
             prs.iter().enumerate().map(answer).collect()
         })
         .await
+    }
+
+    async fn list(&self, call: &Call, _: &str, all: bool) -> Result<Vec<PrView>, PluginError> {
+        self.look(call, |far| {
+            let wanted = |pr: &&Pr| all || is_open(pr);
+            far.prs.iter().rev().filter(wanted).map(view).collect()
+        })
+        .await
+    }
+
+    async fn show(&self, call: &Call, pr: &PrRef) -> Result<PrView, PluginError> {
+        let found = |far: &Far| far.prs.iter().find(|known| reference(known) == *pr).map(view);
+        self.look(call, found).await?.ok_or_else(|| no_such(&format!("PR #{}", pr.number.0)))
+    }
+
+    async fn diff(&self, call: &Call, pr: &PrRef) -> Result<String, PluginError> {
+        Ok(format!("diff of {}\n", self.show(call, pr).await?.facts.head))
     }
 
     async fn create(&self, call: &Call, request: &CreatePr) -> Result<PrRef, PluginError> {
@@ -236,6 +279,29 @@ impl Scm for Vendor {
             let pr = far.pr(pr)?;
             if is_open(pr) {
                 pr.facts.state = PrState::Closed;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    async fn reopen(&self, call: &Call, pr: &PrRef) -> Result<(), PluginError> {
+        self.ask(call, |far| {
+            let pr = far.pr(pr)?;
+            if pr.facts.state == PrState::Closed {
+                pr.facts.state = PrState::Open;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    async fn rerun(&self, call: &Call, pr: &PrRef, check: Option<&str>) -> Result<(), PluginError> {
+        self.ask(call, |far| {
+            let facts = &mut far.pr(pr)?.facts;
+            facts.failing.retain(|name| check.is_some_and(|check| check != name));
+            if facts.failing.is_empty() && facts.checks == Checks::Failing {
+                facts.checks = Checks::Pending;
             }
             Ok(())
         })
@@ -328,14 +394,17 @@ impl Forge for Arc<Vendor> {
             for number in 0..threads {
                 pr.threads.push(Thread {
                     id: format!("t{number}"),
-                    author: "ben".to_owned(),
-                    is_bot: false,
-                    trusted: true,
                     resolved: false,
                     outdated: false,
                     path: None,
                     line: None,
-                    comments: vec![format!("comment {number}")],
+                    comments: vec![Comment {
+                        id: format!("c{number}"),
+                        author: "ben".to_owned(),
+                        is_bot: false,
+                        trusted: true,
+                        text: format!("comment {number}"),
+                    }],
                 });
             }
             pr.facts.human_threads = u32::try_from(pr.threads.len()).unwrap_or(u32::MAX);

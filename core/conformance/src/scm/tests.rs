@@ -1,6 +1,6 @@
 //! The suite accepts the correct fake and names each breach.
 
-use ao_slots::scm::{ScmHint, Thread};
+use ao_slots::scm::{PrView, ScmHint, Thread};
 
 use super::{fake::Vendor, *};
 
@@ -55,21 +55,44 @@ impl Wrong {
 
 #[async_trait]
 impl Scm for Wrong {
-    async fn detect_pr(
+    async fn detect(
         &self,
         call: &Call,
-        repo: &str,
-        branch: &str,
-    ) -> Result<Answer<PrRef>, PluginError> {
-        let answer = self.right.detect_pr(call, repo, branch).await;
-        match answer {
-            Err(error) => self.asked_away(error, Answer::No),
-            Ok(Answer::No) if self.is(Breach::DetectsClosedOnes) => {
-                let last = self.right.prs().await.pop().filter(|_| branch == "ao/one");
-                Ok(last.map_or(Answer::No, |pr| Answer::Yes(pr.0)))
+        branches: &[BranchRef],
+    ) -> Result<Vec<Answer<PrRef>>, PluginError> {
+        let mut answers = match self.right.detect(call, branches).await {
+            Err(error) => {
+                return self.asked_away(error, branches.iter().map(|_| Answer::No).collect());
             }
-            answer => answer,
+            Ok(answers) => answers,
+        };
+        for (answer, wanted) in answers.iter_mut().zip(branches) {
+            if *answer == Answer::No && self.is(Breach::DetectsClosedOnes) {
+                let last = self.right.prs().await.pop().filter(|_| wanted.branch == "ao/one");
+                *answer = last.map_or(Answer::No, |pr| Answer::Yes(pr.0));
+            }
         }
+        Ok(answers)
+    }
+
+    async fn list(&self, call: &Call, repo: &str, all: bool) -> Result<Vec<PrView>, PluginError> {
+        self.right.list(call, repo, all).await
+    }
+
+    async fn show(&self, call: &Call, pr: &PrRef) -> Result<PrView, PluginError> {
+        self.right.show(call, pr).await
+    }
+
+    async fn diff(&self, call: &Call, pr: &PrRef) -> Result<String, PluginError> {
+        self.right.diff(call, pr).await
+    }
+
+    async fn reopen(&self, call: &Call, pr: &PrRef) -> Result<(), PluginError> {
+        self.right.reopen(call, pr).await
+    }
+
+    async fn rerun(&self, call: &Call, pr: &PrRef, check: Option<&str>) -> Result<(), PluginError> {
+        self.right.rerun(call, pr, check).await
     }
 
     async fn observe(
@@ -230,12 +253,12 @@ async fn each_breach_is_caught_and_named() {
         (Breach::ForgetsADroppedCreate, "Cancel safety: 2 pull requests after a dropped"),
         (Breach::NeverEnds, "Deadline: `create` did not end"),
         (Breach::DoubtsForever, "Deadline: `create` without an answer"),
-        (Breach::SaysNoWhenAway, "Errors: `detect_pr` without an answer says No"),
-        (Breach::CallsAwayPermanent, "Errors: `detect_pr` is"),
+        (Breach::SaysNoWhenAway, "Errors: `detect` without an answer says No"),
+        (Breach::CallsAwayPermanent, "Errors: `detect` is"),
         (Breach::LeavesOut, "Errors: `observe` left some out"),
         (Breach::DeniesWhatWasNotAnswered, "Errors: a part of an answer says that"),
         (Breach::TakesAPageForAll, "Errors: 100 of 130 threads"),
-        (Breach::DetectsClosedOnes, "`detect_pr`: found a closed one"),
+        (Breach::DetectsClosedOnes, "`detect`: found a closed one"),
         (Breach::SwapsAnswers, "`observe`: "),
         (Breach::HandsOnTheWholeLog, "`failing_check_log`: "),
         (Breach::BelievesAnything, "`verify_webhook`: believed another body"),
