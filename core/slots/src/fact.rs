@@ -185,6 +185,9 @@ pub struct PrFacts {
     pub bot_threads: u32,
     /// Whether it merges.
     pub mergeable: Mergeable,
+    /// Changes whenever an unresolved thread or what is said in it does: a digest, or a count with a time.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub discussion: String,
     /// What no rule reads: it is only told.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub details: Box<PrDetails>,

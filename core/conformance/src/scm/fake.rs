@@ -236,6 +236,7 @@ impl Scm for Vendor {
                     human_threads: 0,
                     bot_threads: 0,
                     mergeable: Mergeable::Yes,
+                    discussion: String::new(),
                     details: Default::default(),
                 },
                 merged: None,

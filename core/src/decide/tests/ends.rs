@@ -174,6 +174,7 @@ fn what_runs_well_or_never_ran_or_is_merged_is_not_restored() {
         human_threads: 0,
         bot_threads: 0,
         mergeable: Default::default(),
+        discussion: String::new(),
         details: Default::default(),
     };
     w.check(Input::Pr { session: app(1), pr: merged }, &["is merged", "do end 1"]);

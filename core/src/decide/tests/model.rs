@@ -157,6 +157,7 @@ fn pr_facts() -> impl Strategy<Value = PrFacts> {
         human_threads: 0,
         bot_threads: 0,
         mergeable,
+        discussion: String::new(),
         details: Default::default(),
     })
 }

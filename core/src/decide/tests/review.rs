@@ -21,6 +21,7 @@ pub(crate) fn green(head: &str) -> PrFacts {
         human_threads: 0,
         bot_threads: 0,
         mergeable: Mergeable::Yes,
+        discussion: String::new(),
         details: Default::default(),
     }
 }

@@ -20,6 +20,7 @@ fn pr(state: PrState, checks: Checks, mergeable: Mergeable, review: Review) -> P
         human_threads: 0,
         bot_threads: 0,
         mergeable,
+        discussion: String::new(),
         details: Default::default(),
     }
 }

@@ -802,6 +802,7 @@ impl Agent {
                 human_threads: 0,
                 bot_threads: 0,
                 mergeable: Mergeable::Yes,
+                discussion: String::new(),
                 details: Default::default(),
             },
         }
