@@ -115,6 +115,7 @@ async fn pressed(
     if matches!(action.press, Press::Reply(_)) {
         until_told(handle, channel).await;
     }
+    let channel = &shown_on(handle, channel, &action.press);
     let touched = match touched(handle, channel, action) {
         Ok(touched) => touched,
         Err(refusal) => return answer(handle, notifier, channel, action, &refusal).await,
@@ -137,11 +138,11 @@ async fn pressed(
     tell(handle, notifier, channel, action, &line, &[]).await;
 }
 
-/// Waits for the effect that a channel is busy with: by what a message is found again is known only once its send is
-/// recorded, and somebody may answer sooner.
+/// Waits for the effects that an account's channels are busy with: by what a message is found again is known only once
+/// its send is recorded, and somebody may answer sooner.
 async fn until_told(handle: &Handle, channel: &ChannelName) {
     let mut events = handle.subscribe();
-    let busy = || handle.state().channels.get(channel).is_some_and(|known| known.intent.is_some());
+    let busy = || handle.state().same_account(channel).any(|(_, known)| known.intent.is_some());
     let told = async {
         while busy() {
             if let Err(tokio::sync::broadcast::error::RecvError::Closed) = events.recv().await {
@@ -151,6 +152,24 @@ async fn until_told(handle: &Handle, channel: &ChannelName) {
     };
     let limit = Duration::from_millis(handle.state().policy.lifecycle.limits.notify_ms);
     let _ = tokio::time::timeout(limit, told).await;
+}
+
+/// The channel on which it was shown: a service may hand what somebody does to any that listens with the same account.
+fn shown_on(handle: &Handle, listening: &ChannelName, press: &Press) -> ChannelName {
+    let state = handle.state();
+    let token = match press {
+        Press::Button(token) => state.tokens.get(&token_hash(token)),
+        Press::Reply(_) | Press::Open(_) => None,
+    };
+    let shown = |channel: &ChannelName| match press {
+        Press::Button(_) => token.is_some_and(|token| token.channel == *channel),
+        Press::Reply(handle) => state.notifications.values().any(|told| {
+            told.deliveries.get(channel).is_some_and(|it| it.handle.as_ref() == Some(handle))
+        }),
+        Press::Open(_) => channel == listening,
+    };
+    let others = state.same_account(listening).map(|(name, _)| name);
+    std::iter::once(listening).chain(others).find(|name| shown(name)).unwrap_or(listening).clone()
 }
 
 /// Presses a button by its token alone: a page does it for whoever opened it.
