@@ -7,13 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ao_sdk::git::{Base, Git, GitError, Repo, read_small};
 use ao_slots::{PluginError, fact::WorkFacts};
 use sha2::{Digest, Sha256};
-
-use crate::{
-    git::{Git, GitError},
-    repo::{Base, Repo, read_small},
-};
 
 /// Status output that is read: about 200,000 files. What is beyond counts as changed all the same.
 const STATUS_CAP: usize = 32 << 20;
@@ -101,7 +97,8 @@ impl Checkout {
         let counted = self.git.cmd("rev-list").args(["--count", &facts.head, "--not"]);
         let counted = counted.args(base.tips.iter().map(|tip| &tip.oid)).line().await?;
         facts.commits = counted.parse().unwrap_or(u32::MAX);
-        (facts.files, facts.added, facts.removed) = self.diff(base, &facts.head).await?;
+        (facts.files, facts.added, facts.removed) =
+            self.git.changes(&base.newest.oid, &facts.head).await?;
         facts.pushed = nested.is_empty()
             && (facts.commits == 0
                 || merged_head == Some(&facts.head)
@@ -114,23 +111,6 @@ impl Checkout {
         let keeps = if repo.git.config().remotes().is_empty() { "--branches" } else { "--remotes" };
         let alone = ["--max-count=1", head, "--not", keeps];
         Ok(self.git.cmd("rev-list").args(alone).run().await?.is_empty())
-    }
-
-    async fn diff(&self, base: &Base, head: &str) -> Result<(u32, u32, u32), GitError> {
-        let run = async |range: String| {
-            let args =
-                ["--shortstat", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty"];
-            self.git.cmd("diff").args(args).args(["--end-of-options", &range, "--"]).line().await
-        };
-        let tip = &base.newest.oid;
-        let text = match run(format!("{tip}...{head}")).await {
-            // Histories without a common commit.
-            Err(GitError::Failed { message, .. }) if message.contains("no merge base") => {
-                run(format!("{tip}..{head}")).await?
-            }
-            text => text?,
-        };
-        Ok(parse_shortstat(&text))
     }
 }
 
@@ -210,17 +190,6 @@ async fn fingerprint(status: &[u8], root: &Path, paths: Vec<PathBuf>) -> String 
     };
     let digest = tokio::task::spawn_blocking(stamp).await.unwrap_or_default();
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// ` 3 files changed, 10 insertions(+), 2 deletions(-)`: files, added, removed.
-fn parse_shortstat(text: &str) -> (u32, u32, u32) {
-    let number = |word: &str| {
-        text.split(',')
-            .find(|part| part.contains(word))
-            .and_then(|part| part.split_ascii_whitespace().next()?.parse().ok())
-            .unwrap_or(0)
-    };
-    (number("file"), number("insertion"), number("deletion"))
 }
 
 /// What the index knows and status does not tell.
@@ -332,18 +301,6 @@ mod tests {
         let unborn = parse_status(b"# branch.oid (initial)\0# branch.head (detached)\0");
         assert_eq!(unborn, Status::default());
         assert_eq!(parse_status(b"1 .M cut off").paths, Vec::<PathBuf>::new());
-    }
-
-    #[test]
-    fn the_short_statistic_leaves_out_what_is_zero() {
-        for (text, expected) in [
-            ("", (0, 0, 0)),
-            (" 1 file changed, 1 insertion(+)", (1, 1, 0)),
-            (" 3 files changed, 10 insertions(+), 2 deletions(-)", (3, 10, 2)),
-            (" 1 file changed, 4 deletions(-)", (1, 0, 4)),
-        ] {
-            assert_eq!(parse_shortstat(text), expected);
-        }
     }
 
     #[test]

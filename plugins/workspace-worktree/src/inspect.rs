@@ -2,13 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
+use ao_sdk::git::{Git, GitError, Repo, is_branch, no_commit};
 use ao_slots::{ErrorKind, PluginError, workspace::RepoInfo};
-
-use crate::{
-    branch,
-    git::{Git, GitError},
-    repo::{Repo, no_commit},
-};
 
 /// `git worktree list -z` appeared in it.
 const OLDEST_GIT: (u32, u32) = (2, 36);
@@ -38,7 +33,7 @@ pub(crate) async fn inspect(git: &Git, path: &Path) -> Result<RepoInfo, PluginEr
         Err(error) => return Err(error.into()),
     };
     let root = repo.root().await?;
-    let mut problems = repo.problems().await?;
+    let mut problems = problems(&repo).await?;
     if parse_version(&version).is_some_and(|version| version < OLDEST_GIT) {
         let what = format!("git is too old: {version}");
         let old = PluginError::new(ErrorKind::Missing, what, "worktrees need git 2.36");
@@ -47,8 +42,8 @@ pub(crate) async fn inspect(git: &Git, path: &Path) -> Result<RepoInfo, PluginEr
     let origin = repo.git.config().get("remote.origin.url");
     Ok(RepoInfo {
         origin: origin.map(|url| without_credentials(&url)),
-        default_branch: repo.default_branch().await?,
-        clean: repo.is_bare() || repo.is_clean(&root).await?,
+        default_branch: default_branch(&repo).await?,
+        clean: repo.is_bare() || is_clean(&repo, &root).await?,
         has_commit: repo.has_commit().await?,
         common_dir: repo.common,
         root,
@@ -71,80 +66,77 @@ fn without_credentials(url: &str) -> String {
     format!("{scheme}://{kept}{}", &rest[at + 1..])
 }
 
-impl Repo {
-    /// origin/HEAD, else init.defaultBranch where it exists, else the current branch.
-    async fn default_branch(&self) -> Result<Option<String>, GitError> {
-        let remote = self.remote().unwrap_or_else(|| "origin".into());
-        let prefix = format!("refs/remotes/{remote}/");
-        let exists = async |name: &str| -> Result<bool, GitError> {
-            let (local, tracked) = (format!("refs/heads/{name}"), format!("{prefix}{name}"));
-            let found = self.refs(&[&local, &tracked]).await?;
-            Ok(branch::is_valid(name)
-                && found.iter().any(|found| found.name == local || found.name == tracked))
-        };
-        let target = async |name: &str| -> Result<String, GitError> {
-            let output =
-                self.git.cmd("symbolic-ref").args(["--quiet", "--", name]).output().await?;
-            Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
-        };
-        let candidates = [
-            target(&format!("{prefix}HEAD")).await?.strip_prefix(&prefix).map(str::to_owned),
-            self.git.config().get("init.defaultbranch"),
-            target("HEAD").await?.strip_prefix("refs/heads/").map(str::to_owned),
-        ];
-        for name in candidates.into_iter().flatten() {
-            if exists(&name).await? {
-                return Ok(Some(name));
-            }
+/// origin/HEAD, else init.defaultBranch where it exists, else the current branch.
+async fn default_branch(repo: &Repo) -> Result<Option<String>, GitError> {
+    let remote = repo.remote().unwrap_or_else(|| "origin".into());
+    let prefix = format!("refs/remotes/{remote}/");
+    let exists = async |name: &str| -> Result<bool, GitError> {
+        let (local, tracked) = (format!("refs/heads/{name}"), format!("{prefix}{name}"));
+        let found = repo.refs(&[&local, &tracked]).await?;
+        Ok(is_branch(name)
+            && found.iter().any(|found| found.name == local || found.name == tracked))
+    };
+    let target = async |name: &str| -> Result<String, GitError> {
+        let output = repo.git.cmd("symbolic-ref").args(["--quiet", "--", name]).output().await?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    };
+    let candidates = [
+        target(&format!("{prefix}HEAD")).await?.strip_prefix(&prefix).map(str::to_owned),
+        repo.git.config().get("init.defaultbranch"),
+        target("HEAD").await?.strip_prefix("refs/heads/").map(str::to_owned),
+    ];
+    for name in candidates.into_iter().flatten() {
+        if exists(&name).await? {
+            return Ok(Some(name));
         }
-        Ok(None)
     }
+    Ok(None)
+}
 
-    async fn is_clean(&self, root: &Path) -> Result<bool, GitError> {
-        let git = self.git.at(root).guarded().await?;
-        let status = ["--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=dirty"];
-        Ok(git.cmd("status").args(status).run().await?.is_empty())
-    }
+async fn is_clean(repo: &Repo, root: &Path) -> Result<bool, GitError> {
+    let git = repo.git.at(root).guarded().await?;
+    let status = ["--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=dirty"];
+    Ok(git.cmd("status").args(status).run().await?.is_empty())
+}
 
-    async fn problems(&self) -> Result<Vec<PluginError>, GitError> {
-        let mut problems = Vec::new();
-        if !self.has_commit().await? {
-            problems.push(no_commit(&self.given));
-        }
-        if let Err(GitError::Failed { message, .. }) =
-            self.git.cmd("var").arg("GIT_COMMITTER_IDENT").run().await
-        {
-            let remedy = "git config --global user.name \"<name>\" && git config --global user.email <address>";
-            problems.push(
-                PluginError::permanent("git does not know who commits", message)
-                    .with_remedy(remedy),
-            );
-        }
-        problems.extend(self.signing().await?);
-        Ok(problems)
+async fn problems(repo: &Repo) -> Result<Vec<PluginError>, GitError> {
+    let mut problems = Vec::new();
+    if !repo.has_commit().await? {
+        problems.push(no_commit(&repo.given));
     }
+    if let Err(GitError::Failed { message, .. }) =
+        repo.git.cmd("var").arg("GIT_COMMITTER_IDENT").run().await
+    {
+        let remedy =
+            "git config --global user.name \"<name>\" && git config --global user.email <address>";
+        problems.push(
+            PluginError::permanent("git does not know who commits", message).with_remedy(remedy),
+        );
+    }
+    problems.extend(signing(repo).await?);
+    Ok(problems)
+}
 
-    /// Tries a signature where commits are signed: an agent has nobody to type a passphrase.
-    async fn signing(&self) -> Result<Option<PluginError>, GitError> {
-        if !self.git.config().is_true("commit.gpgsign") {
-            return Ok(None);
-        }
-        // Objects go to a folder of their own, so that the try leaves nothing behind.
-        let scratch = tempfile::tempdir().map_err(GitError::NotStarted)?;
-        let git = self.git.within(SIGN_LIMIT);
-        let tree = git.cmd("hash-object").args(["-t", "tree", "/dev/null"]).line().await?;
-        let signed = git
-            .cmd("commit-tree")
-            .args(["--gpg-sign", "-m", "Try a signature", &tree])
-            .env("GIT_OBJECT_DIRECTORY", scratch.path())
-            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", self.common.join("objects"))
-            .run()
-            .await;
-        Ok(signed.err().map(|error| {
-            PluginError::permanent("commits are signed, and signing asks or fails", PluginError::from(error))
-                .with_remedy("git config commit.gpgsign false in this repository, or a key that an agent program holds")
-        }))
+/// Tries a signature where commits are signed: an agent has nobody to type a passphrase.
+async fn signing(repo: &Repo) -> Result<Option<PluginError>, GitError> {
+    if !repo.git.config().is_true("commit.gpgsign") {
+        return Ok(None);
     }
+    // Objects go to a folder of their own, so that the try leaves nothing behind.
+    let scratch = tempfile::tempdir().map_err(GitError::NotStarted)?;
+    let git = repo.git.within(SIGN_LIMIT);
+    let tree = git.cmd("hash-object").args(["-t", "tree", "/dev/null"]).line().await?;
+    let signed = git
+        .cmd("commit-tree")
+        .args(["--gpg-sign", "-m", "Try a signature", &tree])
+        .env("GIT_OBJECT_DIRECTORY", scratch.path())
+        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", repo.common.join("objects"))
+        .run()
+        .await;
+    Ok(signed.err().map(|error| {
+        PluginError::permanent("commits are signed, and signing asks or fails", PluginError::from(error))
+            .with_remedy("git config commit.gpgsign false in this repository, or a key that an agent program holds")
+    }))
 }
 
 #[cfg(test)]

@@ -6,16 +6,11 @@
 
 mod branch;
 mod checkout;
-mod child;
-mod config;
-mod git;
 mod inspect;
 mod link;
-mod lock;
 mod make;
 mod place;
 mod remove;
-mod repo;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -27,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use ao_sdk::git::{Entry, Git, Locks, Repo};
 use ao_slots::{
     Call, ErrorKind, InstanceId, PluginError,
     call::Answer,
@@ -44,11 +40,8 @@ use serde::Deserialize;
 
 use crate::{
     checkout::Checkout,
-    git::Git,
-    lock::Locks,
     make::{Mark, Progress},
     place::settle,
-    repo::Repo,
 };
 
 /// Its name in the config.
@@ -141,7 +134,7 @@ impl Worktrees {
 /// most of it.
 async fn measure(git: Git, locks: Arc<Locks>, path: PathBuf) {
     let Ok(mut repo) = Repo::open(&git, &path).await else { return };
-    let inside = |entry: &&repo::Entry| repo.given.starts_with(&entry.path);
+    let inside = |entry: &&Entry| repo.given.starts_with(&entry.path);
     let top = repo.worktrees.iter().skip(1).find(inside).map(|entry| entry.path.clone());
     let Some(top) = top else { return };
     let Ok(bytes) = tokio::task::spawn_blocking(move || place::size(&top)).await else { return };

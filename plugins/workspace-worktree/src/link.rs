@@ -11,6 +11,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use ao_sdk::git::read_small;
 use ao_slots::{ErrorKind, PluginError};
 use nix::{
     errno::Errno,
@@ -163,7 +164,7 @@ fn exclude(common: &Path, place: &Path) -> io::Result<()> {
     }
     let path = info.join("exclude");
     let line = pattern(place);
-    let known = crate::repo::read_small(&path).unwrap_or_default();
+    let known = read_small(&path).unwrap_or_default();
     if known.split(|byte| *byte == b'\n').any(|known| known == line) {
         return Ok(());
     }

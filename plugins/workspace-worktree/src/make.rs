@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use ao_sdk::git::{Base, Entry, Git, Held, Ref, Repo, is_branch, read_small};
 use ao_slots::{
     ErrorKind, PluginError, SessionId, text,
     workspace::{CreateWorkspace, WorkspaceHandle, WorkspaceInfo},
@@ -18,14 +19,10 @@ use ao_slots::{
 use tokio::time::Instant;
 
 use crate::{
-    Worktrees,
-    branch::{self, Ref},
+    Worktrees, branch,
     checkout::Checkout,
-    git::Git,
     is_there, link,
-    lock::Held,
     place::{Place, look_at, make_folder, make_place, occupied, settle, size},
-    repo::{Base, Entry, Repo, read_small},
 };
 
 /// The mark of a finished workspace, in git's folder for the worktree. It holds the name of whom it was made for,
@@ -43,7 +40,7 @@ pub(crate) async fn create(
     let session = &request.session;
     let mut notes = Vec::new();
     let wanted = match request.existing {
-        true if !branch::is_valid(&request.branch) => {
+        true if !is_branch(&request.branch) => {
             return Err(no_branch(&request.branch, WITHOUT));
         }
         true => request.branch.clone(),
@@ -146,7 +143,7 @@ pub(crate) async fn restore(
     let base = repo.base(&handle.base).await?;
     let anew = "spawn a new session";
     let gone = || no_branch(&handle.branch, anew);
-    if !branch::is_valid(&handle.branch) {
+    if !is_branch(&handle.branch) {
         return Err(gone());
     }
     if let Some(parent) = handle.path.parent() {
@@ -239,7 +236,7 @@ async fn have_branch(repo: &Repo, branch: &str, remedy: &str) -> Result<String, 
     let remote = repo.remote().ok_or_else(gone)?;
     let tracked = format!("refs/remotes/{remote}/{branch}");
     let tip = repo.one_ref(&tracked).await?.ok_or_else(gone)?;
-    transact(repo, &[format!("create {name} {}", tip.oid)]).await?;
+    repo.transact(&[format!("create {name} {}", tip.oid)]).await?;
     Ok(tip.oid)
 }
 
@@ -390,7 +387,7 @@ async fn claim(
         if exists && repo.holder(&mark.branch).is_none() {
             return Ok(mark.branch.clone());
         }
-        transact(repo, &[format!("delete {} {}", mark.at.name, mark.at.oid)]).await?;
+        repo.transact(&[format!("delete {} {}", mark.at.name, mark.at.oid)]).await?;
     }
     let prefix =
         repo.remote().map_or("refs/remotes".into(), |remote| format!("refs/remotes/{remote}"));
@@ -403,15 +400,8 @@ async fn claim(
     let name = branch::free(wanted, names);
     let from = &base.newest.oid;
     let mark = format!("create refs/ao/made/{}/{session}/{name} {from}", house.instance);
-    transact(repo, &[format!("create refs/heads/{name} {from}"), mark]).await?;
+    repo.transact(&[format!("create refs/heads/{name} {from}"), mark]).await?;
     Ok(name)
-}
-
-/// Changes refs, all or none.
-pub(crate) async fn transact(repo: &Repo, lines: &[String]) -> Result<(), PluginError> {
-    let script = format!("start\n{}\nprepare\ncommit\n", lines.join("\n"));
-    repo.git.cmd("update-ref").args(["-m", "ao", "--stdin"]).stdin(script).run().await?;
-    Ok(())
 }
 
 /// Registers the worktree, empty and locked: another tool's `worktree prune` and a hasty human leave it alone.

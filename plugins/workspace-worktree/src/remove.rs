@@ -9,18 +9,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ao_sdk::git::{Entry, Git, Repo, is_branch};
 use ao_slots::{
     ErrorKind, PluginError, SessionId, text,
     workspace::{Removal, Removed, WorkspaceHandle},
 };
 
 use crate::{
-    Worktrees, branch,
+    Worktrees,
     checkout::{Checkout, Look},
-    git::Git,
-    make::{Mark, Progress, forget, is_made_for, is_session, lock_reason, transact},
+    make::{Mark, Progress, forget, is_made_for, is_session, lock_reason},
     place::settle,
-    repo::{Entry, Repo},
 };
 
 pub(crate) async fn destroy(
@@ -262,7 +261,7 @@ async fn place_kept(repo: &Repo, session: &SessionId, commit: &str) -> Result<St
         name = format!("refs/ao/kept/{session}.{number}");
         number += 1;
     }
-    transact(repo, &[format!("create {name} {commit}")]).await?;
+    repo.transact(&[format!("create {name} {commit}")]).await?;
     Ok(name)
 }
 
@@ -295,7 +294,7 @@ async fn retire(
     };
     let mut lines = Vec::new();
     let used = repo.holder(name).is_some();
-    let may_go = !used && *name != handle.base && branch::is_valid(name);
+    let may_go = !used && *name != handle.base && is_branch(name);
     let tip = if may_go { repo.one_ref(&format!("refs/heads/{name}")).await? } else { None };
     if let Some(tip) = tip {
         let spare = match (removal, mark) {
@@ -310,7 +309,7 @@ async fn retire(
     let branch_removed = !lines.is_empty();
     lines.extend(mark.map(|mark| format!("delete {} {}", mark.at.name, mark.at.oid)));
     if !lines.is_empty() {
-        transact(repo, &lines).await?;
+        repo.transact(&lines).await?;
     }
     if branch_removed {
         let section = format!("branch.{name}");

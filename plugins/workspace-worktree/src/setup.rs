@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ao_sdk::group::Group;
 use ao_slots::{
     ErrorKind, PluginError, text,
     workspace::{PostCreate, PostCreateDone},
@@ -21,8 +22,6 @@ use tokio::{
     process::Command,
     time::{Instant, timeout_at},
 };
-
-use crate::child::Group;
 
 /// What is kept of the output.
 const LOG_CAP: usize = 8 << 20;

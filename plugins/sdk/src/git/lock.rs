@@ -25,19 +25,19 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The locks of all repositories.
 #[derive(Debug, Default)]
-pub(crate) struct Locks(Mutex<HashMap<PathBuf, Arc<RepoLock>>>);
+pub struct Locks(Mutex<HashMap<PathBuf, Arc<RepoLock>>>);
 
 /// What calls into one repository share.
 #[derive(Debug, Default)]
-pub(crate) struct RepoLock {
+pub struct RepoLock {
     change: Arc<tokio::sync::Mutex<()>>,
     /// When the last fetch that succeeded began.
-    pub(crate) fetched: tokio::sync::Mutex<Option<Instant>>,
+    pub fetched: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// The right to change a repository.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub struct Held {
     // Waiters of this process queue here in order; the file is for other processes.
     _queue: OwnedMutexGuard<()>,
     file: File,
@@ -45,17 +45,13 @@ pub(crate) struct Held {
 
 impl Locks {
     /// What is shared for the repository with this common folder.
-    pub(crate) fn of(&self, common: &Path) -> Arc<RepoLock> {
+    pub fn of(&self, common: &Path) -> Arc<RepoLock> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         locks.entry(common.to_owned()).or_default().clone()
     }
 
     /// Waits until nobody else changes the repository.
-    pub(crate) async fn hold(
-        &self,
-        common: &Path,
-        until: Instant,
-    ) -> Result<Arc<Held>, PluginError> {
+    pub async fn hold(&self, common: &Path, until: Instant) -> Result<Arc<Held>, PluginError> {
         let busy = |cause: &str| {
             PluginError::transient(format!("the repository {} is busy", common.display()), cause)
         };
@@ -91,7 +87,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 impl Held {
     /// The size of the last worktree that was made here; 0 when none was.
-    pub(crate) fn last_size(&self) -> u64 {
+    pub fn last_size(&self) -> u64 {
         let mut text = String::new();
         let mut file = &self.file;
         let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
@@ -99,7 +95,7 @@ impl Held {
     }
 
     /// Keeps it. Only an estimate is lost when that fails.
-    pub(crate) fn set_last_size(&self, bytes: u64) {
+    pub fn set_last_size(&self, bytes: u64) {
         let mut file = &self.file;
         let _estimate = file
             .rewind()
@@ -109,7 +105,7 @@ impl Held {
 
     /// The lock as a process's standard input: it stays locked until that process has ended, even when this one
     /// is killed.
-    pub(crate) fn stdin(&self) -> Stdio {
+    pub(super) fn stdin(&self) -> Stdio {
         self.file.try_clone().map_or_else(|_| Stdio::null(), Stdio::from)
     }
 }

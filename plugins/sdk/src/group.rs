@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::lock::Held;
+use crate::git::Held;
 
 /// How long a call that changes a repository may go on to end by itself. A signal that comes while git makes a lock
 /// file ends it before it knows of the file, and the file then stops every later command, the human's too.
@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// A running process group. Dropped, it is ended.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub struct Group {
     child: Option<Child>,
     id: Pid,
     // Whoever drops a call lets go of the repository only when its processes have ended.
@@ -32,19 +32,19 @@ pub(crate) struct Group {
 
 impl Group {
     /// Starts the command as the leader of a new group.
-    pub(crate) fn spawn(command: &mut Command, lock: Option<Arc<Held>>) -> io::Result<Self> {
+    pub fn spawn(command: &mut Command, lock: Option<Arc<Held>>) -> io::Result<Self> {
         let child = command.process_group(0).kill_on_drop(true).spawn()?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Self { child: Some(child), id: id.ok_or(io::ErrorKind::NotFound)?, lock })
     }
 
     /// The leader, to take its pipes.
-    pub(crate) fn leader(&mut self) -> Option<&mut Child> {
+    pub fn leader(&mut self) -> Option<&mut Child> {
         self.child.as_mut()
     }
 
     /// Waits for the leader, then ends what it left running. Cancel safe.
-    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let status = child.wait().await?;
         self.child = None;
@@ -53,7 +53,7 @@ impl Group {
     }
 
     /// Ends the group and waits until it is gone.
-    pub(crate) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         if let Some(child) = self.child.take() {
             end(child, self.id, self.lock.take()).await;
         }

@@ -11,50 +11,53 @@ use std::{
 use ao_slots::{ErrorKind, PluginError};
 use nix::fcntl::OFlag;
 
-use crate::{
-    branch::{self, Ref},
-    git::{Git, GitError},
+use super::{
+    Git, GitError,
     lock::{Held, Locks},
+    refs::{Ref, is_branch, parse_refs},
 };
 
 /// One entry of `git worktree list --porcelain -z`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Entry {
-    pub(crate) path: PathBuf,
-    pub(crate) head: String,
+pub struct Entry {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The object name of what is checked out; empty for a bare repository.
+    pub head: String,
     /// None when detached.
-    pub(crate) branch: Option<String>,
-    pub(crate) bare: bool,
+    pub branch: Option<String>,
+    /// There is no checkout.
+    pub bare: bool,
     /// The reason, when it is locked.
-    pub(crate) locked: Option<String>,
+    pub locked: Option<String>,
 }
 
 /// A repository, found from any folder in it.
 #[derive(Debug)]
-pub(crate) struct Repo {
+pub struct Repo {
     /// Git on the common folder.
-    pub(crate) git: Git,
+    pub git: Git,
     /// The folder that all worktrees share.
-    pub(crate) common: PathBuf,
+    pub common: PathBuf,
     /// The main checkout first.
-    pub(crate) worktrees: Vec<Entry>,
+    pub worktrees: Vec<Entry>,
     /// The folder that it was found from.
-    pub(crate) given: PathBuf,
+    pub given: PathBuf,
     linked: bool,
 }
 
 /// Where the default branch stands, locally and at the remote.
 #[derive(Debug)]
-pub(crate) struct Base {
+pub struct Base {
     /// The newest known state; new work starts here.
-    pub(crate) newest: Ref,
+    pub newest: Ref,
     /// All known states: at least one.
-    pub(crate) tips: Vec<Ref>,
+    pub tips: Vec<Ref>,
 }
 
 impl Repo {
     /// Finds the repository of a folder: a checkout, a subfolder, a linked worktree or a bare one.
-    pub(crate) async fn open(git: &Git, path: &Path) -> Result<Self, PluginError> {
+    pub async fn open(git: &Git, path: &Path) -> Result<Self, PluginError> {
         let given = path.canonicalize().map_err(|cause| {
             PluginError::new(
                 ErrorKind::NotFound,
@@ -65,7 +68,8 @@ impl Repo {
         Ok(Self::find(git, given).await?)
     }
 
-    pub(crate) async fn find(git: &Git, given: PathBuf) -> Result<Self, GitError> {
+    /// The same from a canonical folder.
+    pub async fn find(git: &Git, given: PathBuf) -> Result<Self, GitError> {
         let dirs = git
             .at(&given)
             .cmd("rev-parse")
@@ -87,7 +91,7 @@ impl Repo {
     }
 
     /// Waits until nobody else changes the repository, then looks at it again.
-    pub(crate) async fn hold(&mut self, locks: &Locks) -> Result<Arc<Held>, PluginError> {
+    pub async fn hold(&mut self, locks: &Locks) -> Result<Arc<Held>, PluginError> {
         let held = locks.hold(&self.common, self.git.until()).await?;
         self.git = self.git.holding(&held);
         self.refresh().await?;
@@ -95,19 +99,19 @@ impl Repo {
     }
 
     /// Lists the worktrees again.
-    pub(crate) async fn refresh(&mut self) -> Result<(), GitError> {
+    pub async fn refresh(&mut self) -> Result<(), GitError> {
         let listed = self.git.cmd("worktree").args(["list", "--porcelain", "-z"]).run().await?;
         self.worktrees = parse_worktrees(&listed);
         Ok(())
     }
 
     /// Whether there is no main checkout.
-    pub(crate) fn is_bare(&self) -> bool {
+    pub fn is_bare(&self) -> bool {
         self.worktrees.first().is_none_or(|main| main.bare)
     }
 
     /// The main checkout, or the folder itself for a bare repository.
-    pub(crate) async fn root(&self) -> Result<PathBuf, GitError> {
+    pub async fn root(&self) -> Result<PathBuf, GitError> {
         let of_git = self.common.file_name() == Some(OsStr::new(".git"));
         if self.is_bare() {
             return Ok(self.common.clone());
@@ -124,18 +128,18 @@ impl Repo {
     }
 
     /// The registered worktree at this path; never the main checkout.
-    pub(crate) fn entry(&self, path: &Path) -> Option<&Entry> {
+    pub fn entry(&self, path: &Path) -> Option<&Entry> {
         self.worktrees.iter().skip(1).find(|entry| entry.path == path)
     }
 
     /// The worktree, the main checkout among them, that has this branch checked out.
-    pub(crate) fn holder(&self, branch: &str) -> Option<&Entry> {
+    pub fn holder(&self, branch: &str) -> Option<&Entry> {
         self.worktrees.iter().find(|entry| entry.branch.as_deref() == Some(branch))
     }
 
     /// The folder in which git keeps the state of the worktree at this path. Looked up from the repository's
     /// side, since the `.git` file in a worktree can be changed to name another.
-    pub(crate) fn admin(&self, path: &Path) -> Option<PathBuf> {
+    pub fn admin(&self, path: &Path) -> Option<PathBuf> {
         let is_its = |admin: &PathBuf| {
             let Ok(text) = read_small(&admin.join("gitdir")) else { return false };
             let file = admin.join(OsStr::from_bytes(text.trim_ascii_end()));
@@ -151,7 +155,7 @@ impl Repo {
     }
 
     /// The remote that counts: `origin`, else the only one.
-    pub(crate) fn remote(&self) -> Option<String> {
+    pub fn remote(&self) -> Option<String> {
         let mut names = self.git.config().remotes();
         match names.iter().position(|name| name == "origin") {
             Some(at) => Some(names.swap_remove(at)),
@@ -161,26 +165,26 @@ impl Repo {
     }
 
     /// Refs that match the patterns of `for-each-ref`, by name.
-    pub(crate) async fn refs(&self, patterns: &[&str]) -> Result<Vec<Ref>, GitError> {
+    pub async fn refs(&self, patterns: &[&str]) -> Result<Vec<Ref>, GitError> {
         let format = "--format=%(refname) %(objectname)";
         let call = self.git.cmd("for-each-ref").args([format, "--end-of-options"]).args(patterns);
-        Ok(branch::parse_refs(&call.cap(64 << 20).run().await?))
+        Ok(parse_refs(&call.cap(64 << 20).run().await?))
     }
 
     /// One ref by its full name.
-    pub(crate) async fn one_ref(&self, name: &str) -> Result<Option<Ref>, GitError> {
+    pub async fn one_ref(&self, name: &str) -> Result<Option<Ref>, GitError> {
         Ok(self.refs(&[name]).await?.into_iter().find(|found| found.name == name))
     }
 
     /// Whether `older` is part of `newer`'s history.
-    pub(crate) async fn contains(&self, newer: &str, older: &str) -> Result<bool, GitError> {
+    pub async fn contains(&self, newer: &str, older: &str) -> Result<bool, GitError> {
         let args = ["--is-ancestor", "--end-of-options", older, newer];
         self.git.cmd("merge-base").args(args).holds().await
     }
 
     /// The states of the default branch.
-    pub(crate) async fn base(&self, name: &str) -> Result<Base, PluginError> {
-        if !branch::is_valid(name) {
+    pub async fn base(&self, name: &str) -> Result<Base, PluginError> {
+        if !is_branch(name) {
             let what = format!("`{}` is not the name of a branch", name.escape_debug());
             return Err(
                 PluginError::permanent(what, "").with_remedy("set `defaultBranch:` of the project")
@@ -211,7 +215,15 @@ impl Repo {
         }
     }
 
-    pub(crate) async fn has_commit(&self) -> Result<bool, GitError> {
+    /// Changes refs, all or none.
+    pub async fn transact(&self, lines: &[String]) -> Result<(), GitError> {
+        let script = format!("start\n{}\nprepare\ncommit\n", lines.join("\n"));
+        self.git.cmd("update-ref").args(["-m", "ao", "--stdin"]).stdin(script).run().await?;
+        Ok(())
+    }
+
+    /// Whether any branch has a commit, or the checkout that it was found from.
+    pub async fn has_commit(&self) -> Result<bool, GitError> {
         let refs = ["--count=1", "refs/heads", "refs/remotes"];
         if !self.git.cmd("for-each-ref").args(refs).run().await?.is_empty() {
             return Ok(true);
@@ -221,13 +233,14 @@ impl Repo {
     }
 }
 
-pub(crate) fn no_commit(repo: &Path) -> PluginError {
+/// That nothing can start in a repository without a commit.
+pub fn no_commit(repo: &Path) -> PluginError {
     PluginError::permanent(format!("the repository {} has no commit", repo.display()), "")
         .with_remedy("git commit --allow-empty -m \"Start\"")
 }
 
 /// Reads NUL-separated attributes; an empty one ends an entry.
-pub(crate) fn parse_worktrees(listed: &[u8]) -> Vec<Entry> {
+fn parse_worktrees(listed: &[u8]) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut entry = Entry::default();
     for line in listed.split(|byte| *byte == 0) {
@@ -248,7 +261,7 @@ pub(crate) fn parse_worktrees(listed: &[u8]) -> Vec<Entry> {
 }
 
 /// A small file of git's own, at most 4 KiB; nothing else is followed or waited for.
-pub(crate) fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
+pub fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
@@ -260,7 +273,7 @@ pub(crate) fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// A path without `.` and `..`, by its text alone.
-pub(crate) fn normal(path: &Path) -> PathBuf {
+pub fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

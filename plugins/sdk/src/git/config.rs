@@ -8,14 +8,14 @@ use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt};
 
 /// The configuration of one repository, by who wrote it.
 #[derive(Debug, Default)]
-pub(crate) struct Config {
+pub struct Config {
     user: BTreeMap<Vec<u8>, Vec<u8>>,
     own: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Config {
     /// Reads `git config --list --show-scope -z`: `<scope> NUL <key> LF <value> NUL`; the last one of a key counts.
-    pub(crate) fn parse(listed: &[u8]) -> Self {
+    pub(super) fn parse(listed: &[u8]) -> Self {
         let mut config = Self::default();
         let mut fields = listed.split(|byte| *byte == 0);
         while let (Some(scope), Some(entry)) = (fields.next(), fields.next()) {
@@ -33,20 +33,20 @@ impl Config {
     }
 
     /// The value that counts, as text.
-    pub(crate) fn get(&self, key: &str) -> Option<String> {
+    pub fn get(&self, key: &str) -> Option<String> {
         let value = self.own.get(key.as_bytes()).or_else(|| self.user.get(key.as_bytes()))?;
         Some(String::from_utf8_lossy(value).into_owned())
     }
 
     /// Whether a boolean is set and true.
-    pub(crate) fn is_true(&self, key: &str) -> bool {
+    pub fn is_true(&self, key: &str) -> bool {
         self.get(key).is_some_and(|value| {
             matches!(value.to_ascii_lowercase().as_str(), "true" | "yes" | "on" | "1")
         })
     }
 
     /// Names of the repository's remotes.
-    pub(crate) fn remotes(&self) -> Vec<String> {
+    pub fn remotes(&self) -> Vec<String> {
         let mut names: Vec<String> = [&self.own, &self.user]
             .into_iter()
             .flat_map(BTreeMap::keys)
@@ -61,7 +61,7 @@ impl Config {
     }
 
     /// Filters of the repository's own configuration that were switched off.
-    pub(crate) fn switched_off(&self) -> Vec<String> {
+    pub fn switched_off(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .own
             .keys()
@@ -76,7 +76,7 @@ impl Config {
     }
 
     /// The repository's own key that would run a program when git talks to a remote.
-    pub(crate) fn runs_on_network(&self) -> Option<String> {
+    pub fn runs_on_network(&self) -> Option<String> {
         let runs = |key: &&Vec<u8>| {
             let (section, name) = parts(key);
             let names: &[&[u8]] = match section {
@@ -91,7 +91,7 @@ impl Config {
     }
 
     /// The environment that overrides every key which would execute something.
-    pub(crate) fn overrides(&self) -> Vec<(OsString, OsString)> {
+    pub(super) fn overrides(&self) -> Vec<(OsString, OsString)> {
         let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         for key in self.own.keys() {
             if let Some(neutral) = neutral(key) {

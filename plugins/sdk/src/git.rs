@@ -1,7 +1,12 @@
 //! The one way in which git is called.
 //!
 //! argv only, no terminal, no prompt, a deadline, capped output. What a repository's own configuration names
-//! is never executed: see [`crate::config`].
+//! is never executed: see [`Config`].
+
+mod config;
+mod lock;
+mod refs;
+mod repo;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -12,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use ao_sdk::local;
 use ao_slots::{PluginError, plugin::BuildContext, text};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -20,7 +24,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{child::Group, config::Config, lock::Held};
+pub use self::{
+    config::Config,
+    lock::{Held, Locks, RepoLock},
+    refs::{Ref, is_branch},
+    repo::{Base, Entry, Repo, no_commit, normal, read_small},
+};
+use crate::{group::Group, local};
 
 /// Settings that hold for every call and for every git that git starts itself.
 const FIXED: [&str; 8] = [
@@ -58,7 +68,7 @@ const PASSED: [&str; 14] = [
 
 /// Where and how git runs. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Git {
+pub struct Git {
     program: PathBuf,
     env: Arc<Vec<(OsString, OsString)>>,
     until: Instant,
@@ -70,7 +80,7 @@ pub(crate) struct Git {
 
 impl Git {
     /// Git with the user's environment, as data.
-    pub(crate) fn environment(context: &BuildContext) -> Arc<Vec<(OsString, OsString)>> {
+    pub fn environment(context: &BuildContext) -> Arc<Vec<(OsString, OsString)>> {
         let passed = |name: &str| {
             PASSED.contains(&name)
                 || name.starts_with("XDG_")
@@ -98,7 +108,7 @@ impl Git {
     }
 
     /// Git in `dir` with a deadline. A tenth of the limit, at most 2 s, is kept for ending in good order.
-    pub(crate) fn new(env: Arc<Vec<(OsString, OsString)>>, dir: &Path, limit: Duration) -> Self {
+    pub fn new(env: Arc<Vec<(OsString, OsString)>>, dir: &Path, limit: Duration) -> Self {
         let reserve = (limit / 10).min(Duration::from_secs(2));
         let path = env.iter().find(|(name, _)| name == "PATH");
         let path = path.map(|(_, value)| value.to_string_lossy()).unwrap_or_default();
@@ -114,27 +124,27 @@ impl Git {
     }
 
     /// The same while the repository is locked; its processes keep the lock until they have ended.
-    pub(crate) fn holding(&self, lock: &Arc<Held>) -> Self {
+    pub fn holding(&self, lock: &Arc<Held>) -> Self {
         Self { lock: Some(lock.clone()), ..self.clone() }
     }
 
     /// The moment at which every call has ended.
-    pub(crate) fn until(&self) -> Instant {
+    pub fn until(&self) -> Instant {
         self.until
     }
 
     /// The same, ending after `limit` at the latest.
-    pub(crate) fn within(&self, limit: Duration) -> Self {
+    pub fn within(&self, limit: Duration) -> Self {
         Self { until: self.until.min(Instant::now() + limit), ..self.clone() }
     }
 
     /// The same in another folder, where git looks for the repository by itself.
-    pub(crate) fn at(&self, dir: &Path) -> Self {
+    pub fn at(&self, dir: &Path) -> Self {
         Self { dir: dir.to_owned(), place: Vec::new(), config: Arc::default(), ..self.clone() }
     }
 
     /// The same on exactly this repository: nothing that lies in a folder leads it elsewhere.
-    pub(crate) fn on(&self, git_dir: &Path, work_tree: Option<&Path>) -> Self {
+    pub fn on(&self, git_dir: &Path, work_tree: Option<&Path>) -> Self {
         let option = |name: &str, path: &Path| {
             let mut option = OsString::from(name);
             option.push(path);
@@ -147,23 +157,40 @@ impl Git {
     }
 
     /// The same with everything switched off that the repository's own configuration would execute.
-    pub(crate) async fn guarded(&self) -> Result<Self, GitError> {
+    pub async fn guarded(&self) -> Result<Self, GitError> {
         let listed = self.cmd("config").args(["--list", "--show-scope", "-z"]).run().await?;
         Ok(Self { config: Arc::new(Config::parse(&listed)), ..self.clone() })
     }
 
     /// Whether the user's environment sets a variable.
-    pub(crate) fn has_env(&self, name: &str) -> bool {
+    pub fn has_env(&self, name: &str) -> bool {
         self.env.iter().any(|(known, _)| known == name)
     }
 
     /// The configuration; empty unless [`Git::guarded`].
-    pub(crate) fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config {
         &self.config
     }
 
+    /// What a commit changes since it left another one's history: files, lines added, lines removed. Object names only.
+    pub async fn changes(&self, base: &str, head: &str) -> Result<(u32, u32, u32), GitError> {
+        let run = async |range: String| {
+            let args =
+                ["--shortstat", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty"];
+            self.cmd("diff").args(args).args(["--end-of-options", &range, "--"]).line().await
+        };
+        let text = match run(format!("{base}...{head}")).await {
+            // Histories without a common commit.
+            Err(GitError::Failed { message, .. }) if message.contains("no merge base") => {
+                run(format!("{base}..{head}")).await?
+            }
+            text => text?,
+        };
+        Ok(parse_shortstat(&text))
+    }
+
     /// A call of a subcommand.
-    pub(crate) fn cmd(&self, subcommand: &'static str) -> GitCall<'_> {
+    pub fn cmd(&self, subcommand: &'static str) -> GitCall<'_> {
         GitCall {
             git: self,
             what: subcommand,
@@ -178,7 +205,7 @@ impl Git {
 /// One call, being put together.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct GitCall<'a> {
+pub struct GitCall<'a> {
     git: &'a Git,
     what: &'static str,
     args: Vec<OsString>,
@@ -189,51 +216,55 @@ pub(crate) struct GitCall<'a> {
 
 /// How a call ended.
 #[derive(Debug)]
-pub(crate) struct Output {
+pub struct Output {
     /// None when a signal ended it.
-    pub(crate) code: Option<i32>,
+    pub code: Option<i32>,
     /// At most as much as was asked for.
-    pub(crate) stdout: Vec<u8>,
+    pub stdout: Vec<u8>,
     cut: bool,
     stderr: Vec<u8>,
 }
 
 impl Output {
     /// Standard output, perhaps cut, when the exit code is 0.
-    pub(crate) fn succeeded(self, what: &'static str) -> Result<Vec<u8>, GitError> {
+    pub fn succeeded(self, what: &'static str) -> Result<Vec<u8>, GitError> {
         if self.code == Some(0) { Ok(self.stdout) } else { Err(GitError::failed(what, self)) }
     }
 }
 
 impl GitCall<'_> {
-    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+    /// One argument more.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
     }
 
-    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+    /// More arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+    /// A variable more.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().to_owned()));
         self
     }
 
-    pub(crate) fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
+    /// What it reads from standard input.
+    pub fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdin = text.into();
         self
     }
 
     /// Keeps up to `bytes` of standard output.
-    pub(crate) fn cap(mut self, bytes: usize) -> Self {
+    pub fn cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;
         self
     }
 
     /// Runs it; any exit code is an answer.
-    pub(crate) async fn output(self) -> Result<Output, GitError> {
+    pub async fn output(self) -> Result<Output, GitError> {
         let stdin = match &self.git.lock {
             _ if !self.stdin.is_empty() => Stdio::piped(),
             Some(lock) => lock.stdin(),
@@ -283,7 +314,7 @@ impl GitCall<'_> {
     }
 
     /// Runs it; anything but exit code 0 is an error.
-    pub(crate) async fn run(self) -> Result<Vec<u8>, GitError> {
+    pub async fn run(self) -> Result<Vec<u8>, GitError> {
         let what = self.what;
         let output = self.output().await?;
         match output {
@@ -295,12 +326,12 @@ impl GitCall<'_> {
     }
 
     /// Runs it and returns its one line.
-    pub(crate) async fn line(self) -> Result<String, GitError> {
+    pub async fn line(self) -> Result<String, GitError> {
         Ok(String::from_utf8_lossy(&self.run().await?).trim_end().to_owned())
     }
 
     /// Runs a question: 0 is yes, 1 is no.
-    pub(crate) async fn holds(self) -> Result<bool, GitError> {
+    pub async fn holds(self) -> Result<bool, GitError> {
         let what = self.what;
         let output = self.output().await?;
         match output.code {
@@ -309,6 +340,17 @@ impl GitCall<'_> {
             _ => Err(GitError::failed(what, output)),
         }
     }
+}
+
+/// ` 3 files changed, 10 insertions(+), 2 deletions(-)`: files, added, removed.
+fn parse_shortstat(text: &str) -> (u32, u32, u32) {
+    let number = |word: &str| {
+        text.split(',')
+            .find(|part| part.contains(word))
+            .and_then(|part| part.split_ascii_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    };
+    (number("file"), number("insertion"), number("deletion"))
 }
 
 async fn read(from: Option<impl AsyncRead + Unpin>, cap: usize) -> (Vec<u8>, bool) {
@@ -327,7 +369,7 @@ async fn read(from: Option<impl AsyncRead + Unpin>, cap: usize) -> (Vec<u8>, boo
 
 /// Why a call of git gave no answer.
 #[derive(Debug)]
-pub(crate) enum GitError {
+pub enum GitError {
     /// It could not be started.
     NotStarted(io::Error),
     /// It was ended at the deadline.
@@ -354,7 +396,7 @@ impl GitError {
     }
 
     /// The remedy that git names for a repository of another owner.
-    pub(crate) fn other_owner(&self) -> Option<String> {
+    pub fn other_owner(&self) -> Option<String> {
         let Self::Failed { message, .. } = self else { return None };
         message.contains("dubious ownership").then(|| {
             let folder = message.split('\'').nth(1).unwrap_or("<repository>");
@@ -390,6 +432,23 @@ impl From<GitError> for PluginError {
                     None => error,
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_statistic_leaves_out_what_is_zero() {
+        for (text, expected) in [
+            ("", (0, 0, 0)),
+            (" 1 file changed, 1 insertion(+)", (1, 1, 0)),
+            (" 3 files changed, 10 insertions(+), 2 deletions(-)", (3, 10, 2)),
+            (" 1 file changed, 4 deletions(-)", (1, 0, 4)),
+        ] {
+            assert_eq!(parse_shortstat(text), expected);
         }
     }
 }
