@@ -163,38 +163,17 @@ impl Check {
                 self.object(what, block, &["type"], &["block_id"]);
             }
             ("context", _) => {
-                let Some(map) = self.object(what, block, &["type", "elements"], &["block_id"])
-                else {
-                    return;
-                };
-                let elements = map["elements"].as_array().cloned().unwrap_or_default();
-                if elements.is_empty() {
-                    self.problem(format!("{what} is empty"));
-                }
-                self.most(what, elements.len(), 10);
-                for element in &elements {
+                for element in &self.elements(what, block, 10) {
                     self.text(what, element, 3_000, false);
                 }
             }
             ("rich_text", _) => {
-                let Some(map) = self.object(what, block, &["type", "elements"], &["block_id"])
-                else {
-                    return;
-                };
-                for element in map["elements"].as_array().cloned().unwrap_or_default() {
-                    self.rich(what, &element);
+                for element in &self.elements(what, block, usize::MAX) {
+                    self.rich(what, element);
                 }
             }
             ("actions", _) => {
-                let Some(map) = self.object(what, block, &["type", "elements"], &["block_id"])
-                else {
-                    return;
-                };
-                let elements = map["elements"].as_array().cloned().unwrap_or_default();
-                if elements.is_empty() {
-                    self.problem(format!("{what} is empty"));
-                }
-                self.most(what, elements.len(), 25);
+                let elements = self.elements(what, block, 25);
                 self.unique(&elements, "action_id");
                 for element in &elements {
                     self.element(what, element);
@@ -216,6 +195,19 @@ impl Check {
             (other, _) => self.problem(format!("{what}: no block {other:?} here")),
         }
         self.length(what, block.get("block_id"), 255);
+    }
+
+    /// What a block is made of: something, and not too much.
+    fn elements(&mut self, what: &str, block: &Value, limit: usize) -> Vec<Value> {
+        let Some(map) = self.object(what, block, &["type", "elements"], &["block_id"]) else {
+            return Vec::new();
+        };
+        let elements = map["elements"].as_array().cloned().unwrap_or_default();
+        if elements.is_empty() {
+            self.problem(format!("{what} is empty"));
+        }
+        self.most(what, elements.len(), limit);
+        elements
     }
 
     fn rich(&mut self, what: &str, element: &Value) {
