@@ -1,7 +1,7 @@
 //! Slack: the methods of the Web API that `ao` uses, Socket Mode, an incoming webhook, and somebody who looks and
 //! presses.
 //!
-//! The workspace is acme. [`ANA`] and [`BEN`] are in [`CHANNEL`] (`#agents`), where `ao` is too; [`EVE`] belongs to
+//! The workspace is acme. [`ANA`] and [`BEN`] are in [`CHANNEL`] (`#agents`) and [`OPS`], where `ao` is too; [`EVE`] belongs to
 //! another workspace that shares it. Tokens, scopes, arguments and blocks are checked, and what Slack would refuse is
 //! refused by Slack's own codes.
 
@@ -45,6 +45,8 @@ pub const TEAM: &str = "T0ACME001";
 pub const BOT: &str = "U0AOBOT01";
 /// `#agents`.
 pub const CHANNEL: &str = "C0AGENTS1";
+/// `#ops`, where `ao` is too.
+pub const OPS: &str = "C0OPS0001";
 /// `#elsewhere`, where `ao` is not.
 pub const ELSEWHERE: &str = "C0ELSEWHR";
 /// `#old`, archived.
@@ -74,6 +76,8 @@ pub enum Mood {
     Away,
     /// Answers 429 with this many seconds in `Retry-After`.
     Busy(u32),
+    /// Answers 429 with this in `Retry-After`, and this body, which is called JSON whatever it is.
+    Limited(String, &'static str),
     /// Refuses messages with this code.
     Refusing(&'static str),
     /// Answers with this status and a page of HTML, as something in between does.
@@ -201,6 +205,9 @@ struct State {
     waiting: HashMap<String, oneshot::Sender<Value>>,
     /// Each envelope is sent twice.
     doubled: bool,
+    /// How many envelopes there were, and which connection was given the last.
+    envelopes: usize,
+    given: u64,
     buzzes: usize,
     number: u64,
     resting: Option<Instant>,
@@ -297,6 +304,11 @@ impl Slack {
         self.state().calls.iter().filter(|(called, _)| called == method).count()
     }
 
+    /// How often anything was called; a `response_url` counts.
+    pub fn all_calls(&self) -> usize {
+        self.state().calls.len()
+    }
+
     /// The arguments of the last call of a method.
     pub fn last(&self, method: &str) -> Option<Value> {
         let state = self.state();
@@ -347,10 +359,12 @@ impl Slack {
         }
     }
 
-    /// Cuts one connection of Socket Mode, without a word. False where none is open.
+    /// Cuts one connection of Socket Mode, without a word: the one that was given something last, where it is open
+    /// still. False where none is open.
     pub fn cut(&self) -> bool {
         let state = self.state();
-        let Some(socket) = state.open().next() else { return false };
+        let given = state.open().find(|socket| socket.number == state.given);
+        let Some(socket) = given.or_else(|| state.open().next()) else { return false };
         socket.cut.notify_one();
         true
     }
@@ -377,6 +391,11 @@ impl Slack {
     pub async fn press(&self, user: &str, ts: &str, label: &str) -> Outcome {
         let payload = self.press_payload(user, ts, label);
         let Some(payload) = payload else { panic!("no button {label:?} under {ts}") };
+        self.interact(payload).await
+    }
+
+    /// Sends a payload of interactivity, with the app in Socket Mode.
+    pub async fn interact(&self, payload: Value) -> Outcome {
         match self.deliver("interactive", payload, false).await {
             Some(_) => Outcome::Taken,
             None => Outcome::Error,
@@ -455,9 +474,14 @@ impl Slack {
     /// did in time.
     async fn deliver(&self, kind: &str, payload: Value, accepts: bool) -> Option<Value> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        let id = format!("envelope-{}", self.state().next());
+        let (id, turn) = {
+            let mut state = self.state();
+            state.envelopes += 1;
+            (format!("envelope-{}", state.next()), state.envelopes)
+        };
         for attempt in 0..4 {
-            let socket = tokio::time::timeout_at(deadline, self.open_socket(attempt)).await.ok()?;
+            let next = self.open_socket(turn + attempt);
+            let socket = tokio::time::timeout_at(deadline, next).await.ok()?;
             let (send, answered) = oneshot::channel();
             let envelope = json!({
                 "type": kind, "envelope_id": id, "payload": payload, "accepts_response_payload": accepts,
@@ -466,6 +490,7 @@ impl Slack {
             let others = {
                 let mut state = self.state();
                 state.waiting.insert(id.clone(), send);
+                state.given = socket.number;
                 let others: Vec<_> =
                     state.open().filter(|other| other.number != socket.number).cloned().collect();
                 if state.doubled { others } else { Vec::new() }
@@ -484,14 +509,14 @@ impl Slack {
         None
     }
 
-    /// One of the open connections, each attempt another one.
-    async fn open_socket(&self, attempt: usize) -> Socket {
+    /// One of the open connections, each turn another one: the app's, whichever of its listeners opened it.
+    async fn open_socket(&self, turn: usize) -> Socket {
         loop {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let open: Vec<_> = self.state().open().cloned().collect();
-            if let Some(socket) = open.get(attempt % open.len().max(1)) {
+            if let Some(socket) = open.get(turn % open.len().max(1)) {
                 return socket.clone();
             }
             changed.await;
@@ -506,6 +531,18 @@ impl Slack {
 /// What Slack would have against a message's blocks.
 pub fn problems(blocks: &Value) -> Vec<String> {
     blocks::message(blocks)
+}
+
+/// What Slack would have against a message's metadata
+/// (<https://docs.slack.dev/messaging/message-metadata>).
+pub fn metadata_problem(metadata: &Value) -> Option<&'static str> {
+    let payload = metadata["event_payload"].as_object();
+    let flat = payload.is_some_and(|map| map.values().all(Value::is_string));
+    let shaped = metadata.as_object().is_some_and(|map| map.len() == 2);
+    if !flat || !shaped || metadata["event_type"].as_str().is_none_or(str::is_empty) {
+        return Some("invalid_metadata_format");
+    }
+    (metadata.to_string().len() > 16_000).then_some("metadata_too_large")
 }
 
 /// A message's blocks as text: the title, then what stands under it. A quote begins with `▏`, code with `┊`; `[[ ]]`
@@ -642,6 +679,7 @@ async fn answer(
     let path = uri.path();
     if let Some(number) = path.strip_prefix("/response/") {
         let number: u64 = number.parse().unwrap_or_default();
+        inner.state().calls.push(("response_url".to_owned(), arguments.clone()));
         if arguments.get("delete_original") == Some(&json!(true)) {
             inner.state().ephemerals.retain(|one| one.url != number);
         }
@@ -670,7 +708,7 @@ async fn answer(
                 state.resting = Some(Instant::now() + Duration::from_secs(u64::from(*seconds)));
                 None
             }
-            Mood::Refusing(_) | Mood::Broken(_) => None,
+            Mood::Refusing(_) | Mood::Broken(_) | Mood::Limited(..) => None,
         };
         (mood, taken)
     };
@@ -687,14 +725,17 @@ async fn answer(
             ok(answer)
         }
         (_, Some(Err(answer))) => ok(answer),
-        (Mood::Busy(seconds), None) => {
-            let mut response = match hook {
+        (Mood::Busy(seconds), None) => limited(
+            &seconds.to_string(),
+            match hook {
                 true => plain(429, "rate_limited"),
                 false => ok(json!({"ok": false, "error": "ratelimited"})),
-            };
-            *response.status_mut() = axum::http::StatusCode::TOO_MANY_REQUESTS;
-            response.headers_mut().insert("retry-after", seconds.into());
-            response
+            },
+        ),
+        (Mood::Limited(wait, body), None) => {
+            let mut response = ok(Value::Null);
+            *response.body_mut() = Body::from(body);
+            limited(&wait, response)
         }
         (Mood::Broken(status), None) => {
             plain(status, "<html><body>Bad gateway at hush</body></html>")
@@ -715,6 +756,14 @@ fn ok(body: Value) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     let kind = axum::http::HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert("content-type", kind);
+    response
+}
+
+fn limited(wait: &str, mut response: Response<Body>) -> Response<Body> {
+    *response.status_mut() = axum::http::StatusCode::TOO_MANY_REQUESTS;
+    if let Ok(wait) = axum::http::HeaderValue::from_str(wait) {
+        response.headers_mut().insert("retry-after", wait);
+    }
     response
 }
 
@@ -815,10 +864,11 @@ fn known(method: &str) -> Option<(&'static [&'static str], Option<&'static str>)
     })
 }
 
-fn channels() -> [(&'static str, &'static str, bool, bool); 3] {
+fn channels() -> [(&'static str, &'static str, bool, bool); 4] {
     // Id, name, whether `ao` is in it, whether it is archived.
     [
         (CHANNEL, "agents", true, false),
+        (OPS, "ops", true, false),
         (ELSEWHERE, "elsewhere", false, false),
         (OLD, "old", true, true),
     ]
@@ -838,6 +888,8 @@ impl State {
             sockets: Vec::new(),
             waiting: HashMap::new(),
             doubled: false,
+            envelopes: 0,
+            given: 0,
             buzzes: 0,
             number: 0,
             resting: None,
@@ -968,19 +1020,7 @@ impl State {
         }
         match arguments.get("metadata") {
             None => Ok(Value::Null),
-            Some(metadata) => {
-                let payload = metadata["event_payload"].as_object();
-                let flat = payload.is_some_and(|map| map.values().all(Value::is_string));
-                let shaped = metadata.as_object().is_some_and(|map| map.len() == 2);
-                if !flat || !shaped || metadata["event_type"].as_str().is_none_or(str::is_empty) {
-                    return refused("invalid_metadata_format");
-                }
-                if metadata.to_string().len() > 16_000 {
-                    refused("metadata_too_large")
-                } else {
-                    Ok(Value::Null)
-                }
-            }
+            Some(metadata) => metadata_problem(metadata).map_or(Ok(Value::Null), refused),
         }
     }
 

@@ -1,35 +1,31 @@
 //! The Web API: one request a call, within a time, and what its failure means.
 //!
-//! Requests go out by slack-morphism's client without its rate control, which would repeat them. Answers are read
-//! into the few fields that are needed, so that a field or a block of somebody else's message that the client does
-//! not know fails nothing.
+//! Answers are read into the few fields that are needed, so that a field or a block of somebody else's message that is
+//! not known here fails nothing. Each request has a connection of its own: one that is kept may be dead, and the
+//! messages of minutes would be in doubt.
 
 use std::{
-    collections::HashMap,
-    error::Error,
+    collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use ao_sdk::Secret;
+use ao_sdk::{Secret, http};
 use ao_slots::{
     ErrorKind, PluginError,
     text::{cut, one_line, redact},
 };
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::{self, connect::HttpConnector};
+use jiff::Timestamp;
+use reqwest::{Client, RequestBuilder, StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use slack_morphism::{
-    SlackApiToken, SlackClient, SlackClientApiCallContext, SlackClientHttpConnector as _,
-    errors::SlackClientError,
-    hyper_tokio::{SlackClientHyperConnector, SlackHyperClient},
-};
+use serde_json::{Value, json};
 use url::Url;
 
-/// How long a connection may take, so that a network that is away is told from a service that is slow.
-const CONNECT: Duration = Duration::from_secs(3);
+use crate::card::Ask;
+
+/// Largest answer that is read, in bytes: a page of history with all its blocks stays far below.
+const ANSWER: usize = 16 << 20;
 
 /// Whether a call may be repeated when it is not known what came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +38,14 @@ pub(crate) enum Act {
 
 /// The Web API with one bot's token.
 pub(crate) struct Api {
-    client: SlackHyperClient,
-    bot: SlackApiToken,
-    app: Option<SlackApiToken>,
+    client: Client,
+    bot: Secret,
+    app: Option<Secret>,
     /// Where the Web API is.
-    origin: url::Origin,
+    url: Url,
     /// The channel as it was set, for remedies.
     channel: String,
-    /// Methods that asked to be left alone by what `ao` called on its own account, until then.
+    /// Methods that asked to be left alone, until then.
     resting: Mutex<HashMap<&'static str, Instant>>,
 }
 
@@ -105,40 +101,36 @@ impl Api {
         channel: &str,
     ) -> Result<Self, PluginError> {
         Ok(Self {
-            client: client(Some(api))?,
-            origin: api.origin(),
-            bot: SlackApiToken::new(bot.reveal().to_owned().into()),
-            app: app.map(|token| SlackApiToken::new(token.reveal().to_owned().into())),
+            client: http::client(true)?,
+            url: api.clone(),
+            bot: bot.clone(),
+            app: app.cloned(),
             channel: channel.to_owned(),
             resting: Mutex::default(),
         })
     }
 
     /// Calls `method` with a JSON body and the bot's token.
-    pub(crate) async fn post<R: DeserializeOwned + Send>(
+    pub(crate) async fn post<R: DeserializeOwned>(
         &self,
         method: &'static str,
         body: &Value,
         limit: Duration,
         act: Act,
     ) -> Result<R, PluginError> {
-        let session = self.client.open_session(&self.bot);
-        let request = session.http_session_api.http_post(method, body, None);
-        self.answer(method, tokio::time::timeout(limit, request).await, limit, act)
+        let request = json(self.client.post(self.at(method)), body);
+        self.ask(method, request.bearer_auth(self.bot.reveal()), limit, act).await
     }
 
     /// Calls `method`, which reads, with these parameters and the bot's token.
-    pub(crate) async fn get<R: DeserializeOwned + Send>(
+    pub(crate) async fn get<R: DeserializeOwned>(
         &self,
         method: &'static str,
         parameters: &[(&str, &str)],
         limit: Duration,
     ) -> Result<R, PluginError> {
-        let session = self.client.open_session(&self.bot);
-        let parameters: Vec<_> =
-            parameters.iter().map(|(key, value)| (*key, Some(*value))).collect();
-        let request = session.http_session_api.http_get(method, &parameters, None);
-        self.answer(method, tokio::time::timeout(limit, request).await, limit, Act::Repeatable)
+        let request = self.client.get(self.at(method)).query(parameters);
+        self.ask(method, request.bearer_auth(self.bot.reveal()), limit, Act::Repeatable).await
     }
 
     /// Opens a connection of Socket Mode: an address that holds for one connection.
@@ -151,34 +143,56 @@ impl Api {
             return Err(PluginError::unsupported("this channel has no app-level token"));
         };
         let method = "apps.connections.open";
-        let session = self.client.open_session(app);
-        let body = Value::Object(serde_json::Map::new());
-        let request = session.http_session_api.http_post::<_, Opened>(method, &body, None);
-        let answer = tokio::time::timeout(limit, request).await;
-        self.answer(method, answer, limit, Act::Repeatable).map(|opened| Secret::new(opened.url))
+        let request = json(self.client.post(self.at(method)), &json!({}));
+        let request = request.bearer_auth(app.reveal());
+        let opened: Opened = self.ask(method, request, limit, Act::Repeatable).await?;
+        Ok(Secret::new(opened.url))
+    }
+
+    fn at(&self, method: &str) -> String {
+        format!("{}/{method}", self.url.as_str().trim_end_matches('/'))
+    }
+
+    /// Asks once, unless the method wants to be left alone: a call before is refused in any case.
+    async fn ask<R: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        request: RequestBuilder,
+        limit: Duration,
+        act: Act,
+    ) -> Result<R, PluginError> {
+        let until = self.resting().get(method).copied();
+        let left = until.and_then(|until| until.checked_duration_since(Instant::now()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return Err(busy(method).with_retry_after(left));
+        }
+        let asked = async {
+            let answer = exchange(method, request, limit, act).await?;
+            answer.read(method, act, &self.channel)
+        };
+        let asked = asked.await;
+        let wait = asked.as_ref().err().and_then(|error| error.retry_after_ms);
+        let until = wait.and_then(|wait| Instant::now().checked_add(Duration::from_millis(wait)));
+        if let Some(until) = until {
+            self.resting().insert(method, until);
+        }
+        asked
+    }
+
+    fn resting(&self) -> MutexGuard<'_, HashMap<&'static str, Instant>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whose token it is.
     pub(crate) async fn me(&self, limit: Duration) -> Result<Me, PluginError> {
-        let body = Value::Object(serde_json::Map::new());
-        self.post("auth.test", &body, limit, Act::Repeatable).await
+        self.post("auth.test", &json!({}), limit, Act::Repeatable).await
     }
 
-    /// Calls `method` on `ao`'s own account, beside what the server asked for: not at all while it rests, and what
-    /// comes of it changes nothing.
+    /// Calls `method` on `ao`'s own account, beside what the server asked for: what comes of it changes nothing.
     pub(crate) async fn aside(&self, method: &'static str, body: &Value, limit: Duration) {
-        let rests = |resting: &HashMap<_, Instant>| {
-            resting.get(method).is_some_and(|until| *until > Instant::now())
-        };
-        if rests(&self.resting.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return;
+        if let Err(error) = self.post::<Value>(method, body, limit, Act::Adds).await {
+            tracing::debug!(method, %error, "Slack did not take an addition");
         }
-        let Err(error) = self.post::<Value>(method, body, limit, Act::Adds).await else { return };
-        if let Some(wait) = error.retry_after_ms {
-            let until = Instant::now() + Duration::from_millis(wait);
-            self.resting.lock().unwrap_or_else(PoisonError::into_inner).insert(method, until);
-        }
-        tracing::debug!(method, %error, "Slack did not take an addition");
     }
 
     /// Messages of a channel, newest first, with what `ao` attached to them
@@ -207,92 +221,145 @@ impl Api {
 
     /// Takes away a message that one person alone sees, by the address that came with the press. Best effort.
     pub(crate) async fn take_away(&self, url: &str, limit: Duration) {
-        #[derive(Deserialize)]
-        struct Taken {}
         let Ok(url) = Url::parse(url) else { return };
         let slacks = url.scheme() == "https" && url.host_str() == Some("hooks.slack.com");
-        if !slacks && url.origin() != self.origin {
+        if !slacks && url.origin() != self.url.origin() {
             return;
         }
-        let span = tracing::Span::none();
-        let context = SlackClientApiCallContext {
-            rate_control_params: None,
-            token: None,
-            tracing_span: &span,
-            is_sensitive_url: true,
-        };
-        let body = serde_json::json!({"delete_original": true});
-        let connector = &self.client.http_api.connector;
-        let request = connector.http_post_uri::<_, Taken>(url, &body, context);
-        let _ = tokio::time::timeout(limit, request).await;
-    }
-
-    fn answer<R>(
-        &self,
-        method: &'static str,
-        answer: Result<Result<R, SlackClientError>, tokio::time::error::Elapsed>,
-        limit: Duration,
-        act: Act,
-    ) -> Result<R, PluginError> {
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(failure(method, error, act, &self.channel)),
-            Err(_) => Err(silent(method, limit)),
+        let request = json(self.client.post(url), &json!({"delete_original": true}));
+        if let Err(error) = exchange("a response_url", request, limit, Act::Repeatable).await {
+            tracing::debug!(%error, "Slack did not take a message away");
         }
     }
 }
 
 /// An incoming webhook.
 pub(crate) struct Webhook {
-    client: SlackHyperClient,
+    client: Client,
     url: Url,
 }
 
 impl Webhook {
     pub(crate) fn new(url: Url) -> Result<Self, PluginError> {
-        Ok(Self { client: client(None)?, url })
+        Ok(Self { client: http::client(true)?, url })
     }
 
     pub(crate) async fn post(&self, body: &Value, limit: Duration) -> Result<(), PluginError> {
-        #[derive(Deserialize)]
-        struct Taken {}
-        let span = tracing::Span::none();
-        let context = SlackClientApiCallContext {
-            rate_control_params: None,
-            token: None,
-            tracing_span: &span,
-            // The address is the secret.
-            is_sensitive_url: true,
-        };
-        let connector = &self.client.http_api.connector;
-        let request = connector.http_post_uri::<_, Taken>(self.url.clone(), body, context);
-        match tokio::time::timeout(limit, request).await {
-            Ok(Ok(Taken {})) => Ok(()),
-            Ok(Err(error)) => Err(failure("the webhook", error, Act::Adds, "its channel")),
-            Err(_) => Err(silent("the webhook", limit)),
+        let (what, act) = ("the webhook", Act::Adds);
+        let request = json(self.client.post(self.url.clone()), body);
+        // What it took it answers with a plain `ok`.
+        match exchange(what, request, limit, act).await? {
+            answer if answer.status.is_success() => Ok(()),
+            answer => Err(answer.failure(what, act, "its channel")),
         }
     }
 }
 
-fn client(api: Option<&Url>) -> Result<SlackHyperClient, PluginError> {
-    // A program has one provider; whoever comes first installs it.
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+fn json(request: RequestBuilder, body: &Value) -> RequestBuilder {
+    request.header(CONTENT_TYPE, "application/json; charset=utf-8").body(body.to_string())
+}
+
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    /// How long it wants to be left alone.
+    wait: Option<Duration>,
+    body: Vec<u8>,
+}
+
+/// Sends a request, and takes its answer within the time.
+async fn exchange(
+    method: &str,
+    request: RequestBuilder,
+    limit: Duration,
+    act: Act,
+) -> Result<Answer, PluginError> {
+    let unanswered = |error: reqwest::Error| {
+        let cause = shown(&http::chain(&error));
+        match error.is_connect() {
+            true => PluginError::transient("Slack cannot be reached", cause),
+            false => unknown(act, format!("Slack gave no answer to {method}"), cause),
+        }
+    };
+    let answered = async {
+        let mut response = request.send().await.map_err(unanswered)?;
+        let wait = http::retry_after(response.headers(), Timestamp::now());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > ANSWER {
+                let what = format!("Slack's answer to {method} cannot be read");
+                return Err(unknown(act, what, "it is too long"));
+            }
+        }
+        Ok(Answer { status: response.status(), wait, body })
+    };
+    let answered = tokio::time::timeout(limit, answered).await;
+    answered.unwrap_or_else(|_| Err(silent(method, limit)))
+}
+
+/// It is not known what came of a call.
+fn unknown(act: Act, what: String, cause: impl fmt::Display) -> PluginError {
+    match act {
+        Act::Adds => PluginError::in_doubt(what, cause),
+        Act::Repeatable => PluginError::transient(what, cause),
     }
-    let mut http = HttpConnector::new();
-    http.set_connect_timeout(Some(CONNECT));
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    let builder = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| {
-        PluginError::new(ErrorKind::Missing, "cannot make an HTTPS client for Slack", error)
-            .with_remedy("install the system's root certificates, e.g. the package ca-certificates")
-    })?;
-    let connector = builder.https_or_http().enable_all_versions().wrap_connector(http);
-    let connector = SlackClientHyperConnector::from(connector);
-    Ok(SlackClient::new(match api {
-        Some(api) => connector.with_slack_api_url(api.as_str().trim_end_matches('/')),
-        None => connector,
-    }))
+}
+
+impl Answer {
+    /// What a method answered.
+    fn read<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        act: Act,
+        channel: &str,
+    ) -> Result<R, PluginError> {
+        #[derive(Deserialize)]
+        struct Verdict {
+            ok: bool,
+            #[serde(default)]
+            error: String,
+        }
+        if !self.status.is_success() {
+            return Err(self.failure(method, act, channel));
+        }
+        let garbled = |error: serde_json::Error| {
+            let what = format!("Slack's answer to {method} cannot be read");
+            unknown(act, what, one_line(&error.to_string()))
+        };
+        let verdict: Verdict = serde_json::from_slice(&self.body).map_err(garbled)?;
+        match verdict.ok {
+            true => serde_json::from_slice(&self.body).map_err(garbled),
+            false => Err(self.waiting(refusal(method, &verdict.error, &self.body, act, channel))),
+        }
+    }
+
+    /// What a status other than success means. Of the answer it tells only what is no secret.
+    fn failure(&self, method: &str, act: Act, channel: &str) -> PluginError {
+        let beginning = shown(&String::from_utf8_lossy(&self.body));
+        let what = format!("Slack did not take {method}");
+        let cause = format!("{} {beginning}", self.status).trim().to_owned();
+        self.waiting(match self.status.as_u16() {
+            429 => busy(method),
+            // An incoming webhook answers with a status and the code as text.
+            _ if !beginning.is_empty()
+                && beginning.chars().all(|c| c.is_ascii_lowercase() || c == '_') =>
+            {
+                refusal(method, &beginning, &[], act, channel)
+            }
+            408 | 503 => PluginError::transient(what, cause),
+            500.. => unknown(act, what, cause),
+            _ => PluginError::permanent(what, cause)
+                .with_remedy("check `apiUrl` and `webhook`, then: ao notify test"),
+        })
+    }
+
+    fn waiting(&self, error: PluginError) -> PluginError {
+        match self.wait.filter(|_| error.is_transient()) {
+            Some(wait) => error.with_retry_after(wait),
+            None => error,
+        }
+    }
 }
 
 fn silent(method: &str, limit: Duration) -> PluginError {
@@ -302,65 +369,13 @@ fn silent(method: &str, limit: Duration) -> PluginError {
     )
 }
 
-/// What a failure means. Nothing of the request gets into it, and of the answer only what is no secret.
-fn failure(method: &str, error: SlackClientError, act: Act, channel: &str) -> PluginError {
-    let unknown = |what: String, cause: String| match act {
-        Act::Adds => PluginError::in_doubt(what, cause),
-        Act::Repeatable => PluginError::transient(what, cause),
-    };
-    match error {
-        SlackClientError::RateLimitError(limited) => {
-            let error = busy(method);
-            limited.retry_after.map_or(error.clone(), |wait| error.with_retry_after(wait))
-        }
-        SlackClientError::ApiError(refused) => {
-            let body = refused.http_response_body.unwrap_or_default();
-            refusal(method, &refused.code, &body, act, channel)
-        }
-        SlackClientError::HttpError(refused) => {
-            let (status, body) = (refused.status_code, refused.http_response_body);
-            let beginning = shown(&body.unwrap_or_default());
-            // An incoming webhook answers with a status and the code as text.
-            if !beginning.is_empty()
-                && beginning.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-            {
-                return refusal(method, &beginning, "", act, channel);
-            }
-            let what = format!("Slack did not take {method}");
-            let cause = format!("{status} {beginning}").trim().to_owned();
-            match status.as_u16() {
-                408 | 503 => PluginError::transient(what, cause),
-                500.. => unknown(what, cause),
-                _ => PluginError::permanent(what, cause)
-                    .with_remedy("check `apiUrl` and `webhook`, then: ao notify test"),
-            }
-        }
-        SlackClientError::HttpProtocolError(broken) => match broken.cause {
-            Some(cause) if never_left(&*cause) => {
-                PluginError::transient("Slack cannot be reached", chain(&*cause))
-            }
-            Some(cause) => unknown(format!("Slack gave no answer to {method}"), chain(&*cause)),
-            None => unknown(format!("Slack gave no answer to {method}"), String::new()),
-        },
-        SlackClientError::ProtocolError(garbled) => unknown(
-            format!("Slack's answer to {method} cannot be read"),
-            one_line(&garbled.json_error.to_string()),
-        ),
-        SlackClientError::EndOfStream(_)
-        | SlackClientError::SystemError(_)
-        | SlackClientError::SocketModeProtocolError(_) => {
-            unknown(format!("Slack gave no answer to {method}"), "the connection ended".to_owned())
-        }
-    }
-}
-
 fn busy(method: &str) -> PluginError {
     PluginError::transient(format!("Slack takes no {method} now"), "ratelimited")
 }
 
 /// What one of Slack's codes means, and what to do. The codes are those of the methods' own pages
 /// (<https://docs.slack.dev/reference/methods/chat.postMessage>).
-fn refusal(method: &str, code: &str, body: &str, act: Act, channel: &str) -> PluginError {
+fn refusal(method: &str, code: &str, body: &[u8], act: Act, channel: &str) -> PluginError {
     #[derive(Deserialize, Default)]
     struct Answer {
         #[serde(default)]
@@ -373,7 +388,7 @@ fn refusal(method: &str, code: &str, body: &str, act: Act, channel: &str) -> Plu
         #[serde(default)]
         messages: Vec<String>,
     }
-    let answer: Answer = serde_json::from_str(body).unwrap_or_default();
+    let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
     let details = answer.response_metadata.messages.join("; ");
     let cause = match details.is_empty() {
         true => code.to_owned(),
@@ -446,23 +461,6 @@ fn shown(text: &str) -> String {
     cut(&one_line(&redact(text)), 200)
 }
 
-/// Whether the request surely was not sent.
-fn never_left(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect)
-}
-
-/// An error's causes. None of them holds an address.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut causes = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    causes.dedup();
-    shown(&causes.join(": "))
-}
-
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Api").field("channel", &self.channel).finish_non_exhaustive()
@@ -488,8 +486,14 @@ pub(crate) struct Payload {
 const EVENT_TYPE: &str = "ao_notification";
 
 impl Metadata {
-    pub(crate) fn new(key: &str, asks: Option<String>) -> Self {
+    pub(crate) fn new(key: &str, asks: &BTreeMap<String, Ask>) -> Self {
+        let asks = (!asks.is_empty()).then(|| serde_json::to_string(asks).unwrap_or_default());
         let event_payload = Payload { id: key.to_owned(), asks };
         Self { event_type: EVENT_TYPE.to_owned(), event_payload }
+    }
+
+    /// Its bytes as JSON.
+    pub(crate) fn weight(&self) -> usize {
+        serde_json::to_string(self).map_or(0, |json| json.len())
     }
 }

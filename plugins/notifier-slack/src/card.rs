@@ -54,6 +54,26 @@ pub(crate) enum Ask {
     Confirm(Confirm),
 }
 
+impl Ask {
+    pub(crate) fn without_options(&mut self) {
+        if let Self::Form(form) = self {
+            form.options.clear();
+        }
+    }
+
+    /// The question is the message's own title then.
+    pub(crate) fn without_prompt(&mut self) {
+        match self {
+            Self::Form(form) => form.prompt.clear(),
+            Self::Confirm(confirm) => confirm.question.clear(),
+        }
+    }
+}
+
+/// What stands before the token of a menu's entry that asks for words, or for a yes: it never acts unasked.
+pub(crate) const FORM: &str = "form:";
+pub(crate) const SURE: &str = "sure:";
+
 /// A message, ready to send.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Card {
@@ -296,13 +316,20 @@ fn actions(message: &Message) -> (Vec<SlackActionBlockElement>, BTreeMap<String,
     }
     let mut options = Vec::new();
     for one in more {
-        let option = SlackBlockChoiceItem::new(words(&label(one)), one.id.clone());
+        let ask = one.form.clone().map(Ask::Form);
+        let ask = ask.or_else(|| confirmation(one).map(Ask::Confirm));
+        let before = match &ask {
+            Some(Ask::Form(_)) => FORM,
+            Some(Ask::Confirm(_)) => SURE,
+            None => "",
+        };
+        let value = format!("{before}{}", one.id);
+        let option = SlackBlockChoiceItem::new(words(&label(one)), value);
         options.push(match leads(one, link).filter(|_| one.id == OPEN) {
             Some(url) => option.with_url(url),
             None => option,
         });
-        let ask = one.form.clone().map(Ask::Form);
-        if let Some(ask) = ask.or_else(|| confirmation(one).map(Ask::Confirm)) {
+        if let Some(ask) = ask {
             asks.insert(label(one), ask);
         }
     }

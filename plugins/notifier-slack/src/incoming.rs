@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ao_slots::{
@@ -21,18 +21,20 @@ use slack_morphism::blocks::{
     SlackBlockRadioButtonsElement, SlackBlockText, SlackInputBlock, SlackModalView,
     SlackSectionBlock, SlackView,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::{
     App,
     api::{Act, Me},
-    card::{Ask, LABEL, escape, fit, or, unsure, words},
+    card::{Ask, FORM, LABEL, SURE, escape, fit, or, unsure, words},
 };
 
 /// How long a look at a name or at a message may take: a dialog can be opened for 3 s.
 const LOOK: Duration = Duration::from_millis(1_200);
 /// How long opening a dialog, or a word to one person, may take.
 const OPEN: Duration = Duration::from_secs(2);
+/// How long somebody who could not be looked up is not looked up again.
+const IN_VAIN: Duration = Duration::from_secs(600);
 /// How many things that came are remembered, so that they are taken once.
 const REMEMBERED: usize = 4_096;
 /// Names the dialogs that are `ao`'s.
@@ -41,6 +43,16 @@ const DIALOG: &str = "ao";
 /// It could not be taken: Slack is not told that it was, shows its own error, and may send it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotTaken;
+
+/// Somebody, as Slack knows him.
+#[derive(Debug, Clone)]
+pub(crate) struct Person {
+    name: Option<String>,
+    team: Option<String>,
+}
+
+/// Who somebody is, or when that was asked in vain.
+pub(crate) type Known = Result<Person, Instant>;
 
 /// What came already.
 #[derive(Debug, Default)]
@@ -243,12 +255,11 @@ impl App {
             };
             let key = format!("press {} {} {token}", action.action_ts, it.user.id);
             let Some(place) = self.place(&key)? else { continue };
-            if is_stranger(me, it.user.team_id.as_deref()) {
-                self.refuse(me, to.clone());
-                continue;
-            }
+            let (form, sure) = (token.strip_prefix(FORM), token.strip_prefix(SURE));
+            let words = form.is_some() || action.action_id.starts_with("form");
+            let yes = sure.is_some();
             let pressed = Pressed {
-                token,
+                token: form.or(sure).unwrap_or(&token).to_owned(),
                 label: label.map(|text| text.text).unwrap_or_default(),
                 user: it.user.clone(),
                 to: to.clone(),
@@ -257,28 +268,21 @@ impl App {
                 title: title.clone(),
             };
             let used = it.response_url.clone().filter(|_| container.is_ephemeral);
-            let (app, kind) = (self.clone(), action.action_id);
+            let (app, me) = (self.clone(), me.clone());
             tokio::spawn(async move {
+                if !app.belongs(&me, &pressed.user, &pressed.to).await {
+                    return;
+                }
+                match (words, yes) {
+                    (true, _) => app.open(app.form_of(&pressed).await, pressed).await,
+                    (_, true) => app.open(app.confirm_of(&pressed).await, pressed).await,
+                    _ => {
+                        let press = Press::Button(pressed.token);
+                        app.pass(place, pressed.user, pressed.to, press, None).await;
+                    }
+                }
                 if let Some(url) = used {
                     app.api.take_away(&url, OPEN).await;
-                }
-                let ask = match kind.split('-').next() {
-                    Some("form") => Some(app.form_of(&pressed).await),
-                    Some("more") => app.ask_of(&pressed).await,
-                    _ => None,
-                };
-                match ask {
-                    Some(ask) => app.open(ask, pressed).await,
-                    None => {
-                        app.pass(
-                            place,
-                            pressed.user,
-                            pressed.to,
-                            Press::Button(pressed.token),
-                            None,
-                        )
-                        .await
-                    }
                 }
             });
         }
@@ -306,12 +310,11 @@ impl App {
             return Ok(Some(json!({"response_action": "errors", "errors": {"words": words}})));
         }
         let Some(place) = self.place(&format!("dialog {}", view.id))? else { return Ok(None) };
-        if is_stranger(me, it.user.team_id.as_deref()) {
-            self.refuse(me, kept.to);
-            return Ok(None);
-        }
-        let app = self.clone();
+        let (app, me) = (self.clone(), me.clone());
         tokio::spawn(async move {
+            if !app.belongs(&me, &it.user, &kept.to).await {
+                return;
+            }
             app.pass(place, it.user, kept.to, Press::Button(kept.token), text).await;
         });
         Ok(None)
@@ -352,7 +355,7 @@ impl App {
             }
         };
         let by_a_person = event.kind == "message"
-            && matches!(event.subtype.as_deref(), None | Some("thread_broadcast"))
+            && matches!(event.subtype.as_deref(), None | Some("thread_broadcast" | "file_share"))
             && event.bot_id.is_none()
             && !event.user.is_empty()
             && event.user != me.user_id;
@@ -368,15 +371,14 @@ impl App {
         };
         let thread = Some(event.thread_ts.clone());
         let to = ReplyTo { channel: event.channel.clone(), user: event.user.clone(), thread };
-        if is_stranger(me, event.user_team.or(event.team).as_deref()) {
-            self.refuse(me, to);
-            return Ok(());
-        }
         let handle = ChannelHandle(format!("{}:{}", event.channel, event.thread_ts));
-        let (app, user) = (self.clone(), User { id: event.user, team_id: None, name: None });
-        tokio::spawn(
-            async move { app.pass(place, user, to, Press::Reply(handle), Some(text)).await },
-        );
+        let user = User { id: event.user, team_id: event.user_team.or(event.team), name: None };
+        let (app, me) = (self.clone(), me.clone());
+        tokio::spawn(async move {
+            if app.belongs(&me, &user, &to).await {
+                app.pass(place, user, to, Press::Reply(handle), Some(text)).await;
+            }
+        });
         Ok(())
     }
 
@@ -391,33 +393,59 @@ impl App {
         })
     }
 
-    /// Hands it to the server, with the name of who did it.
+    /// Hands it to the server, with the name of who did it: nobody waits for a nicer one than Slack sent along.
     async fn pass(
-        &self,
+        self: &Arc<Self>,
         place: Place,
         user: User,
         to: ReplyTo,
         press: Press,
         text: Option<String>,
     ) {
+        let called = user.name.as_deref().map(one_line).filter(|name| !name.is_empty());
+        let known = match called {
+            Some(_) if !self.person(&user.id).initialized() => {
+                let (app, id) = (self.clone(), user.id.clone());
+                tokio::spawn(async move { app.look_up(&id).await });
+                None
+            }
+            _ => self.look_up(&user.id).await,
+        };
+        let name = known.and_then(|person| person.name).or(called);
         let action = IncomingAction {
             press,
             text,
-            who: self.name_of(&user).await,
+            who: name.unwrap_or_else(|| user.id.clone()),
             identity: Some(user.id),
             reply_to: serde_json::to_string(&to).ok(),
         };
         place.send(Ok(action));
     }
 
-    /// How people read a user: the display name, else what Slack calls him, else his id.
-    async fn name_of(&self, user: &User) -> String {
+    /// What is known of somebody, or will be once.
+    fn person(&self, id: &str) -> Arc<OnceCell<Known>> {
+        let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        // A workspace may be large; who presses is few.
+        if people.len() >= REMEMBERED {
+            people.clear();
+        }
+        let in_vain = |known: &Known| known.as_ref().is_err_and(|at| at.elapsed() > IN_VAIN);
+        if people.get(id).and_then(|known| known.get()).is_some_and(in_vain) {
+            people.remove(id);
+        }
+        people.entry(id.to_owned()).or_default().clone()
+    }
+
+    /// Who somebody is, asked once: the display name, else the real one, and the workspace.
+    async fn look_up(&self, id: &str) -> Option<Person> {
         #[derive(Deserialize)]
         struct Answer {
-            user: Known,
+            user: User,
         }
         #[derive(Deserialize)]
-        struct Known {
+        struct User {
+            #[serde(default)]
+            team_id: Option<String>,
             #[serde(default)]
             profile: Profile,
         }
@@ -428,26 +456,30 @@ impl App {
             #[serde(default)]
             real_name: String,
         }
-        let known =
-            self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&user.id).cloned();
-        if let Some(name) = known {
-            return name;
-        }
-        let answer = self.api.get::<Answer>("users.info", &[("user", &user.id)], LOOK).await;
-        if let Ok(Answer { user: Known { profile } }) = answer {
+        let person = self.person(id);
+        let asked = async || {
+            let answer = self.api.get::<Answer>("users.info", &[("user", id)], LOOK).await;
+            let Answer { user: User { team_id, profile } } = answer.map_err(|_| Instant::now())?;
             let names = [profile.display_name, profile.real_name].map(|name| one_line(&name));
-            if let Some(name) = names.into_iter().find(|name| !name.is_empty()) {
-                let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-                // A workspace may be large; who presses is few.
-                if names.len() >= REMEMBERED {
-                    names.clear();
-                }
-                names.insert(user.id.clone(), name.clone());
-                return name;
-            }
+            let name = names.into_iter().find(|name| !name.is_empty());
+            Ok(Person { name, team: team_id })
+        };
+        person.get_or_init(asked).await.clone().ok()
+    }
+
+    /// Whether somebody is of our workspace: in a shared channel anybody's people can press. Who is not, or of whom it
+    /// cannot be known, is told so.
+    async fn belongs(&self, me: &Me, user: &User, to: &ReplyTo) -> bool {
+        let team = match &user.team_id {
+            Some(team) => Some(team.clone()),
+            None => self.look_up(&user.id).await.and_then(|person| person.team),
+        };
+        let belongs = team.is_some_and(|team| team == me.team_id);
+        if !belongs {
+            let text = format!("Only people of the workspace {} can do this.", me.team);
+            self.tell(to, &text).await;
         }
-        let called = user.name.as_deref().map(one_line).filter(|name| !name.is_empty());
-        called.unwrap_or_else(|| user.id.clone())
+        belongs
     }
 
     /// What a button that needs words asks for.
@@ -461,12 +493,10 @@ impl App {
         })
     }
 
-    /// What an entry of the menu asks for; where that cannot be known, it is asked about.
-    async fn ask_of(&self, pressed: &Pressed) -> Option<Ask> {
-        match self.asks_of(pressed).await {
-            Some(mut asks) => asks.remove(&pressed.label),
-            None => Some(Ask::Confirm(unsure(&pressed.label))),
-        }
+    /// What is asked before an entry of the menu acts.
+    async fn confirm_of(&self, pressed: &Pressed) -> Ask {
+        let known = self.asks_of(pressed).await.and_then(|mut asks| asks.remove(&pressed.label));
+        known.unwrap_or_else(|| Ask::Confirm(unsure(&pressed.label)))
     }
 
     /// What the buttons of a message ask for. It stands in the message itself, so that it is known after a restart
@@ -494,23 +524,12 @@ impl App {
         }
     }
 
-    fn refuse(self: &Arc<Self>, me: &Me, to: ReplyTo) {
-        let (app, text) =
-            (self.clone(), format!("Only people of the workspace {} can do this.", me.team));
-        tokio::spawn(async move { app.tell(&to, &text).await });
-    }
-
     async fn tell(&self, to: &ReplyTo, text: &str) {
         let body = json!({
             "channel": to.channel, "user": to.user, "thread_ts": to.thread, "text": escape(text),
         });
         self.api.aside("chat.postEphemeral", &body, OPEN).await;
     }
-}
-
-/// Whether somebody belongs to another workspace: in a shared channel anybody's people can press.
-fn is_stranger(me: &Me, team: Option<&str>) -> bool {
-    team.is_some_and(|team| team != me.team_id)
 }
 
 /// The dialog for what a button asks for.
@@ -543,7 +562,8 @@ fn dialog(ask: &Ask, pressed: &Pressed) -> SlackView {
             kept.options.clear();
         }
         let choice = |(at, option): (usize, &String)| {
-            let text = SlackBlockPlainText::new(fit(&one_line(option), 75, 75)).with_emoji(false);
+            let text = fit(&one_line(option), 75, 75);
+            let text = SlackBlockPlainText::new(or(&text, "…").to_owned()).with_emoji(false);
             SlackBlockChoiceItem::new(SlackBlockText::Plain(text), at.to_string())
         };
         let choices: Vec<_> = kept.options.iter().enumerate().map(choice).collect();

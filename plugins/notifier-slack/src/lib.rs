@@ -20,9 +20,12 @@ mod socket;
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::{Duration, Instant},
 };
 
@@ -50,8 +53,8 @@ use tokio::{
 pub use crate::settings::Settings;
 use crate::{
     api::{Act, Api, Me, Metadata, Webhook},
-    card::{Card, escape},
-    incoming::{ReplyTo, Seen},
+    card::{Ask, Card, escape},
+    incoming::{Known, ReplyTo, Seen},
     settings::{Clicks, Mode},
 };
 
@@ -66,6 +69,13 @@ const QUEUE: usize = 1_024;
 /// How far back a send in doubt is looked for, in seconds, and on how many pages of how many messages.
 const LOOK_BACK: i64 = 24 * 3_600;
 const PAGES: (usize, u16) = (5, 200);
+/// How long a channel is quiet before details follow, how often that is waited for, and how long sending them may take.
+const QUIET: Duration = Duration::from_millis(PACE_MS as u64 + 100);
+const ADDS: usize = 30;
+const ADD: Duration = Duration::from_secs(10);
+/// Most bytes of a message's metadata as JSON; the vendor takes 16 KB
+/// (<https://docs.slack.dev/messaging/message-metadata>).
+const METADATA: usize = 15_000;
 /// How long looking for a channel's id may take, once.
 const RESOLVE: Duration = Duration::from_secs(3);
 
@@ -128,9 +138,14 @@ pub(crate) struct App {
     /// Its id, once it is known.
     id: Mutex<Option<String>>,
     me: OnceCell<Me>,
-    /// Names of who has pressed, by user id.
-    names: Mutex<HashMap<String, String>>,
+    /// Who has pressed, by user id; or when that was asked in vain.
+    people: Mutex<HashMap<String, Arc<OnceCell<Known>>>>,
     seen: Mutex<Seen>,
+    /// How many connections of Socket Mode are open, and whether it was told that none can be.
+    open: AtomicUsize,
+    unreachable: AtomicBool,
+    /// When something was last posted.
+    last: Mutex<Instant>,
     out: mpsc::Sender<Result<IncomingAction, PluginError>>,
 }
 
@@ -152,6 +167,20 @@ impl App {
 
     fn learn(&self, id: &str) {
         *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+    }
+
+    /// Posts under a message, once the channel has been quiet for a while: Slack takes one a second, and a card goes
+    /// first.
+    async fn add(self: Arc<Self>, body: Value) {
+        for _ in 0..ADDS {
+            let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = QUIET.saturating_sub(last.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left).await;
+        }
+        self.api.aside("chat.postMessage", &body, ADD).await;
     }
 
     /// The channel's id. Of a name it is known from the first message that was sent, or found where the app may list
@@ -185,8 +214,11 @@ impl Slack {
                 channel,
                 id: Mutex::new(id),
                 me: OnceCell::new(),
-                names: Mutex::default(),
+                people: Mutex::default(),
                 seen: Mutex::default(),
+                open: AtomicUsize::new(0),
+                unreachable: AtomicBool::new(false),
+                last: Mutex::new(Instant::now()),
                 out,
             }),
             clicks,
@@ -203,6 +235,7 @@ impl Slack {
         let posted: Posted =
             self.app.api.post("chat.postMessage", &body, call.limit(), Act::Adds).await?;
         self.app.learn(&posted.channel);
+        *self.app.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let handle = Some(ChannelHandle(format!("{}:{}", posted.channel, posted.ts)));
         Ok((Receipt { handle, reached: Reached::Accepted }, posted))
     }
@@ -232,9 +265,21 @@ impl Slack {
 
 /// A card with its metadata.
 fn content(card: &Card, key: &str) -> Value {
-    let asks =
-        (!card.asks.is_empty()).then(|| serde_json::to_string(&card.asks).unwrap_or_default());
-    json!({"text": card.text, "blocks": card.blocks, "metadata": Metadata::new(key, asks)})
+    json!({"text": card.text, "blocks": card.blocks, "metadata": metadata(card, key)})
+}
+
+/// The key, and of what the buttons ask for as much as Slack takes: what is left out a dialog does without.
+fn metadata(card: &Card, key: &str) -> Metadata {
+    let mut asks = card.asks.clone();
+    for lighten in [Ask::without_options, Ask::without_prompt] {
+        let made = Metadata::new(key, &asks);
+        if made.weight() <= METADATA {
+            return made;
+        }
+        asks.values_mut().for_each(lighten);
+    }
+    let made = Metadata::new(key, &asks);
+    if made.weight() <= METADATA { made } else { Metadata::new(key, &BTreeMap::new()) }
 }
 
 /// What is left of a call's time.
@@ -256,7 +301,6 @@ impl Notifier for Slack {
     }
 
     async fn send(&self, call: &Call, message: &Message) -> Result<Receipt, PluginError> {
-        let begun = Instant::now();
         let (receipt, root) =
             self.posted(call, content(&card::card(message, true), &call.key)).await?;
         let details = card::details(&message.details);
@@ -266,8 +310,7 @@ impl Notifier for Slack {
                 "unfurl_links": false, "unfurl_media": false,
             });
             // The card is what counts: it is there.
-            let limit = left(call, begun).saturating_sub(Duration::from_millis(100));
-            self.app.api.aside("chat.postMessage", &body, limit).await;
+            tokio::spawn(self.app.clone().add(body));
         }
         Ok(receipt)
     }
@@ -293,7 +336,7 @@ impl Notifier for Slack {
     async fn post(&self, call: &Call, text: &str) -> Result<Receipt, PluginError> {
         let body = json!({
             "text": escape(&card::line(text)), "blocks": card::note(text, &[]),
-            "metadata": Metadata::new(&call.key, None),
+            "metadata": Metadata::new(&call.key, &BTreeMap::new()),
         });
         self.posted(call, body).await.map(|(receipt, _)| receipt)
     }

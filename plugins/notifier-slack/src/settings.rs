@@ -29,10 +29,12 @@ pub struct Settings {
     /// public address.
     #[serde(default)]
     pub app_token: Option<Secret>,
-    /// The app's signing secret: clicks come to the server's own public address instead of by Socket Mode.
+    /// The app's signing secret: clicks come to the server's own public address instead of by Socket Mode, at
+    /// `<publicUrl>/api/channels/<name of the notifier>/provider`.
     #[serde(default)]
     pub signing_secret: Option<Secret>,
-    /// Where to post: `#name`, or an id such as `C0123456789`. An id is found again after a crash in any case, a name
+    /// Where to post: `#name`, or an id such as `C0123456789`; a person's, such as `U0123456789`, for direct messages.
+    /// An id is found again after a crash in any case, a name
     /// only where the app may also list channels (`channels:read`, `groups:read`).
     #[serde(default)]
     pub channel: Option<String>,

@@ -54,12 +54,18 @@ pub fn manifest(direct: bool) -> String {
         scopes.extend(["im:write", "im:history"]);
         events.push("message.im");
     }
+    let mut features = json!({"bot_user": {"display_name": "ao", "always_online": true}});
+    if direct {
+        // Without it nobody can write to an app (<https://docs.slack.dev/surfaces/app-home#messages-tab>).
+        features["app_home"] =
+            json!({"messages_tab_enabled": true, "messages_tab_read_only_enabled": false});
+    }
     let manifest = json!({
         "display_information": {
             "name": "ao",
             "description": "Tells you when a coding agent needs you, and takes your answer.",
         },
-        "features": {"bot_user": {"display_name": "ao", "always_online": true}},
+        "features": features,
         "oauth_config": {"scopes": {"bot": scopes}},
         "settings": {
             "event_subscriptions": {"bot_events": events},

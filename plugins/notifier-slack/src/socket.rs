@@ -6,9 +6,12 @@
 //! slack-morphism's own listener is not used: it keeps a request's id to itself, waits without limit for a connection,
 //! and writes the address with its one-time ticket into the log.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use ao_slots::PluginError;
+use ao_slots::{ErrorKind, PluginError};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,10 +33,8 @@ const PING: Duration = Duration::from_secs(15);
 const DEAD: Duration = Duration::from_secs(45);
 /// How long a connection that Slack will end is read on.
 const OLD: Duration = Duration::from_secs(60);
-/// The pauses between attempts that fail.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// The pause after a connection that ended at once.
-const SHORT: Duration = Duration::from_millis(250);
+/// The pauses between attempts that fail, and after connections that end before they were good for anything.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// The pause where no repetition helps before somebody has changed something.
 const HOPELESS: Duration = Duration::from_secs(60);
 /// Largest frame that is read, in bytes.
@@ -55,54 +56,75 @@ enum End {
 /// Starts the connections; they end with the set.
 pub(crate) fn start(app: &Arc<App>) -> JoinSet<()> {
     let mut set = JoinSet::new();
-    for number in 0..CONNECTIONS {
-        set.spawn(keep(app.clone(), number));
+    for _ in 0..CONNECTIONS {
+        set.spawn(keep(app.clone()));
     }
     set
 }
 
+/// How long the next attempt waits.
+#[derive(Debug)]
+pub(crate) struct Pause(Duration);
+
+impl Pause {
+    pub(crate) fn new() -> Self {
+        Self(PAUSES.0)
+    }
+
+    /// This time's, the next is twice as long.
+    pub(crate) fn next(&mut self) -> Duration {
+        let longer = (self.0 * 2).min(PAUSES.1);
+        std::mem::replace(&mut self.0, longer)
+    }
+}
+
 /// Keeps one connection open.
-async fn keep(app: Arc<App>, number: usize) {
+async fn keep(app: Arc<App>) {
     let mut old = JoinSet::new();
-    let mut pause = PAUSES.0;
-    let mut failing = false;
+    let mut pause = Pause::new();
     loop {
         while old.try_join_next().is_some() {}
         let failure = match connect(&app).await {
             Ok((me, stream)) => {
-                let begun = tokio::time::Instant::now();
-                (failing, pause) = (false, PAUSES.0);
-                match read(&app, &me, stream).await {
+                let (end, proved) = read(&app, &me, stream).await;
+                // A handshake alone proves nothing: Slack may end the connection right after.
+                if proved {
+                    pause = Pause::new();
+                    app.unreachable.store(false, Ordering::Relaxed);
+                }
+                match end {
                     End::Replace(stream) => {
                         let app = app.clone();
                         old.spawn(async move {
                             let _ = tokio::time::timeout(OLD, read_on(&app, &me, *stream)).await;
                         });
-                        continue;
-                    }
-                    End::Gone => {
-                        if begun.elapsed() < PING {
-                            tokio::time::sleep(SHORT).await;
+                        if proved {
+                            continue;
                         }
-                        continue;
+                        None
                     }
+                    End::Gone => None,
                     End::Unwanted(reason) => {
-                        PluginError::transient("Slack ended Socket Mode", reason).with_remedy(
+                        Some(PluginError::transient("Slack ended Socket Mode", reason).with_remedy(
                             "turn Socket Mode on in the app's settings, and run one server an app",
-                        )
+                        ))
                     }
                 }
             }
-            Err(error) => error,
+            Err(error) => Some(error),
         };
-        let wait = match failure.retry_after_ms {
-            Some(wait) => Duration::from_millis(wait),
-            None if failure.is_transient() || failure.kind == ao_slots::ErrorKind::InDoubt => pause,
-            None => HOPELESS,
+        let wait = match &failure {
+            Some(failure) if !failure.is_transient() && failure.kind != ErrorKind::InDoubt => {
+                HOPELESS
+            }
+            Some(PluginError { retry_after_ms: Some(wait), .. }) => Duration::from_millis(*wait),
+            _ => pause.next(),
         };
-        pause = (pause * 2).min(PAUSES.1);
-        // Once an outage, and by one of the connections.
-        if !std::mem::replace(&mut failing, true) && number == 0 {
+        // Once an outage, and only where nothing is heard at all.
+        if let Some(failure) = failure
+            && app.open.load(Ordering::Relaxed) == 0
+            && !app.unreachable.swap(true, Ordering::Relaxed)
+        {
             let _ = app.out.try_send(Err(failure));
         }
         tokio::time::sleep(wait).await;
@@ -131,7 +153,7 @@ async fn connect(app: &App) -> Result<(Me, Stream), PluginError> {
 
 /// Reads a connection that Slack will end, to its end.
 async fn read_on(app: &Arc<App>, me: &Me, mut stream: Stream) {
-    while let End::Replace(same) = read(app, me, stream).await {
+    while let (End::Replace(same), _) = read(app, me, stream).await {
         stream = *same;
     }
 }
@@ -150,7 +172,32 @@ struct Envelope {
     reason: String,
 }
 
-async fn read(app: &Arc<App>, me: &Me, mut stream: Stream) -> End {
+/// Counts an open connection.
+struct Open<'a>(&'a App);
+
+impl<'a> Open<'a> {
+    fn new(app: &'a App) -> Self {
+        app.open.fetch_add(1, Ordering::Relaxed);
+        Self(app)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads a connection: why it ended, and whether it was good for something: it lived, or brought anything.
+async fn read(app: &Arc<App>, me: &Me, stream: Stream) -> (End, bool) {
+    let _open = Open::new(app);
+    let begun = tokio::time::Instant::now();
+    let mut brought = false;
+    let end = listen(app, me, stream, &mut brought).await;
+    (end, brought || begun.elapsed() >= PING)
+}
+
+async fn listen(app: &Arc<App>, me: &Me, mut stream: Stream, brought: &mut bool) -> End {
     let mut ping = tokio::time::interval(PING);
     let mut heard = tokio::time::Instant::now();
     loop {
@@ -181,6 +228,7 @@ async fn read(app: &Arc<App>, me: &Me, mut stream: Stream) -> End {
             _ => Ok(None),
         };
         let (Some(id), Ok(answer)) = (envelope.envelope_id, taken) else { continue };
+        *brought = true;
         let acknowledged = match answer.filter(|_| envelope.accepts_response_payload) {
             Some(payload) => json!({"envelope_id": id, "payload": payload}),
             None => json!({"envelope_id": id}),

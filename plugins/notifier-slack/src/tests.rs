@@ -11,7 +11,7 @@ use ao_fakes::slack::{
 };
 use ao_slots::{
     InstanceId,
-    notifier::{Action, Block, ButtonStyle, Confirm, Mark, OPEN, Press},
+    notifier::{Action, Block, ButtonStyle, Confirm, Form, Mark, OPEN, Press},
     plugin::BuildContext,
 };
 
@@ -102,7 +102,8 @@ impl FarEnd for House {
                 Suite::Well => Mood::Well,
                 Suite::Silent => Mood::Silent,
                 Suite::Away => Mood::Away,
-                Suite::Busy => Mood::Busy(30),
+                // The rest that is asked for must be over when it is well again.
+                Suite::Busy => Mood::Busy(0),
                 Suite::Refusing => Mood::Refusing("channel_not_found"),
             })
             .await;
@@ -291,6 +292,7 @@ async fn s15_hostile_text_calls_nobody_leads_nowhere_and_is_shown_as_it_is() {
     house.fake.press(ANA, &ts, "<!here>").await;
     let pressed = house.received().await;
     house.notifier.answer(&call("m"), &pressed, hostile, &[]).await.unwrap();
+    house.fake.until(|fake| fake.messages().len() == 3).await;
     let said = house.fake.messages();
     assert_eq!(said.len(), 3);
     for one in &said {
@@ -316,14 +318,18 @@ proptest::proptest! {
     #[test]
     fn whatever_it_says_slack_takes_the_card(
         title in ".{0,300}", text in "(?s).{0,1500}", lines in proptest::collection::vec(".{0,250}", 0..30),
-        labels in proptest::collection::vec(".{0,60}", 0..14), settled: bool,
+        labels in proptest::collection::vec(".{0,60}", 0..14), settled: bool, prompt in "(?s).{0,4000}",
     ) {
         let body = vec![
             Block::Quote(text.clone()), Block::List(lines.clone()), Block::Code(text.clone()),
-            Block::Text(text.clone()), Block::List(lines), Block::Quote(title.clone()), Block::Text(String::new()),
+            Block::Text(text.clone()), Block::List(lines.clone()), Block::Quote(title.clone()), Block::Text(String::new()),
         ];
         let button = |(at, label): (usize, &String)| Button {
             style: [ButtonStyle::Plain, ButtonStyle::Danger][at % 2], more: at % 3 == 0,
+            form: (at % 4 != 1).then(|| Form {
+                title: label.clone(), prompt: prompt.clone(), options: lines.clone(), submit: label.clone(),
+                required: true,
+            }),
             ..plain_button(&format!("tok-{at}"), label)
         };
         let message = Message {
@@ -336,10 +342,41 @@ proptest::proptest! {
             let blocks = serde_json::to_value(&card.blocks).unwrap();
             proptest::prop_assert_eq!(ao_fakes::slack::problems(&blocks), Vec::<String>::new());
             proptest::prop_assert!(!card.text.contains('<') && card.blocks.len() <= 9);
+            let sound = ao_fakes::slack::metadata_problem(&content(&card, "key")["metadata"]);
+            proptest::prop_assert_eq!(sound, None);
         }
         let details = serde_json::to_value(card::details(&message.details)).unwrap();
         proptest::prop_assert_eq!(ao_fakes::slack::problems(&details), Vec::<String>::new());
     }
+}
+
+#[test]
+fn what_buttons_ask_for_is_kept_as_far_as_slack_takes_it() {
+    let asks = |prompt: usize, options: usize| {
+        let form = |at: usize| Button {
+            form: Some(Form {
+                title: format!("Answer {at}"),
+                prompt: "\"".repeat(prompt),
+                options: vec!["o".repeat(options); 8],
+                submit: "Send".to_owned(),
+                required: true,
+            }),
+            ..plain_button(&format!("tok-{at}"), &format!("Answer {at}"))
+        };
+        let message = Message { buttons: (0..9).map(form).collect(), ..question() };
+        let metadata = serde_json::to_value(metadata(&card::card(&message, true), "key")).unwrap();
+        assert_eq!(ao_fakes::slack::metadata_problem(&metadata), None);
+        let asks = metadata["event_payload"]["asks"].as_str().unwrap_or("{}").to_owned();
+        let asks: BTreeMap<String, Ask> = serde_json::from_str(&asks).unwrap();
+        assert!(asks.is_empty() || asks.len() == 9);
+        asks.into_values().next().map(|ask| match ask {
+            Ask::Form(form) => (form.prompt.len(), form.options.len()),
+            Ask::Confirm(_) => (0, 0),
+        })
+    };
+    assert_eq!(asks(100, 20), Some((100, 8)));
+    assert_eq!(asks(100, 300), Some((100, 0)));
+    assert_eq!(asks(2_000, 300), Some((0, 0)));
 }
 
 #[test]
@@ -379,10 +416,12 @@ async fn a_press_names_its_token_its_presser_and_where_to_answer() {
     assert_eq!(house.fake.press(ANA, &ts, "Items and shipping").await, Outcome::Taken);
     let action = house.received().await;
     assert_eq!(action.press, Press::Button("tok-2".to_owned()));
+    // Nobody waits for the nicer name: it is there the next time.
     assert_eq!(
         (action.who.as_str(), action.identity.as_deref(), &action.text),
-        ("ana", Some(ANA), &None)
+        ("ana.a", Some(ANA), &None)
     );
+    house.introduced(ANA, &ts, "ana").await;
     let no = plain_button("tok-9", "No");
     let buttons = [plain_button("tok-8", "Send"), no];
     house.notifier.answer(&call("l"), &action, "Send this to app-3?", &buttons).await.unwrap();
@@ -395,21 +434,62 @@ async fn a_press_names_its_token_its_presser_and_where_to_answer() {
     // Without a display name it is the real one; a pressed question goes away.
     house.fake.press(BEN, &whispered.ts, "Send").await;
     let action = house.received().await;
-    assert_eq!(
-        (action.press, action.who.as_str()),
-        (Press::Button("tok-8".to_owned()), "Ben Braun")
-    );
+    assert_eq!(action.press, Press::Button("tok-8".to_owned()));
     house.fake.until(|fake| fake.ephemerals().is_empty()).await;
+    house.introduced(BEN, &ts, "Ben Braun").await;
+    assert_eq!(house.fake.calls("users.info"), 2);
     // Who cannot be looked up is what Slack calls him.
     house.fake.grant(&["chat:write"]);
     house.notifier = House::again(&house.fake);
     house.listen().await;
-    house.fake.press(BEN, &ts, "Items only").await;
-    assert_eq!(house.received().await.who, "ben.b");
+    let looked_up = house.fake.calls("users.info");
+    for _ in 0..3 {
+        house.fake.press(BEN, &ts, "Items only").await;
+        assert_eq!(house.received().await.who, "ben.b");
+        house.fake.until(|fake| fake.calls("users.info") == looked_up + 1).await;
+    }
     house.nothing_more().await;
 }
 
+/// What was pressed is with the server before anything is asked of Slack.
+#[tokio::test]
+async fn a_press_waits_for_no_look_up() {
+    let house = House::new().await;
+    let ts = house.sent("k", &question()).await;
+    let no = [plain_button("tok-9", "No")];
+    let asked = IncomingAction {
+        press: Press::Button("tok-1".to_owned()),
+        text: None,
+        who: "ana".to_owned(),
+        identity: Some(ANA.to_owned()),
+        reply_to: Some(json!({"channel": CHANNEL, "user": ANA}).to_string()),
+    };
+    house.notifier.answer(&call("l"), &asked, "Send this to app-3?", &no).await.unwrap();
+    let whispered = house.fake.ephemerals().pop().unwrap();
+    for (ts, label, token) in [(&whispered.ts, "No", "tok-9"), (&ts, "Snooze 1 h", "tok-4")] {
+        let slack = for_test(&house.fake);
+        let me = slack.app.me(Duration::from_secs(5)).await.unwrap();
+        let before = house.fake.all_calls();
+        slack.app.interaction(me, house.fake.press_payload(ANA, ts, label).unwrap()).unwrap();
+        let action = slack.incoming.lock().await.recv().await.unwrap().unwrap();
+        assert_eq!(action.press, Press::Button(token.to_owned()));
+        assert_eq!(action.who, "ana.a");
+        assert_eq!(house.fake.all_calls(), before, "{label}");
+    }
+}
+
 impl House {
+    /// Presses until the presser is called like this.
+    async fn introduced(&self, user: &str, ts: &str, name: &str) {
+        for _ in 0..1_000 {
+            self.fake.press(user, ts, "Items only").await;
+            if self.received().await.who == name {
+                return;
+            }
+        }
+        panic!("{user} is never called {name}");
+    }
+
     /// The plugin anew, as after a restart.
     fn again(fake: &Fake) -> Arc<dyn Notifier> {
         build(&json!({
@@ -448,7 +528,7 @@ async fn answer_opens_a_dialog_also_after_a_restart() {
     let action = house.received().await;
     assert_eq!(action.press, Press::Button("tok-3".to_owned()));
     assert_eq!(action.text.as_deref(), Some("Items and shipping"));
-    assert_eq!((action.who.as_str(), action.identity.as_deref()), ("ana", Some(ANA)));
+    assert_eq!((action.who.as_str(), action.identity.as_deref()), ("ana.a", Some(ANA)));
     // Words win over a choice.
     house.fake.press(ANA, &ts, "Answer…").await;
     house.fake.until(|fake| !fake.modals().is_empty()).await;
@@ -489,13 +569,39 @@ async fn an_entry_of_the_menu_asks_first_where_it_should() {
     house.nothing_more().await;
     assert_eq!(house.fake.submit(ANA, None, "").await, Submitted::Closed);
     assert_eq!(house.received().await.press, Press::Button("tok-5".to_owned()));
-    // What cannot be looked up is asked about.
-    house.fake.grant(&["chat:write"]);
-    house.fake.press(ANA, &ts, "Snooze 1 h").await;
+    // What its question was may be unknown by now: it asks all the same.
+    let handle = ChannelHandle(format!("{CHANNEL}:{ts}"));
+    let old = house.fake.press_payload(ANA, &ts, "Kill…").unwrap();
+    let fewer = Message { buttons: vec![plain_button("tok-6", "Kill")], ..question() };
+    house.notifier.update(&call("m"), &handle, &fewer).await.unwrap();
+    for lost in [false, true] {
+        if lost {
+            house.fake.grant(&["chat:write"]);
+        }
+        let mut old = old.clone();
+        old["actions"][0]["action_ts"] = format!("{lost}").into();
+        old["trigger_id"] =
+            house.fake.press_payload(ANA, &ts, "Kill").unwrap()["trigger_id"].clone();
+        assert_eq!(house.fake.interact(old).await, Outcome::Taken);
+        house.fake.until(|fake| !fake.modals().is_empty()).await;
+        house.nothing_more().await;
+        assert_eq!(house.fake.submit(ANA, None, "").await, Submitted::Closed);
+        assert_eq!(house.received().await.press, Press::Button("tok-5".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_choice_without_words_can_be_seen() {
+    let house = House::listening().await;
+    let mut answer = text_button("tok-1", "Answer…");
+    if let Some(form) = &mut answer.form {
+        form.options = vec![String::new(), " \n".to_owned(), "Yes".to_owned()];
+    }
+    let ts = house.sent("k", &Message { buttons: vec![answer], ..question() }).await;
+    house.fake.press(ANA, &ts, "Answer…").await;
     house.fake.until(|fake| !fake.modals().is_empty()).await;
-    house.nothing_more().await;
-    assert_eq!(house.fake.submit(ANA, None, "").await, Submitted::Closed);
-    assert_eq!(house.received().await.press, Press::Button("tok-4".to_owned()));
+    assert_eq!(house.fake.submit(ANA, Some(2), "").await, Submitted::Closed);
+    assert_eq!(house.received().await.text.as_deref(), Some("Yes"));
 }
 
 #[tokio::test]
@@ -534,7 +640,14 @@ async fn a_reply_under_a_card_is_an_answer_and_other_talk_is_not() {
     assert_eq!((action.who.as_str(), action.identity.as_deref()), ("ana", Some(ANA)));
     house.notifier.answer(&call("l"), &action, "Sent.", &[]).await.unwrap();
     assert_eq!(house.fake.ephemerals()[0].thread.as_deref(), Some(ts.as_str()));
+    // With a file too, whose event tells no workspace.
+    let file = json!({"subtype": "file_share", "files": [{"id": "F1"}], "team": null});
+    house.fake.reply(BEN, &ts, "as in this picture", file.clone()).await;
+    let action = house.received().await;
+    assert_eq!(action.text.as_deref(), Some("as in this picture"));
+    assert_eq!((action.who.as_str(), action.identity.as_deref()), ("Ben Braun", Some(BEN)));
     for other in [
+        json!({"subtype": "file_share", "text": ""}),
         json!({"bot_id": "B0AO00001"}),
         json!({"subtype": "message_changed"}),
         json!({"subtype": "message_deleted"}),
@@ -560,6 +673,12 @@ async fn s20_somebody_of_another_workspace_can_press_nothing() {
         house.fake.ephemerals()[0].lines,
         ["Only people of the workspace acme can do this."]
     );
+    // Where Slack does not tell, it is looked up; where that is of no use, nobody is let in.
+    house.fake.reply(EVE, &ts, "Items only", json!({"team": null})).await;
+    house.fake.until(|fake| fake.ephemerals().len() == 3).await;
+    house.fake.grant(&["chat:write"]);
+    house.fake.reply(BEN, &ts, "Items only", json!({"team": null})).await;
+    house.fake.until(|fake| fake.ephemerals().len() == 4).await;
     house.nothing_more().await;
 }
 
@@ -585,15 +704,24 @@ async fn the_socket_is_cut_50_times_and_no_press_is_lost_or_doubled() {
     let buttons = vec![plain_button("tok-1", "Items only")];
     let ts = house.sent("k", &Message { buttons, ..question() }).await;
     let (mut taken, mut shown) = (0, 0);
+    let done = tokio::sync::Notify::new();
     let receiving = async {
         let mut count = 0;
         loop {
-            match tokio::time::timeout(Duration::from_secs(1), house.notifier.receive()).await {
-                Ok(Ok(_)) => count += 1,
-                Ok(Err(error)) => panic!("{error:?}"),
-                Err(_) => return count,
+            tokio::select! {
+                biased;
+                received = house.notifier.receive() => match received {
+                    Ok(_) => count += 1,
+                    Err(error) => panic!("{error:?}"),
+                },
+                () = done.notified() => break,
             }
         }
+        // What was acknowledged last may be on its way still.
+        while tokio::time::timeout(Duration::from_secs(1), house.notifier.receive()).await.is_ok() {
+            count += 1;
+        }
+        count
     };
     let pressing = async {
         for round in 0..50 {
@@ -612,6 +740,7 @@ async fn the_socket_is_cut_50_times_and_no_press_is_lost_or_doubled() {
                 Outcome::Error => shown += 1,
             }
         }
+        done.notify_one();
     };
     let (received, ()) = tokio::join!(receiving, pressing);
     println!("50 cuts: {taken} presses taken, {shown} with an error shown, {received} received");
@@ -620,6 +749,7 @@ async fn the_socket_is_cut_50_times_and_no_press_is_lost_or_doubled() {
         "{taken} taken, {shown} failed, {received} received"
     );
     assert_eq!(taken + shown, 50);
+    assert!(taken >= 25, "{taken} presses taken");
     house.fake.connected(2).await;
 }
 
@@ -639,6 +769,29 @@ async fn a_connection_that_slack_ends_is_replaced_before() {
         assert!(house.fake.cut());
         house.fake.until(|fake| fake.sockets() == 2).await;
     }
+}
+
+#[tokio::test]
+async fn while_one_connection_is_open_the_end_of_another_is_no_news() {
+    let house = House::listening().await;
+    let ts = house.sent("k", &question()).await;
+    for reason in ["too_many_websockets", "link_disabled", "too_many_websockets"] {
+        let before = house.fake.calls("apps.connections.open");
+        assert!(house.fake.end(reason));
+        house.fake.until(|fake| fake.sockets() == 1).await;
+        house.fake.press(ANA, &ts, "Items only").await;
+        assert_eq!(house.received().await.press, Press::Button("tok-1".to_owned()));
+        house.fake.until(|fake| fake.calls("apps.connections.open") > before).await;
+        house.fake.connected(2).await;
+    }
+    house.nothing_more().await;
+}
+
+#[test]
+fn the_pauses_between_attempts_grow() {
+    let mut pause = socket::Pause::new();
+    let pauses: Vec<_> = (0..9).map(|_| pause.next().as_millis()).collect();
+    assert_eq!(pauses, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
 }
 
 #[tokio::test]
@@ -842,6 +995,35 @@ async fn while_slack_asks_to_be_left_alone_nothing_of_its_own_is_asked() {
         app.api.aside("chat.postMessage", &body, Duration::from_secs(5)).await;
     }
     assert_eq!((house.fake.calls("chat.postMessage"), house.fake.early()), (1, 0));
+    // Nor what the server asks for; it hears how long.
+    let slack = for_test(&house.fake);
+    for _ in 0..3 {
+        let error = slack.send(&call("k"), &question()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient, "{error:?}");
+        assert!((1..=30_000).contains(&error.retry_after_ms.unwrap()), "{error:?}");
+        assert!(matches!(slack.find(&call("l"), "k").await.unwrap(), Answer::Unknown(_)));
+    }
+    assert_eq!(house.fake.calls("chat.postMessage"), 2);
+    assert_eq!(house.fake.calls("auth.test"), 1);
+}
+
+#[tokio::test]
+async fn how_long_slack_wants_to_be_left_alone_is_read_in_each_of_its_ways() {
+    let house = House::new().await;
+    let soon = Timestamp::now() + jiff::SignedDuration::from_secs(60);
+    let date = soon.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for (wait, body) in [
+        ("60", "{\"ok\":false,\"error\":\"ratelimited\"}"),
+        ("60", "<html>slow down</html>"),
+        ("60", ""),
+        (date.as_str(), "{\"ok\":false,\"error\":\"ratelimited\"}"),
+    ] {
+        house.fake.behave(Mood::Limited(wait.to_owned(), body)).await;
+        let error = for_test(&house.fake).send(&call("k"), &question()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient, "{wait} {body}: {error:?}");
+        let wait = error.retry_after_ms.unwrap_or_default();
+        assert!((30_000..=60_000).contains(&wait), "{body}: {error:?}");
+    }
 }
 
 #[tokio::test]
@@ -850,8 +1032,10 @@ async fn details_stand_in_the_thread_and_their_failure_changes_nothing() {
     let log = vec![Block::Text("Its whole log".to_owned()), Block::Code("line\n".repeat(900))];
     let receipt =
         house.notifier.send(&call("k"), &Message { details: log.clone(), ..question() }).await;
+    // It is no part of the send, and not in the same second.
+    assert_eq!(house.fake.messages().len(), 1);
+    house.fake.until(|fake| fake.messages().len() == 2).await;
     let said = house.fake.messages();
-    assert_eq!(said.len(), 2);
     assert_eq!(said[1].thread.as_ref(), Some(&said[0].ts));
     assert!(
         said[1].lines[0].starts_with("Its whole log") && said[1].lines[1].contains("characters")
@@ -967,6 +1151,8 @@ fn the_manifest_asks_for_no_more_than_is_used() {
     let direct: Value = serde_json::from_str(&setup::manifest(true)).unwrap();
     let scopes = direct.pointer("/oauth_config/scopes/bot").unwrap().to_string();
     assert!(scopes.contains("im:write") && scopes.contains("im:history"), "{scopes}");
+    let home = json!({"messages_tab_enabled": true, "messages_tab_read_only_enabled": false});
+    assert_eq!(direct.pointer("/features/app_home"), Some(&home), "or nobody can answer there");
 }
 
 #[tokio::test]
