@@ -997,6 +997,11 @@ impl State {
         self.channels.iter().filter(move |(other, channel)| *other == name || same(channel))
     }
 
+    /// Until when nothing is asked of a channel, by what its provider and its failures say.
+    pub fn account_rests(&self, name: &ChannelName) -> Option<Timestamp> {
+        self.same_account(name).filter_map(|(_, channel)| channel.not_before).max()
+    }
+
     /// The effect that a lane is busy with.
     pub fn intent_on(&self, lane: &Lane) -> Option<(Seq, &Intent)> {
         let seq = match lane {

@@ -248,5 +248,5 @@ fn rest_of(state: &State, name: &ChannelName, channel: &ChannelState) -> Option<
         .requested
         .filter(|_| pace > 0)
         .map(|last| last.saturating_add(SignedDuration::from_millis(pace.into())).unwrap_or(last));
-    state.same_account(name).filter_map(|(_, channel)| channel.not_before).max().max(paced)
+    state.account_rests(name).max(paced)
 }

@@ -71,6 +71,13 @@ pub enum Input {
         /// What each channel can do.
         channels: BTreeMap<ChannelName, NotifierCapabilities>,
     },
+    /// What a channel can do was found out.
+    Learned {
+        /// The channel.
+        channel: ChannelName,
+        /// What it can do.
+        can: Box<NotifierCapabilities>,
+    },
     /// A human pressed a button of a message: what it asks for is tried, each for itself. What of it is refused
     /// is recorded, and is what the caller hears as [`Answered::note`].
     Press {

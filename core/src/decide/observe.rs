@@ -59,6 +59,18 @@ impl Decider<'_> {
                     });
                 }
             }
+            Input::Learned { channel, can } => {
+                let known = self.state.channels.get(channel).and_then(|c| c.capabilities.as_ref());
+                // A channel that is no longer configured is not asked for anything.
+                let is_there = self.state.policy.channels.contains_key(channel);
+                if is_there && known != Some(can.as_ref()) {
+                    self.push(ConfigApplied {
+                        hash: self.state.policy_hash.clone(),
+                        policy: Box::new(self.state.policy.as_ref().clone()),
+                        channels: [(channel.clone(), can.as_ref().clone())].into(),
+                    });
+                }
+            }
             Input::Offer { notification, channel, revision, offers } => {
                 let told = notification.and_then(|id| self.state.notifications.get(&id));
                 let because: Vec<_> = told.iter().map(|told| told.revised.seq).collect();

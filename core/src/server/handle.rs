@@ -515,9 +515,9 @@ impl Handle {
         tokio::time::timeout(limit, pressed).await.ok().flatten()
     }
 
-    /// Looks whether a message could go out by each channel, without sending one.
+    /// Looks whether a message could go out by each channel that does not rest, without sending one.
     pub async fn look_at_channels(&self) {
-        self.shell.look_at_channels().await;
+        self.shell.look_at_channels(self, true).await;
     }
 
     /// Channels by which nothing would go out, as of the last look, with the reason.

@@ -107,8 +107,9 @@ pub(super) struct Shell {
     lanes: Mutex<HashMap<Lane, effect::Running>>,
     waiters: Mutex<HashMap<RequestId, Waiter>>,
     tokens: Mutex<HashMap<SessionId, String>>,
-    /// Channels that the last look found unable, with the reason.
-    unable: Mutex<BTreeMap<ChannelName, PluginError>>,
+    /// What the last look at each channel found, and who looks now.
+    looked: Mutex<BTreeMap<ChannelName, notify::Looked>>,
+    looking: tokio::sync::Mutex<()>,
     /// `ao`'s own files of each session.
     pub(super) guarded: Mutex<BTreeMap<PathBuf, Guarded>>,
     /// Sessions that the last probe told nothing of.
@@ -175,7 +176,8 @@ impl Shell {
             lanes: Mutex::default(),
             waiters: Mutex::default(),
             tokens: Mutex::default(),
-            unable: Mutex::default(),
+            looked: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             guarded: Mutex::default(),
             unanswered: Mutex::default(),
             seen_typing: Mutex::default(),

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc, LazyLock, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -145,6 +145,9 @@ pub(crate) struct Fakes {
     pub(crate) hall: Arc<Hall>,
     /// A channel that edits, finds and knows keys.
     pub(crate) channel: Arc<Channel>,
+    /// Whether a look at that channel finds that it can do none of it, and whether one has.
+    pub(crate) finds_old: Arc<AtomicBool>,
+    is_old: Arc<AtomicBool>,
     /// A channel that can do nothing of that.
     pub(crate) letters: Arc<Letters>,
     pub(crate) workspace: Arc<Desk>,
@@ -367,7 +370,11 @@ impl Runtime for Rigged {
 #[async_trait::async_trait]
 impl Notifier for Rigged {
     fn capabilities(&self) -> NotifierCapabilities {
-        self.fakes.channel.capabilities()
+        let can = self.fakes.channel.capabilities();
+        match self.fakes.is_old.load(Ordering::SeqCst) {
+            true => NotifierCapabilities { edits: false, idempotent: false, finds: false, ..can },
+            false => can,
+        }
     }
     async fn send(&self, call: &Call, message: &Message) -> Result<Receipt, PluginError> {
         let sent = self.fakes.channel.send(call, message);
@@ -397,6 +404,14 @@ impl Notifier for Rigged {
     async fn find(&self, call: &Call, key: &str) -> Result<Answer<ChannelHandle>, PluginError> {
         let found = self.fakes.channel.find(call, key);
         self.rig("find", "", found).await
+    }
+    async fn check(&self, _: &Call) -> Result<(), PluginError> {
+        self.rig("check", "", async {
+            let found = self.fakes.finds_old.load(Ordering::SeqCst);
+            self.fakes.is_old.store(found, Ordering::SeqCst);
+            Ok(())
+        })
+        .await
     }
     async fn receive(&self) -> Result<IncomingAction, PluginError> {
         self.rig("receive", "", self.fakes.channel.receive()).await

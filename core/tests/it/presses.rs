@@ -1,9 +1,15 @@
 //! What a human presses on a channel, through the whole server: done once, or answered where it was pressed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use ao_conformance::notifier::FarEnd as _;
-use ao_core::{config::trigger::Trigger, server::Handle};
+use ao_core::{
+    config::{policy::Policy, trigger::Trigger},
+    server::Handle,
+};
 use ao_slots::{
     PluginError, SessionId,
     fact::WorkFacts,
@@ -139,5 +145,66 @@ async fn another_configuration_keeps_every_plugin_whose_settings_are_the_same() 
             (house.count("press.refused").await == 2).then_some(())
         })
         .await;
+    house.stop().await;
+}
+
+/// Looks at the channel so far.
+fn looks(house: &House) -> u32 {
+    house.fakes.rig.calls("channel.check", "")
+}
+
+/// A look may be a login, and providers count those: it is made at the start, of other settings, and for whoever asks;
+/// by another configuration that leaves the channel as it is, and while the provider wants rest, none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_is_looked_at_when_it_is_new_or_somebody_asks_and_never_while_it_rests() {
+    let mut house = House::open().await;
+    house.patiently("the first look", async || (looks(&house) == 1).then_some(())).await;
+    let mut policy = house.policy.clone();
+    let applied = async |policy: &Policy| {
+        house.handle().apply_policy(policy.clone(), policy.clone().into()).await.unwrap();
+    };
+    for interval in [90, 80, 70] {
+        policy.lifecycle.sweep_interval_ms = interval;
+        applied(&policy).await;
+    }
+    policy.channels.values_mut().next().unwrap().settings = serde_json::json!({"address": "b"});
+    applied(&policy).await;
+    house.patiently("the look at other settings", async || (looks(&house) > 1).then_some(())).await;
+    house.handle().look_at_channels().await;
+    assert_eq!(looks(&house), 3, "the start, other settings, and somebody who asked");
+    let rest = PluginError::transient("busy", "").with_retry_after(Duration::from_secs(600));
+    house.fakes.rig.set("channel.check", "", Mood::Fails(rest), 1);
+    for _ in 0..3 {
+        house.handle().look_at_channels().await;
+    }
+    assert_eq!(looks(&house), 4, "the provider said when to come again");
+    assert_eq!(house.handle().unable_channels().len(), 1);
+    // Other settings are another account, and what a send was told holds for looks too.
+    policy.channels.values_mut().next().unwrap().settings = serde_json::json!({"address": "c"});
+    applied(&policy).await;
+    house.patiently("the look at these", async || (looks(&house) == 5).then_some(())).await;
+    let rest = PluginError::transient("busy", "").with_retry_after(Duration::from_secs(600));
+    house.fakes.rig.set("channel.send", "", Mood::Fails(rest), 1);
+    let session = house.working("Do it").await;
+    house.tell(&session, &[question("Which?")]).await.unwrap();
+    let name = policy.channels.keys().next().unwrap().clone();
+    house.until("it rests", |state| state.channels[&name].not_before.is_some()).await;
+    house.handle().look_at_channels().await;
+    assert_eq!(looks(&house), 5, "a send was told to wait");
+    house.stop().await;
+}
+
+/// What a look finds out of a channel is what the rules go by from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_look_finds_out_of_a_channel_is_recorded() {
+    let mut house = House::with(|house| house.fakes.finds_old.store(true, Ordering::SeqCst)).await;
+    let can = |state: &ao_core::state::State| {
+        let channel = state.channels.values().next().and_then(|it| it.capabilities.clone());
+        channel.is_some_and(|can| can.edits || can.idempotent || can.finds)
+    };
+    house.until("it is recorded", |state| !can(state)).await;
+    house.handle().look_at_channels().await;
+    assert_eq!(house.count("config.applied").await, 2, "the start, and what was found once");
+    house.is_rebuilt().await;
     house.stop().await;
 }

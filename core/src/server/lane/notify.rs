@@ -1,14 +1,17 @@
 //! Effects on channels: what is sent, edited and settled, and the tokens of its buttons.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ao_slots::{
-    Call, ChannelName, NotificationId, PluginError,
+    Call, ChannelName, ErrorKind, NotificationId, PluginError,
     call::Answer,
     fact::Priority,
-    notifier::{Action, Block, ChannelKind, Mark, Message, NotifierCapabilities, Receipt},
+    notifier::{
+        Action, Block, ChannelKind, Mark, Message, Notifier, NotifierCapabilities, Receipt,
+    },
 };
 use jiff::SignedDuration;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{Shell, no_channel, no_such};
 use crate::{
@@ -22,6 +25,61 @@ use crate::{
 const LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// How long one that merges is.
 const MERGE_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// How often a channel is looked at that nobody asks about: a look may be a login, and providers count those.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// How soon it is looked at again after a failure that may pass; the wait doubles up to [`LOOK_EVERY`].
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What the last look at a channel found.
+pub(super) struct Looked {
+    /// At whom it was: other settings make another one.
+    notifier: Arc<dyn Notifier>,
+    at: Instant,
+    error: Option<PluginError>,
+    wait: Duration,
+}
+
+impl Looked {
+    fn new(
+        notifier: Arc<dyn Notifier>,
+        before: Option<&Self>,
+        found: Result<(), PluginError>,
+    ) -> Self {
+        let error = found.err();
+        let wait = match (&error, before) {
+            // What does not pass by itself is not asked again and again: that is how accounts get locked.
+            (Some(error), _) if !may_pass(error) => LOOK_EVERY,
+            (Some(_), Some(before)) if before.error.as_ref().is_some_and(may_pass) => {
+                (before.wait * 2).min(LOOK_EVERY)
+            }
+            (Some(_), _) => LOOK_AGAIN,
+            (None, _) => LOOK_EVERY,
+        };
+        let at = Instant::now();
+        let looked = Self { notifier, at, error, wait };
+        Self { wait: wait.max(looked.rest()), ..looked }
+    }
+
+    /// How long the provider wants to be left alone from then on.
+    fn rest(&self) -> Duration {
+        let told = self.error.as_ref().and_then(|error| error.retry_after_ms);
+        told.map_or(Duration::ZERO, Duration::from_millis)
+    }
+
+    /// Whether it is looked at again, for somebody who asked then or because its time has come.
+    fn is_due(&self, asked: Option<Instant>) -> bool {
+        let since = self.at.elapsed();
+        match asked {
+            // A look that was begun before he asked and has ended since answers him too.
+            Some(asked) => self.at < asked && since >= self.rest(),
+            None => since >= self.wait,
+        }
+    }
+}
+
+fn may_pass(error: &PluginError) -> bool {
+    matches!(error.kind, ErrorKind::Transient | ErrorKind::InDoubt)
+}
 
 impl Shell {
     pub(super) async fn notify(
@@ -49,7 +107,12 @@ impl Shell {
         };
         let call = self.call(key, effect);
         match (effect, shown) {
-            (Effect::SendNotification { .. }, _) => Ok(sent(notifier.send(&call, &message).await?)),
+            (Effect::SendNotification { .. }, _) => {
+                let receipt = notifier.send(&call, &message).await;
+                // Some channels know what they can do by the first answer alone.
+                self.tell_what_it_can(handle, channel, notifier).await;
+                Ok(sent(receipt?))
+            }
             (Effect::UpdateNotification { .. }, Some(shown)) => {
                 Ok(sent(notifier.update(&call, &shown, &message).await?))
             }
@@ -73,9 +136,13 @@ impl Shell {
         let Effect::SendNotification { notification, .. } = effect else {
             return Err(no_such("only a send can be looked for"));
         };
-        let can = notifier.capabilities();
-        let (_, _, key) = self.message(*notification, channel, &can, Seen::default(), false)?;
+        let (_, _, key) = {
+            let can = notifier.capabilities();
+            self.message(*notification, channel, &can, Seen::default(), false)?
+        };
         let asked = notifier.find(&self.call(key.clone(), effect), &key).await;
+        // What it can do may be known only now.
+        let can = notifier.capabilities();
         let found = asked.unwrap_or_else(|error| Answer::Unknown(error.to_string()));
         match found {
             Answer::Yes(found) => {
@@ -210,23 +277,73 @@ impl Shell {
         Ok((receipt, token))
     }
 
-    /// Looks whether a message could go out by each channel; nothing is sent.
-    pub(in crate::server) async fn look_at_channels(&self) {
+    /// Looks whether a message could go out by each channel; nothing is sent. Where nobody `asked`, only those are
+    /// looked at that are new, have other settings, or were last looked at long ago; and none that rests.
+    pub(in crate::server) async fn look_at_channels(&self, handle: &Handle, asked: bool) {
+        let asked = asked.then(Instant::now);
+        // One at a time: who asks meanwhile hears what this one finds.
+        let _looking = self.looking.lock().await;
         let plugins = self.plugins();
         let limit = Duration::from_millis(self.state().policy.lifecycle.limits.notify_ms);
-        let mut unable = BTreeMap::new();
+        let now = self.now().wall;
+        let mut looks = JoinSet::new();
         for (name, notifier) in &plugins.channels {
-            let call = Call::new(format!("look-{name}"), limit);
-            if let Err(error) = super::within(limit, notifier.check(&call)).await {
-                unable.insert(name.clone(), error);
+            let looked = |looked: &Looked| Arc::ptr_eq(&looked.notifier, notifier);
+            let known = super::lock(&self.looked)
+                .get(name)
+                .is_some_and(|known| looked(known) && !known.is_due(asked));
+            if known || self.state().account_rests(name).is_some_and(|until| until > now) {
+                continue;
             }
+            let (name, notifier) = (name.clone(), notifier.clone());
+            looks.spawn(async move {
+                let call = Call::new(format!("look-{name}"), limit);
+                let found = super::within(limit, notifier.check(&call)).await;
+                (name, notifier, found)
+            });
         }
-        *super::lock(&self.unable) = unable;
+        while let Some(ended) = looks.join_next().await {
+            let Ok((name, notifier, found)) = ended else { continue };
+            {
+                let mut all = super::lock(&self.looked);
+                let before =
+                    all.get(&name).filter(|before| Arc::ptr_eq(&before.notifier, &notifier));
+                let looked = Looked::new(notifier.clone(), before, found);
+                all.insert(name.clone(), looked);
+            }
+            self.tell_what_it_can(handle, &name, &notifier).await;
+        }
+        super::lock(&self.looked).retain(|name, _| plugins.channels.contains_key(name));
+    }
+
+    /// Records what a channel can do, where something else was found out of it since that was recorded.
+    async fn tell_what_it_can(
+        &self,
+        handle: &Handle,
+        channel: &ChannelName,
+        notifier: &Arc<dyn Notifier>,
+    ) {
+        let can = notifier.capabilities();
+        let known = {
+            let state = self.state();
+            let known = state.channels.get(channel).and_then(|known| known.capabilities.as_ref());
+            known == Some(&can)
+        };
+        let rules =
+            self.plugins().channels.get(channel).is_some_and(|it| Arc::ptr_eq(it, notifier));
+        if known || !rules {
+            return;
+        }
+        let input = Input::Learned { channel: channel.clone(), can: Box::new(can) };
+        if let Err(refusal) = handle.submit(input).await {
+            tracing::warn!(%channel, %refusal, "what a channel can do was not recorded");
+        }
     }
 
     /// Channels by which nothing would go out now, with the reason.
     pub(in crate::server) fn unable(&self) -> BTreeMap<ChannelName, PluginError> {
-        super::lock(&self.unable).clone()
+        let all = super::lock(&self.looked);
+        all.iter().filter_map(|(name, it)| Some((name.clone(), it.error.clone()?))).collect()
     }
 
     /// Where desktop messages go: the last client that had a session bus tells (architecture, decision on desktops).

@@ -44,7 +44,7 @@ pub(in crate::server) async fn receive(handle: Handle, mut stopped: watch::Recei
             }
         }
         let looking = handle.clone();
-        tokio::spawn(async move { looking.look_at_channels().await });
+        tokio::spawn(async move { looking.shell.look_at_channels(&looking, false).await });
         // Another policy brings other channels; a listener that a plugin broke is begun anew.
         let again = tokio::time::Instant::now() + LISTEN_AGAIN;
         loop {
