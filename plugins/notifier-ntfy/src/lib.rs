@@ -130,12 +130,12 @@ impl Notifier for Ntfy {
     /// What is found out of the server is told from then on.
     fn capabilities(&self) -> NotifierCapabilities {
         let target = &self.server.target;
-        let updates = self.server.updates();
+        let sure = self.server.surely_updates();
         NotifierCapabilities {
             buttons: target.reply.is_some(),
-            edits: updates,
-            idempotent: updates,
-            finds: updates,
+            edits: self.server.updates(),
+            idempotent: sure,
+            finds: sure,
             public: target.public,
             pace_ms: PACE_MS,
             account: target.account.clone(),
@@ -189,6 +189,12 @@ impl Notifier for Ntfy {
     /// Yes where the server still has it. It keeps messages for some hours or not at all, so that it has none means
     /// nothing.
     async fn find(&self, call: &Call, key: &str) -> Result<Answer<ChannelHandle>, PluginError> {
+        let began = tokio::time::Instant::now();
+        if self.server.updates() && !self.server.surely_updates() {
+            // One that cannot be looked at says so by the question that follows.
+            let _ = self.server.look(call).await;
+        }
+        let call = &Call::new(&call.key, call.limit().saturating_sub(began.elapsed()));
         if !self.server.updates() {
             return Ok(Answer::Unknown("a message has no name on this server".to_owned()));
         }

@@ -86,6 +86,11 @@ impl Server {
         self.target.edits && self.updates.load(Ordering::Relaxed) != OLD
     }
 
+    /// Whether it is known to do so: where one is not sure, a repeated send may be a second message.
+    pub(crate) fn surely_updates(&self) -> bool {
+        self.target.edits && self.updates.load(Ordering::Relaxed) == NEW
+    }
+
     fn learn(&self, updates: bool) {
         self.updates.store(if updates { NEW } else { OLD }, Ordering::Relaxed);
     }

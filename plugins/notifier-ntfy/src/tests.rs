@@ -8,6 +8,7 @@ use ao_conformance::notifier::{
 use ao_fakes::ntfy::{self as fake, Options};
 use ao_slots::{
     InstanceId,
+    call::Answer,
     fact::Priority,
     notifier::{Action, Button, ButtonStyle, Confirm, Mark, OPEN},
     plugin::BuildContext,
@@ -224,6 +225,24 @@ async fn an_old_server_is_known_by_its_first_answer_and_edits_say_why_not() {
     // As setup writes it, without a look.
     let notifier = build(&settings(&server, json!({"edits": false}))).unwrap();
     assert!(!notifier.capabilities().edits);
+}
+
+/// After a crash the next process knows nothing of the server: what is not known is not promised, and the question
+/// whether a message is there finds it out.
+#[tokio::test]
+async fn that_a_send_may_be_repeated_is_told_once_it_is_known() {
+    for (options, new) in [(Options::default(), true), (old(), false)] {
+        let server = fake::Server::start(options).unwrap();
+        let build = || build(&settings(&server, json!({}))).unwrap();
+        let first = build();
+        assert!(!first.capabilities().idempotent && !first.capabilities().finds);
+        first.send(&call("k"), &message(1)).await.unwrap();
+        assert_eq!((first.capabilities().idempotent, first.capabilities().finds), (new, new));
+        let next = build();
+        let found = next.find(&call("k"), "k").await.unwrap();
+        assert_eq!(matches!(found, Answer::Yes(_)), new, "{found:?}");
+        assert_eq!((next.capabilities().idempotent, next.capabilities().edits), (new, new));
+    }
 }
 
 #[tokio::test]
