@@ -108,7 +108,8 @@ async fn sweep(handle: &Handle, count: u64, whole: &Arc<AtomicBool>) -> u32 {
 /// Tells where humans are, where that is news.
 async fn tell_presence(handle: &Handle, live: &[SessionId]) {
     let now = handle.now().wall;
-    let lately = |at: &Timestamp, limit| now.duration_since(*at) < limit;
+    // A clock that was set back leaves times that are yet to come: they say as little as those long ago.
+    let lately = |at: &Timestamp, limit| now.duration_since(*at).abs() < limit;
     let (sessions, page) = {
         let (typed, page) = &mut *lock(&handle.shell.seen_typing);
         typed.retain(|id, at| live.contains(id) && lately(at, TYPES));
