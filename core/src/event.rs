@@ -133,6 +133,9 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.via == "cli" {
             f.write_str(&self.name)
+        } else if self.name == self.via {
+            // A channel that knows no names gives its own.
+            write!(f, "by {}", self.via)
         } else {
             write!(f, "{} by {}", self.name, self.via)
         }
