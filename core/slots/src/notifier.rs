@@ -128,11 +128,12 @@ pub enum Action {
 
 impl Action {
     /// Whether somebody who may press it without being asked for could do harm with it: it runs a command, changes
-    /// the main branch, starts or ends an agent, or puts words into one.
+    /// the main branch, starts or ends an agent, puts words into one, or keeps a human from hearing of one.
     pub fn is_powerful(self) -> bool {
         matches!(
             self,
-            Self::Approve
+            Self::Silence
+                | Self::Approve
                 | Self::Send
                 | Self::Again
                 | Self::Restore
@@ -412,13 +413,17 @@ pub trait Notifier: fmt::Debug + Send + Sync {
     /// Sends a new message.
     async fn send(&self, call: &Call, message: &Message) -> Result<Receipt, PluginError>;
 
-    /// Changes a sent message in place, without a buzz. Returns the handle that holds from now on.
+    /// Changes a sent message in place, without a buzz. Returns the handle that holds from now on. `Unsupported` where
+    /// the channel does not edit.
     async fn update(
         &self,
         call: &Call,
         handle: &ChannelHandle,
         message: &Message,
-    ) -> Result<Receipt, PluginError>;
+    ) -> Result<Receipt, PluginError> {
+        let _ = (call, handle, message);
+        Err(PluginError::unsupported("what was sent on this channel cannot be changed"))
+    }
 
     /// Shows a sent message as settled: `message` has no buttons any more.
     async fn resolve(
@@ -426,7 +431,9 @@ pub trait Notifier: fmt::Debug + Send + Sync {
         call: &Call,
         handle: &ChannelHandle,
         message: &Message,
-    ) -> Result<(), PluginError>;
+    ) -> Result<(), PluginError> {
+        self.update(call, handle, message).await.map(drop)
+    }
 
     /// Sends a plain line, without sound where the channel can.
     async fn post(&self, call: &Call, text: &str) -> Result<Receipt, PluginError>;
@@ -462,7 +469,9 @@ pub trait Notifier: fmt::Debug + Send + Sync {
     async fn find(&self, call: &Call, key: &str) -> Result<Answer<ChannelHandle>, PluginError>;
 
     /// Waits for what a human does next. Never returns on a channel without buttons and replies.
-    async fn receive(&self) -> Result<IncomingAction, PluginError>;
+    async fn receive(&self) -> Result<IncomingAction, PluginError> {
+        std::future::pending().await
+    }
 }
 
 impl NotifierCapabilities {

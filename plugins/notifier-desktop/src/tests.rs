@@ -4,7 +4,7 @@ mod stage;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use ao_conformance::notifier::{self as suite, Mood, message, plain_button};
+use ao_conformance::notifier::{self as suite, Mood, call, message, plain_button};
 use ao_slots::{
     Call, ErrorKind, NotificationId,
     call::Answer,
@@ -16,10 +16,6 @@ use ao_slots::{
 use stage::{Bus, Dunst, Strict, desktop, desktop_at, until};
 use suite::FarEnd as _;
 use tokio::net::UnixListener;
-
-fn call(key: &str) -> Call {
-    Call::new(key, Duration::from_secs(30))
-}
 
 fn short(key: &str) -> Call {
     Call::new(key, Duration::from_millis(200))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ao_sdk::digest;
 use ao_slots::PluginError;
 use jiff::Timestamp;
 use lettre::{
@@ -12,7 +13,6 @@ use lettre::{
         header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
     },
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     page::{Loudness, Page},
@@ -115,7 +115,7 @@ fn atom(key: &str) -> String {
 }
 
 fn hash(key: &str) -> String {
-    Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    digest(key, 16)
 }
 
 /// A text that reads the same, and in which a mailbox finds no encoded word (RFC 2047) that we did not make: words with

@@ -21,8 +21,7 @@ use ao_slots::{
     Call, PluginError,
     call::Answer,
     notifier::{
-        ChannelHandle, ChannelKind, IncomingAction, Message, Notifier, NotifierCapabilities,
-        Reached, Receipt,
+        ChannelHandle, ChannelKind, Message, Notifier, NotifierCapabilities, Reached, Receipt,
     },
     plugin::{self, Registration},
     text::{cut, one_line},
@@ -163,10 +162,6 @@ impl Notifier for Webhook {
 
     async fn find(&self, _: &Call, _: &str) -> Result<Answer<ChannelHandle>, PluginError> {
         Ok(Answer::Unknown("a webhook cannot be asked; sending again is harmless".to_owned()))
-    }
-
-    async fn receive(&self) -> Result<IncomingAction, PluginError> {
-        std::future::pending().await
     }
 }
 

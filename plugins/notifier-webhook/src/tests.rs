@@ -1,14 +1,13 @@
 //! The plugin against a real receiver on this machine.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use ao_conformance::notifier::{self as suite, FarEnd, Mood, Shown, message};
-use ao_slots::{ErrorKind, InstanceId, notifier::Block, plugin::BuildContext};
+use ao_conformance::notifier::{self as suite, FarEnd, INSTANCE, Mood, Shown, call, message};
+use ao_slots::{ErrorKind, notifier::Block};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -20,25 +19,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-const INSTANCE: &str = "0123456789ABCDEFGHJKMNPQRS";
-
-fn context() -> BuildContext {
-    BuildContext {
-        data_dir: "/d".into(),
-        run_dir: "/d/run".into(),
-        instance: InstanceId::try_from(INSTANCE.to_owned()).unwrap(),
-        ao: "/d/run/ao".into(),
-        home: "/h".into(),
-        env: BTreeMap::new(),
-    }
-}
-
 fn build(settings: &Value) -> Result<Arc<dyn Notifier>, PluginError> {
-    (registration().build)(settings, &context())
-}
-
-fn call(key: &str) -> Call {
-    Call::new(key, Duration::from_secs(30))
+    (registration().build)(settings, &suite::context())
 }
 
 /// A receiver that remembers ids, as the standard asks for.

@@ -1,6 +1,7 @@
 //! What plugins share with each other, and `ao` itself does not need.
 
 pub mod body;
+mod digest;
 pub mod git;
 pub mod group;
 #[cfg(feature = "http")]
@@ -8,4 +9,5 @@ pub mod http;
 pub mod local;
 mod secret;
 
+pub use digest::{digest, hex};
 pub use secret::Secret;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use ao_conformance::notifier::{FarEnd, Mood, Shown};
-use ao_slots::{InstanceId, notifier::Notifier, plugin::BuildContext};
+use ao_slots::{notifier::Notifier, plugin::BuildContext};
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tokio_stream::StreamExt as _;
@@ -102,8 +102,8 @@ pub(super) fn desktop(run_dir: PathBuf, env: &[(&str, &str)]) -> Arc<dyn Notifie
         ao: run_dir.join("ao"),
         home: run_dir.clone(),
         run_dir,
-        instance: InstanceId::try_from("0123456789ABCDEFGHJKMNPQRS".to_owned()).unwrap(),
         env: env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        ..ao_conformance::notifier::context()
     };
     (registration().build)(&serde_json::Value::Null, &context).unwrap()
 }
