@@ -7,6 +7,7 @@
 //! is not in a schema is refused, where Discord ignores it, and of the rest those that no channel of ours uses.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -27,6 +28,9 @@ use crate::host::Host;
 const ID: &str = "223704706495545344";
 const TOKEN: &str = "3d89bb7572e0fb30d8128367b3b1b44fecd1726de135cbe28a41f8b2f777c372ba2939e72279b94526ff5d1bd4358d65cf11";
 
+/// The one thread of the channel.
+pub const THREAD: &str = "223704706495545399";
+
 /// How it behaves to whoever asks.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mood {
@@ -34,6 +38,8 @@ pub enum Mood {
     Well,
     /// Takes what comes and never answers.
     Silent,
+    /// Takes what comes, and breaks off in the middle of its answer.
+    Half,
     /// Refuses with this status and this code of Discord, e.g. 404 and 10015.
     Refusing(u16, u32),
     /// Wants to be left alone for so many seconds; the second is whether that is meant for all routes.
@@ -59,6 +65,8 @@ pub struct Post {
     pub silent: bool,
     /// It was edited.
     pub edited: bool,
+    /// The thread of the channel in which it stands.
+    pub thread: Option<String>,
 }
 
 /// The service. Gone when it is dropped.
@@ -189,8 +197,9 @@ async fn serve(State(far): State<Arc<Mutex<Far>>>, request: Request) -> Response
         far.tries += usize::from(parts.method != Method::GET);
         far.mood.clone()
     };
+    let half = mood == Mood::Half;
     match mood {
-        Mood::Well => {}
+        Mood::Well | Mood::Half => {}
         Mood::Silent => std::future::pending().await,
         Mood::Refusing(status, code) => {
             return refusal(&Refused(status, code, "refused by the fake".into()));
@@ -220,8 +229,20 @@ async fn serve(State(far): State<Arc<Mutex<Far>>>, request: Request) -> Response
         ("x-ratelimit-reset-after", format!("{left:.3}")),
         ("x-ratelimit-bucket", "abcd1234".to_owned()),
     ];
-    let wait = parts.uri.query() == Some("wait=true");
-    match far.answer(&parts.method, parts.uri.path(), wait, &body) {
+    let query: BTreeMap<&str, &str> = parts
+        .uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|p| p.split_once('='))
+        .collect();
+    match far.answer(&parts.method, parts.uri.path(), &query, &body) {
+        Ok(Some(value)) if half => {
+            let mut answer = reply(200, &headers, String::new());
+            answer.headers_mut().remove("content-length");
+            *answer.body_mut() = crate::ntfy::broken_off(&value.to_string());
+            answer
+        }
         Ok(Some(value)) => reply(200, &headers, value.to_string()),
         Ok(None) => reply(204, &headers, String::new()),
         Err(refused) => refusal(&refused),
@@ -261,7 +282,7 @@ impl Far {
         &mut self,
         method: &Method,
         path: &str,
-        wait: bool,
+        query: &BTreeMap<&str, &str>,
         body: &[u8],
     ) -> Result<Option<Value>, Refused> {
         let parts: Vec<&str> = path.split('/').collect();
@@ -274,22 +295,30 @@ impl Far {
         if token != TOKEN {
             return Err(Refused(401, 50027, "Invalid Webhook Token".into()));
         }
+        let thread = query.get("thread_id").map(|id| (*id).to_owned());
+        if thread.as_deref().is_some_and(|id| id != THREAD) {
+            return Err(Refused(404, 10003, "Unknown Channel".into()));
+        }
         match (method, rest) {
             (&Method::GET, []) => Ok(Some(json!({"type": 1, "id": ID, "name": "ao"}))),
             (&Method::POST, []) => {
-                let post = read(body, false)?;
+                let post = Post { thread, ..read(body, false)? };
+                let wait = query.get("wait") == Some(&"true");
                 let id = format!("{}", 900_000_000_000_000_000_u64 + self.posts.len() as u64);
                 self.posts.push((id.clone(), post));
                 Ok(wait.then(|| json!({"id": id, "type": 0})))
             }
             (&Method::PATCH, ["messages", id]) => {
-                let known = self.posts.iter_mut().find(|(known, _)| known == id);
+                // A message is looked for in the channel, or in the thread that is named.
+                let is_it =
+                    |(known, post): &&mut (String, Post)| known == id && post.thread == thread;
+                let known = self.posts.iter_mut().find(is_it);
                 let (id, post) =
                     known.ok_or_else(|| Refused(404, 10008, "Unknown Message".into()))?;
                 let edited = read(body, true)?;
                 // Nobody is called by an edit.
                 let called = std::mem::take(&mut post.called);
-                *post = Post { called, silent: post.silent, edited: true, ..edited };
+                *post = Post { called, thread, silent: post.silent, edited: true, ..edited };
                 Ok(Some(json!({"id": id, "type": 0})))
             }
             _ => Err(Refused(405, 0, "405: Method Not Allowed".into())),
@@ -359,6 +388,7 @@ fn read(body: &[u8], edit: bool) -> Result<Post, Refused> {
         links: above.links,
         silent: flags & 1 << 12 != 0,
         edited: edit,
+        thread: None,
     })
 }
 

@@ -35,6 +35,8 @@ pub struct Options {
     pub token: Option<String>,
     /// Topics that anybody may write to.
     pub open: BTreeSet<String>,
+    /// A topic that nobody may publish to by a request; what is written to it comes by other ways.
+    pub read_only: Option<String>,
     /// How often a subscriber hears that it is still there.
     pub keepalive: Duration,
 }
@@ -42,7 +44,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let keepalive = Duration::from_secs(45);
-        Self { updates: true, caches: true, token: None, open: BTreeSet::new(), keepalive }
+        let open = BTreeSet::new();
+        Self { updates: true, caches: true, token: None, open, read_only: None, keepalive }
     }
 }
 
@@ -53,6 +56,10 @@ pub enum Mood {
     Well,
     /// Takes what comes and never answers.
     Silent,
+    /// Takes what comes, and breaks off in the middle of its answer.
+    Half,
+    /// Ends each subscription as soon as it began.
+    Hasty,
     /// Refuses with this error code of ntfy, e.g. 42901, 40301, 50001, and perhaps says when to come again.
     Refusing(u32, Option<String>),
     /// Something else answers in its place, with this status: a page.
@@ -272,6 +279,14 @@ impl Server {
         self.far().add(topic, "message", None, |event| event.message = message.to_owned());
     }
 
+    /// Somebody else wrote to a topic some time ago.
+    pub fn wrote(&self, topic: &str, message: &str, ago: Duration) {
+        self.far().add(topic, "message", None, |event| {
+            event.message = message.to_owned();
+            event.time -= ago.as_secs();
+        });
+    }
+
     /// The raw texts of a topic, oldest first.
     pub fn texts(&self, topic: &str) -> Vec<String> {
         let far = self.far();
@@ -327,8 +342,9 @@ async fn serve(State(far): State<Arc<Mutex<Far>>>, request: Request) -> Response
         far.tries += usize::from(is_publish);
         far.mood.clone()
     };
+    let half = mood == Mood::Half;
     match mood {
-        Mood::Well => {}
+        Mood::Well | Mood::Half | Mood::Hasty => {}
         Mood::Silent => std::future::pending().await,
         Mood::Page(status) => return page(status),
         Mood::Refusing(code, wait) => {
@@ -354,8 +370,18 @@ async fn serve(State(far): State<Arc<Mutex<Far>>>, request: Request) -> Response
     };
     answer.map_or_else(
         |refused| refusal(&refused),
-        |value| reply(200, "application/json", value.to_string()),
+        |value| match value.to_string() {
+            text if half => reply(200, "application/json", broken_off(&text)),
+            text => reply(200, "application/json", text),
+        },
     )
+}
+
+/// The first half of a body; then the connection is gone.
+pub(crate) fn broken_off(body: &str) -> Body {
+    let half = body.as_bytes()[..body.len() / 2].to_vec();
+    let end = Err(io::Error::other("the fake breaks off"));
+    Body::from_stream(tokio_stream::iter([Ok(half), end]))
 }
 
 fn reply(status: u16, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
@@ -402,7 +428,7 @@ fn subscribe(
     for event in old {
         let _ = send.send(line(&json!(event)));
     }
-    if !poll {
+    if !poll && far.mood != Mood::Hasty {
         let (every, beats) = (far.options.keepalive, send.clone());
         let beat = line(
             &json!({"id": "keepalive0000", "time": now(), "event": "keepalive", "topic": &topic}),
@@ -575,6 +601,9 @@ impl Far {
     }
 
     fn may(&self, headers: &HeaderMap, topic: &str, writes: bool) -> Result<(), Refused> {
+        if writes && self.options.read_only.as_deref() == Some(topic) {
+            return Err(Refused::new(40301, "forbidden"));
+        }
         let Some(token) = &self.options.token else { return Ok(()) };
         let given = headers.get("authorization").and_then(|value| value.to_str().ok());
         match given {

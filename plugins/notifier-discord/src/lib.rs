@@ -22,8 +22,7 @@ use ao_slots::{
     Call, ErrorKind, PluginError,
     call::Answer,
     notifier::{
-        ChannelHandle, ChannelKind, IncomingAction, Message, Notifier, NotifierCapabilities,
-        Reached, Receipt,
+        ChannelHandle, ChannelKind, Message, Notifier, NotifierCapabilities, Reached, Receipt,
     },
     plugin::{self, Registration},
     text::one_line,
@@ -134,11 +133,11 @@ impl Discord {
             if let Some(wait) = emptied {
                 *self.rest() = Some(Instant::now() + wait);
             }
-            let answer = http::beginning(&mut response).await;
-            match response.status().is_success() {
-                true => Ok(answer),
-                false => Err(self.refusal(&response, &answer)),
+            if response.status().is_success() {
+                return http::whole(&mut response, WHOM).await;
             }
+            let answer = http::beginning(&mut response).await;
+            Err(self.refusal(&response, &answer))
         };
         http::within(call, WHOM, exchange).await
     }
@@ -152,8 +151,13 @@ impl Discord {
             message => format!("{} {}", refused.code, one_line(message)),
         };
         let (what, cause) = ("Discord refused the message", cause.trim());
-        // So many edits of an older message are too many for now.
-        if http::passes(status) || refused.code == 30046 {
+        // So many edits of a message older than an hour are too many. That is about this message alone, whatever the
+        // status: the channel takes others, and does not rest.
+        if refused.code == 30046 {
+            let what = "an old message cannot be changed that often";
+            return PluginError::new(ErrorKind::Unsupported, what, cause);
+        }
+        if http::passes(status) {
             let exact = refused.retry_after.and_then(seconds);
             let told = http::retry_after(response.headers(), Timestamp::now());
             let error = PluginError::transient(what, cause);
@@ -170,6 +174,9 @@ impl Discord {
             return PluginError::new(ErrorKind::NotFound, what, cause);
         }
         let remedy = match (status.as_u16(), refused.code) {
+            (404, 10003) => {
+                "the thread is gone: set another `thread_id` at the end of `url`, or none"
+            }
             (401 | 404, _) => {
                 "the webhook is gone: make a new one (the channel's settings, Integrations, Webhooks) and set its `url`"
             }
@@ -178,20 +185,31 @@ impl Discord {
                 "let the webhook write to the channel, or wait if Discord shuts out this address"
             }
             // A channel of threads alone.
-            (_, 220_001 | 220_003) => "make the webhook in a text channel",
+            (_, 220_001 | 220_003) => {
+                "make the webhook in a text channel, or set `?thread_id=…` of a thread at the end of `url`"
+            }
             _ => "ao doctor --report",
         };
         PluginError::permanent(what, cause).with_remedy(remedy)
     }
 
+    /// A message anew, or in place of an earlier one.
     async fn write(
         &self,
         call: &Call,
-        method: Method,
-        path: &str,
+        earlier: Option<&ChannelHandle>,
         post: &Post,
     ) -> Result<Receipt, PluginError> {
-        let answer = self.ask(call, method, path, Some(post)).await?;
+        let thread = self.target.thread.as_ref().map(|id| format!("&thread_id={id}"));
+        let thread = thread.unwrap_or_default();
+        let (method, path) = match earlier {
+            None => (Method::POST, format!("?wait=true{thread}")),
+            Some(message) => {
+                let query = thread.replacen('&', "?", 1);
+                (Method::PATCH, format!("/messages/{}{query}", message.0))
+            }
+        };
+        let answer = self.ask(call, method, &path, Some(post)).await?;
         let posted: Posted = serde_json::from_slice(&answer).map_err(|_| {
             let cause = format!("it answered: {}", http::excerpt(&answer));
             PluginError::permanent("what answers is not Discord", cause)
@@ -227,7 +245,7 @@ impl Notifier for Discord {
     }
 
     async fn send(&self, call: &Call, message: &Message) -> Result<Receipt, PluginError> {
-        self.write(call, Method::POST, "?wait=true", &text::post(message, false)).await
+        self.write(call, None, &text::post(message, false)).await
     }
 
     async fn update(
@@ -236,21 +254,11 @@ impl Notifier for Discord {
         handle: &ChannelHandle,
         message: &Message,
     ) -> Result<Receipt, PluginError> {
-        let path = format!("/messages/{}", handle.0);
-        self.write(call, Method::PATCH, &path, &text::post(message, true)).await
-    }
-
-    async fn resolve(
-        &self,
-        call: &Call,
-        handle: &ChannelHandle,
-        message: &Message,
-    ) -> Result<(), PluginError> {
-        self.update(call, handle, message).await.map(drop)
+        self.write(call, Some(handle), &text::post(message, true)).await
     }
 
     async fn post(&self, call: &Call, text: &str) -> Result<Receipt, PluginError> {
-        self.write(call, Method::POST, "?wait=true", &text::line(text)).await
+        self.write(call, None, &text::line(text)).await
     }
 
     /// Asks whether the webhook is there; no right is needed for that but its address.
@@ -260,9 +268,5 @@ impl Notifier for Discord {
 
     async fn find(&self, _: &Call, _: &str) -> Result<Answer<ChannelHandle>, PluginError> {
         Ok(Answer::Unknown("a webhook cannot be asked what it has sent".to_owned()))
-    }
-
-    async fn receive(&self) -> Result<IncomingAction, PluginError> {
-        std::future::pending().await
     }
 }

@@ -3,14 +3,13 @@
 use std::fmt;
 
 use ao_sdk::{
-    Secret,
-    http::{Blocked, REMEDY, is_public},
+    Secret, digest,
+    http::{self, REMEDY},
 };
 use ao_slots::PluginError;
 use reqwest::Url;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::NAME;
 
@@ -19,6 +18,7 @@ use crate::NAME;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// The webhook's address: channel settings, Integrations, Webhooks, Copy Webhook URL. Who has it may write there.
+    /// With `?thread_id=…` at its end it writes to that thread of the channel.
     pub url: Secret,
     /// Lets the address be this machine or one in a private network.
     #[serde(default)]
@@ -30,6 +30,8 @@ pub struct Settings {
 pub(crate) struct Target {
     /// `…/api/v10/webhooks/<id>/<token>`.
     pub(crate) url: Url,
+    /// The thread of its channel that is written to, in place of the channel itself.
+    pub(crate) thread: Option<String>,
     pub(crate) allow_private: bool,
     /// Names the webhook and tells nothing.
     pub(crate) account: String,
@@ -43,13 +45,8 @@ impl Settings {
         if !secure {
             return Err(invalid(&"it does not begin with https://"));
         }
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        if let Ok(address) = host.parse()
-            && !self.allow_private
-            && !is_public(address)
-        {
-            return Err(invalid(&Blocked(address)).with_remedy(REMEDY));
-        }
+        http::check(&url, self.allow_private)
+            .map_err(|blocked| invalid(&blocked).with_remedy(REMEDY))?;
         let path: Vec<&str> = url.path().split('/').collect();
         let (id, token) = match path[..] {
             ["", "api", "webhooks", id, token] | ["", "api", _, "webhooks", id, token] => {
@@ -61,18 +58,23 @@ impl Settings {
             _ => return Err(invalid(&"it is not that of a webhook")),
         };
         let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_id || token.is_empty() || !token.chars().all(is_token) {
+        let is_id = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_id(id) || token.is_empty() || !token.chars().all(is_token) {
             return Err(invalid(&"it is not that of a webhook"));
         }
-        let account = format!("discord-{:02x?}", &Sha256::digest(id)[..8]);
-        let account = account.replace(['[', ']', ',', ' '], "");
+        let asked = url.query_pairs().find(|(key, _)| key == "thread_id");
+        let thread = asked.map(|(_, id)| id.into_owned());
+        if thread.as_deref().is_some_and(|id| !is_id(id)) {
+            return Err(invalid(&"its `thread_id` is not the id of a thread")
+                .with_remedy("copy the thread's id: developer mode, Copy Thread ID"));
+        }
+        let account = format!("discord-{}", digest(id, 8));
         // Without a version the oldest one answers, which is to go.
         let path = format!("/api/v10/webhooks/{id}/{token}");
         url.set_path(&path);
         url.set_query(None);
         url.set_fragment(None);
-        Ok(Target { url, allow_private: self.allow_private, account })
+        Ok(Target { url, thread, allow_private: self.allow_private, account })
     }
 }
 

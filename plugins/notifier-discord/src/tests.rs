@@ -1,11 +1,11 @@
 //! The plugin against a fake of the channel.
 
-use ao_conformance::notifier::{self as suite, FarEnd, Mood, Shown, book, message, plain_button};
+use ao_conformance::notifier::{
+    self as suite, FarEnd, Mood, Shown, book, call, message, plain_button,
+};
 use ao_fakes::discord::{self as fake};
 use ao_slots::{
-    InstanceId,
     notifier::{Block, Button, Mark},
-    plugin::BuildContext,
     text::length,
 };
 use serde_json::{Value, json};
@@ -16,19 +16,7 @@ use super::*;
 const WIDE: (u32, Duration) = (1000, Duration::from_secs(1));
 
 fn build(settings: &Value) -> Result<Arc<dyn Notifier>, PluginError> {
-    let context = BuildContext {
-        data_dir: "/d".into(),
-        run_dir: "/d/run".into(),
-        instance: InstanceId::try_from("0123456789ABCDEFGHJKMNPQRS".to_owned()).unwrap(),
-        ao: "/d/run/ao".into(),
-        home: "/h".into(),
-        env: Default::default(),
-    };
-    (registration().build)(settings, &context)
-}
-
-fn call(key: &str) -> Call {
-    Call::new(key, Duration::from_secs(30))
+    (registration().build)(settings, &suite::context())
 }
 
 struct Channel {
@@ -209,7 +197,6 @@ async fn each_refusal_is_the_failure_that_it_means() {
     let channel = Channel::start(WIDE);
     for (mood, expected) in [
         (fake::Mood::Busy(1.25, false), Some(2_000)),
-        (fake::Mood::Refusing(400, 30046), None),
         (fake::Mood::Refusing(500, 0), None),
         (fake::Mood::Page(503, None), None),
         (fake::Mood::Page(429, Some("120".into())), Some(120_000)),
@@ -225,6 +212,7 @@ async fn each_refusal_is_the_failure_that_it_means() {
         (fake::Mood::Refusing(404, 10015), "webhook is gone"),
         (fake::Mood::Refusing(401, 50027), "webhook is gone"),
         (fake::Mood::Refusing(403, 50013), "let the webhook write"),
+        (fake::Mood::Refusing(404, 10003), "thread is gone"),
         (fake::Mood::Refusing(400, 220_001), "text channel"),
         (fake::Mood::Refusing(400, 50035), "doctor"),
         (fake::Mood::Page(302, None), "redirects"),
@@ -234,6 +222,44 @@ async fn each_refusal_is_the_failure_that_it_means() {
         assert_eq!(error.kind, ErrorKind::Permanent, "{mood:?}");
         assert!(error.remedy.as_deref().unwrap().contains(remedy), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_leaves_a_send_in_doubt() {
+    let channel = Channel::start(WIDE);
+    let error = channel.refused(fake::Mood::Half).await;
+    assert_eq!((error.kind, channel.server.posts().len()), (ErrorKind::InDoubt, 1), "{error:?}");
+}
+
+#[tokio::test]
+async fn too_many_edits_of_one_message_do_not_rest_the_channel() {
+    let channel = Channel::start(WIDE);
+    let handle = channel.notifier.send(&call("k"), &message(1)).await.unwrap().handle.unwrap();
+    for status in [400, 429] {
+        channel.server.behave(fake::Mood::Refusing(status, 30046));
+        let error = channel.notifier.update(&call("k-r2"), &handle, &message(1)).await.unwrap_err();
+        assert_eq!((error.kind, error.retry_after_ms), (ErrorKind::Unsupported, None), "{status}");
+        channel.server.behave(fake::Mood::Well);
+        channel.notifier.send(&call("l"), &message(2)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_the_address_names_is_written_to() {
+    let server = fake::Server::start(WIDE).unwrap();
+    let with = |thread: &str| json!({"url": format!("{}?thread_id={thread}", server.url()), "allowPrivate": true});
+    let notifier = build(&with(fake::THREAD)).unwrap();
+    notifier.check(&call("look")).await.unwrap();
+    let handle = notifier.send(&call("k"), &message(1)).await.unwrap().handle.unwrap();
+    notifier.update(&call("k-r2"), &handle, &message(1)).await.unwrap();
+    notifier.post(&call("p"), "A line.").await.unwrap();
+    let posts = server.posts();
+    assert!(posts[0].edited && posts.len() == 2, "{posts:?}");
+    assert!(posts.iter().all(|post| post.thread.as_deref() == Some(fake::THREAD)), "{posts:?}");
+    let error = build(&with("1")).unwrap().send(&call("k"), &message(1)).await.unwrap_err();
+    assert!(error.remedy.unwrap().contains("thread_id"));
+    let error = (registration().check)(&with("a&b")).unwrap_err();
+    assert!(error.cause.contains("thread_id"), "{error:?}");
 }
 
 #[tokio::test]

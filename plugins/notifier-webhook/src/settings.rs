@@ -1,10 +1,10 @@
 //! What can be set, and what of it text alone can tell.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt};
 
 use ao_sdk::{
     Secret,
-    http::{Blocked, REMEDY, is_public},
+    http::{self, REMEDY},
 };
 use ao_slots::PluginError;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -60,14 +60,8 @@ impl Settings {
             return Err(invalid("url", &"it begins with neither https:// nor http://"));
         }
         let host = url.host_str().unwrap_or_default().to_owned();
-        // The parser has made numbers of all the ways to write an IPv4 address.
-        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        if let Ok(address) = literal
-            && !self.allow_private
-            && !is_public(address)
-        {
-            return Err(invalid("url", &Blocked(address)).with_remedy(REMEDY));
-        }
+        http::check(&url, self.allow_private)
+            .map_err(|blocked| invalid("url", &blocked).with_remedy(REMEDY))?;
         let key = match &self.secret {
             Some(secret) => Some(key(secret.reveal()).map_err(|cause| invalid("secret", &cause))?),
             None => None,

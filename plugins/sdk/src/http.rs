@@ -6,7 +6,7 @@
 
 mod guard;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
 
 use ao_slots::{
     Call, ErrorKind, PluginError,
@@ -14,7 +14,7 @@ use ao_slots::{
 };
 use jiff::Timestamp;
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, Response, StatusCode, Url,
     header::{HeaderMap, RETRY_AFTER},
     redirect::Policy,
 };
@@ -23,12 +23,15 @@ pub use self::guard::{Blocked, PublicOnly, REMEDY, is_public};
 
 /// How long a connection may take, so that a machine that is away is told from one that is slow.
 const CONNECT: Duration = Duration::from_secs(3);
+/// The longest answer that a service gives to what it took; it may repeat all of a message, escaped.
+const WHOLE_LIMIT: usize = 256 * 1024;
 /// How much of a refusal's text is read.
 const ANSWER_LIMIT: usize = 16 * 1024;
 /// How long the rest of a refusal's text is waited for.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A client that reaches public machines alone, or any where that is allowed. Each request has a connection of its
+/// A client whose names lead to public machines alone, or to any where that is allowed; what is written as a number is
+/// not looked up, so the address comes through [`check`] first. Each request has a connection of its
 /// own: on one that has lain idle for long the other side may be gone, which leaves a message in doubt.
 pub fn client(allow_private: bool) -> Result<Client, PluginError> {
     // A program has one provider; whoever comes first installs it.
@@ -48,6 +51,16 @@ pub fn client(allow_private: bool) -> Result<Client, PluginError> {
         PluginError::new(ErrorKind::Missing, "cannot make an HTTPS client", chain(&error))
             .with_remedy("install the system's root certificates, e.g. the package ca-certificates")
     })
+}
+
+/// Refuses an address that is written as a number and not public, unless that is allowed. The parser of [`Url`] has made
+/// numbers of all the ways to write an IPv4 address.
+pub fn check(url: &Url, allow_private: bool) -> Result<(), Blocked> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    match host.parse::<IpAddr>() {
+        Ok(address) if !allow_private && !is_public(address) => Err(Blocked(address)),
+        _ => Ok(()),
+    }
 }
 
 /// An exchange within the call's limit; past it what `whom` made of it is in doubt.
@@ -91,7 +104,22 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }
 
-/// The first bytes of an answer: what there is of it within a second of each other.
+/// The answer of `whom` to what it says it took. As long as there is no whole one, nobody knows what took it: something
+/// in between may have cut it off. The call's limit ends the wait.
+pub async fn whole(response: &mut Response, whom: &str) -> Result<Vec<u8>, PluginError> {
+    let in_doubt =
+        |cause: String| PluginError::in_doubt(format!("{whom} gave no whole answer"), cause);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| in_doubt(chain(&error)))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > WHOLE_LIMIT {
+            return Err(in_doubt(format!("it is longer than {WHOLE_LIMIT} bytes")));
+        }
+    }
+    Ok(bytes)
+}
+
+/// The first bytes of a refusal: what there is of it within a second of each other.
 pub async fn beginning(response: &mut Response) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < ANSWER_LIMIT {
@@ -124,6 +152,23 @@ pub fn chain(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s16_an_address_in_numbers_is_checked_however_it_is_written() {
+        for (url, passes) in [
+            ("https://example.org/x", true),
+            ("https://93.184.216.34", true),
+            ("https://127.0.0.1:8080/x", false),
+            ("http://2852039166", false),
+            ("http://0x7f.1", false),
+            ("https://[::1]", false),
+            ("https://[::ffff:10.0.0.1]", false),
+        ] {
+            let url: Url = url.parse().unwrap();
+            assert_eq!(check(&url, false).is_ok(), passes, "{url}");
+            assert!(check(&url, true).is_ok(), "{url}");
+        }
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
