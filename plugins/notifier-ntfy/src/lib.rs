@@ -5,7 +5,8 @@
 //! that are there, each worth one act, and the reply token where one is set; never the token with which `ao` signs in.
 //!
 //! On a server that is open to everybody a topic's name is its password and its operator reads what passes. Messages
-//! there hold no code, and no button with which the operator could do harm; see [`Settings::allow_public`].
+//! there hold no code, and no button with which the operator could do harm, with an account there or without; see
+//! [`Settings::allow_public`].
 //!
 //! Servers from 2.16 on replace a message by a later one with the same sequence id, which is made of the call's key:
 //! so edits work, and a repeated send is one message. An edit is sent at a priority without sound. That a server is
@@ -20,7 +21,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use ao_slots::{
     Call, ErrorKind, PluginError,
@@ -32,7 +33,6 @@ use ao_slots::{
     plugin::{self, Registration},
 };
 use async_trait::async_trait;
-use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::{Mutex, mpsc},
     task::JoinHandle,
@@ -68,7 +68,7 @@ pub fn registration() -> Registration<dyn Notifier> {
 #[derive(Debug)]
 pub struct Ntfy {
     server: Arc<Server>,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
     listening: Mutex<Option<Listening>>,
 }
 
@@ -87,7 +87,7 @@ impl Drop for Listening {
 
 impl Ntfy {
     fn new(server: Server) -> Self {
-        Self { server: Arc::new(server), trouble: Trouble::default(), listening: Mutex::default() }
+        Self { server: Arc::new(server), trouble: Arc::default(), listening: Mutex::default() }
     }
 
     fn listening(&self, reply: &str) -> Listening {
@@ -180,10 +180,7 @@ impl Notifier for Ntfy {
     /// Looks at the server, and tells why no press comes from it.
     async fn check(&self, call: &Call) -> Result<(), PluginError> {
         self.server.look(call).await?;
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.map_or(Ok(()), |error| {
-            Err(PluginError { what: format!("no button works: {}", error.what), ..error })
-        })
+        self.trouble.worst().map_or(Ok(()), Err)
     }
 
     /// Yes where the server still has it. It keeps messages for some hours or not at all, so that it has none means
@@ -239,5 +236,5 @@ fn sequence(key: &str) -> String {
     if (1..=64).contains(&key.len()) && key.chars().all(fits) {
         return key.to_owned();
     }
-    settings::hex(&Sha256::digest(key)[..16])
+    ao_sdk::digest(key, 16)
 }

@@ -6,7 +6,7 @@
 //! a server that is killed in between reads the press again rather than never; its token does nothing twice.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,22 +14,22 @@ use std::{
 use ao_slots::{Call, PluginError};
 use reqwest::{Method, Response};
 use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep, sleep_until, timeout},
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::server::{Event, Server};
 
 /// Begins a bookmark; a token has no spaces.
 const BOOKMARK: &str = "ao read ";
-/// How far back the first look goes; tokens are worth no more than that.
+/// How far back a look goes that knows of no message yet; tokens are worth no more than that.
 const BACK: &str = "24h";
-/// How far back a new subscription goes that knows of no message yet.
-const LATELY: &str = "10m";
 /// When a bookmark follows its press.
 const BOOKMARK_AFTER: Duration = Duration::from_secs(5);
 /// A server says every 45 s that it is there (`keepalive-interval`); proxies and other settings get some more.
 const SILENCE: Duration = Duration::from_secs(180);
+/// A stream that brings nothing and does not stand so long is none.
+const STANDS: Duration = Duration::from_secs(30);
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Most bytes of a line; what is longer is no press.
@@ -42,34 +42,85 @@ const KNOWN: usize = 2048;
 const MOST: usize = 60;
 
 /// What keeps presses from coming, for whoever asks.
-pub(crate) type Trouble = Arc<Mutex<Option<PluginError>>>;
+#[derive(Debug, Default)]
+pub(crate) struct Trouble(Mutex<BTreeMap<With, PluginError>>);
+
+/// With what there is trouble, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum With {
+    Listening,
+    Flood,
+    Bookmark,
+}
+
+impl Trouble {
+    /// The worst there is now.
+    pub(crate) fn worst(&self) -> Option<PluginError> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().next().cloned()
+    }
+
+    /// What came of it the last time; `so` says what follows from the failure.
+    fn tell(&self, with: With, so: &str, failure: Option<PluginError>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Some(error) => {
+                let what = format!("{so}: {}", error.what);
+                all.insert(with, PluginError { what, ..error });
+            }
+            None => drop(all.remove(&with)),
+        }
+    }
+
+    fn listening(&self, failure: Option<PluginError>) {
+        self.tell(With::Listening, "no button works", failure);
+    }
+}
 
 /// Listens until nobody wants to hear of it any more. `presses` gets what has the shape of a token.
 pub(crate) async fn listen(
     server: Arc<Server>,
     reply: String,
     presses: mpsc::Sender<String>,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
 ) {
-    let mut reader = Reader {
-        server,
-        reply,
+    let (last, bookmarked) = watch::channel(None);
+    let reader = Reader {
+        server: server.clone(),
+        reply: reply.clone(),
         presses,
+        trouble: trouble.clone(),
         known: VecDeque::new(),
         minute: (Instant::now(), 0),
-        unmarked: None,
+        last,
         caught_up: false,
     };
+    // Both end when nobody wants to hear of presses: the reader has the other end of the bookmarks.
+    tokio::join!(reader.run(), bookmark(&server, &reply, bookmarked, &trouble));
+}
+
+/// Writes a bookmark some seconds after the last press was handed on. Without it, what was read is read again after a
+/// restart: its tokens are used by then. Presses come in meanwhile, and during a rest nothing is written.
+async fn bookmark(
+    server: &Server,
+    reply: &str,
+    mut last: watch::Receiver<Option<String>>,
+    trouble: &Trouble,
+) {
     let mut failures = 0;
-    while !reader.presses.is_closed() {
-        let tried = reader.connect(&trouble).await;
-        // A connection that stood is begun anew soon; one that cannot be made ever more slowly.
-        failures = if tried.is_ok() { 0 } else { failures + 1 };
-        let wait = tried.as_ref().err().map_or(Duration::from_secs(1), |e| rest(e, failures));
-        *trouble.lock().unwrap_or_else(PoisonError::into_inner) = tried.err();
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = reader.presses.closed() => {}
+    while last.changed().await.is_ok() {
+        sleep(BOOKMARK_AFTER.max(server.resting())).await;
+        let Some(id) = last.borrow_and_update().clone() else { continue };
+        let call = Call::new("bookmark", PATIENCE);
+        let noted = server.note(&call, reply, format!("{BOOKMARK}{id}")).await;
+        failures = if noted.is_ok() { 0 } else { failures + 1 };
+        let so = "what was pressed is read again after a restart";
+        trouble.tell(With::Bookmark, so, noted.as_ref().err().cloned());
+        if let Err(error) = &noted {
+            sleep(rest(error, failures)).await;
+            if error.is_transient() {
+                last.mark_changed();
+            }
         }
     }
 }
@@ -87,49 +138,61 @@ struct Reader {
     server: Arc<Server>,
     reply: String,
     presses: mpsc::Sender<String>,
+    trouble: Arc<Trouble>,
     /// The ids of the last messages: a server that has forgotten the last one tells all it has.
     known: VecDeque<String>,
     /// Since when presses are counted, and how many there were.
     minute: (Instant, usize),
-    /// The last press without a bookmark, and when it gets one.
-    unmarked: Option<(String, Instant)>,
+    /// The last press that was handed on.
+    last: watch::Sender<Option<String>>,
     caught_up: bool,
 }
 
 impl Reader {
-    /// Listens for as long as the connection stands; fails if none can be made.
-    async fn connect(&mut self, trouble: &Trouble) -> Result<(), PluginError> {
+    async fn run(mut self) {
+        let mut failures = 0;
+        while !self.presses.is_closed() {
+            let tried = self.connect().await;
+            // A connection that stood is begun anew soon; one that cannot be made ever more slowly.
+            failures = if tried.is_ok() { 0 } else { failures + 1 };
+            let wait = tried.as_ref().err().map_or(Duration::from_secs(1), |e| rest(e, failures));
+            self.trouble.listening(tried.err());
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.presses.closed() => {}
+            }
+        }
+    }
+
+    /// Listens for as long as the connection stands; fails if none can be made, or none that stands.
+    async fn connect(&mut self) -> Result<(), PluginError> {
         if !self.caught_up {
             self.catch_up().await?;
             self.caught_up = true;
         }
-        let since = self.known.back().map_or(LATELY, String::as_str);
+        let since = self.known.back().map_or(BACK, String::as_str);
         let path = format!("{}/json?since={since}", self.reply);
         let mut stream = self.open(&path).await?;
-        *trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let (began, mut brought) = (Instant::now(), false);
+        self.trouble.listening(None);
         let mut lines = Lines::default();
         loop {
-            let due = self.unmarked.as_ref().map(|(_, due)| *due);
-            let bookmark = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
             let chunk = tokio::select! {
                 // Cancel safe: a piece is either taken and looked at below, or still in the connection.
                 chunk = timeout(SILENCE, stream.chunk()) => chunk,
-                () = bookmark => {
-                    self.bookmark().await;
-                    continue;
-                }
                 () = self.presses.closed() => return Ok(()),
             };
-            let Ok(Ok(Some(chunk))) = chunk else { return Ok(()) };
+            let Ok(Ok(Some(chunk))) = chunk else { break };
             for event in lines.push(&chunk) {
+                brought |= event.event == "message";
                 self.take(event).await;
             }
         }
+        if brought || began.elapsed() >= STANDS {
+            return Ok(());
+        }
+        let what = format!("{} ended the subscription as soon as it began", self.server.whom());
+        Err(PluginError::transient(what, "something in between may not let streams through"))
     }
 
     async fn open(&self, path: &str) -> Result<Response, PluginError> {
@@ -164,10 +227,16 @@ impl Reader {
         let (since, count) = &mut self.minute;
         if since.elapsed() > Duration::from_secs(60) {
             (*since, *count) = (Instant::now(), 0);
+            self.trouble.tell(With::Flood, "", None);
         }
         *count += 1;
-        if *count <= MOST && self.presses.send(event.message).await.is_ok() {
-            self.unmarked = Some((event.id, Instant::now() + BOOKMARK_AFTER));
+        if *count > MOST {
+            let cause = format!("more than {MOST} came within a minute");
+            let error = PluginError::transient("somebody else writes to the reply topic", cause)
+                .with_remedy("make new topics: ao notify setup ntfy");
+            self.trouble.tell(With::Flood, "presses were dropped", Some(error));
+        } else if self.presses.send(event.message).await.is_ok() {
+            self.last.send_replace(Some(event.id));
         }
     }
 
@@ -181,14 +250,6 @@ impl Reader {
         }
         self.known.push_back(id.to_owned());
         true
-    }
-
-    /// Without it, what was read is read again after a restart: its tokens are used by then.
-    async fn bookmark(&mut self) {
-        if let Some((id, _)) = self.unmarked.take() {
-            let call = Call::new("bookmark", PATIENCE);
-            let _ = self.server.note(&call, &self.reply, format!("{BOOKMARK}{id}")).await;
-        }
     }
 }
 

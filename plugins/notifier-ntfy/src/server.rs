@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use reqwest::{
 };
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     settings::Target,
@@ -36,6 +40,8 @@ pub(crate) struct Server {
     updates: AtomicU8,
     /// The server and its topics were looked at, and are as they should be.
     looked: AtomicBool,
+    /// Until when it wants nothing to be published.
+    rest: Mutex<Option<Instant>>,
 }
 
 /// What was found out about sequence ids.
@@ -73,7 +79,19 @@ struct Refused {
 impl Server {
     pub(crate) fn new(target: Target) -> Result<Self, PluginError> {
         let client = http::client(target.allow_private)?;
-        Ok(Self { target, client, updates: AtomicU8::new(UNKNOWN), looked: AtomicBool::new(false) })
+        Ok(Self {
+            target,
+            client,
+            updates: AtomicU8::new(UNKNOWN),
+            looked: AtomicBool::new(false),
+            rest: Mutex::default(),
+        })
+    }
+
+    /// How long it wants nothing to be published.
+    pub(crate) fn resting(&self) -> Duration {
+        let until = *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Its name in an error.
@@ -206,7 +224,7 @@ impl Server {
     /// The answer to a request, if it is one that the server fulfils.
     pub(crate) async fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, PluginError> {
         let mut response = self.accepted(request).await?;
-        Ok(http::beginning(&mut response).await)
+        http::whole(&mut response, &self.whom()).await
     }
 
     /// The unread answer to a request that the server fulfils.
@@ -244,7 +262,11 @@ impl Server {
             };
             let error = PluginError::transient(what, cause.trim());
             return match told.or(known) {
-                Some(wait) => error.with_retry_after(wait),
+                Some(wait) => {
+                    let until = Instant::now().checked_add(wait);
+                    *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = until;
+                    error.with_retry_after(wait)
+                }
                 None => error,
             };
         }

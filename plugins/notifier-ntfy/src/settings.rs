@@ -3,15 +3,14 @@
 use std::{fmt, net::IpAddr};
 
 use ao_sdk::{
-    Secret,
-    http::{Blocked, REMEDY, is_public},
+    Secret, digest,
+    http::{self, REMEDY},
 };
 use ao_slots::PluginError;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::{Url, header::HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::NAME;
 
@@ -40,7 +39,8 @@ pub struct Settings {
     /// may do nothing else. Whoever reads the topic has it.
     #[serde(default)]
     pub reply_token: Option<Secret>,
-    /// Sends code and buttons that could do harm by a public server too, whose operator could read and press them.
+    /// Sends code and buttons that could do harm by a public server too, whose operator could read and press them; an
+    /// account there does not hinder that.
     #[serde(default)]
     pub allow_public: bool,
     /// Lets the server's name lead into a private network. An address or name that can be nowhere else needs no leave.
@@ -116,15 +116,19 @@ impl Settings {
             return Err(invalid("server", "it is more than a scheme, a host and a port"));
         }
         let host = server.host_str().unwrap_or_default().trim_end_matches('.').to_owned();
-        let near = self.allow_private || is_near(&host)?;
+        let near = self.allow_private || is_near(&host);
+        http::check(&server, near)
+            .map_err(|blocked| invalid("server", blocked).with_remedy(REMEDY))?;
         if server.scheme() == "http" && !near {
             let cause = "without https:// everybody on the way reads the topic's name";
             return Err(invalid("server", cause).with_remedy("begin it with https://"));
         }
         let authorization = self.authorization()?;
-        let listed = PUBLIC.contains(&host.as_str()) && authorization.is_none();
-        let topic = topic("topic", &self.topic, listed)?;
-        let reply = self.reply_topic.as_ref().map(|name| self::topic("replyTopic", name, listed));
+        // An account there keeps others from writing; it keeps nothing from the operator.
+        let listed = PUBLIC.contains(&host.as_str());
+        let open = listed && authorization.is_none();
+        let topic = topic("topic", &self.topic, open)?;
+        let reply = self.reply_topic.as_ref().map(|name| self::topic("replyTopic", name, open));
         let reply = reply.transpose()?;
         if reply.as_ref() == Some(&topic) {
             return Err(invalid("replyTopic", "it is the same as `topic`"));
@@ -136,7 +140,7 @@ impl Settings {
         }
         let bearer = |token: &Secret| format!("Bearer {}", token.reveal());
         let secret = authorization.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-        let digest = Sha256::new().chain_update(&host).chain_update([0]).chain_update(secret);
+        let account = digest([host.as_bytes(), &[0], secret].concat(), 8);
         Ok(Target {
             host,
             topic,
@@ -146,7 +150,7 @@ impl Settings {
             allow_private: near,
             edits: self.edits,
             person: self.person.clone(),
-            account: format!("ntfy-{}", hex(&digest.finalize()[..8])),
+            account: format!("ntfy-{account}"),
             server,
             authorization,
         })
@@ -176,26 +180,23 @@ fn invalid(key: &str, cause: impl fmt::Display) -> PluginError {
 
 /// Whether a host can only be this machine or one in its own network: whoever writes it there means that. What is
 /// between (the addresses of links, where clouds keep their metadata, and of carriers) needs `allowPrivate`.
-fn is_near(host: &str) -> Result<bool, PluginError> {
+fn is_near(host: &str) -> bool {
     let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() else {
         let own = [".localhost", ".local", ".lan", ".internal", ".home.arpa"];
         // The names that resolvers of clouds answer for their metadata.
         let metadata = host.starts_with("metadata.") || host.starts_with("instance-data.");
-        return Ok(!metadata
+        return !metadata
             && (host == "localhost"
                 || !host.contains('.')
-                || own.iter().any(|o| host.ends_with(o))));
+                || own.iter().any(|own| host.ends_with(own)));
     };
+    // Where a cloud keeps its metadata.
+    let metadata = address == IpAddr::from([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]);
     let near = match address {
         IpAddr::V4(address) => address.is_loopback() || address.is_private(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
     };
-    // Under `fd00:ec2::254` a cloud keeps its metadata.
-    let metadata = address == IpAddr::from([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]);
-    if !is_public(address) && (!near || metadata) {
-        return Err(invalid("server", Blocked(address)).with_remedy(REMEDY));
-    }
-    Ok(near)
+    near && !metadata
 }
 
 /// The rule of ntfy's `topicRegex`; on a server that is open to everybody the name is the password.
@@ -217,9 +218,4 @@ fn topic(key: &str, name: &Secret, open: bool) -> Result<String, PluginError> {
         return Err(invalid(key, cause).with_remedy(setup));
     }
     Ok(name.to_owned())
-}
-
-/// Two lower-case digits a byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,16 +2,13 @@
 
 use std::{io, io::Read as _};
 
+use ao_sdk::hex;
 use ao_slots::{Call, PluginError, plugin};
 use qrcode::{QrCode, render::unicode::Dense1x2};
 use reqwest::Url;
 use serde_json::Value;
 
-use crate::{
-    NAME,
-    server::Server,
-    settings::{Settings, hex},
-};
+use crate::{NAME, server::Server, settings::Settings};
 
 /// What is said of a server that cannot change what it has sent.
 pub const TOO_OLD: &str = "Settled messages stay on the phone (server < 2.16).";

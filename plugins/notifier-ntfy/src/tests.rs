@@ -3,15 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ao_conformance::notifier::{
-    self as suite, FarEnd, Mood, Shown, book, message, plain_button, text_button,
+    self as suite, FarEnd, Mood, Shown, book, call, message, plain_button, text_button,
 };
 use ao_fakes::ntfy::{self as fake, Options};
 use ao_slots::{
-    InstanceId,
     call::Answer,
     fact::Priority,
     notifier::{Action, Button, ButtonStyle, Confirm, Mark, OPEN},
-    plugin::BuildContext,
 };
 use serde_json::{Value, json};
 
@@ -21,19 +19,7 @@ const TOPIC: &str = "ao-00112233445566778899aabbccddeeff";
 const REPLY: &str = "ao-ffeeddccbbaa99887766554433221100";
 
 fn build(settings: &Value) -> Result<Arc<dyn Notifier>, PluginError> {
-    let context = BuildContext {
-        data_dir: "/d".into(),
-        run_dir: "/d/run".into(),
-        instance: InstanceId::try_from("0123456789ABCDEFGHJKMNPQRS".to_owned()).unwrap(),
-        ao: "/d/run/ao".into(),
-        home: "/h".into(),
-        env: Default::default(),
-    };
-    (registration().build)(settings, &context)
-}
-
-fn call(key: &str) -> Call {
-    Call::new(key, Duration::from_secs(30))
+    (registration().build)(settings, &suite::context())
 }
 
 /// A server, a phone that listens to the topic, and the plugin.
@@ -310,6 +296,8 @@ async fn s20_a_flood_on_the_reply_topic_is_cut_off() {
     }
     let more = tokio::time::timeout(Duration::from_millis(300), phone.notifier.receive()).await;
     assert!(more.is_err(), "{more:?}");
+    let error = trouble(&phone).await;
+    assert!(error.what.starts_with("presses were dropped"), "{error:?}");
 }
 
 #[tokio::test]
@@ -328,6 +316,68 @@ async fn a_cut_connection_is_made_again_and_loses_no_press() {
         phone.server.back().unwrap();
         assert_eq!(phone.pressed().await, format!("between-{n}"));
     }
+}
+
+#[tokio::test]
+async fn the_first_press_after_a_long_cut_is_read() {
+    let phone = Phone::start(Options::default()).await;
+    let first = tokio::time::timeout(Duration::from_millis(1), phone.notifier.receive()).await;
+    assert!(first.is_err(), "{first:?}");
+    while phone.server.subscriptions() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    phone.server.away();
+    phone.server.wrote(REPLY, "while-it-slept", Duration::from_secs(30 * 60));
+    phone.server.back().unwrap();
+    assert_eq!(phone.pressed().await, "while-it-slept");
+}
+
+/// The first look that fails.
+async fn trouble(phone: &Phone) -> PluginError {
+    let listens = phone.notifier.receive();
+    let told = async {
+        loop {
+            if let Err(error) = phone.notifier.check(&call("look")).await {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let told = async {
+        tokio::select! {
+            error = told => error,
+            press = listens => panic!("{press:?}"),
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("nothing is told")
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_at_once_is_a_failure() {
+    let phone = Phone::start(Options::default()).await;
+    phone.server.behave(fake::Mood::Hasty);
+    let error = trouble(&phone).await;
+    assert!(error.what.contains("no button works"), "{error:?}");
+    assert!(error.what.contains("as soon as it began"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_bookmark_that_cannot_be_written_is_told_and_holds_up_no_press() {
+    // `ao` may read there and not write.
+    let phone = Phone::start(Options { read_only: Some(REPLY.into()), ..Options::default() }).await;
+    phone.server.write(REPLY, "one");
+    assert_eq!(phone.pressed().await, "one");
+    let error = trouble(&phone).await;
+    assert!(error.what.starts_with("what was pressed is read again"), "{error:?}");
+    phone.server.write(REPLY, "two");
+    assert_eq!(phone.pressed().await, "two");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_leaves_a_send_in_doubt() {
+    let phone = Phone::start(Options::default()).await;
+    let error = phone.refused(fake::Mood::Half).await;
+    assert_eq!((error.kind, phone.notes().len()), (ErrorKind::InDoubt, 1), "{error:?}");
 }
 
 #[tokio::test]
@@ -392,10 +442,16 @@ fn s20_a_public_server_gets_no_button_that_could_do_harm() {
                 Button { style: ButtonStyle::Danger, ..button("Kill", Action::Kill) },
                 asks("Done", Action::Done),
                 more("Snooze", Action::Snooze),
+                more("Silence", Action::Silence),
                 button("Ack", Action::Ack),
             ],
             vec!["Restore", "Ack", "Snooze"],
             vec!["Ack", "Snooze"],
+        ),
+        (
+            vec![button("Silence", Action::Silence), button("Ack", Action::Ack)],
+            vec!["Silence", "Ack"],
+            vec!["Ack"],
         ),
         (
             vec![
@@ -411,7 +467,8 @@ fn s20_a_public_server_gets_no_button_that_could_do_harm() {
     ] {
         assert_eq!(offered(buttons.clone(), own.clone()), at_home);
         assert_eq!(offered(buttons.clone(), allowed.clone()), at_home);
-        assert_eq!(offered(buttons.clone(), signed_in.clone()), at_home);
+        // Who runs the server reads what passes, whoever signs in there.
+        assert_eq!(offered(buttons.clone(), signed_in.clone()), in_public);
         assert_eq!(offered(buttons, public.clone()), in_public);
     }
     let no_reply: Settings = plugin::settings(NAME, &json!({"topic": TOPIC})).unwrap();
