@@ -1,6 +1,7 @@
 //! What a mail says: pure text, made harmless, cut to what a mailbox shows. The text part and the HTML part are made
 //! of the same pieces in the same order.
 
+use ao_sdk::body;
 use ao_slots::{
     IncidentId,
     fact::Priority,
@@ -194,24 +195,31 @@ impl Page {
     }
 
     /// Cut until its HTML has at most so many bytes: the details first, then logs, lists, `ao`'s own words, and at last
-    /// what somebody else said; of equal ones the last first, and each from its end.
+    /// what somebody else said, whose first sentence stays as long as there is any room for it; of equal ones the last
+    /// first, and each from its end.
     fn within(mut self, limit: usize) -> Self {
         let (pieces, details) = (self.pieces.clone(), self.details.clone());
         let count = pieces.len();
         let mut rooms: Vec<usize> = pieces.iter().chain(&details).map(Piece::size).collect();
         let mut order: Vec<usize> = (0..rooms.len()).rev().collect();
         order.sort_by_key(|at| pieces.get(*at).map_or(0, Piece::rank));
+        let gently = order.into_iter().map(|at| (at, pieces.get(at).map_or(0, Piece::least)));
+        let mut order: Vec<(usize, usize)> = gently.collect();
+        // Without mercy, where even the first sentences are too much.
+        order.extend(
+            order.clone().into_iter().filter(|(_, least)| *least > 0).map(|(at, _)| (at, 0)),
+        );
         let mut fits = |rooms: &[usize]| {
             self.pieces = cut_to(&pieces, &rooms[..count]);
             self.details = cut_to(&details, &rooms[count..]);
             // What cannot be rendered is reported when the mail is written.
             self.html().map_or(0, |html| html.len()) <= limit
         };
-        for at in order {
+        for (at, least) in order {
             if fits(&rooms) {
                 break;
             }
-            let (mut fitting, mut too_much) = (0, std::mem::replace(&mut rooms[at], 0));
+            let (mut fitting, mut too_much) = (least, std::mem::replace(&mut rooms[at], least));
             if !fits(&rooms) {
                 continue;
             }
@@ -219,7 +227,7 @@ impl Page {
                 rooms[at] = usize::midpoint(fitting, too_much);
                 *(if fits(&rooms) { &mut fitting } else { &mut too_much }) = rooms[at];
             }
-            rooms[at] = if fitting < LEAST { 0 } else { fitting };
+            rooms[at] = if fitting < LEAST && least == 0 { 0 } else { fitting };
             fits(&rooms);
         }
         self
@@ -244,6 +252,14 @@ impl Piece {
             Self::List(_) => 2,
             Self::Text(_) | Self::Heading(_) | Self::Facts(_) => 3,
             Self::Quote(_) => 4,
+        }
+    }
+
+    /// The bytes that are cut last: of the body's quotes their first sentence.
+    fn least(&self) -> usize {
+        match self {
+            Self::Quote(text) => body::first_sentence(text).len(),
+            _ => 0,
         }
     }
 
@@ -472,27 +488,55 @@ fn clip(text: &str, bytes: usize) -> String {
     format!("{}… +{missing}", text[..end].trim_end())
 }
 
-/// A log's beginning, and more of its end, where the cause mostly stands.
+/// A log's first error line and as much of its end as there is room for; what is missing is counted.
 fn ends(log: &str, bytes: usize) -> String {
     let all: Vec<&str> = log.lines().collect();
-    if all.len() < 5 {
-        return clip(log, bytes);
-    }
-    let fits = |lines: &mut dyn Iterator<Item = &&str>, room: usize| {
+    let fits = |room: usize| {
         let mut used = 0;
-        lines
-            .take_while(|line| {
-                used += line.len() + 1;
-                used <= room
-            })
-            .count()
+        let fits = |line: &&&str| {
+            used += line.len() + 1;
+            used <= room
+        };
+        all.iter().rev().take_while(fits).count()
     };
-    let head = fits(&mut all.iter(), bytes / 4);
-    let tail = fits(&mut all.iter().rev(), bytes - bytes / 4).min(all.len() - head);
-    let missing = all.len() - head - tail;
-    if head + tail == 0 {
-        return clip(log, bytes);
+    let error = body::error_line(&all);
+    let end = all.len() - fits(bytes);
+    // The end alone, where it begins at the error.
+    let (head, end) = match end <= error {
+        true => (None, end),
+        false => {
+            let rest = bytes.saturating_sub(all[error].len() + 1);
+            (Some(clip(all[error], bytes)), (all.len() - fits(rest)).max(error + 1))
+        }
+    };
+    let missing = end - usize::from(head.is_some());
+    let gap = (missing > 0).then(|| format!("… +{}", count(missing as u64, "line", "lines")));
+    let end = all[end..].iter().map(|line| (*line).to_owned());
+    head.into_iter().chain(gap).chain(end).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_keeps_its_first_error_line_and_its_end() {
+        let line = |n: usize| match n {
+            7 => "E2BIG: the first error".to_owned(),
+            9 => "another error".to_owned(),
+            _ => format!("line {n}"),
+        };
+        let log = (1..=20).map(line).collect::<Vec<_>>().join("\n");
+        assert_eq!(
+            ends(&log, 50),
+            "E2BIG: the first error\n… +16 lines\nline 18\nline 19\nline 20"
+        );
+        assert_eq!(ends(&log, 10), "E2BIG: the… +12 characters\n… +19 lines");
+        assert!(
+            ends(&log, 150).starts_with("… +4 lines\nline 5\nline 6\nE2BIG"),
+            "{}",
+            ends(&log, 150)
+        );
+        assert_eq!(ends(&log, log.len() + 1), log);
     }
-    let gap = format!("… +{}", count(missing as u64, "line", "lines"));
-    [&all[..head], &[gap.as_str()], &all[all.len() - tail..]].concat().join("\n")
 }

@@ -2,11 +2,9 @@
 
 mod far;
 
-use std::collections::BTreeMap;
-
-use ao_conformance::notifier::{self as suite, Mood, message};
+use ao_conformance::notifier::{self as suite, INSTANCE, Mood, call, message};
 use ao_slots::{
-    ErrorKind, IncidentId, InstanceId,
+    ErrorKind, IncidentId,
     fact::Priority,
     notifier::{Block, Button, ButtonStyle},
 };
@@ -15,25 +13,8 @@ use serde_json::{Value, json};
 use self::far::{MailServer, Parsed};
 use super::*;
 
-const INSTANCE: &str = "0123456789ABCDEFGHJKMNPQRS";
-
-fn context() -> BuildContext {
-    BuildContext {
-        data_dir: "/d".into(),
-        run_dir: "/d/run".into(),
-        instance: InstanceId::try_from(INSTANCE.to_owned()).unwrap(),
-        ao: "/d/run/ao".into(),
-        home: "/h".into(),
-        env: BTreeMap::new(),
-    }
-}
-
 fn build(settings: &Value) -> Result<Arc<dyn Notifier>, PluginError> {
-    (registration().build)(settings, &context())
-}
-
-fn call(key: &str) -> Call {
-    Call::new(key, std::time::Duration::from_secs(30))
+    (registration().build)(settings, &suite::context())
 }
 
 fn button(label: &str, link: &str) -> Button {
@@ -357,6 +338,16 @@ fn what_is_too_long_is_cut_where_it_matters_least_and_can_be_seen() {
     );
     assert!(text.contains("    … +") && text.contains(" lines\n"), "{text}");
     assert!(text.contains("ao answer app-3"), "the line by which one acts stays");
+    // Of what several people said the first sentence stays.
+    let long = |who: &str| Block::Quote(format!("{who} asks why? {}", "words ".repeat(4_000)));
+    let page = Page::of(&Message {
+        body: vec![long("Ana"), long("Ben"), long("Cem")],
+        ..self::question()
+    });
+    for said in ["> Ana asks why? words", "> Ben asks why?", "> Cem asks why?"] {
+        assert!(page.text().contains(said), "{said}: {}", page.text());
+    }
+    assert!(page.html().unwrap().len() <= 18 * 1024);
     assert!(text.contains("Details\n\n… +2 more"), "what is left out is counted");
 
     let entries = |n: usize| (1..=n).map(|n| format!("#{n} merged · 1 h 12 min · $1.84")).collect();

@@ -171,7 +171,7 @@ fn log_error(log: &str, room: Room) -> String {
 }
 
 /// The first line that speaks of an error, else the first.
-fn error_line(lines: &[&str]) -> usize {
+pub fn error_line(lines: &[&str]) -> usize {
     let is_error = |line: &&str| {
         let line = line.to_lowercase();
         ["error", "fail", "panic", "fatal"].iter().any(|word| line.contains(word))
@@ -224,9 +224,12 @@ fn nothing(_: &str, _: Room) -> String {
     String::new()
 }
 
-fn first_sentence(text: &str) -> &str {
+/// A text up to the end of its first sentence.
+pub fn first_sentence(text: &str) -> &str {
     let end = text.char_indices().find(|(at, c)| {
-        matches!(c, '?' | '.' | '!') && text[at + c.len_utf8()..].starts_with([' ', '"']) && *at > 0
+        matches!(c, '?' | '.' | '!')
+            && text[at + c.len_utf8()..].starts_with([' ', '"', '\n'])
+            && *at > 0
     });
     end.map_or(text, |(at, c)| &text[..at + c.len_utf8()])
 }
