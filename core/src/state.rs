@@ -712,6 +712,9 @@ pub struct Delivery {
     pub reached: Option<Reached>,
     /// Failed tries of the present step.
     pub tries: u32,
+    /// Sends of which nobody knows whether they arrived.
+    #[serde(skip_serializing_if = "is_none_yet")]
+    pub doubts: u32,
     /// Not before this wall time.
     pub not_before: Option<Timestamp>,
     /// When the provider took it.
@@ -730,6 +733,11 @@ pub struct Delivery {
     /// The newer message on this channel that took its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded: Option<NotificationId>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none_yet(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What keeps a message from going out on a channel.

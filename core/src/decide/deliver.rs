@@ -22,6 +22,10 @@ use crate::{
 /// A message that could not be sent for that long is given up.
 const TTL_MS: u64 = 24 * 3_600_000;
 
+/// A send in doubt that many times is not repeated where each repetition is one more message: a receiver that is
+/// only slow has got them all.
+const DOUBTS: u32 = 2;
+
 /// A channel that failed that often in a row is failing, not stumbling.
 const FAILING: u32 = 3;
 
@@ -131,6 +135,9 @@ impl Decider<'_> {
             }
             Progress::Again if notification.priority < Priority::Action && !idempotent => {
                 Next::Drop("whether it was sent is unknown, and it is not urgent")
+            }
+            Progress::Again if delivery.doubts >= DOUBTS && !idempotent => {
+                Next::Drop("it was sent twice, and whether it arrived is unknown")
             }
             Progress::Queued | Progress::Again => Next::Act(Effect::SendNotification {
                 notification: id,

@@ -525,6 +525,7 @@ impl State {
                     delivery.not_before = e.not_before;
                     if again {
                         delivery.progress = Progress::Again;
+                        delivery.doubts = delivery.doubts.saturating_add(1);
                     }
                 }
                 let channel = self.channels.entry(name.clone()).or_default();

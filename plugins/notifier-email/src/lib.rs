@@ -1,9 +1,9 @@
 //! Sends each notification as an e-mail by SMTP.
 //!
 //! A mail cannot be changed once it is sent, so a matter that is settled sends none; what can be done is done on the
-//! pages that its buttons lead to. The `Message-ID` is made from the call's key: whoever sends again after a crash
-//! sends the same mail, and mailboxes that know a repeated id show it once. Those that do not show both, in one thread:
-//! all mails about one incident refer to one id.
+//! pages that its buttons lead to. The `Message-ID` is made from the call's key: whoever sends again sends the same
+//! mail. Few mailboxes show a repeated id once, so nobody may count on it: most show both, in one thread, since all
+//! mails about one incident refer to one id.
 
 mod compose;
 mod page;
@@ -22,18 +22,17 @@ use std::{
     },
 };
 
+use ao_sdk::digest;
 use ao_slots::{
     Call, PluginError,
     call::Answer,
     notifier::{
-        ChannelHandle, ChannelKind, IncomingAction, Message, Notifier, NotifierCapabilities,
-        Reached, Receipt,
+        ChannelHandle, ChannelKind, Message, Notifier, NotifierCapabilities, Reached, Receipt,
     },
     plugin::{self, BuildContext, Registration},
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 pub use crate::settings::{Addresses, Settings, Smtp, Tls};
 use crate::{compose::Letterhead, page::Page, settings::Target, smtp::Server};
@@ -76,9 +75,8 @@ impl Email {
     fn new(target: Target, context: &BuildContext) -> Result<Self, PluginError> {
         let Target { endpoint, from, to, reply_to } = target;
         let who = endpoint.login.as_ref().map_or(from.email.to_string(), |login| login.0.clone());
-        let hash = Sha256::digest(format!("{}:{}:{who}", endpoint.host, endpoint.port));
         Ok(Self {
-            account: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            account: digest(format!("{}:{}:{who}", endpoint.host, endpoint.port), 8),
             letterhead: Letterhead {
                 from: from.email,
                 to,
@@ -103,11 +101,10 @@ impl Email {
 
 #[async_trait]
 impl Notifier for Email {
-    /// Buttons are links to pages, so nothing comes back by mail itself. Idempotent by `Message-ID`, as far as the
-    /// mailbox goes along: see the crate's documentation.
+    /// Buttons are links to pages, so nothing comes back by mail itself. Not idempotent: a mailbox shows what a slow mail
+    /// server has taken twice, whatever its `Message-ID`.
     fn capabilities(&self) -> NotifierCapabilities {
         NotifierCapabilities {
-            idempotent: true,
             pace_ms: PACE,
             account: self.account.clone(),
             title_limit: page::SUBJECT as u32,
@@ -118,19 +115,6 @@ impl Notifier for Email {
 
     async fn send(&self, call: &Call, message: &Message) -> Result<Receipt, PluginError> {
         self.mail(call, Page::of(message)).await
-    }
-
-    async fn update(
-        &self,
-        _: &Call,
-        _: &ChannelHandle,
-        _: &Message,
-    ) -> Result<Receipt, PluginError> {
-        Err(PluginError::unsupported("an e-mail cannot be changed once it is sent"))
-    }
-
-    async fn resolve(&self, _: &Call, _: &ChannelHandle, _: &Message) -> Result<(), PluginError> {
-        Err(PluginError::unsupported("an e-mail cannot be changed once it is sent"))
     }
 
     async fn post(&self, call: &Call, text: &str) -> Result<Receipt, PluginError> {
@@ -144,9 +128,5 @@ impl Notifier for Email {
     async fn find(&self, _: &Call, _: &str) -> Result<Answer<ChannelHandle>, PluginError> {
         let why = "SMTP does not tell what was sent; a mail sent again carries the same Message-ID";
         Ok(Answer::Unknown(why.to_owned()))
-    }
-
-    async fn receive(&self) -> Result<IncomingAction, PluginError> {
-        std::future::pending().await
     }
 }

@@ -126,7 +126,9 @@ impl Server {
     pub(crate) fn late(&self, call: &Call, written: bool) -> PluginError {
         let cause = format!("no answer in {} ms", call.limit_ms);
         if written {
-            return self.in_doubt(cause);
+            return self
+                .in_doubt(cause)
+                .with_remedy("if this server is always slow, raise `lifecycle.limits.notify`");
         }
         let error = PluginError::transient(self.what(Stage::Connect), cause);
         match (self.endpoint.tls, self.endpoint.port) {

@@ -278,6 +278,31 @@ fn a_send_in_doubt_is_looked_for_then_repeated_and_marked_when_it_matters() {
 }
 
 #[test]
+fn a_slow_receiver_is_not_flooded_by_what_is_in_doubt() {
+    for (idempotent, most) in [(false, 2), (true, usize::MAX)] {
+        let mut w = asking(NotifierCapabilities { idempotent, ..desktop() });
+        let mut sends = 0;
+        for _ in 0..8 {
+            if sending(&w).is_none() {
+                w.pass(10 * MINUTE);
+            }
+            // A failure that surely sent nothing in between is no repetition.
+            for kind in [ErrorKind::InDoubt, ErrorKind::InDoubt, ErrorKind::Transient] {
+                if sending(&w).is_none() {
+                    w.pass(10 * MINUTE);
+                }
+                if sending(&w).is_some() {
+                    refuses(&mut w, kind);
+                    sends += usize::from(kind == ErrorKind::InDoubt);
+                }
+            }
+        }
+        // Each send in doubt is refused twice here: once by itself, once when it was looked for.
+        assert_eq!(sends / 2, most.min(8), "idempotent: {idempotent}");
+    }
+}
+
+#[test]
 fn edits_in_doubt_are_repeated_and_given_up_in_the_end() {
     let mut w = asking(desktop());
     takes(&mut w);

@@ -624,6 +624,7 @@ impl Default for Delivery {
             handle: None,
             reached: None,
             tries: 0,
+            doubts: 0,
             not_before: None,
             sent: None,
             error: None,

@@ -125,18 +125,6 @@ impl MailServer {
     pub(super) fn set_mood(&self, mood: Mood) {
         self.ask(&json!({"mood": format!("{mood:?}").to_lowercase()}));
     }
-
-    /// As a mailbox that knows repeated ids has them.
-    fn distinct(&self) -> Vec<Parsed> {
-        let mut mails: Vec<Parsed> = Vec::new();
-        for mail in self.mails() {
-            let id = mail.header("message-id").to_owned();
-            if mails.iter().all(|known| known.header("message-id") != id) {
-                mails.push(mail);
-            }
-        }
-        mails
-    }
 }
 
 impl Drop for MailServer {
@@ -164,7 +152,7 @@ impl FarEnd for MailServer {
             title: mail.header("subject").to_owned(),
             body: format!("{}\n{}", mail.hidden, mail.text),
         };
-        self.distinct().iter().map(shown).collect()
+        self.mails().iter().map(shown).collect()
     }
 
     async fn tries(&self) -> usize {
@@ -173,7 +161,7 @@ impl FarEnd for MailServer {
 
     async fn buzzes(&self) -> usize {
         let is_low = |header: &(String, String)| header.0 == "Importance" && header.1 == "low";
-        self.distinct().iter().filter(|mail| !mail.headers.iter().any(is_low)).count()
+        self.mails().iter().filter(|mail| !mail.headers.iter().any(is_low)).count()
     }
 
     async fn press(&self, _: &str) {
