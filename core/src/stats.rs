@@ -11,7 +11,8 @@ use crate::{
     event::{Effect, EffectIntended, Event, Kind, Settled},
 };
 
-/// A message that no channel took within this time was missed, unless its need was over by then.
+/// A message that no channel took within this time was missed, unless its need was over by then, a human came to it by
+/// himself, or nobody wanted to hear of it.
 const MISSED_AFTER_MS: i64 = 15_000;
 
 /// What was sent in a stretch of time, and how it fared.
@@ -125,6 +126,8 @@ struct Message {
     summary: bool,
     /// When which channel first took it.
     taken: BTreeMap<ChannelName, Timestamp>,
+    /// It was kept from a channel on purpose: nobody wanted to hear of it then.
+    kept: bool,
     over: Option<Timestamp>,
 }
 
@@ -163,8 +166,22 @@ impl Counter {
                     e.covers.clone()
                 };
                 let (taken, summary) = (BTreeMap::new(), e.summary.is_some());
-                let message = Message { opened: at, covers, summary, taken, over: None };
+                let message =
+                    Message { opened: at, covers, summary, taken, kept: false, over: None };
                 self.messages.insert(e.notification, message);
+            }
+            Kind::NotificationJoined(e) => {
+                if let Some(message) = self.messages.get_mut(&e.notification) {
+                    message.covers.push(e.incident);
+                    if let Some(need) = self.needs.get_mut(&e.incident) {
+                        need.told |= !message.taken.is_empty();
+                    }
+                }
+            }
+            Kind::DeliveryHeld(e) => {
+                if let Some(message) = self.messages.get_mut(&e.notification) {
+                    message.kept = true;
+                }
             }
             Kind::NotificationChanged(e) if e.settled => {
                 if let Some(message) = self.messages.get_mut(&e.notification) {
@@ -214,11 +231,14 @@ impl Counter {
                 message.covers.iter().filter_map(|id| Some((id, needs.get(id)?))).collect();
             let began = about.iter().map(|(_, need)| need.opened).min().unwrap_or(message.opened);
             let decides = about.iter().any(|(_, need)| need.priority >= Priority::Action);
-            let end = message.over.unwrap_or(now);
-            let patience =
-                end.duration_since(message.opened).as_millis() > i128::from(MISSED_AFTER_MS);
+            // A channel took it, a human came to it by himself, or its need was over.
+            let taken = message.taken.values().copied();
+            let came = about.iter().filter_map(|(_, need)| need.human);
+            let end = taken.chain(came).chain(message.over).min().unwrap_or(now);
+            let waited = end.duration_since(message.opened).as_millis();
+            let missed = decides && !message.kept && waited > i128::from(MISSED_AFTER_MS);
+            misses += u32::from(missed);
             if message.taken.is_empty() {
-                misses += u32::from(decides && patience);
                 continue;
             }
             if message.summary || about.is_empty() {
@@ -306,6 +326,8 @@ fn filled(days: &BTreeMap<Date, u32>) -> Vec<Day> {
 
 #[cfg(test)]
 mod tests {
+    use ao_slots::{ErrorKind, fact::RuntimeState};
+
     use super::*;
     use crate::decide::{Input, tests::*};
 
@@ -361,6 +383,69 @@ mod tests {
         w.pass(MINUTE);
         let stats = counted(&w);
         assert_eq!((stats.pushes, stats.misses, stats.handled), (0, 0, 1), "{stats:?}");
+    }
+
+    #[test]
+    fn all_that_one_message_told_of_counts_as_told() {
+        let mut w = World::new();
+        for issue in 1..=20 {
+            w.add_working(&issue.to_string());
+        }
+        for n in 1..=20 {
+            w.see(n, RuntimeState::Exited { code: Some(1) });
+            w.pass(1_000);
+        }
+        w.pass(MINUTE);
+        let joined = |e: &&Event| matches!(e.kind, Kind::NotificationJoined(_));
+        assert!(w.events.iter().any(|e| joined(&e)), "some join what was sent");
+        assert_eq!(counted(&w).needs, 20);
+        // What `ao` brings back by itself was told all the same.
+        for n in 1..=20 {
+            w.give(restore(n)).unwrap();
+            w.comes_back(n);
+        }
+        w.pass(MINUTE);
+        let stats = counted(&w);
+        assert_eq!((stats.needs, stats.handled), (20, 0), "{stats:?}");
+    }
+
+    #[test]
+    fn a_miss_is_what_no_channel_took_in_time_though_it_might_have() {
+        let asks = || {
+            let mut w = World::working("41");
+            w.holds_channels = true;
+            w.tell(1, [asked("k1", question("Which one?"))]);
+            w.pass(2 * SECOND);
+            w
+        };
+        let ends = |w: &mut World, result| {
+            let (intent, _) = w.channel_effect().unwrap();
+            w.give(Input::Effect { intent, result }).unwrap();
+        };
+        let takes = |w: &mut World| {
+            let (_, effect) = w.channel_effect().unwrap();
+            ends(w, Ok(usual(&effect)));
+        };
+        for (after, missed) in [(14 * SECOND, 0), (16 * SECOND, 1), (10 * MINUTE, 1)] {
+            let mut w = asks();
+            w.pass(after);
+            takes(&mut w);
+            w.pass(MINUTE);
+            assert_eq!(counted(&w).misses, missed, "taken after {after} ms");
+        }
+        // Somebody took it before a channel did.
+        let mut w = asks();
+        ends(&mut w, Err(failure(ErrorKind::Transient)));
+        w.give(Input::Acknowledge { incident: IncidentId(1), by: ana() }).unwrap();
+        w.pass(MINUTE);
+        assert_eq!(counted(&w).misses, 0);
+        // It was kept back on purpose.
+        let mut w = World::working("41");
+        w.give(Input::Presence { sessions: [app(1)].into(), page: false }).unwrap();
+        w.tell(1, [asked("k1", question("Which one?"))]);
+        w.pass(MINUTE);
+        let stats = counted(&w);
+        assert_eq!((stats.pushes, stats.misses), (0, 0), "{stats:?}");
     }
 
     #[test]
