@@ -23,9 +23,8 @@ use crate::{
     config::policy::{Policy, ProjectPolicy},
     event::{
         Class, ConfigApplied, Effect, EffectIntended, Event, Kind, NotificationOpened, Outcome,
-        Subject,
     },
-    state::{Lane, Now, State},
+    state::{IncidentKey, Lane, Now, State},
 };
 
 /// A human was called.
@@ -72,7 +71,7 @@ pub struct Replay {
     /// The effects that the journal tells of, until their outcome.
     intents: HashMap<Seq, (Option<SessionId>, Effect)>,
     /// The incidents that the journal tells of, by what they are here.
-    incidents: HashMap<IncidentId, (Subject, crate::config::trigger::Trigger)>,
+    incidents: HashMap<IncidentId, IncidentKey>,
     /// The messages to agents that the rules made themselves, as the journal numbers them.
     messages: HashMap<MessageId, (SessionId, String)>,
 }
@@ -188,7 +187,8 @@ impl Replay {
                 self.intents.insert(event.seq, (event.session.clone(), e.effect.clone()));
             }
             Kind::IncidentOpened(e) => {
-                self.incidents.insert(e.incident, (e.subject.clone(), e.trigger));
+                let (subject, trigger, request) = (e.subject.clone(), e.trigger, e.request);
+                self.incidents.insert(e.incident, IncidentKey { subject, trigger, request });
             }
             Kind::MessageQueued(e) => {
                 let about = event.session.clone().map(|session| (session, e.digest.clone()));
@@ -272,16 +272,19 @@ impl Replay {
 
     /// What an event of the journal says here; none = nothing.
     fn translated(&mut self, event: &Event) -> Option<Kind> {
+        if let Kind::ConfigApplied(e) = &event.kind {
+            return Some(self.config(e));
+        }
         let mut kind = event.kind.clone();
         match &mut kind {
-            Kind::ConfigApplied(e) => return Some(self.config(e)),
             Kind::IncidentAcknowledged(e) => e.incident = self.incident(e.incident)?,
             Kind::IncidentSnoozed(e) => e.incident = self.incident(e.incident)?,
             Kind::MessageConfirmed(e) => e.message = self.message(e.message),
             Kind::TurnStarted(e) => e.confirms = e.confirms.map(|id| self.message(id)),
-            Kind::EffectSucceeded(e) => e.intent = self.intent(e.intent)?,
-            Kind::EffectFailed(e) => e.intent = self.intent(e.intent)?,
-            Kind::EffectDoubted(e) => e.intent = self.intent(e.intent)?,
+            Kind::EffectSucceeded(e) => e.intent = self.ended(e.intent)?,
+            Kind::EffectFailed(e) => e.intent = self.ended(e.intent)?,
+            // Its end is yet to come.
+            Kind::EffectDoubted(e) => e.intent = self.intent(self.intents.get(&e.intent)?)?,
             // What came back from a message that may not be there, and what is known of channels.
             Kind::PressRefused(_) | Kind::ChannelTried(_) => return None,
             _ => {}
@@ -308,9 +311,7 @@ impl Replay {
     }
 
     fn incident(&self, id: IncidentId) -> Option<IncidentId> {
-        let (subject, trigger) = self.incidents.get(&id)?;
-        let same = self.state.incidents_of(subject).filter(|incident| incident.trigger == *trigger);
-        same.map(|incident| incident.id).max()
+        self.state.open.get(self.incidents.get(&id)?).copied()
     }
 
     fn message(&self, id: MessageId) -> MessageId {
@@ -321,12 +322,61 @@ impl Replay {
         self.messages.get(&id).and_then(here).unwrap_or(id)
     }
 
+    /// An effect that came to its end, as it is numbered here.
+    fn ended(&mut self, id: Seq) -> Option<Seq> {
+        let ended = self.intents.remove(&id)?;
+        self.intent(&ended)
+    }
+
     /// The same effect here; none = it was not intended, and what became of it concerns nobody.
-    fn intent(&mut self, id: Seq) -> Option<Seq> {
-        let (session, effect) = self.intents.remove(&id)?;
-        let lane = Lane::Session(session?);
+    fn intent(&self, (session, effect): &(Option<SessionId>, Effect)) -> Option<Seq> {
+        let lane = Lane::Session(session.clone()?);
         let mut open = self.state.intents.iter().filter(|(_, intent)| intent.lane == lane);
-        let same = |intent: &Effect| discriminant(intent) == discriminant(&effect);
+        let same = |intent: &Effect| discriminant(intent) == discriminant(effect);
         open.find(|(_, intent)| same(&intent.effect)).map(|(seq, _)| *seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ao_slots::{ErrorKind, RequestId};
+
+    use super::*;
+    use crate::decide::tests::*;
+
+    fn replayed(world: &World) -> State {
+        let policy = world.state.policy.as_ref().clone();
+        let mut replay = Replay::new(policy, BTreeMap::from([(desk(), desktop())]));
+        world.events.iter().for_each(|event| replay.event(event));
+        replay.state
+    }
+
+    #[test]
+    fn what_became_of_an_effect_in_doubt_counts() {
+        let mut w = World::new();
+        w.spawn("41");
+        w.fail(1, ErrorKind::InDoubt);
+        let effect = w.effect(1).expect("it is in doubt");
+        assert!(w.state.intents.values().any(|intent| intent.doubt.is_some()));
+        w.settle(1, Ok(usual(&effect)));
+        let state = replayed(&w);
+        assert_eq!(state.sessions[&app(1)].step, w.session(1).step);
+    }
+
+    #[test]
+    fn who_takes_one_of_two_questions_takes_that_one() {
+        let mut w = World::working("41");
+        w.tell(1, [asked("k1", question("A?"))]);
+        w.tell(1, [asked("k2", question("B?"))]);
+        w.pass(5 * SECOND);
+        let asks = |state: &State, request| {
+            let asks = |i: &&crate::state::Incident| i.request == Some(RequestId(request));
+            state.incidents.values().find(asks).unwrap().clone()
+        };
+        let incident = asks(&w.state, 1).id;
+        w.give(Input::Acknowledge { incident, by: ana() }).unwrap();
+        let state = replayed(&w);
+        let taken = |request| asks(&state, request).acknowledged.is_some();
+        assert_eq!((taken(1), taken(2)), (true, false));
     }
 }
