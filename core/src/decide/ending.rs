@@ -98,8 +98,9 @@ impl Decider<'_> {
                 s.launch.0 > 0 && s.over.is_none_or(|(how, _)| how != Over::Failed)
             })
         };
-        let any_started = round.sessions.iter().any(started);
-        if any_started && round.sessions.iter().all(settled) {
+        // Nothing ends with a session that goes on, however many there are.
+        let over = settled(&session.id) && round.sessions.iter().all(settled);
+        if over && round.sessions.iter().any(started) {
             self.complete_round(&session.project, round);
         }
     }

@@ -303,6 +303,9 @@ impl State {
             let marks = self.marks(Some(&id));
             self.sessions.remove(&id);
             self.mark(&id, &marks);
+            for round in self.rounds.values_mut() {
+                round.sessions.remove(&id);
+            }
         }
     }
 

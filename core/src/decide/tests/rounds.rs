@@ -102,3 +102,18 @@ fn a_summary_is_quiet_and_goes_to_the_channels_of_action() {
     assert_eq!(summary.priority, ao_slots::fact::Priority::Info);
     assert_eq!(summary.deliveries.keys().collect::<Vec<_>>(), [&desk()]);
 }
+
+#[test]
+fn a_round_that_goes_on_for_ever_forgets_whom_the_state_forgets() {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    policy.retention.age_ms = 60 * MINUTE;
+    let mut w = World::with(policy);
+    w.spawn("41");
+    w.fail(1, ErrorKind::Permanent);
+    w.add_working("42");
+    w.pass(2 * 60 * MINUTE);
+    w.add_working("43");
+    assert!(!w.state.sessions.contains_key(&app(1)), "it is long over");
+    let round = w.state.rounds.values().next().unwrap();
+    assert_eq!(round.sessions, [app(2), app(3)].into());
+}
