@@ -20,15 +20,20 @@ fn is_lost(session: &Session) -> bool {
     session.has_ended() && session.intent == Want::Run && session.restore.is_none()
 }
 
-/// Whether a session can still be brought back without a human.
-fn may_restore(state: &State, session: &Session, now_awake: u64) -> bool {
+/// From when on a session may be brought back without a human, in awake milliseconds; none = never.
+fn restorable_at(state: &State, session: &Session) -> Option<u64> {
     let again_after = state.policy.lifecycle.restore_again_after_ms;
-    let again = |last: u64| last.saturating_add(again_after) <= now_awake;
-    let lately = session.restores.last().is_some_and(|when| !again(when.awake));
+    let last = session.restores.last().map(|when| when.awake.saturating_add(again_after));
     let failed = session.failure.as_ref().is_some_and(|(step, _)| step == "restore");
     let reaction = state.policy.reaction(Some(&session.project), Trigger::RuntimeLost);
     let auto = reaction.auto && reaction.action == ReactionAction::Restore;
-    auto && session.resumable && session.native_id.is_some() && !lately && !failed
+    let may = auto && session.resumable && session.native_id.is_some() && !failed;
+    may.then_some(last.unwrap_or(0))
+}
+
+/// How many more may be brought back beside these.
+fn free(state: &State, coming: usize) -> usize {
+    (state.policy.lifecycle.restores_at_once.max(1) as usize).saturating_sub(coming)
 }
 
 pub(super) fn open_incident<'s>(state: &'s State, name: &str) -> Option<&'s Incident> {
@@ -48,8 +53,13 @@ pub(super) fn dues(state: &State, name: &str) -> Vec<Due> {
     let waits = open_incident(state, name)
         .is_some_and(|incident| incident.is_open() && incident.detail.is_none());
     let judges = state.unswept_since.is_none();
-    let due = if waits && judges { patience_ends(state, name) } else { None };
-    due.map(Due::Awake).into_iter().collect()
+    let patience = if waits && judges { patience_ends(state, name) } else { None };
+    // Who was brought back lately is, again, once that is long enough ago: when there is room for it.
+    let coming = state.lost(name).filter(|session| session.restore.is_some()).count();
+    let room = free(state, coming) > 0;
+    let lost = state.lost(name).filter(|s| room && is_lost(s) && s.busy.is_none());
+    let again = lost.filter_map(|session| restorable_at(state, session)).min();
+    patience.into_iter().chain(again).map(Due::Awake).collect()
 }
 
 impl Decider<'_> {
@@ -69,7 +79,7 @@ impl Decider<'_> {
         let hopeful: Vec<&Session> = lost
             .iter()
             .copied()
-            .filter(|session| may_restore(self.state, session, self.now.awake))
+            .filter(|s| restorable_at(self.state, s).is_some_and(|at| self.now.awake >= at))
             .collect();
 
         // A human hears of it when nothing is left to try, or too long none came back; from then on the
@@ -100,8 +110,7 @@ impl Decider<'_> {
         let subject = Subject::Runtime(name.to_owned());
         self.compare(&subject, None, causes, |_| Settled::Handled);
 
-        let at_once = self.state.policy.lifecycle.restores_at_once.max(1) as usize;
-        let free = at_once.saturating_sub(coming);
+        let free = free(self.state, coming);
         for session in hopeful.into_iter().filter(|session| session.busy.is_none()).take(free) {
             let because = [session.runtime_state.since.seq];
             self.about(&session.id, RestoreDecided { cause: Trigger::RuntimeLost })

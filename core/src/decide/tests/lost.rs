@@ -206,3 +206,17 @@ fn what_is_lost_again_so_soon_is_told_while_others_still_come_back() {
         assert_eq!(w.pushes().len(), pushed, "{:?}", w.pushes());
     }
 }
+
+#[test]
+fn who_was_lost_again_so_soon_is_brought_back_once_that_is_long_enough_ago() {
+    let mut w = lost(1);
+    w.comes_back(1);
+    w.pass(MINUTE);
+    w.lose([1]);
+    let again = w.state.policy.lifecycle.restore_again_after_ms;
+    let last = w.session(1).restores.last().unwrap().awake;
+    w.pass(last + again - 1 - w.now.awake);
+    assert_eq!(restoring(&w), [0; 0]);
+    w.pass(1);
+    assert_eq!(restoring(&w), [1]);
+}
