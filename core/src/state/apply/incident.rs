@@ -148,7 +148,9 @@ impl State {
                     let same = token.notification.is_some()
                         && token.notification == e.notification
                         && token.channel == e.channel;
-                    let stale = same && token.spent.is_none() && token.revision + 1 < e.revision;
+                    // One that is bound to words stands in a message of its own, which no edit changes.
+                    let edited = token.text.is_none() && token.revision + 1 < e.revision;
+                    let stale = same && token.spent.is_none() && edited;
                     token.until > gone && !stale
                 });
                 for offer in &e.offers {
@@ -648,8 +650,8 @@ mod tests {
 
     use super::*;
     use crate::event::{
-        DeliveryDropped, Effect, EffectIntended, EffectSucceeded, IncidentOpened, IncidentResolved,
-        NotificationChanged, NotificationOpened, Outcome, Settled,
+        ButtonsOffered, DeliveryDropped, Effect, EffectIntended, EffectSucceeded, IncidentOpened,
+        IncidentResolved, NotificationChanged, NotificationOpened, Offer, Outcome, Settled, Text,
     };
 
     fn apply(state: &mut State, kind: impl Into<Kind>) {
@@ -684,6 +686,29 @@ mod tests {
 
     fn resolve(state: &mut State, id: u64) {
         apply(state, IncidentResolved { incident: IncidentId(id), how: Settled::ByItself });
+    }
+
+    #[test]
+    fn a_button_that_is_bound_to_words_outlives_edits_of_the_message_beside_it() {
+        let mut state = State::default();
+        let offered = |revision, token: &str, text: Option<&str>| ButtonsOffered {
+            notification: Some(NotificationId(1)),
+            channel: "desktop".parse().unwrap(),
+            revision,
+            offers: vec![Offer {
+                token: token.into(),
+                button: "send".into(),
+                text: text.map(Text::short),
+                until: "1970-01-02T00:00:00Z".parse().unwrap(),
+            }],
+        };
+        apply(&mut state, offered(1, "plain", None));
+        apply(&mut state, offered(1, "bound", Some("Go on")));
+        for revision in 2..5 {
+            apply(&mut state, offered(revision, &format!("t{revision}"), None));
+        }
+        let left: Vec<&str> = state.tokens.keys().map(String::as_str).collect();
+        assert_eq!(left, ["bound", "t3", "t4"]);
     }
 
     #[test]
