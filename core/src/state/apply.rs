@@ -34,6 +34,14 @@ impl State {
 
     fn fold_next(&mut self, event: &Event) -> Vec<Focus> {
         let when = Moment { at: event.at, awake: event.awake, seq: event.seq };
+        let set_back = match &event.kind {
+            Kind::ServerStarted(_) => self.last_at.duration_since(event.at),
+            Kind::ClockJumped(e) => SignedDuration::from_millis(e.ahead_ms.saturating_neg()),
+            _ => SignedDuration::ZERO,
+        };
+        if set_back.is_positive() {
+            self.set_back(set_back, event.at);
+        }
         self.last_seq = event.seq;
         self.last_at = event.at;
         self.awake = self.awake.max(event.awake);
@@ -90,11 +98,8 @@ impl State {
                 self.server.stopped.clone_from(&e.reason);
                 vec![]
             }
-            Kind::ClockJumped(e) => {
+            Kind::ClockJumped(_) => {
                 self.unswept_since = Some(when);
-                if e.ahead_ms < 0 {
-                    self.forget_wall_waits();
-                }
                 self.all_foci()
             }
             Kind::SweepCompleted(_) => {

@@ -248,3 +248,95 @@ fn nothing_is_due_in_the_past_whatever_is_waited_for() {
     w.pass(60 * MINUTE);
     assert_eq!(w.state.next_due(), (None, None));
 }
+
+/// The clock is set by so much, under a server or between two.
+fn set(w: &mut World, by: SignedDuration, restarts: bool) {
+    if restarts {
+        w.now.wall += by;
+        w.start("boot-2");
+    } else {
+        jump(w, by);
+    }
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    w.tick();
+}
+
+const YEARS: SignedDuration = SignedDuration::from_hours(24 * 3_650);
+
+#[test]
+fn r10_what_was_put_off_by_a_clock_that_stood_years_ahead_is_told_in_time() {
+    for restarts in [false, true] {
+        let mut w = World::working("41");
+        w.add_working("42");
+        set(&mut w, YEARS, false);
+        w.tell(1, [asked("k1", question("A?"))]);
+        w.pass(2 * SECOND);
+        let until = w.now.wall + SignedDuration::from_hours(1);
+        w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
+        let matchers = crate::state::Matchers::session(&app(2));
+        w.give(Input::SilenceAdd { matchers, until, comment: String::new(), by: ana() }).unwrap();
+        w.tell(2, [asked("k1", question("B?"))]);
+        w.pass(2 * SECOND);
+        assert_eq!(w.pushes(), ["app-1 asks: A?"]);
+        set(&mut w, -YEARS, restarts);
+        w.pass(61 * MINUTE);
+        let mut told = w.pushes();
+        told.sort_unstable();
+        assert_eq!(told, ["app-1 asks: A?", "app-1 asks: A?", "app-2 asks: B?"], "{restarts}");
+    }
+}
+
+#[test]
+fn r10_what_stands_is_recalled_after_a_clock_that_stood_years_ahead() {
+    for restarts in [false, true] {
+        let mut policy = Policy::with_projects(&["my-app"]);
+        policy.push.repeat_ms = vec![30 * MINUTE];
+        policy.push.digest.every = DigestEvery::Off;
+        let mut w = World::with(policy);
+        w.add_working("41");
+        set(&mut w, YEARS, false);
+        w.tell(1, [asked("k1", question("A?"))]);
+        w.pass(2 * SECOND);
+        set(&mut w, -YEARS, restarts);
+        w.pass(29 * MINUTE);
+        let told = |w: &World| w.pushes().iter().filter(|t| t.contains("asks")).count();
+        assert_eq!(told(&w), 1, "{restarts}");
+        w.pass(2 * MINUTE);
+        assert_eq!(told(&w), 2, "{restarts}");
+        let opened = w.state.notifications.values().map(|told| told.opened.at);
+        assert!(opened.max().unwrap() <= w.now.wall);
+    }
+}
+
+#[test]
+fn r10_a_clock_that_is_put_right_by_seconds_leaves_what_was_put_off_as_it_is() {
+    let mut w = World::working("41");
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(2 * SECOND);
+    let until = w.now.wall + SignedDuration::from_hours(6);
+    w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
+    set(&mut w, SignedDuration::from_secs(-20), false);
+    w.pass(5 * 60 * MINUTE);
+    assert_eq!(w.pushes().len(), 1);
+    w.pass(60 * MINUTE + 20 * SECOND);
+    assert_eq!(w.pushes().len(), 2);
+}
+
+#[test]
+fn r10_the_digest_comes_in_the_morning_after_a_clock_that_stood_years_ahead() {
+    for restarts in [false, true] {
+        let mut policy = Policy::with_projects(&["my-app"]);
+        policy.push.repeat_ms = vec![];
+        let mut w = World::with(policy);
+        w.add_working("41");
+        set(&mut w, YEARS, false);
+        w.give(kill(1)).unwrap();
+        while w.effect(1).is_some() {
+            w.succeed(1);
+        }
+        set(&mut w, -YEARS, restarts);
+        w.pass(24 * 60 * MINUTE);
+        let digest = |e: &&Event| e.kind.name() == "digest.completed";
+        assert_eq!(w.events.iter().filter(digest).count(), 1, "{restarts}");
+    }
+}

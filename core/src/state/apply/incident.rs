@@ -573,18 +573,50 @@ impl State {
         over && notification.deliveries.values().all(|d| !d.waits(notification.revision))
     }
 
-    /// A wall clock that was set back makes every wait that was measured by it void: one from a clock that
-    /// stood years ahead would silence a channel for years.
-    pub(super) fn forget_wall_waits(&mut self) {
+    /// The wall clock was set back by so much, to `now`. What `ao` waits for by itself is tried at once, and every
+    /// time ahead was measured by the clock before: what began then began before now, and what humans put off ends
+    /// after as long as was left of it. With a clock that stood years ahead either would wait for years.
+    pub(super) fn set_back(&mut self, by: SignedDuration, now: Timestamp) {
         self.forget_holds(|why| *why == Held::Quiet);
         for channel in self.channels.values_mut() {
             (channel.not_before, channel.requested) = (None, None);
         }
+        let move_back = |at: &mut Timestamp| {
+            if *at > now {
+                *at = at.checked_sub(by).unwrap_or(now);
+            }
+        };
         for notification in self.notifications.values_mut() {
+            let call = &mut notification.call;
+            move_back(&mut notification.opened.at);
+            move_back(&mut notification.revised.at);
+            call.since.iter_mut().chain(&mut call.stepped).for_each(move_back);
             for delivery in notification.deliveries.values_mut() {
                 delivery.not_before = None;
+                delivery.sent.iter_mut().for_each(|when| move_back(&mut when.at));
             }
         }
+        let incidents = self.incidents.values_mut();
+        incidents.flat_map(|incident| &mut incident.snoozed).for_each(move_back);
+        for silence in self.silences.values_mut() {
+            move_back(&mut silence.until);
+            move_back(&mut silence.since.at);
+            silence.ended.iter_mut().for_each(|(_, when)| move_back(&mut when.at));
+        }
+        for account in [&mut self.digests.hourly, &mut self.digests.daily] {
+            account.since.iter_mut().for_each(|when| move_back(&mut when.at));
+            account.last.iter_mut().for_each(move_back);
+        }
+        self.tokens.values_mut().for_each(|token| move_back(&mut token.until));
+        self.policy_since.iter_mut().for_each(|when| move_back(&mut when.at));
+        if let Some((since, until)) = &mut self.looked {
+            move_back(&mut since.at);
+            move_back(&mut until.at);
+        }
+        for session in self.sessions.values_mut() {
+            session.over.iter_mut().for_each(|(_, when)| move_back(&mut when.at));
+        }
+        self.mark_all();
     }
 }
 
