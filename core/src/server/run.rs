@@ -387,7 +387,7 @@ impl Loop {
             let served = &self.handle.served;
             let mut shown = served.state.write().unwrap_or_else(PoisonError::into_inner);
             for event in &stepped.events {
-                shown.apply(event);
+                shown.follow(event, &self.working);
             }
         }
         self.answered = batch.iter().filter(|submission| submission.reply.is_some()).count();

@@ -27,6 +27,13 @@ impl State {
         }
     }
 
+    /// Applies the next of the events that `ahead` has applied to its end, and takes over the deadlines derived there.
+    pub(crate) fn follow(&mut self, event: &Event, ahead: &Self) {
+        for focus in self.fold_next(event) {
+            self.dues.take_over(&focus, &ahead.dues);
+        }
+    }
+
     /// Applies the next of many stored events, leaving the indices of deadlines for [`State::reindex`] at the end.
     pub fn replay(&mut self, event: &Event) {
         self.fold_next(event);

@@ -61,6 +61,11 @@ impl Dues {
             self.of.insert(focus.clone(), dues);
         }
     }
+
+    /// Makes the deadlines of a focus those that it has in `other`.
+    pub(super) fn take_over(&mut self, focus: &Focus, other: &Self) {
+        self.set(focus, other.of.get(focus).cloned().unwrap_or_default());
+    }
 }
 
 impl State {

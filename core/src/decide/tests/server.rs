@@ -211,3 +211,17 @@ fn a_configuration_that_says_the_same_is_no_event() {
     w.give(config()).unwrap();
     assert_eq!(w.state.last_seq, before);
 }
+
+#[test]
+fn what_is_shown_has_the_deadlines_that_were_derived_once() {
+    let mut w = World::working("41");
+    let (mut shown, from) = (w.state.clone(), w.events.len());
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(5 * MINUTE);
+    w.give(answer(1, "1")).unwrap();
+    for event in &w.events[from..] {
+        shown.follow(event, &w.state);
+    }
+    assert_eq!((shown.next_due(), shown.hash()), (w.state.next_due(), w.state.hash()));
+    assert_eq!(shown.dues, w.state.dues);
+}
