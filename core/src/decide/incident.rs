@@ -24,7 +24,7 @@ use crate::{
         IncidentResolved, NotificationChanged, NotificationJoined, NotificationOpened, Settled,
         Subject,
     },
-    state::{Fate, Incident, Progress, QueuedMessage, Session, Want},
+    state::{Delivery, Fate, Incident, Progress, QueuedMessage, Session, Want},
     words,
 };
 
@@ -253,7 +253,11 @@ impl Decider<'_> {
                 None => (fold.least - 1, true),
             };
             let fits = covered().all(|other| other.cause() == incident.cause());
+            // One that no channel carries any more tells nobody.
+            let lost = |d: &Delivery| d.progress == Progress::Dropped || d.superseded.is_some();
+            let carried = told.deliveries.is_empty() || !told.deliveries.values().all(lost);
             fits && in_time
+                && carried
                 && told.covers.len() >= enough
                 && !told.settled
                 && incident.priority <= told.priority

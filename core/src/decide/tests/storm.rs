@@ -401,3 +401,22 @@ fn what_a_session_may_cost_is_told_once() {
     spend(&mut w, 11_000_000, 3);
     assert_eq!(w.pushes(), ["app-1 has spent $10.20 of $10.00"]);
 }
+
+#[test]
+fn who_comes_after_a_message_that_no_channel_took_is_told_by_another() {
+    let mut w = agents(4);
+    w.holds_channels = true;
+    end(&mut w, 1..=3, 1);
+    w.pass(2 * SECOND);
+    let (intent, _) = w.channel_effect().unwrap();
+    w.give(Input::Effect { intent, result: Err(failure(ErrorKind::Refused)) }).unwrap();
+    w.pass(10 * SECOND);
+    let first = w.state.notifications.values().next().unwrap();
+    assert_eq!(first.deliveries[&desk()].progress, crate::state::Progress::Dropped);
+    w.holds_channels = false;
+    end(&mut w, [4], 1);
+    w.pass(2 * SECOND);
+    assert_eq!(newest(&w).title, "4 agents stopped: exited with code 1");
+    let sent = w.state.notifications.values().next_back().unwrap().deliveries[&desk()].sent;
+    assert!(sent.is_some());
+}
