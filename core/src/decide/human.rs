@@ -9,7 +9,9 @@ use ao_slots::{
     text::shell_word,
 };
 
-use super::{Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set_up};
+use super::{
+    Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set_up, silence::ends_in_sight,
+};
 use crate::{
     config::{check::nearest, policy::Closed, trigger::Trigger},
     event::{
@@ -163,9 +165,7 @@ impl Decider<'_> {
                         format!("{incident} is settled"),
                     ));
                 }
-                if *until <= self.now.wall {
-                    return Err(Refusal::new(RefusalKind::Invalid, "that time has passed"));
-                }
+                ends_in_sight("snooze", *until, self.now.wall)?;
                 self.push(IncidentSnoozed { incident: *incident, until: *until, by: by.clone() });
                 Ok(Answered::default())
             }

@@ -13,8 +13,20 @@ use crate::{
     words,
 };
 
-/// A silence lasts no longer than that: who forgets one would never be called again.
+/// A silence or a snooze lasts no longer than that: who forgets one would never be called again.
 const MOST_DAYS: i64 = 366;
+
+/// Refuses an end of a wait that has passed, or that is not in sight.
+pub(super) fn ends_in_sight(what: &str, until: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    if until <= now {
+        return Err(Refusal::new(RefusalKind::Invalid, "that time has passed"));
+    }
+    if until.duration_since(now) > SignedDuration::from_hours(24 * MOST_DAYS) {
+        let why = format!("a {what} lasts {MOST_DAYS} days at most");
+        return Err(Refusal::new(RefusalKind::Invalid, why));
+    }
+    Ok(())
+}
 
 /// The silence that an incident falls under now; of several the one that ends last.
 pub(crate) fn silence_of<'s>(
@@ -51,13 +63,7 @@ impl Decider<'_> {
             let remedy = "ao silence add session=app-3 for 2h";
             return Err(Refusal::new(RefusalKind::Invalid, why).with_remedy(remedy));
         }
-        if until <= self.now.wall {
-            return Err(Refusal::new(RefusalKind::Invalid, "that time has passed"));
-        }
-        if until.duration_since(self.now.wall) > SignedDuration::from_hours(24 * MOST_DAYS) {
-            let why = format!("a silence lasts {MOST_DAYS} days at most");
-            return Err(Refusal::new(RefusalKind::Invalid, why));
-        }
+        ends_in_sight("silence", until, self.now.wall)?;
         let silence = self.next_silence();
         let comment = ao_slots::text::cut(&ao_slots::text::plain(comment), 200);
         let (matchers, by) = (matchers.clone(), by.clone());

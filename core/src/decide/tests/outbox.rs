@@ -447,3 +447,12 @@ fn classes_go_by_the_kind_of_channel_and_never_nowhere() {
     rules.routing = Some([(Priority::Urgent, vec![gone])].into());
     assert_eq!(route(&policy, Priority::Urgent), "desktop");
 }
+
+#[test]
+fn a_snooze_has_an_end_in_sight() {
+    let mut w = World::working("41");
+    w.tell(1, [asked("k1", question("A?"))]);
+    let until = w.now.wall + SignedDuration::from_hours(24 * 400);
+    let snooze = Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() };
+    w.refused(snooze, "a snooze lasts 366 days at most");
+}
