@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Decider,
+    cause::muted_by,
     people::{in_order, kind_of, owns, reaches},
+    silence::silent_to,
 };
 use crate::{
     config::policy::{ESCALATION_LOOPS, EscalateTo},
@@ -29,9 +31,12 @@ fn calls(incident: &Incident) -> bool {
 }
 
 /// The incidents of a message that still call for a human, the most urgent first.
-fn calling<'s>(state: &'s State, notification: &Notification) -> Vec<&'s Incident> {
+fn calling<'s>(
+    state: &'s State,
+    notification: &'s Notification,
+) -> impl Iterator<Item = &'s Incident> {
     let covered = notification.covers.iter().filter_map(|id| state.incidents.get(id));
-    covered.filter(|i| i.notification == Some(notification.id) && calls(i)).collect()
+    covered.filter(|i| i.notification == Some(notification.id) && calls(i))
 }
 
 /// When the message of an incident is followed by another call, in wall time; none where it is not, and where another
@@ -42,15 +47,17 @@ pub(super) fn follows_at(state: &State, incident: &Incident) -> Option<Timestamp
 
 fn next(state: &State, incident: &Incident) -> Option<(Timestamp, Next)> {
     let notification = state.notifications.get(&incident.notification?)?;
-    if notification.settled || calling(state, notification).first()?.id != incident.id {
+    if notification.settled
+        || calling(state, notification).next()?.id != incident.id
+        || muted_by(state, incident).is_some()
+    {
         return None;
     }
     let step = step(state, notification, incident);
     let reminder = reminder(state, notification, incident);
     let (at, next) = step.into_iter().chain(reminder).min_by_key(|(at, _)| *at)?;
     // While it is silenced nobody is called; what was due then is due at its end.
-    let silences = state.silences.values().filter(|s| s.ended.is_none());
-    let until = silences.filter(|s| s.matchers.match_incident(incident)).map(|s| s.until).max();
+    let until = silent_to(state, incident);
     Some((until.map_or(at, |until| at.max(until)), next))
 }
 
@@ -116,7 +123,7 @@ fn whom(
             let order = in_order(state, incident);
             let last = people.last()?;
             let at = order.iter().position(|name| name == last).map_or(0, |at| at + 1);
-            let next = order.get(at % order.len()).filter(|next| *next != last)?.clone();
+            let next = order.get(at).or(order.first()).filter(|next| *next != last)?.clone();
             known.retain(|name| owns(state, &next, name));
             (known, Some(next))
         }
@@ -171,7 +178,7 @@ impl Decider<'_> {
         let Some((at, next)) = next(self.state, incident) else { return };
         let told = incident.notification.and_then(|id| self.state.notifications.get(&id));
         let Some(told) = told.filter(|_| self.now.wall >= at) else { return };
-        let open: Vec<Incident> = calling(self.state, told).into_iter().cloned().collect();
+        let open: Vec<Incident> = calling(self.state, told).cloned().collect();
         let since = Some(told.call.since.unwrap_or(told.opened.at));
         match next {
             Next::Reminder => {

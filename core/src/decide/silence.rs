@@ -38,16 +38,21 @@ pub(crate) fn silence_of<'s>(
     active.filter(|silence| silence.matchers.match_incident(incident)).max_by_key(|s| s.until)
 }
 
-/// When an incident that a silence holds back is looked at again; none where none does.
-pub(super) fn silent_until(state: &State, incident: &Incident) -> Option<Due> {
+/// When the last silence of an incident ends, or ended; none where there was none.
+pub(crate) fn silent_to(state: &State, incident: &Incident) -> Option<Timestamp> {
+    let about = state.silences.values().filter(|s| s.matchers.match_incident(incident));
+    about.map(|s| s.ended.as_ref().map_or(s.until, |(_, when)| when.at)).max()
+}
+
+/// When an incident that is due is looked at again because a silence holds it back; none where none does.
+pub(super) fn silent_until(state: &State, incident: &Incident, due: Due) -> Option<Due> {
     let (Held::Silence { silence }, _) = incident.held.as_ref()? else { return None };
     let silence = state.silences.get(silence).filter(|silence| silence.ended.is_none())?;
-    // Other settings may have it settle later than it was held back.
-    let settled = incident.notification.is_some()
-        || incident.snoozed.is_some()
-        || state.awake >= settles_at(state, incident);
-    let until = incident.snoozed.map_or(silence.until, |snoozed| snoozed.max(silence.until));
-    settled.then_some(Due::Wall(until))
+    match due {
+        Due::Wall(at) => Some(Due::Wall(at.max(silence.until))),
+        // Other settings may have it settle later than it was held back.
+        Due::Awake(at) => (state.awake >= at).then_some(Due::Wall(silence.until)),
+    }
 }
 
 impl Decider<'_> {

@@ -569,3 +569,58 @@ fn what_no_channel_could_carry_is_told_to_nobody_and_leaves_nothing_due() {
     w.pass(MINUTE);
     assert_eq!(w.goes_to(), "");
 }
+
+#[test]
+fn who_is_gone_from_the_settings_is_called_no_more_and_the_others_are_still_told() {
+    let desks = [("desktop", ChannelKind::Desktop), ("team", ChannelKind::Chat)];
+    for (kinds, restarts) in
+        [(&PHONES[..], false), (&PHONES[..], true), (&desks[..], false), (&desks[..], true)]
+    {
+        let mut w = team_of(kinds, |policy| policy.push.repeat_ms = vec![]);
+        asks(&mut w);
+        let told = w.state.notifications.values().last().unwrap();
+        assert_eq!(told.call.people, ["ana"]);
+        let (mut policy, channels) = with_channels(kinds);
+        policy.push.repeat_ms = vec![];
+        let (from, start) = (w.events.len(), w.now.wall);
+        if restarts {
+            w.start("boot-2");
+        }
+        w.configure(policy, channels);
+        w.give(Input::Swept { sessions: 1 }).unwrap();
+        w.pass(15 * MINUTE);
+        let expected: &[&str] = match kinds.len() {
+            2 => &[],
+            _ => &["10 ana-phone emergency", "10 ben-phone emergency"],
+        };
+        let mut calls = sent(&w, from, start);
+        calls.sort();
+        assert_eq!(calls, expected);
+        let before = w.pushes().len();
+        w.add_working("42");
+        w.tell(2, [asked("k2", question("B?"))]);
+        w.pass(2 * SECOND);
+        assert_eq!(w.pushes()[before..], ["app-2 asks: B?"], "{} channels", kinds.len());
+    }
+}
+
+#[test]
+fn what_another_incident_explains_calls_nobody_again_while_that_stands() {
+    let mut w = team(|policy| policy.push.repeat_ms = vec![]);
+    w.add_working("42");
+    w.pass(10 * MINUTE + 5 * SECOND);
+    let stuck = |w: &World| w.pushes().iter().filter(|title| title.contains("stuck")).count();
+    assert_eq!(stuck(&w), 2);
+    // The account has no quota: nothing of it can go on.
+    let from = w.events.len();
+    let until = w.now.wall + SignedDuration::from_hours(5);
+    w.tell(2, [Told::RateLimited { until: Some(until) }]);
+    w.pass(20 * MINUTE);
+    w.give(Input::Swept { sessions: 2 }).unwrap();
+    let raised = w.events[from..].iter().filter_map(|event| match &event.kind {
+        Kind::NotificationEscalated(e) => w.state.notifications[&e.notification].incident,
+        _ => None,
+    });
+    let mut raised = raised.map(|id| w.state.incidents[&id].trigger);
+    assert!(raised.all(|trigger| trigger != Trigger::AgentStuck));
+}
