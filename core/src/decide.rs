@@ -231,9 +231,7 @@ impl Draft {
             Kind::IncidentResolved(e) => foci.extend(incident(&e.incident)),
             Kind::IncidentAcknowledged(e) => foci.extend(incident(&e.incident)),
             Kind::IncidentSnoozed(e) => foci.extend(incident(&e.incident)),
-            Kind::SilenceEnded(e) => {
-                foci.extend(state.silenced_by(e.silence).into_iter().map(Focus::Incident));
-            }
+            Kind::SilenceEnded(e) => foci.extend(state.silenced_by(e.silence)),
             Kind::NotificationOpened(e) => {
                 foci.extend(e.channels.iter().cloned().map(Focus::Channel));
                 foci.extend(e.covers.iter().copied().map(Focus::Incident));

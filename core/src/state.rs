@@ -649,6 +649,18 @@ impl Incident {
     pub fn is_open(&self) -> bool {
         self.resolved.is_none() && self.cleared.is_none()
     }
+
+    /// Somebody has taken it as urgent as it is now.
+    pub fn is_taken(&self) -> bool {
+        let (taken, raised) = (self.acknowledged.as_ref(), self.raised.map(|when| when.seq));
+        taken.is_some_and(|(_, when)| Some(when.seq) > raised)
+    }
+
+    /// Somebody has taken it since a message about it was opened, or put it off.
+    pub fn is_off(&self, told: &Notification) -> bool {
+        let taken = self.acknowledged.as_ref();
+        self.snoozed.is_some() || taken.is_some_and(|(_, when)| when.seq > told.opened.seq)
+    }
 }
 
 /// The projection of an incident or a summary onto channels.

@@ -2,20 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use ao_slots::{ChannelName, ErrorKind, ProjectId, fact::Priority};
+use ao_slots::{ChannelName, ErrorKind, IncidentId, ProjectId, fact::Priority};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Decider, schedule::retry_wait};
+use super::{Decider, schedule::retry_wait, silence::silent_to};
 use crate::{
     config::trigger::Trigger,
     event::{
         Call, DeliveryDropped, Effect, EffectIntended, Failure, NotificationOpened, RoundCompleted,
     },
-    state::{
-        ChannelState, Delivery, Incident, Intent, Lane, Moment, Notification, Progress, Round,
-        State,
-    },
+    state::{ChannelState, Delivery, Incident, Intent, Lane, Notification, Progress, Round, State},
     words,
 };
 
@@ -116,8 +113,13 @@ impl Decider<'_> {
         delivery: &Delivery,
     ) -> Next {
         let (id, revision) = (notification.id, notification.revision);
-        // By awake time: a machine that slept has not tried.
+        // By awake time: a machine that slept has not tried. What was silenced is tried from the end of that on.
         let age = self.now.awake.saturating_sub(notification.opened.awake);
+        let silent = called_for(self.state, notification, &notification.covers)
+            .filter_map(|incident| silent_to(self.state, incident))
+            .max();
+        let silent = silent.map_or(i128::MAX, |end| self.now.wall.duration_since(end).as_millis());
+        let too_old = age > TTL_MS && silent > i128::from(TTL_MS);
         let never = is_refused(delivery);
         // Where the receiver knows the key, a repetition is shown once.
         let idempotent = channel.capabilities.as_ref().is_some_and(|can| can.idempotent);
@@ -130,7 +132,7 @@ impl Decider<'_> {
                 Next::Drop("somebody has taken it, or wants to hear of it later")
             }
             Progress::Queued | Progress::Again if never => Next::Drop("the channel refused it"),
-            Progress::Queued | Progress::Again if age > TTL_MS => {
+            Progress::Queued | Progress::Again if too_old => {
                 Next::Drop("it could not be sent for 24 h")
             }
             Progress::Again if notification.priority < Priority::Action && !idempotent => {
@@ -197,10 +199,28 @@ enum Next {
 /// another message tells of it.
 pub(super) fn is_taken(state: &State, notification: &Notification) -> bool {
     let covered = notification.covers.iter().filter_map(|id| state.incidents.get(id));
-    let mut open = covered.filter(|incident| incident.resolved.is_none()).peekable();
-    let taken = |when: Moment| when.seq > notification.opened.seq;
-    let is_taken = |i: &Incident| i.acknowledged.as_ref().is_some_and(|(_, when)| taken(*when));
-    open.peek().is_some() && open.all(|i| i.snoozed.is_some() || is_taken(i))
+    let open = covered.filter(|incident| incident.resolved.is_none()).count() > 0;
+    open && called_for(state, notification, &notification.covers).next().is_none()
+}
+
+/// Those of a message's incidents for which it calls still.
+fn called_for<'s>(
+    state: &'s State,
+    notification: &'s Notification,
+    covers: &'s [IncidentId],
+) -> impl Iterator<Item = &'s Incident> {
+    let covered = covers.iter().filter_map(|id| state.incidents.get(id));
+    covered.filter(|i| i.resolved.is_none() && !i.is_off(notification))
+}
+
+/// Until when nobody wants to hear of anything that a message calls for on a channel; none = somebody may.
+pub(super) fn silenced_until(
+    state: &State,
+    name: &ChannelName,
+    notification: &Notification,
+) -> Option<Timestamp> {
+    let called = called_for(state, notification, notification.covers_on(name));
+    called.map(|incident| silent_to(state, incident)).min()?
 }
 
 /// The channel will not take it, however often it is asked.
@@ -218,7 +238,8 @@ pub(crate) fn is_failing(channel: &ChannelState) -> bool {
     channel.error.as_ref().is_some_and(|error| channel.failures >= FAILING || lasting(error.kind))
 }
 
-/// Until when a delivery rests by what is known, `Some(None)` = it does not; none = until something happens.
+/// Until when a delivery rests by what is known, `Some(None)` = it does not; none = until something happens. Its
+/// channel may rest for longer, see [`rest_of`].
 pub(super) fn rests_until(
     state: &State,
     name: &ChannelName,
@@ -236,20 +257,28 @@ pub(super) fn rests_until(
             }
             let covered = notification.covers.iter().filter_map(|id| state.incidents.get(id));
             let open = covered.filter(|incident| incident.resolved.is_none());
-            open.map(|incident| incident.snoozed).min()?
+            let quiet = |incident: &Incident| incident.snoozed.max(silent_to(state, incident));
+            open.map(quiet).min()?
         }
         // Until quiet hours are over, or a human has gone away.
-        Progress::Queued | Progress::Again if delivery.held.is_some() => {
-            Some(delivery.held.as_ref().and_then(|hold| hold.until)?)
+        Progress::Queued | Progress::Again => {
+            let held = match &delivery.held {
+                Some(hold) => Some(hold.until?),
+                None => None,
+            };
+            held.max(silenced_until(state, name, notification))
         }
-        Progress::Queued | Progress::Again | Progress::Sent => None,
+        Progress::Sent => None,
     };
-    let rest = state.channels.get(name).and_then(|channel| rest_of(state, name, channel));
-    Some(waits.max(delivery.not_before).max(rest))
+    Some(waits.max(delivery.not_before))
 }
 
 /// Until when a channel takes no request: as long as its account rests, and for the pace that its provider allows.
-fn rest_of(state: &State, name: &ChannelName, channel: &ChannelState) -> Option<Timestamp> {
+pub(super) fn rest_of(
+    state: &State,
+    name: &ChannelName,
+    channel: &ChannelState,
+) -> Option<Timestamp> {
     let pace = channel.capabilities.as_ref().map_or(0, |can| can.pace_ms);
     let paced = channel
         .requested

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Decider,
+    deliver::{is_taken, silenced_until},
     hours::{day_of, quiet_until},
     people::{hours_of, kind_of, listener, zone_of},
 };
@@ -106,12 +107,14 @@ impl Decider<'_> {
         let over: Vec<&Notification> = waiting
             .filter(|n| !n.settled && !state.is_held(n) && !n.covers.is_empty())
             .filter(|n| n.deliveries.get(name).is_some_and(|d| is_over(d, self.now.wall)))
+            .filter(|n| !is_taken(state, n))
+            .filter(|n| silenced_until(state, name, n).is_none_or(|end| end <= self.now.wall))
             .collect();
         let Some(whose) = over.first().map(|first| mine(first)) else { return false };
         let over: Vec<&Notification> = over.into_iter().filter(|n| mine(n) == whose).collect();
-        let open = |id: &IncidentId| {
+        let open = |notification: &Notification, id: &IncidentId| {
             let incident = state.incidents.get(id)?;
-            (incident.is_open() && incident.snoozed.is_none()).then_some(incident)
+            (incident.is_open() && !incident.is_off(notification)).then_some(incident)
         };
         let mut parts: BTreeMap<ChannelName, Vec<IncidentId>> = BTreeMap::new();
         let mut together: Vec<Incident> = vec![];
@@ -120,7 +123,8 @@ impl Decider<'_> {
                 if !is_over(delivery, self.now.wall) {
                     continue;
                 }
-                for incident in notification.covers_on(name).iter().filter_map(open) {
+                let covers = notification.covers_on(name).iter();
+                for incident in covers.filter_map(|id| open(notification, id)) {
                     let part = parts.entry(name.clone()).or_default();
                     if !part.contains(&incident.id) {
                         part.push(incident.id);

@@ -604,6 +604,111 @@ fn who_is_gone_from_the_settings_is_called_no_more_and_the_others_are_still_told
     }
 }
 
+fn silences(w: &mut World, n: u32, minutes: i64) {
+    let until = w.now.wall + SignedDuration::from_mins(minutes);
+    let (matchers, comment) = (Matchers::session(&app(n)), String::new());
+    w.give(Input::SilenceAdd { matchers, until, comment, by: ana() }).unwrap();
+}
+
+/// A user in his quiet hours, ten minutes before their end, whom these have asked for something since.
+fn after_a_night(sessions: u32) -> (World, usize, Timestamp) {
+    let mut w = single(|policy| {
+        policy.push.hours = quiet_night(false);
+        policy.push.repeat_ms = vec![];
+        policy.push.digest.every = DigestEvery::Off;
+    });
+    for n in 2..=sessions {
+        w.add_working(&format!("4{n}"));
+    }
+    w.pass(2 * 60 * MINUTE);
+    let from = w.events.len();
+    for n in 1..=sessions {
+        w.tell(n, [asked(&format!("k{n}"), question("A?"))]);
+        w.pass(MINUTE);
+    }
+    let end: Timestamp = "2026-11-21T23:00:00Z".parse().unwrap();
+    let rest = end.duration_since(w.now.wall) - SignedDuration::from_mins(10);
+    // Nothing is stuck meanwhile: it waits for its answer.
+    w.pass(u64::try_from(rest.as_millis()).unwrap());
+    assert_eq!(sent(&w, from, end), [""; 0]);
+    (w, from, end)
+}
+
+#[test]
+fn what_is_silenced_while_it_waits_for_the_morning_waits_for_the_end_of_the_silence() {
+    let (mut w, from, end) = after_a_night(1);
+    silences(&mut w, 1, 120);
+    w.pass(119 * MINUTE);
+    assert_eq!(sent(&w, from, end), [""; 0]);
+    w.pass(MINUTE);
+    assert_eq!(sent(&w, from, end), ["110 desktop", "110 phone"]);
+
+    // Of two the other is told in the morning, alone.
+    let (mut w, from, end) = after_a_night(2);
+    silences(&mut w, 1, 120);
+    w.pass(20 * MINUTE);
+    assert_eq!(sent(&w, from, end), ["0 desktop", "0 phone"]);
+    assert!(w.state.notifications.values().all(|told| told.covers.len() == 1));
+    w.pass(100 * MINUTE);
+    assert_eq!(sent(&w, from, end), ["0 desktop", "0 phone", "110 desktop", "110 phone"]);
+
+    // A human ends it: at once.
+    let (mut w, from, end) = after_a_night(1);
+    silences(&mut w, 1, 120);
+    w.pass(20 * MINUTE);
+    let silence = ao_slots::SilenceId(1);
+    w.give(Input::SilenceEnd { silence, by: ana() }).unwrap();
+    assert_eq!(sent(&w, from, end), ["10 desktop", "10 phone"]);
+}
+
+#[test]
+fn what_a_silence_kept_for_days_is_not_given_up_at_its_end() {
+    let (mut w, from, end) = after_a_night(1);
+    silences(&mut w, 1, 48 * 60 + 20);
+    w.pass((48 * 60 + 20) * MINUTE);
+    let minutes = 48 * 60 + 10;
+    assert_eq!(sent(&w, from, end), [format!("{minutes} desktop"), format!("{minutes} phone")]);
+}
+
+#[test]
+fn what_a_failing_channel_could_not_take_rests_while_it_is_silenced() {
+    let mut w = single(|policy| policy.push.repeat_ms = vec![]);
+    w.holds_channels = true;
+    asks(&mut w);
+    for name in ["desktop", "phone"] {
+        w.channel_fails(name, ErrorKind::Transient);
+    }
+    let (from, start) = (w.events.len(), w.now.wall);
+    silences(&mut w, 1, 5);
+    w.pass(5 * MINUTE - 1);
+    assert_eq!(sent(&w, from, start), [""; 0]);
+    w.pass(1);
+    assert_eq!(sent(&w, from, start), ["5 desktop", "5 phone"]);
+}
+
+#[test]
+fn what_somebody_took_in_the_night_is_not_told_again_in_the_morning() {
+    for (sessions, title) in [(2, "app-2 asks: A?"), (3, "2 need you: app-2 asks: A?")] {
+        let (mut w, from, end) = after_a_night(sessions);
+        let asks = |w: &World, n| {
+            let of = |i: &&crate::state::Incident| i.request.is_some() && i.sessions == [app(n)];
+            w.state.incidents.values().find(of).unwrap().id
+        };
+        let incident = asks(&w, 1);
+        w.give(Input::Acknowledge { incident, by: ana() }).unwrap();
+        w.pass(9 * 60 * MINUTE);
+        let told = sent(&w, from, end);
+        let first: Vec<_> = told.iter().filter(|line| line.starts_with("0 ")).collect();
+        assert_eq!(first, ["0 desktop", "0 phone"], "{told:?}");
+        let told = w.state.notifications.values();
+        let told: Vec<_> =
+            told.filter(|told| told.deliveries.values().any(|d| d.sent.is_some())).collect();
+        let about = |n| told.iter().any(|told| told.covers.contains(&asks(&w, n)));
+        assert!(!about(1) && (2..=sessions).all(about), "{told:?}");
+        assert!(told.iter().any(|told| told.title == title), "{told:?}");
+    }
+}
+
 #[test]
 fn what_another_incident_explains_calls_nobody_again_while_that_stands() {
     let mut w = team(|policy| policy.push.repeat_ms = vec![]);

@@ -340,24 +340,28 @@ impl State {
                     held: 0,
                 };
                 self.silences.insert(e.silence, silence);
-                self.silenced_by(e.silence).into_iter().map(Focus::Incident).collect()
+                self.silenced_by(e.silence)
             }
             Kind::SilenceEnded(e) => {
                 if let Some(silence) = self.silences.get_mut(&e.silence) {
                     silence.ended = Some((e.by.clone(), when));
                 }
-                self.silenced_by(e.silence).into_iter().map(Focus::Incident).collect()
+                self.silenced_by(e.silence)
             }
             _ => vec![],
         }
     }
 
-    /// Open incidents that a silence is about.
-    pub(crate) fn silenced_by(&self, silence: SilenceId) -> Vec<IncidentId> {
+    /// What a silence changes: the open incidents that it is about, and the channels of what tells of them.
+    pub(crate) fn silenced_by(&self, silence: SilenceId) -> Vec<Focus> {
         let Some(silence) = self.silences.get(&silence) else { return vec![] };
         let open = self.open.values().filter_map(|id| self.incidents.get(id));
         let meant = open.filter(|incident| silence.matchers.match_incident(incident));
-        meant.map(|incident| incident.id).collect()
+        let foci = meant.flat_map(|incident| {
+            let channels = incident.messages().flat_map(|id| self.channels_of(id));
+            channels.chain([Focus::Incident(incident.id)])
+        });
+        foci.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Where a message goes that stands beside earlier ones, it takes their place: what was not sent yet never is,
@@ -374,10 +378,14 @@ impl State {
             };
             for name in &e.channels {
                 let told = e.parts.get(name).unwrap_or(&e.covers);
-                let all = message.covers_on(name).iter().all(|id| {
-                    let open = self.incidents.get(id).is_some_and(Incident::is_open);
-                    told.contains(id) || !open
-                });
+                let waits =
+                    message.deliveries.get(name).is_some_and(|d| d.progress != Progress::Sent);
+                // What somebody took or put off needs no message; where one shows it, it stays.
+                let calls = |i: &Incident| i.is_open() && !(waits && i.is_off(message));
+                let all = message
+                    .covers_on(name)
+                    .iter()
+                    .all(|id| told.contains(id) || !self.incidents.get(id).is_some_and(calls));
                 let Some(delivery) = message.deliveries.get_mut(name).filter(|_| all) else {
                     continue;
                 };
