@@ -604,6 +604,9 @@ pub struct Incident {
     pub detail: Option<String>,
     /// How urgent.
     pub priority: Priority,
+    /// When it became that urgent; none = it was from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised: Option<Moment>,
     /// The request behind it.
     pub request: Option<RequestId>,
     /// Sessions it names.

@@ -118,7 +118,8 @@ impl Decider<'_> {
     /// Leaves what is not urgent to the digest, and says whether a channel wants it at once all the same.
     pub(super) fn leave_to_digest(&mut self, incident: &Incident) -> bool {
         let goes = RHYTHMS.iter().any(|every| !channels(self.state, *every).is_empty());
-        if goes && incident.held.as_ref().is_none_or(|(held, _)| *held != Held::Digest) {
+        let left = matches!(incident.held, Some((Held::Digest, _)));
+        if goes && (!left || incident.snoozed.is_some()) {
             self.hold(incident, Held::Digest, "digest", &[incident.stands.seq]);
         }
         // With no channel at all it is told to nobody, and says so.

@@ -475,7 +475,8 @@ impl Decider<'_> {
                 let earlier = server.started.is_some_and(|when| when.seq > incident.opened.seq);
                 let again = earlier && missed && incident.notification.is_some();
                 let kept = matches!(incident.held, Some((Held::Digest, _)));
-                (again || kept || self.has_gone_out(incident)).then_some(Settled::ByItself)
+                let known = incident.acknowledged.is_some();
+                (again || kept || known || self.has_gone_out(incident)).then_some(Settled::ByItself)
             }
             Trigger::Tampered => incident.acknowledged.clone().map(|(by, _)| Settled::By(by)),
             _ => None,

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use super::{
     cause::muted_by,
-    deliver::rests_until,
+    deliver::{rest_of, rests_until},
     ending::end_again_at,
     escalate::follows_at,
     fallback::falls_back_at,
@@ -199,17 +199,28 @@ pub(crate) fn settles_at(state: &State, incident: &Incident) -> u64 {
 
 /// Whether a human is to hear of it now.
 pub(super) fn is_due(state: &State, incident: &Incident, now: Now) -> bool {
-    let shown = incident.notification.and_then(|id| state.notifications.get(&id));
-    let due = match (incident.notification, incident.snoozed) {
-        // A human wanted to hear of it later.
-        (_, Some(until)) => until <= now.wall,
-        (None, None) => !in_digest(incident) && now.awake >= settles_at(state, incident),
-        // It has become more urgent than what was sent.
-        (Some(_), None) => shown.is_some_and(|shown| incident.priority > shown.priority),
+    let due = match told_at(state, incident) {
+        Some(Due::Wall(at)) => now.wall >= at,
+        Some(Due::Awake(at)) => now.awake >= at,
+        None => false,
     };
-    due && state.unswept_since.is_none()
-        && wanted_at(state, incident).is_some_and(|at| now.awake >= at)
-        && muted_by(state, incident).is_none()
+    due && state.unswept_since.is_none() && muted_by(state, incident).is_none()
+}
+
+/// When a human is to hear of it, were nothing in its way; none = he has, or need not.
+fn told_at(state: &State, incident: &Incident) -> Option<Due> {
+    let wanted = wanted_at(state, incident)?;
+    match (incident.notification, incident.snoozed) {
+        // A human wanted to hear of it later: from then on he is wanted.
+        (_, Some(until)) => Some(Due::Wall(until)),
+        (None, None) => (!in_digest(incident) && !incident.is_taken())
+            .then(|| Due::Awake(settles_at(state, incident).max(wanted))),
+        // It has become more urgent than what was sent.
+        (Some(id), None) => {
+            let shown = state.notifications.get(&id)?;
+            (incident.priority > shown.priority).then_some(Due::Awake(0))
+        }
+    }
 }
 
 /// From when on a human is wanted, in awake milliseconds; none while `ao` or the agent is at it, with no limit in
@@ -330,16 +341,17 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
     if let Some(at) = resolves_at(state, incident) {
         return vec![Due::Awake(at)];
     }
-    let wanted = wanted_at(state, incident).filter(|_| state.unswept_since.is_none());
-    let Some(wanted) = wanted.filter(|_| muted_by(state, incident).is_none()) else {
+    if state.unswept_since.is_some()
+        || wanted_at(state, incident).is_none()
+        || muted_by(state, incident).is_some()
+    {
         return vec![];
-    };
+    }
     let doubt = doubted_at(state, incident).map(Due::Awake);
-    let told = silent_until(state, incident).or(match (incident.snoozed, incident.notification) {
-        (Some(until), _) => Some(Due::Wall(until)),
-        (None, None) if in_digest(incident) => None,
-        (None, None) => Some(Due::Awake(settles_at(state, incident).max(wanted))),
-        (None, Some(_)) => None,
+    let told = told_at(state, incident).and_then(|due| {
+        let news = incident.notification.is_some() && incident.snoozed.is_none();
+        // What is more urgent than what was sent is told at once, and needs no deadline.
+        silent_until(state, incident, due).or((!news).then_some(due))
     });
     let follows = follows_at(state, incident).map(Due::Wall);
     told.into_iter().chain(doubt).chain(follows).collect()
@@ -357,9 +369,10 @@ pub(super) fn doubted_at(state: &State, incident: &Incident) -> Option<u64> {
 /// The first moment at which a waiting delivery may go on. One that may now does so at once and needs none.
 fn channel_dues(state: &State, name: &ao_slots::ChannelName, channel: &ChannelState) -> Vec<Due> {
     let waiting = || channel.waiting.iter().filter_map(|id| state.notifications.get(id));
+    let rest = rest_of(state, name, channel);
     let other = waiting().filter_map(|notification| falls_back_at(state, notification)).min();
     let first = waiting().filter(|_| channel.intent.is_none()).filter_map(|notification| {
-        rests_until(state, name, notification, notification.deliveries.get(name)?)?
+        rests_until(state, name, notification, notification.deliveries.get(name)?)?.max(rest)
     });
     other.map(Due::Awake).into_iter().chain(first.min().map(Due::Wall)).collect()
 }

@@ -3,10 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    Answered, Decider, Refusal, RefusalKind,
-    schedule::{is_due, settles_at},
-};
+use super::{Answered, Decider, Refusal, RefusalKind, schedule::is_due};
 use crate::{
     event::{Actor, Held, NotificationHeld, SilenceAdded, SilenceEnded},
     state::{Due, Incident, Matchers, Now, Silence, State},

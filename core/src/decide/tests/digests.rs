@@ -168,3 +168,24 @@ fn a_restart_keeps_what_the_digest_will_tell() {
     passes(&mut w, "2026-11-22T08:00:01Z");
     assert_eq!(digests(&w).len(), 1);
 }
+
+#[test]
+fn what_is_put_off_and_not_urgent_is_left_to_the_digest_again() {
+    let mut w = office(|policy| {
+        for project in policy.projects.values_mut() {
+            let reaction = project.rules.reactions.get_mut(&Trigger::AgentNeedsInput).unwrap();
+            reaction.priority = ao_slots::fact::Priority::Info;
+        }
+    });
+    w.add_working("41");
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.pass(2 * MINUTE);
+    let until = w.now.wall + jiff::SignedDuration::from_mins(10);
+    w.give(Input::Snooze { incident: "i-1".parse().unwrap(), until, by: ana() }).unwrap();
+    // Each tick on the way leaves nothing due.
+    w.after(20 * MINUTE, &["holds i-1: app-1 asks: A?"]);
+    assert_eq!(w.state.incidents.values().next().unwrap().snoozed, None);
+    passes(&mut w, "2026-11-22T08:00:01Z");
+    assert_eq!(digests(&w).len(), 1);
+    assert_eq!(w.pushes().len(), 1);
+}

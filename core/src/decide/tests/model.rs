@@ -181,7 +181,7 @@ fn sane() -> Policy {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    select(vec![0, 1, 2]).prop_map(|which| {
+    select(vec![0, 1, 2, 3]).prop_map(|which| {
         let mut policy = Policy::with_projects(&["my-app"]);
         match which {
             0 => {}
@@ -197,7 +197,14 @@ fn policies() -> impl Strategy<Value = Policy> {
                 policy.lifecycle.restore_again_after_ms = u64::MAX;
                 policy.lifecycle.settle.urgent_ms = u64::MAX;
             }
-            _ => policy.projects.clear(),
+            2 => policy.projects.clear(),
+            // Nothing is urgent, and the digest tells of it.
+            _ => {
+                let project = policy.projects.values_mut().next().unwrap();
+                for reaction in project.rules.reactions.values_mut() {
+                    reaction.priority = Priority::Info;
+                }
+            }
         }
         policy
     })
@@ -487,7 +494,8 @@ impl Run {
             let young = incident.stands.awake + 2 * MINUTE > self.now.awake;
             let told = incident.notification.is_some()
                 || incident.snoozed.is_some()
-                || incident.held.is_some();
+                || incident.held.is_some()
+                || incident.is_taken();
             // Nobody hears of what is being repaired, and of what another incident explains.
             let wanted = super::super::schedule::wanted_at(&self.state, incident);
             let quiet = wanted.is_none_or(|at| at + 2 * MINUTE > self.now.awake)
@@ -651,6 +659,47 @@ fn r22_anything_that_happens_to_working_agents() {
     };
     let strategy = vec(happens(), 0..longest()).prop_map(move |rest| [set_up(), rest].concat());
     run(2, strategy);
+}
+
+/// What is left to the digest or to an agent, and put off by a human: what follows from either when its time has come.
+#[test]
+fn r22_anything_that_happens_to_what_was_put_off() {
+    let set_up = |(calm, minutes): (bool, i64)| {
+        let spawn = Happens::Input(spawn_of("41"));
+        let end = || Happens::Ends { nth: 0, result: Ok(()) };
+        let tells = |told| Happens::Tells { n: 1, source: Source::Hook, started: Some(20), told };
+        let red = PrFacts { checks: Checks::Failing, ..review::green("3f9c2d1") };
+        let mut policy = Policy::with_projects(&["my-app"]);
+        let project = policy.projects.values_mut().next().unwrap();
+        for reaction in project.rules.reactions.values_mut() {
+            match calm {
+                true => reaction.priority = Priority::Info,
+                false => reaction.escalate_after_ms = Some(30 * MINUTE),
+            }
+        }
+        let config = Input::Config {
+            hash: format!("{calm}"),
+            policy: Box::new(policy),
+            channels: [(desk(), desktop())].into(),
+        };
+        let mut story = vec![Happens::Input(config), spawn];
+        story.extend((0..4).map(|_| end()));
+        story.push(tells(vec![started(), turn_started("t1"), asked("k1", question("Which?"))]));
+        story.push(Happens::Input(Input::Pr { session: app(1), pr: red }));
+        story.push(Happens::Passes { awake: 120_000, wall: 120_000 });
+        let start: jiff::Timestamp = "2026-11-21T14:00:00Z".parse().unwrap();
+        let until = start + jiff::SignedDuration::from_mins(minutes);
+        story.extend(
+            (1..4).map(|n| {
+                Happens::Input(Input::Snooze { incident: IncidentId(n), until, by: ana() })
+            }),
+        );
+        story.push(Happens::Passes { awake: 700_000, wall: 700_000 });
+        story
+    };
+    let strategy = (any::<bool>(), 3..20_i64, vec(happens(), 0..longest()))
+        .prop_map(move |(calm, minutes, rest)| [set_up((calm, minutes)), rest].concat());
+    run(5, strategy);
 }
 
 fn longest() -> usize {

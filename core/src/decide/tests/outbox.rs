@@ -449,6 +449,38 @@ fn classes_go_by_the_kind_of_channel_and_never_nowhere() {
 }
 
 #[test]
+fn what_somebody_took_before_it_was_told_calls_nobody_until_it_is_worse() {
+    let mut w = World::working("41");
+    w.tell(1, [asked("k1", question("A?"))]);
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    w.after(5 * MINUTE, &[]);
+
+    let mut w = World::working("41");
+    w.give(Input::Disk { free: 1, failing: false }).unwrap();
+    w.give(Input::Acknowledge { incident: "i-1".parse().unwrap(), by: ana() }).unwrap();
+    w.after(5 * MINUTE, &[]);
+    w.give(Input::Disk { free: 0, failing: true }).unwrap();
+    w.pass(15 * SECOND);
+    assert_eq!(w.pushes().len(), 1, "it has become worse since");
+
+    // An absence that somebody knows of is over, and the next one is told.
+    let mut w = World::working("41");
+    let absence = |w: &mut World| {
+        w.now.wall += SignedDuration::from_mins(5);
+        w.start("boot-2");
+        w.give(Input::Swept { sessions: 1 }).unwrap();
+    };
+    absence(&mut w);
+    let open = |w: &World| w.state.incidents.values().find(|i| i.resolved.is_none()).map(|i| i.id);
+    let incident = open(&w).unwrap();
+    w.give(Input::Acknowledge { incident, by: ana() }).unwrap();
+    assert_eq!(open(&w), None);
+    absence(&mut w);
+    w.pass(5 * SECOND);
+    assert_eq!(w.pushes().len(), 1);
+}
+
+#[test]
 fn a_snooze_has_an_end_in_sight() {
     let mut w = World::working("41");
     w.tell(1, [asked("k1", question("A?"))]);

@@ -263,3 +263,18 @@ fn a_closed_pull_request_is_one_need_and_not_two() {
     let told = w.state.notifications.values().next().unwrap();
     assert_eq!(w.message(told, &desk()).title, "PR #57 is open again");
 }
+
+#[test]
+fn what_was_put_off_for_less_than_it_is_left_to_the_agent_is_told_then() {
+    let mut w = with(Trigger::CiFailed, |ci| ci.escalate_after_ms = Some(30 * MINUTE));
+    sees(&mut w, 1, checks("a", Checks::Failing));
+    let incident = w.state.incidents.values().find(|i| i.trigger == Trigger::CiFailed).unwrap();
+    let wanted = crate::decide::schedule::wanted_at(&w.state, incident).unwrap();
+    assert!(wanted > w.now.awake + 5 * MINUTE, "the agent has that long");
+    let (incident, until) = (incident.id, w.now.wall + jiff::SignedDuration::from_mins(1));
+    w.give(Input::Snooze { incident, until, by: ana() }).unwrap();
+    // Each tick on the way leaves nothing due.
+    w.pass(2 * MINUTE);
+    assert_eq!(about_prs(&w).len(), 1);
+    assert_eq!(w.state.incidents[&incident].snoozed, None);
+}

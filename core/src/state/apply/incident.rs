@@ -38,6 +38,7 @@ impl State {
                     trigger: e.trigger,
                     detail: e.detail.clone(),
                     priority: e.priority,
+                    raised: None,
                     request: e.request,
                     sessions: e.sessions.clone(),
                     common: e.common.clone(),
@@ -255,6 +256,9 @@ impl State {
                 self.channels_of(e.notification)
             }
             Kind::IncidentChanged(e) => self.change_incident(e.incident, |incident| {
+                if e.priority > incident.priority {
+                    incident.raised = Some(when);
+                }
                 incident.priority = e.priority;
                 incident.sessions.clone_from(&e.sessions);
                 incident.detail.clone_from(&e.detail);
@@ -322,6 +326,8 @@ impl State {
                 }
                 self.change_incident(e.incident, |incident| {
                     incident.held = Some((e.why.clone(), when));
+                    // What is left to the digest is put off no longer.
+                    incident.snoozed.take_if(|_| e.why == Held::Digest);
                 })
             }
             Kind::SilenceAdded(e) => {
