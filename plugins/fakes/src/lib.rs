@@ -3,6 +3,7 @@
 //! listens on loopback, on a port that the system gives, and is gone with its handle.
 
 pub mod discord;
+pub mod github;
 pub mod host;
 pub mod ntfy;
 pub mod slack;
