@@ -721,7 +721,8 @@ fn what_another_incident_explains_calls_nobody_again_while_that_stands() {
     let until = w.now.wall + SignedDuration::from_hours(5);
     w.tell(2, [Told::RateLimited { until: Some(until) }]);
     w.pass(20 * MINUTE);
-    w.give(Input::Swept { sessions: 2 }).unwrap();
+    // Everything is looked at once more.
+    w.configure(w.state.policy.as_ref().clone(), BTreeMap::new());
     let raised = w.events[from..].iter().filter_map(|event| match &event.kind {
         Kind::NotificationEscalated(e) => w.state.notifications[&e.notification].incident,
         _ => None,
