@@ -29,6 +29,14 @@ pub trait Bench: Send + Sync {
     async fn hold(&self, held: bool);
     /// Something that differs whenever what is stored of an issue was written anew.
     async fn revision(&self, id: &str) -> String;
+    /// How many comments an issue has; none where the tracker has no comments.
+    async fn comments(&self, _id: &str) -> Option<usize> {
+        None
+    }
+    /// Somebody who may be assigned; none where the tracker knows nobody.
+    fn somebody(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Runs every case.
@@ -40,6 +48,9 @@ pub async fn all(bench: &dyn Bench) {
     update_to_the_same_changes_nothing(bench).await;
     lists_are_filtered_and_in_order(bench).await;
     closed_is_completed(bench).await;
+    a_comment_is_made_once(bench).await;
+    assigned_issues_are_found(bench).await;
+    the_text_names_blockers(bench).await;
     text_from_outside_is_bounded(bench).await;
     unknown_ids_are_told_apart(bench).await;
     no_answer_is_not_no_issues(bench).await;
@@ -57,7 +68,7 @@ async fn made(bench: &dyn Bench, key: &str) -> Issue {
 }
 
 async fn with_label(bench: &dyn Bench, label: &str, closed: bool) -> Vec<Issue> {
-    let filter = IssueFilter { closed, labels: vec![label.to_owned()] };
+    let filter = IssueFilter { closed, labels: vec![label.to_owned()], assignee: None };
     bench.plugin().list(&call("list"), &filter).await.expect("list answers")
 }
 
@@ -135,6 +146,7 @@ pub async fn update_to_the_same_changes_nothing(bench: &dyn Bench) {
         body: Some(issue.body.clone()),
         open: Some(true),
         labels: Some(issue.labels.clone()),
+        assignees: None,
     };
     let after = bench.plugin().update(&call("same"), &issue.id, &change).await;
     assert_eq!(after.expect("update succeeds"), issue, "Idempotency: update changed the issue");
@@ -159,7 +171,7 @@ pub async fn lists_are_filtered_and_in_order(bench: &dyn Bench) {
     assert_eq!(listed("order").await, first, "list: the order changes");
     assert_eq!(listed("order-1").await.len(), 6, "list: the label does not count");
     let both = ["order-0".to_owned(), "order-1".to_owned()].to_vec();
-    let filter = IssueFilter { closed: true, labels: both };
+    let filter = IssueFilter { closed: true, labels: both, assignee: None };
     let none = bench.plugin().list(&call("list"), &filter).await.expect("list answers");
     assert!(none.is_empty(), "list: an issue needs all of the labels");
 }
@@ -176,6 +188,52 @@ pub async fn closed_is_completed(bench: &dyn Bench) {
     assert!(completed().await, "is_completed: a closed issue is not");
     assert!(with_label(bench, "close", false).await.is_empty(), "list: a closed issue is listed");
     assert_eq!(with_label(bench, "close", true).await.len(), 1, "list: a closed issue is lost");
+}
+
+/// Idempotency: `comment` with the key of an earlier one says nothing more. Errors: without comments it is refused.
+pub async fn a_comment_is_made_once(bench: &dyn Bench) {
+    let issue = made(bench, "comment").await;
+    let comment = async |key: &str| bench.plugin().comment(&call(key), &issue.id, "words").await;
+    if bench.comments(&issue.id).await.is_none() {
+        let kind = comment("comment-1").await.map_err(|error| error.kind);
+        assert_eq!(kind, Err(ErrorKind::Unsupported), "Errors: a comment goes nowhere");
+        return;
+    }
+    for key in ["comment-1", "comment-1", "comment-2"] {
+        comment(key).await.expect("comment succeeds");
+    }
+    let count = bench.comments(&issue.id).await;
+    assert_eq!(count, Some(2), "Idempotency: two keys made another number of comments");
+}
+
+/// Who shall do an issue is kept and can be asked for. Errors: where nobody is known it is refused.
+pub async fn assigned_issues_are_found(bench: &dyn Bench) {
+    let issue = made(bench, "assign").await;
+    let who = bench.somebody().unwrap_or("somebody");
+    let change = IssueChange { assignees: Some(vec![who.into()]), ..IssueChange::default() };
+    let assigned = bench.plugin().update(&call("assign"), &issue.id, &change).await;
+    let filter = IssueFilter { assignee: Some(who.into()), ..IssueFilter::default() };
+    let listed = bench.plugin().list(&call("assign"), &filter).await;
+    if bench.somebody().is_none() {
+        let kinds =
+            (assigned.map_err(|error| error.kind).err(), listed.map_err(|error| error.kind).err());
+        let unsupported = Some(ErrorKind::Unsupported);
+        assert_eq!(kinds, (unsupported, unsupported), "Errors: an assignment goes nowhere");
+        return;
+    }
+    assert_eq!(assigned.expect("update succeeds").assignees, [who], "update: nobody is assigned");
+    let ids: Vec<_> = listed.expect("list answers").into_iter().map(|issue| issue.id).collect();
+    assert_eq!(ids, [issue.id], "list: the one assigned issue");
+}
+
+/// What a text says it waits for is in `blocked_by`.
+pub async fn the_text_names_blockers(bench: &dyn Bench) {
+    let first = made(bench, "blocker").await;
+    let body = format!("Blocked by #{}", first.id);
+    let second = bench.plugin().create(&call("blocked"), "Blocked", &body, &[]).await;
+    let second = second.expect("create succeeds");
+    let got = bench.plugin().get(&call("blocked"), &second.id).await.expect("get finds it");
+    assert_eq!(got.blocked_by, [first.id], "Issue: the text names another issue");
 }
 
 /// A title is one line, and a text has at most 64 KiB.
@@ -270,6 +328,9 @@ mod tests {
         KeepsOpen,
         PassesText,
         TakesAnyId,
+        RepeatsComments,
+        AssignsNobody,
+        ReadsNoText,
         SaysNone,
         WaitsForever,
     }
@@ -291,6 +352,12 @@ mod tests {
         async fn revision(&self, id: &str) -> String {
             self.0.revision(id).await
         }
+        async fn comments(&self, id: &str) -> Option<usize> {
+            self.0.comments(id).await
+        }
+        fn somebody(&self) -> Option<&'static str> {
+            self.0.somebody()
+        }
     }
 
     #[async_trait]
@@ -300,8 +367,19 @@ mod tests {
                 Err(error) if self.1 == Fault::TakesAnyId => {
                     Err(PluginError { kind: ErrorKind::NotFound, ..error })
                 }
+                Ok(issue) if self.1 == Fault::ReadsNoText => {
+                    Ok(Issue { blocked_by: Vec::new(), ..issue })
+                }
                 result => result,
             }
+        }
+
+        async fn comment(&self, call: &Call, id: &str, words: &str) -> Result<(), PluginError> {
+            let mut call = call.clone();
+            if self.1 == Fault::RepeatsComments {
+                call.key = ulid();
+            }
+            self.0.comment(&call, id, words).await
         }
 
         async fn list(&self, call: &Call, filter: &IssueFilter) -> Result<Vec<Issue>, PluginError> {
@@ -346,6 +424,7 @@ mod tests {
             match self.1 {
                 Fault::ChangesMore => change.labels = Some(Vec::new()),
                 Fault::KeepsOpen => change.open = None,
+                Fault::AssignsNobody => change.assignees = None,
                 Fault::WaitsForever => call.limit_ms = u64::MAX / 4,
                 Fault::WritesTheSame => {
                     let other = IssueChange { title: Some("Other".into()), ..change.clone() };
@@ -388,6 +467,9 @@ mod tests {
             KeepsOpen => closed_is_completed,
             PassesText => text_from_outside_is_bounded,
             TakesAnyId => unknown_ids_are_told_apart,
+            RepeatsComments => a_comment_is_made_once,
+            AssignsNobody => assigned_issues_are_found,
+            ReadsNoText => the_text_names_blockers,
             SaysNone => no_answer_is_not_no_issues,
             WaitsForever => a_change_ends_at_its_deadline,
         } {

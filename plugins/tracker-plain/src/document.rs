@@ -421,6 +421,7 @@ mod tests {
             body: Some(document.body()),
             open: Some(true),
             labels: Some(document.labels.clone()),
+            ..IssueChange::default()
         };
         assert_eq!(document.changed(&same).unwrap(), None);
         assert_eq!(document.changed(&IssueChange::default()).unwrap(), None);

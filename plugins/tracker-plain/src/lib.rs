@@ -16,7 +16,7 @@ use ao_slots::{
     Call, ErrorKind, PluginError,
     plugin::{Registration, settings},
     text,
-    tracker::{Issue, IssueChange, IssueFilter, Tracker},
+    tracker::{Issue, IssueChange, IssueFilter, Tracker, blockers},
 };
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -81,6 +81,9 @@ impl Tracker for Plain {
     }
 
     async fn list(&self, call: &Call, filter: &IssueFilter) -> Result<Vec<Issue>, PluginError> {
+        if filter.assignee.is_some() {
+            return Err(nobody());
+        }
         let filter = filter.clone();
         self.reading(call, move |path| {
             let issues = all(path)?.into_iter().map(|found| found.issue());
@@ -115,6 +118,9 @@ impl Tracker for Plain {
         id: &str,
         change: &IssueChange,
     ) -> Result<Issue, PluginError> {
+        if change.assignees.is_some() {
+            return Err(nobody());
+        }
         let (id, change) = (id.to_owned(), change.clone());
         self.writing(call, move |path, until| update(path, &id, &change, until)).await
     }
@@ -122,6 +128,10 @@ impl Tracker for Plain {
     fn url(&self, _: &str) -> Option<String> {
         None // a file has no address that a browser elsewhere could open
     }
+}
+
+fn nobody() -> PluginError {
+    PluginError::unsupported("issues in files are assigned to nobody")
 }
 
 impl Plain {
@@ -196,6 +206,8 @@ impl Found {
             labels: document.labels.clone(),
             url: None,
             branch: document.branch.clone(),
+            assignees: Vec::new(),
+            blocked_by: blockers(&document.body()),
         }
     }
 }

@@ -54,7 +54,7 @@ impl House {
     }
 
     async fn ids(&self) -> Vec<String> {
-        let filter = IssueFilter { closed: true, labels: Vec::new() };
+        let filter = IssueFilter { closed: true, ..IssueFilter::default() };
         let listed = self.plugin.list(&call(), &filter).await.unwrap();
         listed.into_iter().map(|issue| issue.id).collect()
     }

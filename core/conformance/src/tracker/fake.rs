@@ -7,7 +7,7 @@ use std::{
 
 use ao_slots::{
     Call, ErrorKind, PluginError, text,
-    tracker::{Issue, IssueChange, IssueFilter, Tracker},
+    tracker::{Issue, IssueChange, IssueFilter, Tracker, blockers},
 };
 use async_trait::async_trait;
 use tokio::{sync::watch, time::timeout};
@@ -32,6 +32,7 @@ struct Stored {
     issue: Issue,
     key: String,
     revision: u64,
+    comments: Vec<String>,
 }
 
 impl Memory {
@@ -83,6 +84,13 @@ impl Bench for Memory {
         let stored = id.parse().ok().and_then(|number: u64| state.issues.get(&number));
         stored.map(|stored| stored.revision.to_string()).unwrap_or_default()
     }
+    async fn comments(&self, id: &str) -> Option<usize> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.issues.get(&id.parse().ok()?).map(|stored| stored.comments.len())
+    }
+    fn somebody(&self) -> Option<&'static str> {
+        Some("ben")
+    }
 }
 
 #[async_trait]
@@ -98,6 +106,7 @@ impl Tracker for Memory {
         let wanted = |issue: &&Issue| {
             (issue.open || filter.closed)
                 && filter.labels.iter().all(|label| issue.labels.contains(label))
+                && filter.assignee.iter().all(|one| issue.assignees.contains(one))
         };
         Ok(issues.filter(wanted).cloned().collect())
     }
@@ -123,8 +132,11 @@ impl Tracker for Memory {
             labels: labels.to_vec(),
             url: None,
             branch: None,
+            assignees: Vec::new(),
+            blocked_by: blockers(body),
         };
-        let stored = Stored { issue: issue.clone(), key: call.key.clone(), revision: 1 };
+        let (key, comments) = (call.key.clone(), Vec::new());
+        let stored = Stored { issue: issue.clone(), key, revision: 1, comments };
         state.issues.insert(number, stored);
         Ok(issue)
     }
@@ -146,6 +158,10 @@ impl Tracker for Memory {
         }
         if let Some(body) = &change.body {
             issue.body = bounded(body);
+            issue.blocked_by = blockers(body);
+        }
+        if let Some(assignees) = &change.assignees {
+            issue.assignees.clone_from(assignees);
         }
         issue.open = change.open.unwrap_or(issue.open);
         if let Some(labels) = &change.labels {
@@ -153,6 +169,17 @@ impl Tracker for Memory {
         }
         stored.revision += u64::from(*issue != before);
         Ok(stored.issue.clone())
+    }
+
+    async fn comment(&self, call: &Call, id: &str, _: &str) -> Result<(), PluginError> {
+        let number = number(id)?;
+        self.wait(call).await?;
+        let mut state = self.state()?;
+        let stored = state.issues.get_mut(&number).ok_or_else(missing)?;
+        if !stored.comments.contains(&call.key) {
+            stored.comments.push(call.key.clone());
+        }
+        Ok(())
     }
 
     fn url(&self, _: &str) -> Option<String> {
