@@ -466,6 +466,7 @@ async fn failed<T>(what: &str, call: impl Future<Output = Result<T, PluginError>
 }
 
 pub mod fake;
+pub mod records;
 
 #[cfg(test)]
 mod tests;

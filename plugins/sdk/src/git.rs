@@ -172,6 +172,13 @@ impl Git {
         &self.config
     }
 
+    /// Refs that match the patterns of `for-each-ref`, by name.
+    pub async fn refs(&self, patterns: &[&str]) -> Result<Vec<Ref>, GitError> {
+        let format = "--format=%(refname) %(objectname)";
+        let call = self.cmd("for-each-ref").args([format, "--end-of-options"]).args(patterns);
+        Ok(refs::parse_refs(&call.cap(64 << 20).run().await?))
+    }
+
     /// What a commit changes since it left another one's history: files, lines added, lines removed. Object names only.
     pub async fn changes(&self, base: &str, head: &str) -> Result<(u32, u32, u32), GitError> {
         let run = async |range: String| {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -216,6 +216,33 @@ async fn keep(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     while let Ok(read @ 1..) = stream.read(&mut chunk).await {
         let room = MOST - kept.len();
         kept.extend_from_slice(&chunk[..read.min(room)]);
+    }
+}
+
+/// Removes a folder and what is in it, read-only folders too; one that is not there is no error.
+pub async fn remove_folder(folder: PathBuf) -> io::Result<()> {
+    let removed = tokio::task::spawn_blocking(move || match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(folder.clone());
+            std::fs::remove_dir_all(&folder)
+        }
+        result => result,
+    });
+    match removed.await.map_err(io::Error::other)? {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Some tools make their folders read-only.
+fn make_writable(folder: PathBuf) {
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        let _denied = std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700));
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let is_folder =
+            |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        folders.extend(entries.filter(is_folder).map(|entry| entry.path()));
     }
 }
 

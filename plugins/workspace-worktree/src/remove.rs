@@ -3,13 +3,12 @@
 //! Proof first; then the folder is renamed aside, which cannot be half done; then git's record, the branch where the
 //! rules allow it, and last the files. A call that finds the renamed folder goes on from there.
 
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
-use ao_sdk::git::{Entry, Git, Repo, is_branch};
+use ao_sdk::{
+    git::{Entry, Git, Repo, is_branch},
+    local::remove_folder,
+};
 use ao_slots::{
     ErrorKind, PluginError, SessionId, text,
     workspace::{Removal, Removed, WorkspaceHandle},
@@ -337,29 +336,5 @@ async fn is_merged(repo: &Repo, handle: &WorkspaceHandle, tip: &str) -> Result<b
 
 /// Deletes a folder that was renamed aside. Links in it are removed, not followed.
 async fn clear(aside: &Path) -> Result<(), PluginError> {
-    let folder = aside.to_owned();
-    let cleared = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(folder.clone());
-            fs::remove_dir_all(&folder)
-        }
-        result => result,
-    });
-    match cleared.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(Err(error)) => Err(cannot_remove(aside, error)),
-        Err(error) => Err(cannot_remove(aside, io::Error::other(error))),
-    }
-}
-
-/// Some tools make their folders read-only.
-fn make_writable(folder: PathBuf) {
-    let mut folders = vec![folder];
-    while let Some(folder) = folders.pop() {
-        let _denied = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-        folders.extend(entries.filter(is_folder).map(|entry| entry.path()));
-    }
+    remove_folder(aside.to_owned()).await.map_err(|error| cannot_remove(aside, error))
 }

@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use super::{
     Git, GitError,
     lock::{Held, Locks},
-    refs::{Ref, is_branch, parse_refs},
+    refs::{Ref, is_branch},
 };
 
 /// One entry of `git worktree list --porcelain -z`.
@@ -166,9 +166,7 @@ impl Repo {
 
     /// Refs that match the patterns of `for-each-ref`, by name.
     pub async fn refs(&self, patterns: &[&str]) -> Result<Vec<Ref>, GitError> {
-        let format = "--format=%(refname) %(objectname)";
-        let call = self.git.cmd("for-each-ref").args([format, "--end-of-options"]).args(patterns);
-        Ok(parse_refs(&call.cap(64 << 20).run().await?))
+        self.git.refs(patterns).await
     }
 
     /// One ref by its full name.

@@ -1,0 +1,448 @@
+//! What git says of pull requests: one process for all, and a few more for those whose head or base has moved.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ao_sdk::git::{Git, GitError, Repo, read_small};
+use ao_slots::{
+    ErrorKind, PluginError, PrNumber,
+    call::Answer,
+    fact::{Mergeable, PrComment, PrDetails, PrFacts},
+    scm::{PrRef, PrView, Thread},
+    text,
+};
+use jiff::Timestamp;
+
+use crate::{
+    House,
+    book::{Changes, Check, Merge, Pull, PullStage, open_key, pull_key, put, reviews_of},
+    check,
+    merge::{Merged, merge_trees},
+    review::{Review, Reviews, discussion},
+};
+
+/// Most unresolved comments that the facts carry.
+const COMMENTS: usize = 5;
+/// Most files in conflict that are named.
+const CONFLICTS: usize = 50;
+
+/// Branches and the commits of pull requests, by full name.
+#[derive(Debug)]
+pub(crate) struct Refs(BTreeMap<String, String>);
+
+impl Refs {
+    pub(crate) fn branch(&self, name: &str) -> Option<&String> {
+        self.0.get(&format!("refs/heads/{name}"))
+    }
+
+    /// The last head that had something to merge (`head`), and the base at that time (`base`).
+    pub(crate) fn pin(&self, number: u64, what: &str) -> Option<&String> {
+        self.0.get(&pin(number, what))
+    }
+
+    /// The largest number that this repository has seen, also by another data directory.
+    pub(crate) fn largest(&self) -> u64 {
+        let number =
+            |name: &String| name.strip_prefix("refs/ao/pull/")?.split('/').next()?.parse().ok();
+        self.0.keys().filter_map(number).max().unwrap_or(0)
+    }
+}
+
+fn pin(number: u64, what: &str) -> String {
+    format!("refs/ao/pull/{number}/{what}")
+}
+
+/// How a head stands to a base.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sight {
+    head: String,
+    base: String,
+    /// It has commits that the base lacks.
+    pub(crate) is_ahead: bool,
+    mergeable: Mergeable,
+    conflicts: Vec<String>,
+    /// Files, lines added, lines removed.
+    changes: (u32, u32, u32),
+}
+
+/// All there is to know of one.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) number: u64,
+    pub(crate) pull: Pull,
+    pub(crate) head: String,
+    /// None when its base is gone.
+    pub(crate) sight: Option<Sight>,
+    pub(crate) reviews: Reviews,
+    pub(crate) checks: BTreeMap<String, Check>,
+}
+
+impl House {
+    /// Where the refs stand.
+    pub(crate) async fn refs(&self, git: &Git) -> Result<Refs, PluginError> {
+        let known = self.common().clone();
+        let common = match known {
+            Some(common) => common,
+            None => Repo::open(git, self.path()?).await?.common,
+        };
+        let listed = git.on(&common, None).refs(&["refs/heads", "refs/ao/pull"]).await;
+        *self.common() = listed.is_ok().then_some(common);
+        Ok(Refs(listed?.into_iter().map(|found| (found.name, found.oid)).collect()))
+    }
+
+    /// Looks at pull requests; what has to follow from it is done: commits kept, checks begun and ended, a merge by hand
+    /// recorded.
+    pub(crate) async fn look(
+        self: &Arc<Self>,
+        git: &Git,
+        numbers: &[u64],
+    ) -> Result<Vec<Answer<Seen>>, PluginError> {
+        self.recover(git).await?;
+        let refs = self.refs(git).await?;
+        let mut guarded = None;
+        let mut seen = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            seen.push(match self.look_at(git, &refs, &mut guarded, *number).await {
+                Ok(Some(seen)) => Answer::Yes(seen),
+                Ok(None) => Answer::No,
+                Err(error) => Answer::Unknown(error.to_string()),
+            });
+        }
+        self.watch(&seen);
+        Ok(seen)
+    }
+
+    /// Looks at one that has to be there.
+    pub(crate) async fn look_at_one(
+        self: &Arc<Self>,
+        git: &Git,
+        number: u64,
+    ) -> Result<Seen, PluginError> {
+        self.recover(git).await?;
+        let refs = self.refs(git).await?;
+        let seen = self.look_at(git, &refs, &mut None, number).await?;
+        seen.ok_or_else(|| not_found(number))
+    }
+
+    async fn look_at(
+        self: &Arc<Self>,
+        git: &Git,
+        refs: &Refs,
+        guarded: &mut Option<Repo>,
+        number: u64,
+    ) -> Result<Option<Seen>, PluginError> {
+        let Some(mut pull) = self.book.pull(number).await? else { return Ok(None) };
+        let head = head_of(number, &pull, refs)?;
+        let base = base_of(number, &pull, refs);
+        let sight = match &base {
+            Some(base) => Some(self.sight(git, guarded, number, &head, base).await?),
+            None => None,
+        };
+        if pull.is_open() {
+            let is_ahead = sight.as_ref().is_none_or(|sight| sight.is_ahead);
+            let kept = refs.pin(number, "head") == Some(&head);
+            let due = match is_ahead {
+                true => !kept || pull.merging.is_some() || self.is_wanting(number, &head).await?,
+                false => true,
+            };
+            if due {
+                pull = self.follow(git, number, &head, base.as_ref(), is_ahead).await?;
+            }
+        }
+        let head = pull.merged.as_ref().map_or(head, |merged| merged.head.clone());
+        let reviews = self.book.all::<Review>(&reviews_of(number)).await?;
+        let reviews = Reviews(reviews.into_values().collect());
+        let checks = self.book.checks(number, &head).await?;
+        Ok(Some(Seen { number, pull, head, sight, reviews, checks }))
+    }
+
+    /// Does what follows from where an open one's head is seen. Where it has moved meanwhile, the next look does.
+    async fn follow(
+        self: &Arc<Self>,
+        git: &Git,
+        number: u64,
+        head: &str,
+        base: Option<&String>,
+        is_ahead: bool,
+    ) -> Result<Pull, PluginError> {
+        let _change = self.book.hold(git.until()).await?;
+        let Some(pull) = self.book.pull(number).await? else { return Err(not_found(number)) };
+        let refs = self.refs(git).await?;
+        if !pull.is_open()
+            || head_of(number, &pull, &refs)? != head
+            || base_of(number, &pull, &refs).as_ref() != base
+        {
+            return Ok(pull);
+        }
+        let repo = Repo::open(git, self.path()?).await?;
+        if let (Some(merging), Some(base)) = (&pull.merging, base)
+            && contains(&repo, base, &merging.commit).await?
+        {
+            let merge = merging.clone();
+            return self.merged(number, pull, merge).await;
+        }
+        if !is_ahead {
+            // Only what had something to merge can have been merged; a branch that was put back to its base was not.
+            let kept = refs.pin(number, "head").cloned();
+            if let (Some(kept), Some(base)) = (kept, base)
+                && is_all_in(&repo, base, &kept).await?
+            {
+                let merge = Merge { commit: kept.clone(), head: kept, at: Timestamp::now() };
+                return self.merged(number, pull, merge).await;
+            }
+            return Ok(pull);
+        }
+        self.keep(&repo, number, head, base).await?;
+        self.want(number, head, &pull.base, &[]).await?;
+        Ok(pull)
+    }
+
+    /// Keeps a head, and the base that it goes into, from being collected.
+    pub(crate) async fn keep(
+        &self,
+        repo: &Repo,
+        number: u64,
+        head: &str,
+        base: Option<&String>,
+    ) -> Result<(), PluginError> {
+        let mut lines = vec![format!("update {} {head}", pin(number, "head"))];
+        lines.extend(base.map(|base| format!("update {} {base}", pin(number, "base"))));
+        Ok(repo.transact(&lines).await?)
+    }
+
+    /// Records a merge that has happened. The caller holds the book.
+    pub(crate) async fn merged(
+        &self,
+        number: u64,
+        mut pull: Pull,
+        merge: Merge,
+    ) -> Result<Pull, PluginError> {
+        pull.stage = PullStage::Merged;
+        pull.merging = None;
+        pull.merged = Some(merge);
+        self.end(number, &pull).await?;
+        Ok(pull)
+    }
+
+    /// Records one that is no longer open, and ends its checks. The caller holds the book.
+    pub(crate) async fn end(&self, number: u64, pull: &Pull) -> Result<(), PluginError> {
+        let mut changes = Changes::new();
+        self.cancel_others(number, None, &mut changes).await?;
+        put(&mut changes, pull_key(number), pull)?;
+        changes.insert(open_key(&pull.branch), None);
+        self.book.write(changes.clone()).await?;
+        self.cancel(&changes);
+        Ok(())
+    }
+
+    /// How a head stands to a base: looked up again only when one of them has moved.
+    async fn sight(
+        &self,
+        git: &Git,
+        guarded: &mut Option<Repo>,
+        number: u64,
+        head: &str,
+        base: &str,
+    ) -> Result<Sight, PluginError> {
+        let known = self.sights().get(&number).cloned();
+        if let Some(sight) = known.filter(|sight| sight.head == head && sight.base == base) {
+            return Ok(sight);
+        }
+        let repo = match guarded {
+            Some(repo) => repo,
+            none => none.insert(Repo::open(git, self.path()?).await?),
+        };
+        let git = &repo.git;
+        let mut sight = Sight {
+            head: head.to_owned(),
+            base: base.to_owned(),
+            is_ahead: true,
+            mergeable: Mergeable::Unknown,
+            conflicts: Vec::new(),
+            changes: (0, 0, 0),
+        };
+        match merge_base(git, base, head).await? {
+            Some(common) if common == head => sight.is_ahead = false,
+            None => sight.changes = git.changes(base, head).await?,
+            Some(_) => {
+                sight.changes = git.changes(base, head).await?;
+                match merge_trees(git, base, head, None).await? {
+                    Merged::Clean(_) => sight.mergeable = Mergeable::Yes,
+                    Merged::Conflicting(mut files) => {
+                        files.truncate(CONFLICTS);
+                        sight.mergeable = Mergeable::Conflicting;
+                        sight.conflicts = files;
+                    }
+                }
+            }
+        }
+        self.sights().insert(number, sight.clone());
+        Ok(sight)
+    }
+
+    /// What a rule or a human is told.
+    pub(crate) fn facts(&self, seen: &Seen, threads: &[Thread]) -> PrFacts {
+        let Seen { number, pull, head, sight, reviews, .. } = seen;
+        let runs = self.runs(*number, &seen.checks);
+        let check::Roll { checks, failing, passed, failure } = check::roll(&runs);
+        let (review, approved_by) = reviews.roll(head, self.settings.required_approvals);
+        let unresolved = || threads.iter().filter(|thread| !thread.resolved);
+        let (files, added, removed) = sight.as_ref().map_or((0, 0, 0), |sight| sight.changes);
+        let of_open = sight.as_ref().filter(|_| pull.is_open());
+        PrFacts {
+            number: PrNumber(*number),
+            title: pull.title.clone(),
+            head: head.clone(),
+            state: pull.state(),
+            checks,
+            failing,
+            review,
+            human_threads: count(unresolved().count()),
+            bot_threads: 0,
+            mergeable: of_open.map_or(Mergeable::Unknown, |sight| sight.mergeable),
+            discussion: discussion(threads),
+            details: Box::new(PrDetails {
+                base: Some(pull.base.clone()),
+                added,
+                removed,
+                files,
+                passed,
+                checks: count(runs.len()),
+                failure,
+                approved_by,
+                threads: count(threads.len()),
+                comments: unresolved().take(COMMENTS).filter_map(comment).collect(),
+                conflicts: of_open.map(|sight| sight.conflicts.clone()).unwrap_or_default(),
+                ..PrDetails::default()
+            }),
+        }
+    }
+
+    pub(crate) fn view(&self, seen: &Seen) -> PrView {
+        let threads = seen.reviews.threads(&seen.head);
+        PrView {
+            pr: self.reference(seen.number),
+            facts: self.facts(seen, &threads),
+            body: seen.pull.body.clone(),
+            branch: seen.pull.branch.clone(),
+            author: seen.pull.author.clone(),
+            checks: self.runs(seen.number, &seen.checks),
+            threads,
+        }
+    }
+
+    pub(crate) fn reference(&self, number: u64) -> PrRef {
+        PrRef { repo: self.repo(), number: PrNumber(number), node: None }
+    }
+
+    /// Notes the files of the branches that these go from and into.
+    fn watch(&self, seen: &[Answer<Seen>]) {
+        let Some(common) = self.common().clone() else { return };
+        let mut watched = self.watched();
+        for answer in seen {
+            let Answer::Yes(seen) = answer else { continue };
+            let branches = [(&seen.pull.branch, Some(seen.number)), (&seen.pull.base, None)];
+            for (branch, number) in branches {
+                let file = common.join("refs/heads").join(branch);
+                match seen.pull.is_open() {
+                    true => drop(watched.insert(file.clone(), (tip(&file), number))),
+                    // Others may go into the same base.
+                    false if number.is_some() => drop(watched.remove(&file)),
+                    false => {}
+                }
+            }
+        }
+    }
+
+    /// The number of a pull request whose branch has moved, once for each move; none within is a base's move.
+    pub(crate) fn moved(&self) -> Option<(Option<u64>, String)> {
+        self.watched().iter_mut().find_map(|(file, (known, number))| {
+            let now = tip(file);
+            // Packed, it has not moved.
+            let moved = now.is_some() && now != *known;
+            *known = now.or(known.take());
+            moved.then(|| (*number, known.clone().unwrap_or_default()))
+        })
+    }
+}
+
+/// A branch's file, as long as it is one.
+fn tip(file: &Path) -> Option<String> {
+    let text = String::from_utf8(read_small(file).ok()?).ok()?;
+    Some(text.trim_end().to_owned())
+}
+
+/// Files of branches: what they hold, and whose head it is.
+pub(crate) type Watched = BTreeMap<PathBuf, (Option<String>, Option<u64>)>;
+
+fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn comment(thread: &Thread) -> Option<PrComment> {
+    let first = thread.comments.first()?;
+    let place = |path: &String| match thread.line {
+        Some(line) => format!("{path}:{line}"),
+        None => path.clone(),
+    };
+    Some(PrComment {
+        by: first.author.clone(),
+        place: thread.path.as_ref().map(place),
+        text: text::cut(&first.text, 2_000),
+    })
+}
+
+/// Where its branch is, else where it was.
+fn head_of(number: u64, pull: &Pull, refs: &Refs) -> Result<String, PluginError> {
+    let (branch, kept) = (refs.branch(&pull.branch), refs.pin(number, "head"));
+    let head = match (&pull.merged, pull.is_open()) {
+        (Some(merged), _) => Some(&merged.head),
+        (None, true) => branch.or(kept),
+        (None, false) => kept.or(branch),
+    };
+    head.cloned().ok_or_else(|| {
+        let cause = format!("the branch `{}` is gone", text::one_line(&pull.branch));
+        PluginError::permanent(format!("the commits of #{number} are not known"), cause)
+    })
+}
+
+/// What it goes into; of one that has ended, what it was meant for then.
+fn base_of(number: u64, pull: &Pull, refs: &Refs) -> Option<String> {
+    let branch = refs.branch(&pull.base);
+    let kept = refs.pin(number, "base");
+    if pull.is_open() { branch.cloned() } else { kept.or(branch).cloned() }
+}
+
+pub(crate) fn not_found(number: u64) -> PluginError {
+    PluginError::new(ErrorKind::NotFound, format!("there is no pull request #{number}"), "")
+}
+
+/// The best common commit; none when the histories have none.
+pub(crate) async fn merge_base(
+    git: &Git,
+    base: &str,
+    head: &str,
+) -> Result<Option<String>, GitError> {
+    let output = git.cmd("merge-base").args(["--end-of-options", base, head]).output().await?;
+    if output.code == Some(1) {
+        return Ok(None);
+    }
+    Ok(Some(String::from_utf8_lossy(&output.succeeded("merge-base")?).trim_end().to_owned()))
+}
+
+/// Whether a commit of ours is part of a base; one that is not there any more is not.
+pub(crate) async fn contains(repo: &Repo, base: &str, commit: &str) -> Result<bool, GitError> {
+    match repo.contains(base, commit).await {
+        Err(GitError::Failed { .. }) => Ok(false),
+        answer => answer,
+    }
+}
+
+/// Whether each commit of a head is in the base, by itself or by what it changes.
+async fn is_all_in(repo: &Repo, base: &str, head: &str) -> Result<bool, GitError> {
+    let listed = repo.git.cmd("cherry").args(["--end-of-options", base, head]).run().await?;
+    Ok(!listed.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"+")))
+}

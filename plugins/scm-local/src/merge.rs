@@ -1,0 +1,370 @@
+//! Merges a pull request.
+//!
+//! The commit is made first, from trees, in nobody's checkout; then it is recorded; then the base moves to it, if it still
+//! is where it was. What a crash cuts off is settled by looking whether the base has the recorded commit.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
+
+use ao_sdk::git::{Entry, Git, GitError, Repo, read_small};
+use ao_slots::{ErrorKind, PluginError, scm::MergeMethod, text};
+use jiff::Timestamp;
+
+use crate::{
+    House,
+    book::{Changes, Merge, Pull, PullStage, pull_key, put},
+    look::{contains, merge_base, not_found},
+};
+
+/// Most files that an error names.
+const NAMED: usize = 10;
+
+/// What a merge of two trees comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Merged {
+    /// The tree.
+    Clean(String),
+    /// The files, sorted.
+    Conflicting(Vec<String>),
+}
+
+/// Merges `theirs` into `ours`; with `from`, what changed since that commit.
+pub(crate) async fn merge_trees(
+    git: &Git,
+    ours: &str,
+    theirs: &str,
+    from: Option<&str>,
+) -> Result<Merged, GitError> {
+    let call = git.cmd("merge-tree").args(["--write-tree", "-z", "--name-only", "--no-messages"]);
+    let from = from.map(|from| format!("--merge-base={from}"));
+    let output = call.args(from).args(["--end-of-options", ours, theirs]).output().await?;
+    let conflicting = output.code == Some(1);
+    if !conflicting && output.code != Some(0) {
+        return output.succeeded("merge-tree").map(|_| Merged::Conflicting(Vec::new()));
+    }
+    let mut fields = output.stdout.split(|byte| *byte == 0).filter(|field| !field.is_empty());
+    let tree = fields.next().map(|tree| String::from_utf8_lossy(tree).trim_end().to_owned());
+    if conflicting {
+        let mut files: Vec<String> =
+            fields.map(|file| text::one_line(&String::from_utf8_lossy(file))).collect();
+        files.sort();
+        files.dedup();
+        return Ok(Merged::Conflicting(files));
+    }
+    Ok(Merged::Clean(tree.unwrap_or_default()))
+}
+
+impl House {
+    /// Merges it; returns the resulting commit.
+    pub(crate) async fn merge(
+        self: &Arc<Self>,
+        git: &Git,
+        number: u64,
+        expected: &str,
+        method: MergeMethod,
+    ) -> Result<String, PluginError> {
+        self.recover(git).await?;
+        let _change = self.book.hold(git.until()).await?;
+        let mut pull = self.book.pull(number).await?.ok_or_else(|| not_found(number))?;
+        if let Some(merged) = &pull.merged {
+            return already(number, merged, expected);
+        }
+        if pull.stage == PullStage::Closed {
+            return Err(
+                refused(number, "it is closed").with_remedy(format!("ao pr reopen {number}"))
+            );
+        }
+        let mut repo = Repo::open(git, self.path()?).await?;
+        let _held = repo.hold(&self.locks).await?;
+        let refs = self.refs(&repo.git).await?;
+        let Some(base) = refs.branch(&pull.base).cloned() else {
+            let cause = format!("the branch `{}` does not exist", text::one_line(&pull.base));
+            return Err(refused(number, &cause));
+        };
+        if let Some(begun) = pull.merging.clone()
+            && contains(&repo, &base, &begun.commit).await?
+        {
+            let answer = already(number, &begun, expected);
+            self.merged(number, pull, begun).await?;
+            return answer;
+        }
+        let head = refs.branch(&pull.branch).or(refs.pin(number, "head"));
+        if head.is_none_or(|head| head != expected) {
+            let now = head.map_or("gone", |head| short(head));
+            return Err(refused(number, &format!("its head is {now}, not {}", short(expected))));
+        }
+        if pull.draft {
+            return Err(refused(number, "it is a draft"));
+        }
+        let commit = self.commit(&repo, number, &pull, &base, expected, method).await?;
+        self.keep(&repo, number, expected, Some(&base)).await?;
+        let merge = Merge { head: expected.to_owned(), commit, at: Timestamp::now() };
+        pull.merging = Some(merge.clone());
+        let mut changes = Changes::new();
+        put(&mut changes, pull_key(number), &pull)?;
+        self.book.write(changes).await?;
+        move_base(&repo, number, &pull.base, &base, &merge.commit).await?;
+        self.merged(number, pull, merge.clone()).await?;
+        Ok(merge.commit)
+    }
+
+    /// Makes the commit that the base is to move to.
+    async fn commit(
+        &self,
+        repo: &Repo,
+        number: u64,
+        pull: &Pull,
+        base: &str,
+        head: &str,
+        method: MergeMethod,
+    ) -> Result<String, PluginError> {
+        let git = &repo.git;
+        let config = |key: &str, other: &str| git.config().get(key).or(git.config().get(other));
+        if config("committer.name", "user.name").is_none()
+            || config("committer.email", "user.email").is_none()
+        {
+            let remedy = "git config --global user.name \"<name>\" && git config --global user.email <address>";
+            return Err(refused(number, "git does not know who commits").with_remedy(remedy));
+        }
+        match merge_base(git, base, head).await? {
+            None => return Err(refused(number, "its history has nothing in common with its base")),
+            Some(common) if common == head => {
+                return Err(refused(
+                    number,
+                    &format!("it has no commit that `{}` lacks", pull.base),
+                ));
+            }
+            Some(common) if common == base && method == MergeMethod::Rebase => {
+                return Ok(head.to_owned());
+            }
+            Some(_) => {}
+        }
+        let conflicting = |files: Vec<String>| {
+            let remedy = format!("git rebase {}", text::shell_word(&pull.base));
+            refused(number, &format!("conflicts with `{}` in {}", pull.base, named(&files)))
+                .with_remedy(format!("on {}: {remedy}", text::shell_word(&pull.branch)))
+        };
+        let tree = match merge_trees(git, base, head, None).await? {
+            Merged::Clean(tree) => tree,
+            Merged::Conflicting(files) => return Err(conflicting(files)),
+        };
+        if method == MergeMethod::Rebase {
+            return replay(repo, number, base, head).await?.map_err(conflicting);
+        }
+        let title = match method {
+            MergeMethod::Squash => format!("{} (#{number})", pull.title),
+            _ => format!("Merge #{number}: {}", pull.title),
+        };
+        // Whoever writes the text does not write our trailer.
+        let body: Vec<&str> = pull.body.lines().filter(|line| !is_trailer(line)).collect();
+        let body = match body.join("\n").trim() {
+            "" => String::new(),
+            body => format!("{body}\n\n"),
+        };
+        let message = format!("{title}\n\n{body}{TRAILER} {number}@{head}\n");
+        let mut parents = vec!["-p", base];
+        if method == MergeMethod::Merge {
+            parents.extend(["-p", head]);
+        }
+        let call = git.cmd("commit-tree").args(parents).args(["-F", "-", &tree]);
+        Ok(call.stdin(message).line().await?)
+    }
+}
+
+/// Names the pull request and the head that a commit merged.
+const TRAILER: &str = "Ao-Pull:";
+
+fn is_trailer(line: &str) -> bool {
+    line.trim_start().get(..TRAILER.len()).is_some_and(|start| start.eq_ignore_ascii_case(TRAILER))
+}
+
+/// Puts each commit on top of the base; the files in conflict where one cannot be.
+async fn replay(
+    repo: &Repo,
+    number: u64,
+    base: &str,
+    head: &str,
+) -> Result<Result<String, Vec<String>>, PluginError> {
+    let git = &repo.git;
+    let range = format!("{base}...{head}");
+    let list = |more: &'static [&'static str]| {
+        let call = git.cmd("rev-list").args(["--right-only"]).args(more);
+        call.args(["--end-of-options", &range]).line()
+    };
+    if !list(&["--min-parents=2", "--max-count=1"]).await?.is_empty() {
+        let error = refused(number, "it has merge commits, which cannot be rebased");
+        return Err(error.with_remedy(format!("ao pr merge {number} --squash")));
+    }
+    let commits = list(&["--reverse", "--topo-order", "--cherry-pick"]).await?;
+    let mut onto = base.to_owned();
+    let mut tree = tree_of(git, base).await?;
+    for commit in commits.lines() {
+        let raw = git.cmd("cat-file").args(["commit", commit]).run().await?;
+        let parent =
+            header(&raw, b"parent ").map(|parent| String::from_utf8_lossy(parent).into_owned());
+        let merged = merge_trees(git, &onto, commit, parent.as_deref()).await?;
+        let new = match merged {
+            Merged::Clean(new) => new,
+            Merged::Conflicting(files) => return Ok(Err(files)),
+        };
+        // The base has it already.
+        if new == tree {
+            continue;
+        }
+        let end = raw.windows(2).position(|two| two == b"\n\n").map_or(raw.len(), |at| at + 2);
+        let call = git.cmd("commit-tree").args(["-p", &onto, "-F", "-", &new]);
+        let (name, email, date) = author(&raw).unwrap_or_default();
+        let call = call
+            .env("GIT_AUTHOR_NAME", OsStr::from_bytes(&name))
+            .env("GIT_AUTHOR_EMAIL", OsStr::from_bytes(&email))
+            .env("GIT_AUTHOR_DATE", OsStr::from_bytes(&date));
+        onto = call.stdin(&raw[end..]).line().await?;
+        tree = new;
+    }
+    Ok(Ok(onto))
+}
+
+async fn tree_of(git: &Git, commit: &str) -> Result<String, GitError> {
+    let name = format!("{commit}^{{tree}}");
+    git.cmd("rev-parse").args(["--verify", "--end-of-options", &name]).line().await
+}
+
+fn header<'r>(raw: &'r [u8], name: &[u8]) -> Option<&'r [u8]> {
+    raw.split(|byte| *byte == b'\n')
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix(name))
+}
+
+type Author = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+/// `author <name> <<address>> <seconds> <zone>`.
+fn author(raw: &[u8]) -> Option<Author> {
+    let line = header(raw, b"author ")?;
+    let open = line.iter().position(|byte| *byte == b'<')?;
+    let close = line.iter().rposition(|byte| *byte == b'>')?;
+    let date = [b"@", line[close + 1..].trim_ascii()].concat();
+    Some((line[..open].trim_ascii().to_vec(), line.get(open + 1..close)?.to_vec(), date))
+}
+
+/// Moves the base, if it still is at `old`: where it is checked out, together with that checkout.
+async fn move_base(
+    repo: &Repo,
+    number: u64,
+    branch: &str,
+    old: &str,
+    new: &str,
+) -> Result<(), PluginError> {
+    if let Some(place) = in_progress(repo, branch) {
+        let cause = format!("`{branch}` is being rebased in {}", place.display());
+        return Err(refused(number, &cause).with_remedy("finish or abort that rebase"));
+    }
+    let has_it = |entry: &&Entry| entry.branch.as_deref() == Some(branch);
+    let holders: Vec<&Entry> = repo.worktrees.iter().filter(has_it).collect();
+    let entry = match holders[..] {
+        [] => {
+            let action = format!("ao: merge #{number}");
+            let name = format!("refs/heads/{branch}");
+            let args = ["-m", &action, "--end-of-options", &name, new, old];
+            return match repo.git.cmd("update-ref").args(args).run().await {
+                Err(GitError::Failed { message, .. }) => Err(moved(number, branch, &message)),
+                done => Ok(done.map(drop)?),
+            };
+        }
+        [entry] => entry,
+        _ => {
+            let places: Vec<String> =
+                holders.iter().map(|entry| entry.path.display().to_string()).collect();
+            let cause =
+                format!("`{branch}` is checked out in several places: {}", places.join(", "));
+            return Err(refused(number, &cause));
+        }
+    };
+    let path = match repo.worktrees.first() {
+        Some(main) if main == entry => repo.root().await?,
+        _ => entry.path.clone(),
+    };
+    let admin = repo.admin(&path).unwrap_or_else(|| repo.common.clone());
+    let git = repo.git.on(&admin, Some(&path)).guarded().await?;
+    let at = text::shell_word(&path.to_string_lossy());
+    let status = ["--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=dirty"];
+    let changed = changed_files(&git.cmd("status").args(status).run().await?);
+    if !changed.is_empty() {
+        let cause = format!(
+            "`{branch}` is checked out in {} and has uncommitted changes: {}",
+            path.display(),
+            named(&changed)
+        );
+        let remedy = format!("commit or stash them: git -C {at} stash");
+        return Err(refused(number, &cause).with_remedy(remedy));
+    }
+    let merge = ["--ff-only", "--quiet", "--no-stat", "--no-autostash", "--end-of-options", new];
+    let call =
+        git.cmd("merge").args(merge).env("GIT_REFLOG_ACTION", format!("ao: merge #{number}"));
+    match call.run().await {
+        Ok(_) => Ok(()),
+        Err(GitError::Failed { message, .. }) if message.contains("would be overwritten") => {
+            let cause =
+                format!("files in {} are in the way: {}", path.display(), text::one_line(&message));
+            Err(refused(number, &cause).with_remedy(format!("move them away: cd {at}")))
+        }
+        Err(GitError::Failed { message, .. }) => Err(moved(number, branch, &message)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The worktree in which a rebase of this branch waits. Git lists it as detached.
+fn in_progress(repo: &Repo, branch: &str) -> Option<PathBuf> {
+    let name = format!("refs/heads/{branch}");
+    repo.worktrees.iter().enumerate().find_map(|(at, entry)| {
+        let admin = if at == 0 { repo.common.clone() } else { repo.admin(&entry.path)? };
+        let is_it = |folder: &str| {
+            read_small(&admin.join(folder).join("head-name"))
+                .is_ok_and(|text| text.trim_ascii_end() == name.as_bytes())
+        };
+        (is_it("rebase-merge") || is_it("rebase-apply")).then(|| entry.path.clone())
+    })
+}
+
+/// The paths of `git status --porcelain -z`.
+fn changed_files(listed: &[u8]) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut fields = listed.split(|byte| *byte == 0);
+    while let Some(field) = fields.next() {
+        let Some((state, path)) = field.split_at_checked(3) else { continue };
+        files.push(text::one_line(&String::from_utf8_lossy(path)));
+        if state.starts_with(b"R") || state.starts_with(b"C") {
+            fields.next(); // where it came from
+        }
+    }
+    files
+}
+
+fn named(files: &[String]) -> String {
+    let shown = files.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match files.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..10).unwrap_or(commit)
+}
+
+/// The commit of a merge that has happened, if it was of this head.
+fn already(number: u64, merge: &Merge, expected: &str) -> Result<String, PluginError> {
+    if merge.head == expected {
+        return Ok(merge.commit.clone());
+    }
+    let cause = format!("it was merged at {}, not {}", short(&merge.head), short(expected));
+    Err(refused(number, &cause))
+}
+
+pub(crate) fn refused(number: u64, cause: &str) -> PluginError {
+    PluginError::new(ErrorKind::Refused, format!("#{number} is not merged"), cause)
+}
+
+/// Somebody else was faster: it did not happen, and may on top of theirs.
+fn moved(number: u64, branch: &str, message: &str) -> PluginError {
+    let cause = format!("`{branch}` could not be moved: {}", text::one_line(message));
+    PluginError::transient(format!("#{number} is not merged"), cause)
+}

@@ -1,0 +1,246 @@
+//! Checks run on what was committed, end when they must, and leave nothing behind.
+
+use ao_slots::process::ProcessId;
+
+use super::*;
+
+/// A pipe that a check writes to when it has come that far.
+fn pipe(bench: &Bench) -> PathBuf {
+    let path = bench.root.join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    path
+}
+
+async fn told(pipe: &Path) -> String {
+    let pipe = pipe.to_owned();
+    let told = tokio::task::spawn_blocking(move || fs::read_to_string(pipe).unwrap());
+    told.await.unwrap().trim().to_owned()
+}
+
+fn process(pid: &str) -> ProcessId {
+    ProcessId::of(pid.parse().unwrap()).expect("it runs")
+}
+
+/// Waits until something holds; what never does ends with the test's own limit.
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Git knows no worktree of a check, and there is no folder of one.
+fn is_tidy(bench: &Bench) -> bool {
+    let listed = bench.git(&bench.repo(), &["worktree", "list"]);
+    let folders = fs::read_dir(bench.root.join("data/checks")).into_iter().flatten().count();
+    !listed.contains("/data/checks/") && folders == 0
+}
+
+/// What this check does, with a pipe to tell of it.
+fn telling(run: &str, timeout: &str) -> (Bench, PathBuf) {
+    let mut bench = Bench::new();
+    let pipe = pipe(&bench);
+    bench.settings["checks"] =
+        json!([{"name": "unit", "run": run, "timeout": timeout, "env": {"PIPE": pipe}}]);
+    bench.restart();
+    (bench, pipe)
+}
+
+const HANG: &str = "setsid sleep 1000 & echo $$ $! > \"$PIPE\"; sleep 1000";
+
+#[tokio::test]
+async fn a_check_sees_the_commit_alone_and_its_own_environment() {
+    let run = "env | sort > \"$OUT/env\"; git status --porcelain --ignored > \"$OUT/status\"; \
+        git rev-parse HEAD > \"$OUT/head\"; pwd > \"$OUT/pwd\"; git symbolic-ref -q HEAD > \"$OUT/branch\"; true";
+    let mut bench = Bench::new();
+    let out = bench.root.join("out put");
+    fs::create_dir(&out).unwrap();
+    bench.settings["checks"] =
+        json!([{"name": "unit", "run": run, "env": {"OUT": out, "LANG": "x"}}]);
+    bench.restart();
+    let head = bench.more("ao/one");
+    fs::write(bench.work("ao/one").join("uncommitted"), "").unwrap();
+    let pr = bench.create("ao/one").await.unwrap();
+    let facts = bench.checked(&pr).await;
+    assert_eq!((facts.checks, facts.details.passed, facts.details.checks), (Checks::Passing, 1, 1));
+    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!(
+        (read("head").trim(), read("status").as_str(), read("branch").as_str()),
+        (head.as_str(), "", "")
+    );
+    assert!(read("pwd").starts_with(bench.root.join("data/checks").to_str().unwrap()));
+    let env = read("env");
+    for line in [
+        "AO_CHECK=unit",
+        "AO_PR=1",
+        "AO_BASE=main",
+        "CI=true",
+        "LANG=x",
+        &format!("AO_HEAD={head}"),
+    ] {
+        assert!(env.lines().any(|has| has == line), "{line} is not in {env}");
+    }
+    assert!(!env.contains("SOME_TOKEN") && !env.contains("GIT_DIR"), "{env}");
+    assert!(is_tidy(&bench));
+}
+
+#[tokio::test]
+async fn a_failure_has_its_first_error_its_log_and_can_run_again() {
+    let run = "echo one; echo 'error: no such thing' >&2; echo two; test -f ok";
+    let bench =
+        Bench::with(json!([{"name": "unit tests", "run": run}, {"name": "lint", "run": "exit 0"}]));
+    let (pr, _) = bench.opened("ao/one").await;
+    let facts = bench.checked(&pr).await;
+    assert_eq!(
+        (facts.checks, facts.failing.as_slice()),
+        (Checks::Failing, &["unit tests".to_owned()][..])
+    );
+    assert_eq!(facts.details.failure.as_deref(), Some("error: no such thing"));
+    assert_eq!((facts.details.passed, facts.details.checks), (1, 2));
+    let log = bench.scm.failing_check_log(&call("l"), &pr, "unit tests").await.unwrap();
+    assert_eq!(log, format!("$ {run}\none\nerror: no such thing\ntwo\n"));
+    let view = bench.scm.show(&call("s"), &pr).await.unwrap();
+    assert!(view.checks[0].url.as_ref().is_some_and(|path| Path::new(path).exists()));
+    // Only what failed runs once more.
+    let attempts = |name: &str| {
+        let records = bench.records.all();
+        let found = records.iter().find(|(key, _)| key.ends_with(name)).unwrap().1;
+        found["attempt"].as_u64().unwrap()
+    };
+    bench.scm.rerun(&call("r"), &pr, None).await.unwrap();
+    assert_eq!(bench.checked(&pr).await.checks, Checks::Failing);
+    assert_eq!((attempts("/unit tests"), attempts("/lint")), (2, 1));
+    let error = bench.scm.rerun(&call("r"), &pr, Some("none")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    bench.write("ao/one", "ok", "");
+    assert_eq!(bench.checked(&pr).await.checks, Checks::Passing);
+    assert!(is_tidy(&bench));
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_ended_with_all_that_it_started() {
+    let (bench, pipe) = telling(HANG, "1s");
+    let (pr, _) = bench.opened("ao/one").await;
+    let pids = told(&pipe).await;
+    let pids: Vec<&str> = pids.split(' ').collect();
+    let (leader, stray) = (process(pids[0]), process(pids[1]));
+    let facts = bench.checked(&pr).await;
+    assert_eq!(facts.checks, Checks::Failing);
+    assert_eq!(facts.details.failure.as_deref(), Some("it took longer than 1 s"));
+    assert!(!leader.is_alive() && !stray.is_alive(), "a process is left");
+    let log = bench.scm.failing_check_log(&call("l"), &pr, "unit").await.unwrap();
+    assert!(log.ends_with("… ended: it took longer than 1 s\n"), "{log}");
+    assert!(is_tidy(&bench));
+}
+
+#[tokio::test]
+async fn a_flood_is_cut_and_one_without_end_is_ended() {
+    let bench = Bench::with(json!([
+        {"name": "long", "run": "yes 0123456789abcdef | head -n 1000000; echo 'error: at the end'; exit 1"},
+        {"name": "wild", "run": "yes"},
+    ]));
+    let (pr, _) = bench.opened("ao/one").await;
+    let facts = bench.checked(&pr).await;
+    assert_eq!(facts.failing, ["long", "wild"]);
+    let view = bench.scm.show(&call("s"), &pr).await.unwrap();
+    assert_eq!(view.checks[0].summary.as_deref(), Some("error: at the end"));
+    assert!(
+        view.checks[1].summary.as_ref().unwrap().contains("wrote more than 256"),
+        "{:?}",
+        view.checks[1]
+    );
+    for check in &view.checks {
+        assert!(fs::metadata(check.url.as_ref().unwrap()).unwrap().len() < 4 << 20);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_moves_ends_the_checks_of_the_old_one() {
+    let (bench, pipe) = telling(&format!("test -f ok || {{ {HANG}; }}"), "1h");
+    let (pr, old) = bench.opened("ao/one").await;
+    let pids = told(&pipe).await;
+    let pids: Vec<ProcessId> = pids.split(' ').map(process).collect();
+    let new = bench.write("ao/one", "ok", "");
+    let facts = bench.checked(&pr).await;
+    assert_eq!((facts.head, facts.checks), (new, Checks::Passing));
+    assert_eq!(bench.records.all()[&format!("check/1/{old}/unit")]["stage"], json!("cancelled"));
+    until(|| pids.iter().all(|pid| !pid.is_alive()) && is_tidy(&bench)).await;
+}
+
+#[tokio::test]
+async fn closing_ends_checks_and_opening_again_runs_them() {
+    let (bench, pipe) = telling(HANG, "1h");
+    let (pr, _) = bench.opened("ao/one").await;
+    let first: Vec<ProcessId> = told(&pipe).await.split(' ').map(process).collect();
+    bench.scm.close(&call("c"), &pr).await.unwrap();
+    until(|| first.iter().all(|pid| !pid.is_alive()) && is_tidy(&bench)).await;
+    bench.scm.reopen(&call("r"), &pr).await.unwrap();
+    let second: Vec<ProcessId> = told(&pipe).await.split(' ').map(process).collect();
+    assert_eq!(bench.facts(&pr).await.checks, Checks::Pending);
+    drop(bench.scm.clone());
+    bench.scm.close(&call("c"), &pr).await.unwrap();
+    until(|| second.iter().all(|pid| !pid.is_alive())).await;
+}
+
+#[tokio::test]
+async fn r20_what_a_dead_server_left_is_ended_and_runs_again() {
+    let (mut bench, pipe) = telling(&format!("test -f \"$PIPE.2\" || {{ {HANG}; }}"), "1h");
+    let (pr, head) = bench.opened("ao/one").await;
+    let pids: Vec<ProcessId> = told(&pipe).await.split(' ').map(process).collect();
+    let key = format!("check/1/{head}/unit");
+    until(|| bench.records.all()[&key]["process"]["pid"] == json!(pids[0].pid)).await;
+    // A server that is killed ends nothing: its runs are kept from being dropped.
+    let dead = std::mem::replace(
+        &mut bench.scm,
+        Arc::new(start(&bench.root, &bench.settings, &bench.records)),
+    );
+    let left = bench.records.all().clone();
+    fs::write(format!("{}.2", pipe.display()), "").unwrap();
+    assert_eq!(bench.checked(&pr).await.checks, Checks::Passing);
+    assert!(pids.iter().all(|pid| !pid.is_alive()), "a process is left");
+    assert_eq!(left[&key]["stage"], json!("running"));
+    assert_eq!(bench.records.all()[&key]["attempt"], json!(2));
+    until(|| is_tidy(&bench)).await;
+    drop(dead);
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_dropped_leaves_nothing_running() {
+    let (mut bench, pipe) = telling(HANG, "1h");
+    bench.opened("ao/one").await;
+    let pids: Vec<ProcessId> = told(&pipe).await.split(' ').map(process).collect();
+    bench.settings["checks"] = json!([]);
+    bench.restart();
+    until(|| pids.iter().all(|pid| !pid.is_alive()) && is_tidy(&bench)).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_has_failed_and_says_why() {
+    let bench = Bench::of(json!({"subdir": "absent", "checks": [{"name": "unit", "run": "true"}]}));
+    let (pr, _) = bench.opened("ao/one").await;
+    let facts = bench.checked(&pr).await;
+    assert_eq!(facts.checks, Checks::Failing);
+    assert!(facts.details.failure.unwrap().contains("could not be started"));
+    let log = bench.scm.failing_check_log(&call("l"), &pr, "unit").await.unwrap();
+    assert!(log.contains("true"), "{log}");
+    assert!(is_tidy(&bench));
+}
+
+#[tokio::test]
+async fn only_as_many_run_as_may() {
+    let count = "n=$(ls \"$DIR\" | wc -l); echo $n >> \"$DIR.most\"; mkdir \"$DIR/$AO_CHECK\"; \
+        ls \"$DIR\" | wc -l >> \"$DIR.most\"; rmdir \"$DIR/$AO_CHECK\"";
+    let mut bench = Bench::new();
+    let dir = bench.root.join("dir");
+    fs::create_dir(&dir).unwrap();
+    let check =
+        |number: u32| json!({"name": format!("c{number}"), "run": count, "env": {"DIR": dir}});
+    bench.settings["checks"] = (0..4).map(check).collect();
+    bench.settings["parallel"] = json!(1);
+    bench.restart();
+    let (pr, _) = bench.opened("ao/one").await;
+    let view = bench.scm.show(&call("s"), &pr).await.unwrap();
+    assert!(view.checks.iter().any(|check| check.state == CheckState::Queued));
+    assert_eq!(bench.checked(&pr).await.checks, Checks::Passing);
+    let seen = fs::read_to_string(bench.root.join("dir.most")).unwrap();
+    assert_eq!(seen.split_whitespace().collect::<Vec<_>>(), ["0", "1"].repeat(4));
+}
