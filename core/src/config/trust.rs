@@ -197,6 +197,8 @@ fn waits(path: &[String], node: &Node) -> bool {
         ["projects", _, "agentConfig", _] => true,
         [.., "command"] => true,
         ["projects", _, "tracker" | "scm", "url"] => true,
+        // They are run.
+        ["projects", _, "scm", "checks"] => true,
         ["projects", _, "tracker" | "scm", "path"] => {
             node.to_json().as_str().is_none_or(|path| path != "." && paths::within(path).is_err())
         }
@@ -479,6 +481,15 @@ mod tests {
                 format!("projects: {{a: {{path: ., tracker: {{plugin: plain, path: {path}}}}}}}\n");
             assert_eq!(!held(&text, "").1.is_empty(), waits, "{path}");
         }
+    }
+
+    #[test]
+    fn s29_checks_that_are_run_wait() {
+        let text = "projects: {a: {path: ., scm: {plugin: local, parallel: 2, checks: [{name: unit, run: curl x}]}}}\n";
+        let (counts, items) = held(text, "");
+        assert_eq!(counts["projects"]["a"]["scm"], json!({"plugin": "local", "parallel": 2}));
+        let waits = "projects.a.scm.checks 1 – → [{\"name\":\"unit\",\"run\":\"curl x\"}]";
+        assert_eq!(items, [waits]);
     }
 
     #[test]

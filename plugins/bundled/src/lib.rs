@@ -1,5 +1,7 @@
 //! The one list of built-in plugins. A new one is a line here.
 
+use std::path::Path;
+
 use ao_core::config::policy::{PluginChoice, Policy};
 use ao_slots::plugin::Plugin;
 
@@ -12,6 +14,7 @@ pub fn all() -> Vec<Plugin> {
         Plugin::Agent(ao_agent_custom::registration()),
         Plugin::Workspace(ao_workspace_worktree::registration()),
         Plugin::Tracker(ao_tracker_plain::registration()),
+        Plugin::Scm(ao_scm_local::registration()),
         Plugin::Notifier(ao_notifier_desktop::registration()),
         Plugin::Notifier(ao_notifier_slack::registration()),
         Plugin::Notifier(ao_notifier_webhook::registration()),
@@ -25,7 +28,7 @@ pub fn all() -> Vec<Plugin> {
 }
 
 /// Chooses what a configuration left open by what the repository is: where there is no forge, issues are
-/// Markdown files in `issues/` beside the code.
+/// Markdown files in `issues/` beside the code, and pull requests are the repository's own.
 pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
     for project in policy.projects.values_mut() {
         let issues = written(&project.path.join("issues").to_string_lossy());
@@ -33,6 +36,16 @@ pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
             plugin: ao_tracker_plain::NAME.to_owned(),
             settings: serde_json::json!({ "path": issues }),
         });
+        if let Some(scm) = project.scm.as_mut().filter(|scm| scm.plugin == ao_scm_local::NAME)
+            && let Some(said) = scm.settings.as_object_mut()
+        {
+            let path = |path: &Path| written(&path.to_string_lossy()).into();
+            said.entry("path").or_insert_with(|| path(&project.path));
+            if let Some(subdir) = &project.subdir {
+                said.entry("subdir").or_insert_with(|| path(subdir));
+            }
+            said.entry("requiredApprovals").or_insert(project.required_approvals.into());
+        }
     }
 }
 
@@ -61,6 +74,37 @@ mod tests {
         // What is journalled is read again, with the variables of that time.
         assert_eq!(path(&loaded.policy), "/src/a$${HOME}b/issues");
         assert_eq!(path(&loaded.live), "/src/a${HOME}b/issues");
+    }
+
+    #[test]
+    fn pull_requests_without_a_forge_are_of_the_project() {
+        use ao_core::config::{Catalog, Role, SourceFile, World, load};
+        let text = "projects:\n  app:\n    path: /src/app\n    subdir: web\n    requiredApprovals: 2\n    \
+            scm: {plugin: local, checks: [{name: unit, run: make}]}\n  other:\n    path: /src/$${other}\n    \
+            scm: {plugin: local, requiredApprovals: 1, path: /src/mirror}\n";
+        let file = SourceFile {
+            path: "/etc/agent-orchestrator.yaml".into(),
+            text: text.into(),
+            role: Role::Given,
+            in_repository: false,
+            trusted: None,
+        };
+        let catalog = Catalog::new(all());
+        let mut loaded =
+            load(&[file], &World { home: "/h".into(), catalog, ..World::default() }).unwrap();
+        loaded.adjust(infer);
+        let scm = |id: &str| loaded.live.projects[&id.parse().unwrap()].scm.clone().unwrap();
+        let check = serde_json::json!({"name": "unit", "run": "make"});
+        assert_eq!(scm("app").plugin, "local");
+        assert_eq!(
+            scm("app").settings,
+            serde_json::json!({"checks": [check], "path": "/src/app", "subdir": "web", "requiredApprovals": 2})
+        );
+        let own = serde_json::json!({"path": "/src/mirror", "requiredApprovals": 1});
+        assert_eq!(scm("other").settings, own);
+        for id in ["app", "other"] {
+            (ao_scm_local::registration().check)(&scm(id).settings).unwrap();
+        }
     }
 
     #[test]

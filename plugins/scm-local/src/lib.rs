@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use ao_sdk::digest;
 use ao_sdk::git::{Git, Locks, Repo, is_branch};
 use ao_slots::{
     Call, ErrorKind, PluginError, PrNumber,
@@ -36,7 +37,6 @@ use ao_slots::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 
 pub use crate::settings::{CheckSetting, Limit, Settings};
@@ -112,8 +112,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl House {
     fn new(settings: Settings, context: &BuildContext) -> Self {
         let path = settings.path.clone().unwrap_or_default();
-        let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-        let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(path.as_os_str().as_encoded_bytes(), 4);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let (sender, receiver) = mpsc::channel(64);
         Self {

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ao_sdk::digest;
 use ao_slots::{
     fact::Review as Roll,
     scm::{Comment, Thread, Verdict},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// One review.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub(crate) fn discussion(threads: &[Thread]) -> String {
         return String::new();
     }
     let ids = unresolved.into_iter().collect::<Vec<_>>().join(" ");
-    Sha256::digest(ids).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest(ids, 8)
 }
 
 #[cfg(test)]
