@@ -277,9 +277,17 @@ impl Asked<'_> {
         Reply::Json(status, answer)
     }
 
+    /// Who is to be assigned and may be; who may not is passed over in silence.
+    fn assignable(&self, world: &World) -> Vec<String> {
+        let mut all = labels(&self.body["assignees"]);
+        all.retain(|login| world.may_push(&By::person(login)));
+        all
+    }
+
     /// Title, text, labels and people as a change names them.
     fn words(&self, world: &mut World, (repo, number): (u64, u64)) {
         let before = world.issue_mut(repo, number).clone();
+        let assignable = self.assignable(world);
         let issue = world.issue_mut(repo, number);
         if let Some(title) = self.body["title"].as_str() {
             issue.title = title.to_owned();
@@ -291,7 +299,7 @@ impl Asked<'_> {
             issue.labels = labels(&self.body["labels"]);
         }
         if self.body["assignees"].is_array() {
-            issue.assignees = labels(&self.body["assignees"]);
+            issue.assignees = assignable;
         }
         let same = before.title == issue.title
             && before.body == issue.body
@@ -354,9 +362,9 @@ impl Asked<'_> {
                     return refused;
                 }
                 let number = world.add_issue(repo, &title, body, viewer);
+                let assignees = self.assignable(world);
                 let issue = world.issue_mut(repo, number);
-                issue.labels = labels(&self.body["labels"]);
-                issue.assignees = labels(&self.body["assignees"]);
+                (issue.labels, issue.assignees) = (labels(&self.body["labels"]), assignees);
                 match world.issue(repo, number) {
                     Some(issue) => Reply::Json(201, issue_json(world, issue, self.url)),
                     None => missing(),
@@ -424,15 +432,11 @@ impl Asked<'_> {
             }
             ("POST" | "DELETE", "/{issue_number}/assignees") => {
                 let add = method == "POST";
-                for login in labels(&self.body["assignees"]) {
-                    // Who may not be assigned is passed over in silence.
-                    let may = world.may_push(&By::person(&login));
-                    let issue = world.issue_mut(repo, number);
-                    issue.assignees.retain(|known| *known != login);
-                    if add && may {
-                        issue.assignees.push(login);
-                    }
-                }
+                let given = labels(&self.body["assignees"]);
+                let more = if add { self.assignable(world) } else { Vec::new() };
+                let issue = world.issue_mut(repo, number);
+                issue.assignees.retain(|login| !given.contains(login));
+                issue.assignees.extend(more);
                 world.touch(repo, number);
                 reply(world, if add { 201 } else { 200 })
             }
@@ -464,6 +468,10 @@ impl Asked<'_> {
         let (method, rest) = self.operation.name.split_once(' ').unwrap_or_default();
         match (method, rest.strip_prefix("/repos/{owner}/{repo}").unwrap_or_default()) {
             ("GET", "") => Reply::Json(200, repo_json(world, world.repo_at(repo), url)),
+            ("GET", "/assignees/{assignee}") => match world.may_push(&By::person(&third)) {
+                true => Reply::Empty,
+                false => missing(),
+            },
             ("GET", "/branches/{branch}") => match world.repo_at(repo).branches.get(&third) {
                 Some(sha) => {
                     let protected = world.repo_at(repo).rules.contains_key(&third);
@@ -760,8 +768,9 @@ fn issue_json(world: &World, issue: &Issue, url: &str) -> Value {
         world.comments.iter().filter(|c| c.on == (issue.repo, issue.number) && c.thread.is_none());
     let (parts, blocked) = (issue.parts.len(), issue.blocked_by.len());
     let is_open = |number: &&u64| world.issue(issue.repo, **number).is_some_and(|issue| issue.open);
+    let home = world.repo_at(issue.repo).full_name();
     let more = json!({
-        "comments": comments.count(), "state_reason": issue.reason.map(str::to_lowercase),
+        "repository_url": format!("{url}/repos/{home}"), "comments": comments.count(), "state_reason": issue.reason.map(str::to_lowercase),
         "sub_issues_summary": {
             "total": parts, "completed": parts - issue.parts.iter().filter(is_open).count(), "percent_completed": 0,
         },

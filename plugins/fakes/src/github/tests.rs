@@ -282,6 +282,8 @@ fn every_route_answers_as_the_description_says() {
         let (status, answer) = send(&hub, method, &format!("/repos/acme/app/{path}"), &body);
         assert_eq!(status, expected, "{method} {path}: {answer}");
     }
+    assert_eq!(ask(&hub, "GET", "/repos/acme/app/assignees/ben", &[], "").0, 204);
+    assert_eq!(ask(&hub, "GET", "/repos/acme/app/assignees/eve", &[], "").0, 404);
     assert_eq!(ask(&hub, "DELETE", "/repos/acme/app/git/refs/heads/feat/x", &[], "").0, 204);
     assert_eq!(hub.head("acme/app", "feat/x"), None);
 }
