@@ -489,7 +489,7 @@ impl GitHub {
         let (id, at, repo) = (world.number(), world.now(), world.repo_id(repo));
         let (sha, context) = (sha.to_owned(), context.to_owned());
         let description = description.to_owned();
-        world.statuses.push(Status { id, repo, sha, context, state, description, at });
+        world.add_status(Status { id, repo, sha, context, state, description, at });
         world.settle();
     }
 

@@ -14,7 +14,7 @@ use apollo_compiler::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::world::{By, Check, Comment, Issue, Refused, Review, Thread, World};
+use super::world::{By, Check, Comment, Issue, Refused, Review, Thread, World, found};
 
 /// The excerpt.
 static SCHEMA: LazyLock<Valid<Schema>> = LazyLock::new(|| {
@@ -434,7 +434,7 @@ impl Graph<'_> {
             At::Thread(_) => "PullRequestReviewThread",
             At::Comment(id) => {
                 let world = self.world.borrow();
-                let in_thread = world.comments.iter().any(|c| c.id == *id && c.thread.is_some());
+                let in_thread = found(&world.comments, *id).is_some_and(|c| c.thread.is_some());
                 if in_thread { "PullRequestReviewComment" } else { "IssueComment" }
             }
             At::Check(_) => "CheckRun",
@@ -535,13 +535,11 @@ impl Graph<'_> {
                     .values()
                     .find(|issue| issue.id == number && issue.pull.is_some() == (kind == "PR"))
                     .map(|issue| At::Issue(issue.repo, issue.number)),
-                "PRR" => world.reviews.iter().find(|r| r.id == number).map(|r| At::Review(r.id)),
-                "PRRT" => world.threads.iter().find(|t| t.id == number).map(|t| At::Thread(t.id)),
-                "PRRC" | "IC" => {
-                    world.comments.iter().find(|c| c.id == number).map(|c| At::Comment(c.id))
-                }
-                "CR" => world.checks.iter().find(|c| c.id == number).map(|c| At::Check(c.id)),
-                "SC" => world.statuses.iter().find(|s| s.id == number).map(|s| At::Status(s.id)),
+                "PRR" => found(&world.reviews, number).map(|r| At::Review(r.id)),
+                "PRRT" => found(&world.threads, number).map(|t| At::Thread(t.id)),
+                "PRRC" | "IC" => found(&world.comments, number).map(|c| At::Comment(c.id)),
+                "CR" => found(&world.checks, number).map(|c| At::Check(c.id)),
+                "SC" => found(&world.statuses, number).map(|s| At::Status(s.id)),
                 _ => {
                     let repo = kind.strip_prefix("C_")?.parse().ok()?;
                     world.commits.contains_key(rest).then(|| At::Commit(repo, rest.to_owned()))
@@ -989,7 +987,7 @@ impl Graph<'_> {
 
     fn review_field(&self, id: u64, name: &str) -> Option<Out> {
         let world = self.world.borrow();
-        let review = world.reviews.iter().find(|review| review.id == id)?;
+        let review = found(&world.reviews, id)?;
         Some(match name {
             "id" => leaf(format!("PRR_{id}")),
             "fullDatabaseId" => leaf(id.to_string()),
@@ -1008,7 +1006,7 @@ impl Graph<'_> {
 
     fn thread_field(&self, id: u64, name: &str) -> Option<Out> {
         let world = self.world.borrow();
-        let thread = world.threads.iter().find(|thread| thread.id == id)?;
+        let thread = found(&world.threads, id)?;
         Some(match name {
             "id" => leaf(format!("PRRT_{id}")),
             "isResolved" => leaf(thread.resolved.is_some()),
@@ -1031,8 +1029,8 @@ impl Graph<'_> {
 
     fn comment_field(&self, id: u64, name: &str) -> Option<Out> {
         let world = self.world.borrow();
-        let comment = world.comments.iter().find(|comment| comment.id == id)?;
-        let thread = world.threads.iter().find(|thread| Some(thread.id) == comment.thread);
+        let comment = found(&world.comments, id)?;
+        let thread = comment.thread.and_then(|id| found(&world.threads, id));
         let prefix = if thread.is_some() { "PRRC" } else { "IC" };
         let (repo, number) = comment.on;
         Some(match name {
@@ -1069,18 +1067,18 @@ impl Graph<'_> {
     fn is_required(&self, world: &World, repo: u64, name: &str, arguments: &Value) -> bool {
         let by_number = arguments["pullRequestNumber"].as_u64();
         let by_id = arguments["pullRequestId"].as_str();
-        let of = |issue: &&Issue| {
-            issue.repo == repo
-                && (by_number == Some(issue.number) || by_id == Some(issue_id(issue).as_str()))
+        let of = |issue: &&Issue| issue.repo == repo && by_id == Some(issue_id(issue).as_str());
+        let issue = match by_number {
+            Some(number) => world.issue(repo, number),
+            None => world.issues.values().find(of),
         };
-        let issue = world.issues.values().find(of);
         let pull = issue.and_then(|issue| issue.pull.as_ref());
         pull.is_some_and(|pull| world.rule(repo, &pull.base).checks.iter().any(|c| c == name))
     }
 
     fn check_field(&self, id: u64, name: &str, arguments: &Value) -> Option<Out> {
         let world = self.world.borrow();
-        let check = world.checks.iter().find(|check| check.id == id)?;
+        let check = found(&world.checks, id)?;
         Some(match name {
             "id" => leaf(format!("CR_{id}")),
             "databaseId" => leaf(id),
@@ -1139,7 +1137,7 @@ impl Graph<'_> {
 
     fn status_field(&self, id: u64, name: &str, arguments: &Value) -> Option<Out> {
         let world = self.world.borrow();
-        let status = world.statuses.iter().find(|status| status.id == id)?;
+        let status = found(&world.statuses, id)?;
         Some(match name {
             "id" => leaf(format!("SC_{id}")),
             "context" => leaf(status.context.as_str()),

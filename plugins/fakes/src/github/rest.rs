@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     graph::{actor_id, check_url, issue_id},
     openapi::Operation,
-    world::{By, Check, Comment, Issue, Refused, Repo, Review, World, verdict},
+    world::{By, Check, Comment, Issue, Refused, Repo, Review, World, found, verdict},
 };
 
 /// An answer: status, body, and for a list how many there are beside this page.
@@ -260,7 +260,7 @@ impl Asked<'_> {
         {
             review.sha = sha.to_owned();
         }
-        match world.reviews.iter().find(|review| review.id == id) {
+        match found(&world.reviews, id) {
             Some(review) => Reply::Json(200, review_json(world, review, self.url)),
             None => missing(),
         }
@@ -401,7 +401,7 @@ impl Asked<'_> {
                     return Reply::Json(422, invalid("IssueComment", "body: missing_field"));
                 }
                 let id = world.add_comment(at, None, viewer, body);
-                match world.comments.iter().find(|comment| comment.id == id) {
+                match found(&world.comments, id) {
                     Some(comment) => Reply::Json(201, comment_json(world, comment, self.url)),
                     None => missing(),
                 }
@@ -570,7 +570,7 @@ impl Asked<'_> {
                 Reply::Json(201, json!({}))
             }
             (_, rest) => {
-                let found = world.checks.iter().find(|check| check.repo == repo && check.id == id);
+                let found = found(&world.checks, id).filter(|check| check.repo == repo);
                 let Some(check) = found.cloned() else { return missing() };
                 self.check(world, &check, (method, rest))
             }
@@ -878,5 +878,5 @@ fn rules_json(world: &World, repo: u64, branch: &str) -> Vec<Value> {
 
 /// The job's log at the address that a redirect gave.
 pub(super) fn log(world: &World, id: u64) -> Option<String> {
-    world.checks.iter().find(|check| check.id == id).map(|check| check.log.clone())
+    found(&world.checks, id).map(|check| check.log.clone())
 }

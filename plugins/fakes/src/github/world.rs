@@ -287,6 +287,27 @@ pub struct Comment {
     pub at: Timestamp,
 }
 
+/// What has a number of its own, which grows with each.
+pub(super) trait Numbered {
+    /// It.
+    fn number(&self) -> u64;
+}
+
+macro_rules! numbered {
+    ($($kind:ty),*) => { $(impl Numbered for $kind {
+        fn number(&self) -> u64 {
+            self.id
+        }
+    })* };
+}
+
+numbered!(Check, Status, Review, Thread, Comment);
+
+/// The one of this number.
+pub(super) fn found<T: Numbered>(all: &[T], number: u64) -> Option<&T> {
+    all.binary_search_by_key(&number, T::number).ok().map(|at| &all[at])
+}
+
 /// Everything.
 #[derive(Debug)]
 pub(super) struct World {
@@ -295,6 +316,8 @@ pub(super) struct World {
     pub(super) commits: BTreeMap<String, Commit>,
     pub(super) checks: Vec<Check>,
     pub(super) statuses: Vec<Status>,
+    /// Where the checks and the statuses of a commit are.
+    of_commit: BTreeMap<String, (Vec<usize>, Vec<usize>)>,
     pub(super) issues: BTreeMap<(u64, u64), Issue>,
     pub(super) reviews: Vec<Review>,
     pub(super) threads: Vec<Thread>,
@@ -317,6 +340,7 @@ impl World {
             commits: BTreeMap::new(),
             checks: Vec::new(),
             statuses: Vec::new(),
+            of_commit: BTreeMap::new(),
             issues: BTreeMap::new(),
             reviews: Vec::new(),
             threads: Vec::new(),
@@ -614,13 +638,17 @@ impl World {
 
     /// The last run of each check of a commit.
     pub(super) fn checks_of(&self, repo: u64, sha: &str) -> Vec<&Check> {
-        self.checks.iter().filter(|c| c.repo == repo && c.sha == sha && c.latest).collect()
+        let here = self.of_commit.get(sha).map(|(checks, _)| checks.as_slice()).unwrap_or_default();
+        let here = here.iter().map(|at| &self.checks[*at]);
+        here.filter(|check| check.repo == repo && check.latest).collect()
     }
 
     /// The last status of each context of a commit.
     pub(super) fn statuses_of(&self, repo: u64, sha: &str) -> Vec<&Status> {
         let mut last: BTreeMap<&str, &Status> = BTreeMap::new();
-        for status in self.statuses.iter().filter(|s| s.repo == repo && s.sha == sha) {
+        let here = self.of_commit.get(sha).map(|(_, of)| of.as_slice()).unwrap_or_default();
+        let here = here.iter().map(|at| &self.statuses[*at]);
+        for status in here.filter(|status| status.repo == repo) {
             last.insert(&status.context, status);
         }
         last.into_values().collect()
@@ -795,11 +823,14 @@ impl World {
         conclusion: Option<&'static str>,
     ) -> u64 {
         let at = self.now();
-        let known = self.checks.iter_mut().rfind(|check| {
-            check.repo == repo && check.sha == sha && check.name == name && check.app == app
-        });
+        let here = &self.of_commit.entry(sha.to_owned()).or_default().0;
+        let is = |at: &&usize| {
+            let check = &self.checks[**at];
+            check.repo == repo && check.name == name && check.app == app
+        };
+        let known = here.iter().rfind(is).copied();
         let mut attempt = 1;
-        if let Some(check) = known {
+        if let Some(check) = known.map(|at| &mut self.checks[at]) {
             if check.conclusion.is_none() {
                 check.finish(conclusion, at);
                 return check.id;
@@ -827,8 +858,14 @@ impl World {
             completed: None,
         };
         check.finish(conclusion, at);
+        self.of_commit.entry(sha.to_owned()).or_default().0.push(self.checks.len());
         self.checks.push(check);
         id
+    }
+
+    pub(super) fn add_status(&mut self, status: Status) {
+        self.of_commit.entry(status.sha.clone()).or_default().1.push(self.statuses.len());
+        self.statuses.push(status);
     }
 
     pub(super) fn suite(&self, sha: &str) -> u64 {
