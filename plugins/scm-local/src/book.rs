@@ -148,7 +148,8 @@ impl Check {
 
     pub(crate) fn state(&self) -> CheckState {
         match self.stage {
-            CheckStage::Queued | CheckStage::Cancelled => CheckState::Queued,
+            CheckStage::Queued => CheckState::Queued,
+            CheckStage::Cancelled => CheckState::Skipped,
             CheckStage::Running => CheckState::Running,
             CheckStage::Passed => CheckState::Passed,
             CheckStage::Failed => CheckState::Failed,

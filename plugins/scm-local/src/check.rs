@@ -15,11 +15,7 @@ use std::{
     time::Duration,
 };
 
-use ao_sdk::{
-    git::{Git, Repo},
-    group::Group,
-    local::remove_folder,
-};
+use ao_sdk::{git::Git, group::Group, local::remove_folder};
 use ao_slots::{
     PluginError, PrNumber,
     process::ProcessId,
@@ -48,6 +44,8 @@ const CHECKOUT: Duration = Duration::from_secs(600);
 /// How long the result of a run waits between two tries to record it.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Checks of earlier heads that are remembered of a pull request.
+const EARLIER: usize = 100;
 /// How long output may still come when its command has ended.
 const LATE_OUTPUT: Duration = Duration::from_secs(1);
 
@@ -127,6 +125,7 @@ impl House {
                 jobs.push(job);
             }
         }
+        self.forget(number, head, &mut changes).await?;
         let dropped: Vec<String> = changes.keys().cloned().collect();
         self.book.write(changes).await?;
         let mut live = self.live();
@@ -136,6 +135,26 @@ impl House {
             live.insert(job.key(), Live { mark: job.check.mark.clone(), _cancel: cancel });
             tokio::spawn(self.clone().run(job, cancelled));
         }
+        Ok(())
+    }
+
+    /// Lets go of the oldest checks of earlier heads.
+    async fn forget(
+        &self,
+        number: u64,
+        head: &str,
+        changes: &mut Changes,
+    ) -> Result<(), PluginError> {
+        let of_head = checks_of(number, head);
+        let all = self.book.all::<Check>(&format!("check/{number}/")).await?;
+        let mut earlier: Vec<(Option<Timestamp>, String)> = all
+            .into_iter()
+            .filter(|(key, check)| !key.starts_with(&of_head) && !check.is_under_way())
+            .map(|(key, check)| (check.ended, key))
+            .collect();
+        earlier.sort();
+        let over = earlier.len().saturating_sub(EARLIER);
+        changes.extend(earlier.drain(..over).map(|(_, key)| (key, None)));
         Ok(())
     }
 
@@ -264,7 +283,7 @@ impl House {
     /// Makes the worktree. One at a time in a repository, whoever else makes or removes some.
     async fn check_out(&self, job: &Job) -> Result<(), PluginError> {
         let git = self.git(CHECKOUT);
-        let mut repo = Repo::open(&git, self.path()?).await?;
+        let mut repo = self.open(&git).await?;
         let _held = repo.hold(&self.locks).await?;
         let place = self.place(&job.check.mark);
         if let Some(folder) = place.parent() {
@@ -287,6 +306,11 @@ impl House {
         let place = self
             .place(&job.check.mark)
             .join(self.settings.subdir.as_deref().unwrap_or("".as_ref()));
+        // The commit may have a link there.
+        let (place, top) = (place.canonicalize()?, self.place(&job.check.mark).canonicalize()?);
+        if !place.starts_with(top) {
+            return Err(io::Error::other("`subdir` leads out of the worktree"));
+        }
         let own = [
             ("AO_CHECK", setting.name.as_str()),
             ("AO_PR", &job.number.to_string()),
@@ -384,7 +408,7 @@ impl House {
                 .await
                 .map_err(|cause| PluginError::transient("", cause))?;
             let git = self.git(CHECKOUT);
-            let mut repo = Repo::open(&git, self.path()?).await?;
+            let mut repo = self.open(&git).await?;
             let _held = repo.hold(&self.locks).await?;
             if repo.entry(&place).is_some() {
                 let args = ["remove", "--force", "--force", "--end-of-options"];
@@ -431,11 +455,12 @@ pub(crate) fn roll(runs: &[CheckRun]) -> Roll {
     let passed = with(CheckState::Passed).count();
     let mut failing: Vec<String> = with(CheckState::Failed).map(|run| run.name.clone()).collect();
     failing.sort();
-    let checks = match (runs.len(), failing.len()) {
-        (0, _) => Checks::None,
+    let waits = with(CheckState::Queued).chain(with(CheckState::Running)).next().is_some();
+    let checks = match (passed, failing.len()) {
         (_, 1..) => Checks::Failing,
-        (all, _) if all == passed => Checks::Passing,
-        _ => Checks::Pending,
+        _ if waits => Checks::Pending,
+        (0, _) => Checks::None,
+        _ => Checks::Passing,
     };
     let failure = failing.first().and_then(|first| runs.iter().find(|run| run.name == *first));
     Roll {

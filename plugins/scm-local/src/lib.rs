@@ -22,8 +22,11 @@ use std::{
     time::Duration,
 };
 
-use ao_sdk::digest;
-use ao_sdk::git::{Git, Locks, Repo, is_branch};
+use ao_sdk::{
+    digest,
+    git::{Git, Locks, Repo, is_branch},
+    local::deadline,
+};
 use ao_slots::{
     Call, ErrorKind, PluginError, PrNumber,
     call::Answer,
@@ -37,7 +40,10 @@ use ao_slots::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::{OnceCell, Semaphore, mpsc};
+use tokio::{
+    sync::{OnceCell, Semaphore, mpsc},
+    time::timeout_at,
+};
 
 pub use crate::settings::{CheckSetting, Limit, Settings};
 use crate::{
@@ -56,6 +62,8 @@ const TEXT_CAP: usize = 64 << 10;
 const DIFF_CAP: usize = 1 << 20;
 /// Most pull requests in a list.
 const LISTED: usize = 100;
+/// How long a merge may take: in a large checkout most of it is writing files.
+const MERGE: Duration = Duration::from_secs(600);
 /// How often branches are looked at for a move between two sweeps of the host. No process is started for it.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -161,6 +169,10 @@ impl House {
         self.settings.path.as_deref().unwrap_or("".as_ref()).display().to_string()
     }
 
+    async fn open(&self, git: &Git) -> Result<Repo, PluginError> {
+        Repo::open(git, self.path()?).await.map_err(away)
+    }
+
     fn git(&self, limit: Duration) -> Git {
         Git::new(self.git_env.clone(), Path::new("/"), limit)
     }
@@ -202,7 +214,7 @@ impl House {
         let absent = |name: &str| refused(format!("the branch `{name}` does not exist"));
         let head = refs.branch(branch).ok_or_else(|| absent(branch))?;
         let base = refs.branch(into).ok_or_else(|| absent(into))?;
-        let repo = Repo::open(&git, self.path()?).await?;
+        let repo = self.open(&git).await?;
         match merge_base(&repo.git, base, head).await? {
             None => return Err(refused(format!("it has no history in common with `{into}`"))),
             Some(common) if common == *head => {
@@ -375,7 +387,7 @@ impl House {
             let cause = format!("the branch `{}` is gone", seen.pull.base);
             PluginError::permanent(format!("cannot compare #{number} with its base"), cause)
         })?;
-        let repo = Repo::open(&git, self.path()?).await?;
+        let repo = self.open(&git).await?;
         let range = format!("{base}...{}", seen.head);
         let args =
             ["--no-ext-diff", "--no-textconv", "--no-color", "--end-of-options", &range, "--"];
@@ -423,6 +435,14 @@ fn no_check(number: u64, check: &str) -> PluginError {
     PluginError::new(ErrorKind::NotFound, what, "")
 }
 
+/// A repository that is not there now says nothing of its pull requests.
+fn away(error: PluginError) -> PluginError {
+    match error.kind {
+        ErrorKind::NotFound => PluginError { kind: ErrorKind::Transient, ..error },
+        _ => error,
+    }
+}
+
 /// Looking changes nothing, so a look that did not end may be repeated.
 fn looking(mut error: PluginError) -> PluginError {
     if error.kind == ErrorKind::InDoubt {
@@ -445,7 +465,9 @@ impl Scm for Local {
                 Some(hint) = hints.recv() => return hint,
                 () = tokio::time::sleep(WATCH) => {}
             }
-            if let Some((number, at)) = house.moved() {
+            let watching = house.clone();
+            let moved = tokio::task::spawn_blocking(move || watching.moved()).await;
+            if let Ok(Some((number, at))) = moved {
                 return ScmHint { repo: house.repo(), pr: number.map(PrNumber), delivery: at };
             }
         }
@@ -526,7 +548,20 @@ impl Scm for Local {
         expected_head: &str,
         method: MergeMethod,
     ) -> Result<String, PluginError> {
-        self.0.merge(&self.0.git(call.limit()), pr.number.0, expected_head, method).await
+        // A merge that is cut off could leave half of it in a human's checkout: it goes on without its caller.
+        let (house, head, number) = (self.0.clone(), expected_head.to_owned(), pr.number.0);
+        let work =
+            tokio::spawn(
+                async move { house.merge(&house.git(MERGE), number, &head, method).await },
+            );
+        let in_doubt = |cause: String| {
+            PluginError::in_doubt(format!("the merge of {} did not end in time", pr.number), cause)
+        };
+        match timeout_at(deadline(call), work).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(error)) => Err(in_doubt(error.to_string())),
+            Err(_) => Err(in_doubt("it goes on".to_owned())),
+        }
     }
 
     async fn close(&self, call: &Call, pr: &PrRef) -> Result<(), PluginError> {

@@ -17,10 +17,10 @@ use ao_slots::{
 use jiff::Timestamp;
 
 use crate::{
-    House,
+    House, away,
     book::{Changes, Check, Merge, Pull, PullStage, open_key, pull_key, put, reviews_of},
     check,
-    merge::{Merged, merge_trees},
+    merge::{Merged, Scratch, merge_trees},
     review::{Review, Reviews, discussion},
 };
 
@@ -68,6 +68,13 @@ pub(crate) struct Sight {
     changes: (u32, u32, u32),
 }
 
+/// What several looks of one sweep share, once one of them needs it.
+#[derive(Debug)]
+struct Opened {
+    repo: Repo,
+    scratch: Option<Scratch>,
+}
+
 /// All there is to know of one.
 #[derive(Debug)]
 pub(crate) struct Seen {
@@ -83,14 +90,16 @@ pub(crate) struct Seen {
 impl House {
     /// Where the refs stand.
     pub(crate) async fn refs(&self, git: &Git) -> Result<Refs, PluginError> {
-        let known = self.common().clone();
+        // A folder that is gone would read as a git that is not installed.
+        let known = self.common().clone().filter(|common| common.is_dir());
         let common = match known {
             Some(common) => common,
-            None => Repo::open(git, self.path()?).await?.common,
+            None => self.open(git).await?.common,
         };
         let listed = git.on(&common, None).refs(&["refs/heads", "refs/ao/pull"]).await;
         *self.common() = listed.is_ok().then_some(common);
-        Ok(Refs(listed?.into_iter().map(|found| (found.name, found.oid)).collect()))
+        let listed = listed.map_err(|error| away(error.into()))?;
+        Ok(Refs(listed.into_iter().map(|found| (found.name, found.oid)).collect()))
     }
 
     /// Looks at pull requests; what has to follow from it is done: commits kept, checks begun and ended, a merge by hand
@@ -102,10 +111,10 @@ impl House {
     ) -> Result<Vec<Answer<Seen>>, PluginError> {
         self.recover(git).await?;
         let refs = self.refs(git).await?;
-        let mut guarded = None;
+        let mut opened = None;
         let mut seen = Vec::with_capacity(numbers.len());
         for number in numbers {
-            seen.push(match self.look_at(git, &refs, &mut guarded, *number).await {
+            seen.push(match self.look_at(git, &refs, &mut opened, *number).await {
                 Ok(Some(seen)) => Answer::Yes(seen),
                 Ok(None) => Answer::No,
                 Err(error) => Answer::Unknown(error.to_string()),
@@ -131,14 +140,14 @@ impl House {
         self: &Arc<Self>,
         git: &Git,
         refs: &Refs,
-        guarded: &mut Option<Repo>,
+        opened: &mut Option<Opened>,
         number: u64,
     ) -> Result<Option<Seen>, PluginError> {
         let Some(mut pull) = self.book.pull(number).await? else { return Ok(None) };
         let head = head_of(number, &pull, refs)?;
         let base = base_of(number, &pull, refs);
         let sight = match &base {
-            Some(base) => Some(self.sight(git, guarded, number, &head, base).await?),
+            Some(base) => Some(self.sight(git, opened, number, &head, base).await?),
             None => None,
         };
         if pull.is_open() {
@@ -177,7 +186,7 @@ impl House {
         {
             return Ok(pull);
         }
-        let repo = Repo::open(git, self.path()?).await?;
+        let repo = self.open(git).await?;
         if let (Some(merging), Some(base)) = (&pull.merging, base)
             && contains(&repo, base, &merging.commit).await?
         {
@@ -242,7 +251,7 @@ impl House {
     async fn sight(
         &self,
         git: &Git,
-        guarded: &mut Option<Repo>,
+        opened: &mut Option<Opened>,
         number: u64,
         head: &str,
         base: &str,
@@ -251,9 +260,12 @@ impl House {
         if let Some(sight) = known.filter(|sight| sight.head == head && sight.base == base) {
             return Ok(sight);
         }
-        let repo = match guarded {
-            Some(repo) => repo,
-            none => none.insert(Repo::open(git, self.path()?).await?),
+        let Opened { repo, scratch } = match opened {
+            Some(opened) => opened,
+            none => {
+                let repo = self.open(git).await?;
+                none.insert(Opened { scratch: Scratch::beside(&repo), repo })
+            }
         };
         let git = &repo.git;
         let mut sight = Sight {
@@ -269,7 +281,7 @@ impl House {
             None => sight.changes = git.changes(base, head).await?,
             Some(_) => {
                 sight.changes = git.changes(base, head).await?;
-                match merge_trees(git, base, head, None).await? {
+                match merge_trees(git, base, head, None, scratch.as_ref()).await? {
                     Merged::Clean(_) => sight.mergeable = Mergeable::Yes,
                     Merged::Conflicting(mut files) => {
                         files.truncate(CONFLICTS);
@@ -338,21 +350,21 @@ impl House {
         PrRef { repo: self.repo(), number: PrNumber(number), node: None }
     }
 
-    /// Notes the files of the branches that these go from and into.
+    /// Notes where the branches stand that these go from and into.
     fn watch(&self, seen: &[Answer<Seen>]) {
         let Some(common) = self.common().clone() else { return };
+        let file = |branch: &String| common.join("refs/heads").join(branch);
         let mut watched = self.watched();
         for answer in seen {
             let Answer::Yes(seen) = answer else { continue };
-            let branches = [(&seen.pull.branch, Some(seen.number)), (&seen.pull.base, None)];
-            for (branch, number) in branches {
-                let file = common.join("refs/heads").join(branch);
-                match seen.pull.is_open() {
-                    true => drop(watched.insert(file.clone(), (tip(&file), number))),
-                    // Others may go into the same base.
-                    false if number.is_some() => drop(watched.remove(&file)),
-                    false => {}
-                }
+            let head = file(&seen.pull.branch);
+            if !seen.pull.is_open() {
+                watched.remove(&head);
+                continue;
+            }
+            watched.insert(head, (seen.head.clone(), Some(seen.number)));
+            if let Some(sight) = &seen.sight {
+                watched.insert(file(&seen.pull.base), (sight.base.clone(), None));
             }
         }
     }
@@ -360,11 +372,10 @@ impl House {
     /// The number of a pull request whose branch has moved, once for each move; none within is a base's move.
     pub(crate) fn moved(&self) -> Option<(Option<u64>, String)> {
         self.watched().iter_mut().find_map(|(file, (known, number))| {
-            let now = tip(file);
-            // Packed, it has not moved.
-            let moved = now.is_some() && now != *known;
-            *known = now.or(known.take());
-            moved.then(|| (*number, known.clone().unwrap_or_default()))
+            // Packed, it has no file, and has not moved.
+            let now = tip(file).filter(|now| now != known)?;
+            known.clone_from(&now);
+            Some((*number, now))
         })
     }
 }
@@ -376,7 +387,7 @@ fn tip(file: &Path) -> Option<String> {
 }
 
 /// Files of branches: what they hold, and whose head it is.
-pub(crate) type Watched = BTreeMap<PathBuf, (Option<String>, Option<u64>)>;
+pub(crate) type Watched = BTreeMap<PathBuf, (String, Option<u64>)>;
 
 fn count(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)

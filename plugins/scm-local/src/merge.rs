@@ -8,6 +8,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 use ao_sdk::git::{Entry, Git, GitError, Repo, read_small};
 use ao_slots::{ErrorKind, PluginError, scm::MergeMethod, text};
 use jiff::Timestamp;
+use tempfile::TempDir;
 
 use crate::{
     House,
@@ -27,14 +28,37 @@ pub(crate) enum Merged {
     Conflicting(Vec<String>),
 }
 
+/// Takes the objects that a mere look makes, so that the repository does not fill up with them.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    folder: TempDir,
+    objects: PathBuf,
+}
+
+impl Scratch {
+    /// None where the repository's path cannot stand in a list of paths, or there is no room.
+    pub(crate) fn beside(repo: &Repo) -> Option<Self> {
+        let objects = repo.common.join("objects");
+        let is_plain = !objects.as_os_str().as_bytes().iter().any(|byte| b":\"\\\n".contains(byte));
+        let folder = is_plain.then(|| tempfile::tempdir().ok())??;
+        Some(Self { folder, objects })
+    }
+}
+
 /// Merges `theirs` into `ours`; with `from`, what changed since that commit.
 pub(crate) async fn merge_trees(
     git: &Git,
     ours: &str,
     theirs: &str,
     from: Option<&str>,
+    scratch: Option<&Scratch>,
 ) -> Result<Merged, GitError> {
-    let call = git.cmd("merge-tree").args(["--write-tree", "-z", "--name-only", "--no-messages"]);
+    let mut call =
+        git.cmd("merge-tree").args(["--write-tree", "-z", "--name-only", "--no-messages"]);
+    if let Some(Scratch { folder, objects }) = scratch {
+        call = call.env("GIT_OBJECT_DIRECTORY", folder.path());
+        call = call.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects);
+    }
     let from = from.map(|from| format!("--merge-base={from}"));
     let output = call.args(from).args(["--end-of-options", ours, theirs]).output().await?;
     let conflicting = output.code == Some(1);
@@ -73,7 +97,7 @@ impl House {
                 refused(number, "it is closed").with_remedy(format!("ao pr reopen {number}"))
             );
         }
-        let mut repo = Repo::open(git, self.path()?).await?;
+        let mut repo = self.open(git).await?;
         let _held = repo.hold(&self.locks).await?;
         let refs = self.refs(&repo.git).await?;
         let Some(base) = refs.branch(&pull.base).cloned() else {
@@ -143,7 +167,7 @@ impl House {
             refused(number, &format!("conflicts with `{}` in {}", pull.base, named(&files)))
                 .with_remedy(format!("on {}: {remedy}", text::shell_word(&pull.branch)))
         };
-        let tree = match merge_trees(git, base, head, None).await? {
+        let tree = match merge_trees(git, base, head, None, None).await? {
             Merged::Clean(tree) => tree,
             Merged::Conflicting(files) => return Err(conflicting(files)),
         };
@@ -201,7 +225,7 @@ async fn replay(
         let raw = git.cmd("cat-file").args(["commit", commit]).run().await?;
         let parent =
             header(&raw, b"parent ").map(|parent| String::from_utf8_lossy(parent).into_owned());
-        let merged = merge_trees(git, &onto, commit, parent.as_deref()).await?;
+        let merged = merge_trees(git, &onto, commit, parent.as_deref(), None).await?;
         let new = match merged {
             Merged::Clean(new) => new,
             Merged::Conflicting(files) => return Ok(Err(files)),

@@ -176,7 +176,6 @@ async fn closing_ends_checks_and_opening_again_runs_them() {
     bench.scm.reopen(&call("r"), &pr).await.unwrap();
     let second: Vec<ProcessId> = told(&pipe).await.split(' ').map(process).collect();
     assert_eq!(bench.facts(&pr).await.checks, Checks::Pending);
-    drop(bench.scm.clone());
     bench.scm.close(&call("c"), &pr).await.unwrap();
     until(|| second.iter().all(|pid| !pid.is_alive())).await;
 }

@@ -97,12 +97,10 @@ async fn a_base_that_is_gone_is_unknown_and_a_repository_that_is_gone_too() {
     let error = bench.merge(&pr, &head, MergeMethod::Merge).await.unwrap_err();
     assert!(error.kind == ErrorKind::Refused && error.cause.contains("develop"));
     fs::rename(bench.repo(), bench.root.join("away")).unwrap();
+    let absent = PrRef { number: PrNumber(9), ..pr.clone() };
     let answer = bench.scm.observe(&call("o"), &[pr]).await;
-    assert!(
-        answer.is_err_and(
-            |error| error.kind != ErrorKind::NotFound || error.what.contains("repository")
-        )
-    );
+    assert!(answer.is_err_and(|error| error.is_transient()));
+    assert!(bench.scm.show(&call("s"), &absent).await.unwrap_err().is_transient());
 }
 
 #[tokio::test]
@@ -183,6 +181,10 @@ async fn looking_again_starts_one_process_and_a_move_is_told() {
     }
     bench.scm.observe(&call("o"), &prs).await.unwrap();
     let sights = bench.house().sights().clone();
+    let made = bench.git(&bench.repo(), &["count-objects"]);
+    bench.house().sights().clear();
+    bench.scm.observe(&call("o"), &prs).await.unwrap();
+    assert_eq!(bench.git(&bench.repo(), &["count-objects"]), made, "a look leaves objects");
     // Nothing that would need another process can answer now.
     let objects = bench.repo().join(".git/objects");
     fs::rename(&objects, bench.root.join("objects")).unwrap();
