@@ -130,7 +130,8 @@ async fn harmless(request: Request, next: Next) -> Response {
             "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // With `no-referrer` a browser sends `Origin: null` with the page's own form (Fetch, "append a request `Origin`").
+        (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("x-robots-tag"), "noindex"),
     ] {
