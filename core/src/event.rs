@@ -79,6 +79,9 @@ pub struct Offer {
     /// The words it is bound to: somebody wrote them, and is asked whether to send them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
+    /// It went out with a link to its page: the page presses no other, whoever knows the token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub linked: bool,
     /// Worth nothing after this.
     pub until: Timestamp,
 }

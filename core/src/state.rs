@@ -803,6 +803,9 @@ pub struct Token {
     /// The words it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
+    /// It went out with a link to its page.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub linked: bool,
     /// Worth nothing after this.
     pub until: Timestamp,
     /// Who used it.

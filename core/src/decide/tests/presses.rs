@@ -266,7 +266,8 @@ fn of_several_each_is_tried_and_those_that_were_refused_are_named() {
 /// A button goes out with a token, for an hour.
 fn offered(w: &mut World, button: &str, token: &str) {
     let until = w.now.wall + jiff::SignedDuration::from_hours(1);
-    let offer = Offer { token: token.into(), button: button.into(), text: None, until };
+    let offer =
+        Offer { token: token.into(), button: button.into(), text: None, linked: false, until };
     let revision = w.state.notifications[&FIRST].revision;
     w.give(Input::Offer {
         notification: Some(FIRST),
@@ -335,7 +336,7 @@ fn tokens_of_older_revisions_and_of_long_ago_are_forgotten_and_used_ones_stay_fo
     for revision in 1..=4 {
         let until = w.now.wall + jiff::SignedDuration::from_hours(1);
         let token = format!("t{revision}");
-        let offer = Offer { token, button: "done".into(), text: None, until };
+        let offer = Offer { token, button: "done".into(), text: None, linked: false, until };
         let offers = vec![offer];
         let (notification, channel) = (Some(FIRST), desk());
         w.give(Input::Offer { notification, channel, revision, offers }).unwrap();

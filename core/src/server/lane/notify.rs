@@ -216,6 +216,7 @@ impl Shell {
                 token: token_hash(&token),
                 button: std::mem::replace(&mut button.id, token),
                 text: None,
+                linked: page.is_some(),
                 until: now.saturating_add(life).unwrap_or(now),
             });
             button.link = page.as_ref().map(|page| format!("{page}/a/{}", button.id));

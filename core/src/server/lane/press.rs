@@ -172,6 +172,12 @@ fn shown_on(handle: &Handle, listening: &ChannelName, press: &Press) -> ChannelN
     std::iter::once(listening).chain(others).find(|name| shown(name)).unwrap_or(listening).clone()
 }
 
+/// The button whose link led to a page. What a channel brings back itself counts there alone: it tells who pressed, and
+/// a page cannot.
+fn linked(handle: &Handle, token: &str) -> Option<(String, Token)> {
+    handle.offered(token).filter(|(_, known)| known.linked)
+}
+
 /// Presses a button by its token alone: a page does it for whoever opened it.
 pub(in crate::server) async fn press(
     handle: &Handle,
@@ -179,7 +185,7 @@ pub(in crate::server) async fn press(
     text: Option<String>,
     who: &str,
 ) -> Result<Option<String>, Refusal> {
-    let channel = handle.offered(token).map(|(_, known)| known.channel).ok_or_else(unknown)?;
+    let channel = linked(handle, token).map(|(_, known)| known.channel).ok_or_else(unknown)?;
     let action = IncomingAction {
         press: Press::Button(token.to_owned()),
         text,
@@ -193,7 +199,7 @@ pub(in crate::server) async fn press(
 
 /// What a press of the button behind a token would do now.
 pub(in crate::server) fn pressable(handle: &Handle, token: &str) -> Pressable {
-    let Some((hash, known)) = handle.offered(token) else { return Pressable::Unknown };
+    let Some((hash, known)) = linked(handle, token) else { return Pressable::Unknown };
     let (now, zone) = (handle.now(), Some(handle.zone().clone()));
     let state = handle.state();
     let told = known.notification.and_then(|id| state.notifications.get(&id));
@@ -330,7 +336,13 @@ async fn ask(
         let Ok(token) = super::random_token() else { return };
         let (button_id, token) =
             (std::mem::replace(&mut button.id, token.clone()), token_hash(&token));
-        offers.push(Offer { token, button: button_id, text: Some(bound.clone()), until });
+        offers.push(Offer {
+            token,
+            button: button_id,
+            text: Some(bound.clone()),
+            linked: false,
+            until,
+        });
         buttons.push(button);
     }
     let revision = handle.state().notifications.get(&id).map_or(0, |told| told.revision);

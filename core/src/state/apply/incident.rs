@@ -161,6 +161,7 @@ impl State {
                         revision: e.revision,
                         button: offer.button.clone(),
                         text: offer.text.clone(),
+                        linked: offer.linked,
                         until: offer.until,
                         spent: None,
                     };
