@@ -19,7 +19,7 @@ pub(crate) mod template;
 mod tests;
 
 use ao_slots::{
-    ChannelName, SessionId,
+    ChannelName, NotificationId, SessionId,
     agent::Ask,
     fact::Priority,
     notifier::{Block, Button, ChannelKind, Mark, Message, NotifierCapabilities, OPEN},
@@ -142,9 +142,31 @@ pub(crate) fn asks(state: &State, notification: &Notification, channel: &Channel
     asked.is_some_and(|request| matches!(request.ask, Ask::Question { .. }))
 }
 
-/// The button of a test message.
-pub(crate) fn test_button() -> Button {
-    phrase::primary("test", "It works")
+/// The message that tests a channel.
+pub(crate) fn test(text: &str, priority: Priority, now: jiff::Timestamp) -> Message {
+    Message {
+        id: NotificationId(0),
+        incident: None,
+        revision: 1,
+        kind: "test".into(),
+        priority,
+        mark: Mark::Settled,
+        title: "ao reaches you here".into(),
+        short: text.to_owned(),
+        body: vec![Block::Text(text.to_owned())],
+        details: vec![],
+        buttons: vec![phrase::primary("test", "It works")],
+        command: Some("ao notify log".into()),
+        meta: vec![],
+        session: None,
+        project: None,
+        link: None,
+        since: now,
+        quiet: false,
+        emergency: false,
+        mention: None,
+        may_repeat: false,
+    }
 }
 
 /// What is asked about words that answer no question.

@@ -6,9 +6,7 @@ use ao_slots::{
     Call, ChannelName, ErrorKind, NotificationId, PluginError,
     call::Answer,
     fact::Priority,
-    notifier::{
-        Action, Block, ChannelKind, Mark, Message, Notifier, NotifierCapabilities, Receipt,
-    },
+    notifier::{Action, ChannelKind, Message, Notifier, NotifierCapabilities, Receipt},
 };
 use jiff::SignedDuration;
 use tokio::{task::JoinSet, time::Instant};
@@ -247,29 +245,7 @@ impl Shell {
         let now = self.now();
         let limit = Duration::from_millis(self.state().policy.lifecycle.limits.notify_ms);
         let key = format!("{}-test-{}", self.context().instance, now.wall.as_nanosecond());
-        let message = Message {
-            id: NotificationId(0),
-            incident: None,
-            revision: 1,
-            kind: "test".into(),
-            priority,
-            mark: Mark::Settled,
-            title: "ao reaches you here".into(),
-            short: text.to_owned(),
-            body: vec![Block::Text(text.to_owned())],
-            details: vec![],
-            buttons: vec![words::test_button()],
-            command: Some("ao notify log".into()),
-            meta: vec![],
-            session: None,
-            project: None,
-            link: None,
-            since: now.wall,
-            quiet: false,
-            emergency: false,
-            mention: None,
-            may_repeat: false,
-        };
+        let message = words::test(text, priority, now.wall);
         let message = self.offer(handle, None, channel, &notifier.capabilities(), message).await;
         let token = message.buttons.first().map(|button| token_hash(&button.id));
         let token = token.filter(|hash| self.state().tokens.contains_key(hash));

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use ao_slots::{
     Call, ChannelName, NotificationId, SessionId,
     agent::Decision,
+    fact::Priority,
     notifier::{Button, IncomingAction, Notifier, OPEN, Press},
     terminal::Opened,
 };
@@ -22,6 +23,9 @@ use crate::{
 
 /// How long somebody is asked whether his words are to be sent.
 const ASK_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// What the page of a test's button says.
+const TEST: &str =
+    "A test of this channel: press, and your machine knows that its messages reach you.";
 /// How often it is looked whether all channels are listened to.
 const LISTEN_AGAIN: Duration = Duration::from_secs(30);
 /// How long a channel rests that could not be listened to.
@@ -202,10 +206,25 @@ pub(in crate::server) fn pressable(handle: &Handle, token: &str) -> Pressable {
     let Some((hash, known)) = linked(handle, token) else { return Pressable::Unknown };
     let (now, zone) = (handle.now(), Some(handle.zone().clone()));
     let state = handle.state();
-    let told = known.notification.and_then(|id| state.notifications.get(&id));
-    let Some(told) = told else {
-        let why = "the message of this button is no longer kept".to_owned();
-        return Pressable::Over { message: None, why };
+    let over = |message, why: &str| Pressable::Over {
+        message,
+        why: words::refusal(&Failure::refused(why, None)),
+    };
+    let Some(id) = known.notification else {
+        let message = Box::new(words::test(TEST, Priority::Info, now.wall));
+        if let Some((by, when)) = &known.spent {
+            return over(None, &words::used(&state, by, *when, now, zone));
+        }
+        return match &message.buttons[..] {
+            [button] if now.wall < known.until => {
+                let button = Box::new(button.clone());
+                Pressable::Ready { message, button }
+            }
+            _ => over(None, "this button is too old; nothing was done"),
+        };
+    };
+    let Some(told) = state.notifications.get(&id) else {
+        return over(None, "the message of this button is no longer kept");
     };
     let can = state.channels.get(&known.channel).and_then(|known| known.capabilities.as_ref());
     let text = |blob: &crate::blob::BlobRef| handle.text(blob);
@@ -222,15 +241,9 @@ pub(in crate::server) fn pressable(handle: &Handle, token: &str) -> Pressable {
     let late = late(&words, told, &pressed, &known);
     let offered = message.buttons.iter().find(|button| button.id == known.button).cloned();
     match (late, offered) {
-        (Some(why), _) => Pressable::Over {
-            message: Some(message),
-            why: words::refusal(&Failure::refused(why, None)),
-        },
+        (Some(why), _) => over(Some(message), &why),
         (None, Some(button)) => Pressable::Ready { message, button: Box::new(button) },
-        (None, None) => {
-            let why = "This is no longer offered.".to_owned();
-            Pressable::Over { message: Some(message), why }
-        }
+        (None, None) => over(Some(message), "this is no longer offered"),
     }
 }
 
