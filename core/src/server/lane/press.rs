@@ -130,14 +130,16 @@ async fn pressed(
         Touched::Words(id, text) => return ask(handle, notifier, channel, action, *id, text).await,
     };
     let note = match act(handle, &touched, actor(handle, channel, action)).await {
-        Ok(answered) => answered.note,
-        Err(refusal) => Some(words::refusal(&refusal.into())),
+        Ok(Answered { note: None, .. }) => return,
+        Ok(Answered { note: Some(note), .. }) => {
+            if pressed.is_some_and(|pressed| comes_back(handle, notifier, pressed, &note)) {
+                tracing::info!(%channel, note, "a press is answered on its message");
+                return;
+            }
+            note
+        }
+        Err(refusal) => words::refusal(&refusal.into()),
     };
-    let Some(note) = note else { return };
-    if pressed.is_some_and(|pressed| comes_back(handle, notifier, pressed)) {
-        tracing::info!(%channel, note, "a press is answered on its message");
-        return;
-    }
     let line = late.map_or(note, |late| words::refusal(&Failure::refused(late, None)));
     tell(handle, notifier, channel, action, &line, &[]).await;
 }
@@ -443,13 +445,15 @@ fn late(
     words::too_late(state, told, now, zone, &pressed.channel, &pressed.button)
 }
 
-/// Whether the message that was pressed is shown again, with what came of it.
-fn comes_back(handle: &Handle, notifier: &dyn Notifier, pressed: &Pressed) -> bool {
+/// Whether the message that was pressed is shown again with this note. One that an earlier press left on it says nothing
+/// of this one.
+fn comes_back(handle: &Handle, notifier: &dyn Notifier, pressed: &Pressed, note: &str) -> bool {
     let (now, can, channel) = (handle.now(), notifier.capabilities(), &pressed.channel);
     let state = handle.state();
     let told = state.notifications.get(&pressed.notification);
     let refused = |told: &&Notification| {
-        told.deliveries.get(channel).is_some_and(|delivery| delivery.refused.is_some())
+        let refused = told.deliveries.get(channel).and_then(|delivery| delivery.refused.as_ref());
+        refused.is_some_and(|(failure, _)| words::refusal(failure) == note)
     };
     let words = Words {
         state: &state,
