@@ -44,10 +44,8 @@ impl Decider<'_> {
                     ..Answered::default()
                 })
             }
-            Input::Press { pressed, acts, by } => self.press(pressed, acts, by),
-            Input::PressFailed { pressed, failure, by } => {
-                self.press_refused(pressed, failure.clone(), by)
-            }
+            Input::Press { pressed, acts, by } => self.press(pressed, Ok(acts), by),
+            Input::PressFailed { pressed, failure, by } => self.press(pressed, Err(failure), by),
             Input::TestPressed { token, by } => {
                 self.usable(token)?;
                 self.push(TokenSpent { token: token.clone(), by: by.clone() });

@@ -1,6 +1,9 @@
 //! What a human pressed on a message: it counts once, and for what the message shows now.
 
-use ao_slots::{ChannelName, NotificationId, notifier::ChannelKind};
+use ao_slots::{
+    ChannelName, NotificationId,
+    notifier::{ChannelKind, OPEN},
+};
 
 use super::{Answered, Decider, Input, Pressed, Refusal, RefusalKind};
 use crate::{
@@ -45,17 +48,40 @@ pub(crate) fn presser<'s>(
     }
 }
 
+/// A press changes something, and not everybody may.
+pub(crate) fn may(
+    state: &State,
+    channel: &ChannelName,
+    identity: Option<&str>,
+) -> Result<(), Refusal> {
+    let (_, role) = presser(state, channel, identity);
+    if role >= Role::Member {
+        return Ok(());
+    }
+    let may = |role| state.policy.people.iter().find(move |(_, p)| p.role >= role);
+    let ask = may(Role::Admin).or_else(|| may(Role::Member));
+    let ask = ask.map(|(name, _)| format!(". Ask {name}")).unwrap_or_default();
+    let role = Role::Member.as_str();
+    let why = format!("only people with the role {role} can do this{ask}");
+    Err(Refusal::new(RefusalKind::Forbidden, why))
+}
+
 impl<'a> Decider<'a> {
     /// A press counts for what the message shows now: one that comes late must not hit what works again. Its token is
-    /// spent by the first press of which something comes.
+    /// spent by the first press of which something comes. What of it failed before the rules were asked is recorded
+    /// only where the press would have counted.
     pub(super) fn press(
         &mut self,
         pressed: &Pressed,
-        acts: &[Input],
+        tried: Result<&[Input], &Failure>,
         by: &Actor,
     ) -> Result<Answered, Refusal> {
         let message = self.message_of(pressed.notification)?;
-        self.may(pressed)?;
+        if let (Err(failure), OPEN) = (tried, pressed.button.as_str()) {
+            // Looking closer changes nothing: anybody may, at any time.
+            return self.press_refused(pressed, failure.clone(), by);
+        }
+        may(self.state, &pressed.channel, pressed.identity.as_deref())?;
         let token = pressed.token.as_ref().map(|hash| self.usable(hash)).transpose()?;
         if let Some(token) = token
             && token.until <= self.now.wall
@@ -72,6 +98,10 @@ impl<'a> Decider<'a> {
         {
             return self.press_refused(pressed, Failure::refused(late, None), by);
         }
+        let acts = match tried {
+            Ok(acts) => acts,
+            Err(failure) => return self.press_refused(pressed, failure.clone(), by),
+        };
         let (mut answered, mut refused) = (Answered::default(), vec![]);
         for act in acts {
             match self.human(act) {
@@ -95,20 +125,6 @@ impl<'a> Decider<'a> {
         self.press_refused(pressed, failure, by)
     }
 
-    /// A press changes something, and not everybody may.
-    fn may(&self, pressed: &Pressed) -> Result<(), Refusal> {
-        let (_, role) = presser(self.state, &pressed.channel, pressed.identity.as_deref());
-        if role >= Role::Member {
-            return Ok(());
-        }
-        let may = |role| self.state.policy.people.iter().find(move |(_, p)| p.role >= role);
-        let ask = may(Role::Admin).or_else(|| may(Role::Member));
-        let ask = ask.map(|(name, _)| format!(". Ask {name}")).unwrap_or_default();
-        let role = Role::Member.as_str();
-        let why = format!("only people with the role {role} can do this{ask}");
-        Err(Refusal::new(RefusalKind::Forbidden, why))
-    }
-
     /// The token of this hash, if nobody has used it.
     pub(super) fn usable(&self, hash: &str) -> Result<&'a Token, Refusal> {
         let Some(token) = self.state.tokens.get(hash) else {
@@ -124,7 +140,7 @@ impl<'a> Decider<'a> {
         }
     }
 
-    pub(super) fn press_refused(
+    fn press_refused(
         &mut self,
         pressed: &Pressed,
         failure: Failure,
