@@ -45,7 +45,7 @@ pub(crate) use human::branch_taken;
 pub use human::{incident, session};
 pub use input::{Answered, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
 pub use people::called;
-pub(crate) use press::presser;
+pub(crate) use press::{may, presser};
 pub(crate) use schedule::NO_SIGNAL;
 
 use crate::{

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::notify::token_hash;
 use crate::{
-    decide::{Answered, Input, Pressed, Refusal, RefusalKind, presser},
+    decide::{Answered, Input, Pressed, Refusal, RefusalKind, may, presser},
     event::{Actor, Failure, Offer, Subject},
     server::handle::{Handle, Pressable},
     state::{Decided, Incident, Matchers, Notification, QueuedMessage, Token},
@@ -332,6 +332,10 @@ async fn ask(
     id: NotificationId,
     text: &str,
 ) {
+    let allowed = may(&handle.state(), channel, action.identity.as_deref());
+    if let Err(refusal) = allowed {
+        return answer(handle, notifier, channel, action, &refusal).await;
+    }
     let session = match meant(handle, channel, id) {
         Ok((_, Some(session))) => session,
         Ok((_, None)) => return,
