@@ -66,6 +66,17 @@ pub(crate) fn may(
     Err(Refusal::new(RefusalKind::Forbidden, why))
 }
 
+/// The token, and those that were offered beside it for the same words: one answer to them counts.
+fn offered_with(state: &State, hash: &str) -> Vec<String> {
+    let Some(token) = state.tokens.get(hash) else { return vec![] };
+    let one = |token: &Token| (token.notification, token.channel.clone(), token.until);
+    let beside = |(other, known): &(&String, &Token)| {
+        let same = token.text.is_some() && known.text == token.text && one(known) == one(token);
+        *other == hash || same && known.spent.is_none()
+    };
+    state.tokens.iter().filter(beside).map(|(hash, _)| hash.clone()).collect()
+}
+
 impl<'a> Decider<'a> {
     /// A press counts for what the message shows now: one that comes late must not hit what works again. Its token is
     /// spent by the first press of which something comes. What of it failed before the rules were asked is recorded
@@ -109,9 +120,13 @@ impl<'a> Decider<'a> {
                 Err(refusal) => refused.push(refusal),
             }
         }
-        if let Some(token) = pressed.token.clone().filter(|_| refused.len() < acts.len()) {
+        // `No` asks for nothing, and is an answer all the same.
+        if refused.len() < acts.len() || beside && acts.is_empty() {
             let because = [message.revised.seq];
-            self.push(TokenSpent { token, by: by.clone() }).because(&because);
+            let hash = pressed.token.as_deref();
+            for token in hash.map(|hash| offered_with(self.state, hash)).unwrap_or_default() {
+                self.push(TokenSpent { token, by: by.clone() }).because(&because);
+            }
         }
         let failure = match (&refused[..], acts.len()) {
             ([], _) => return Ok(answered),
