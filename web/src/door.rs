@@ -172,10 +172,12 @@ fn host_is_ours(headers: &HeaderMap, uri: &Uri, public: Option<&Uri>, port: u16)
     }
     let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]");
     let ported = host.strip_suffix(&format!(":{port}"));
-    let is_public = public.and_then(Uri::authority).is_some_and(|authority| {
-        authority.as_str().eq_ignore_ascii_case(host)
-            || authority.port().is_none() && authority.host().eq_ignore_ascii_case(host)
-    });
+    // Its scheme's own port may be named, or not.
+    let own = if public.and_then(Uri::scheme_str) == Some("https") { ":443" } else { ":80" };
+    let bare = host.strip_suffix(own).unwrap_or(host);
+    let authority = public.and_then(Uri::authority);
+    let is_public =
+        authority.is_some_and(|authority| authority.as_str().eq_ignore_ascii_case(bare));
     local(host) || ported.is_some_and(local) || is_public
 }
 

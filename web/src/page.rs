@@ -20,6 +20,8 @@ use crate::{Api, caller::actor};
 
 /// Where the style sheet lies; another version is another address.
 pub(crate) const STYLE: &str = concat!("/ui/", env!("CARGO_PKG_VERSION"), "/page.css");
+/// The same as a page at `/a/…` names it: a proxy may show us below a path of its own, and takes that off.
+const STYLE_LINK: &str = concat!("../ui/", env!("CARGO_PKG_VERSION"), "/page.css");
 
 /// The words of an answer.
 #[derive(Debug, Deserialize)]
@@ -115,7 +117,7 @@ pub(crate) async fn press(
 
 fn ready(message: &Message, button: &Button) -> Response {
     let page = Page {
-        style: STYLE,
+        style: STYLE_LINK,
         mark: message.mark,
         title: &message.title,
         body: &message.body,
@@ -133,7 +135,7 @@ fn done(message: &Message, button: &Button) -> Response {
         _ => format!("{label}: done. The message says what came of it."),
     };
     let page = Page {
-        style: STYLE,
+        style: STYLE_LINK,
         mark: Mark::Settled,
         title: &message.title,
         body: &[],
@@ -146,7 +148,7 @@ fn done(message: &Message, button: &Button) -> Response {
 
 fn over(status: StatusCode, message: Option<&Message>, why: &str) -> Response {
     let page = Page {
-        style: STYLE,
+        style: STYLE_LINK,
         mark: Mark::Failed,
         title: message.map_or("Nothing was done", |message| &message.title),
         body: &[],

@@ -580,6 +580,16 @@ pub(super) fn is_person(name: &str) -> bool {
     ChannelName::from_str(name).is_ok()
 }
 
+/// The address at which a browser finds us, as browsers write it: in `Host` and `Origin` no scheme names its own port, and
+/// host names are lower case.
+pub(super) fn public_address(text: &str) -> Option<String> {
+    let (scheme, rest) = web_address(text)?.split_once("://")?;
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.to_ascii_lowercase();
+    let own = if scheme == "https" { ":443" } else { ":80" };
+    Some(format!("{scheme}://{}{path}", host.strip_suffix(own).unwrap_or(&host)))
+}
+
 /// An address that a browser opens, without credentials, without a `/` at its end; none = it is no such address.
 pub(super) fn web_address(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;

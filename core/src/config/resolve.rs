@@ -74,13 +74,13 @@ pub(super) fn build(
     for (name, said) in users().flat_map(|layer| &form(layer).config.people) {
         people.entry(name.clone()).or_insert_with(|| push::person(said, &known));
     }
-    let address = |layer| push::web_address(form(layer).config.public_url.as_deref()?);
+    let address = |layer| push::public_address(form(layer).config.public_url.as_deref()?);
     Policy {
         data_dir,
         worktree_dir,
         port: port.unwrap_or(Policy::default().port),
         projects,
-        public_url: layers.iter().find_map(address).map(str::to_owned),
+        public_url: layers.iter().find_map(address),
         people,
         push: push::push(&top.notifications, digests, &known),
         rules: rules(&top, &BTreeMap::new(), channels.keys().cloned().collect(), &channels),

@@ -490,6 +490,16 @@ fn people_and_their_hours_are_read_with_what_they_leave_open() {
     let Loaded { policy, live, .. } = good(&[user(text)]);
     let channel = |name: &str| name.parse::<ao_slots::ChannelName>().unwrap();
     assert_eq!(policy.public_url.as_deref(), Some("https://ao.example.org"));
+    for (typed, used) in [
+        ("https://AO.example.org:443", "https://ao.example.org"),
+        ("http://ao.example.org:80/Ao/", "http://ao.example.org/Ao"),
+        ("https://ao.example.org:8443/a:443", "https://ao.example.org:8443/a:443"),
+        ("http://ao.example.org:443", "http://ao.example.org:443"),
+        ("http://[::1]:80", "http://[::1]"),
+    ] {
+        let policy = good(&[user(&format!("publicUrl: \"{typed}\"\n"))]).policy;
+        assert_eq!(policy.public_url.as_deref(), Some(used), "{typed}");
+    }
     let ana = &policy.people["ana"];
     assert_eq!(
         (ana.role, &ana.channels),
