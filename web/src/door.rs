@@ -93,31 +93,36 @@ pub async fn serve_tcp(
 }
 
 fn router(api: Arc<Api>, port: u16) -> Router {
+    let health = api.version;
+    let pages = Router::new()
+        .route("/api/health", get(move || async move { Json(crate::view::Health::new(health)) }))
+        .route("/a/{token}", get(page::show).post(page::press))
+        .route(page::STYLE, get(page::style))
+        .fallback(|| async { Problem::new(Code::NotFound, "there is nothing here") })
+        .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED });
+    let providers = Router::new().route("/api/channels/{channel}/provider", post(provider));
+    not_too_often(pages)
+        .merge(not_too_often(providers))
+        .with_state(api.clone())
+        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn_with_state((api, port), ours))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
+        .layer(RequestBodyLimitLayer::new(MOST_BODY))
+        .layer(middleware::from_fn(harmless))
+}
+
+/// All requests come by one tunnel, so they share one bucket; but a busy provider, or somebody who plays one, keeps no
+/// human from his page, nor the other way round.
+fn not_too_often(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
     let often = GovernorConfigBuilder::default()
         .key_extractor(GlobalKeyExtractor)
         .period(REFILL)
         .burst_size(BURST)
         .finish();
-    let health = api.version;
-    let router = Router::new()
-        .route("/api/health", get(move || async move { Json(crate::view::Health::new(health)) }))
-        .route("/api/channels/{channel}/provider", post(provider))
-        .route("/a/{token}", get(page::show).post(page::press))
-        .route(page::STYLE, get(page::style))
-        .fallback(|| async { Problem::new(Code::NotFound, "there is nothing here") })
-        .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED })
-        .with_state(api.clone())
-        .layer(CatchPanicLayer::new());
-    // All requests come by one tunnel, so they share one bucket.
-    let router = match often {
+    match often {
         Some(often) => router.layer(GovernorLayer::new(often)),
         None => router,
-    };
-    router
-        .layer(middleware::from_fn_with_state((api, port), ours))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
-        .layer(RequestBodyLimitLayer::new(MOST_BODY))
-        .layer(middleware::from_fn(harmless))
+    }
 }
 
 /// Headers that every answer carries: nothing runs, nothing is framed, kept or told on.

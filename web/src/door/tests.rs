@@ -117,10 +117,18 @@ async fn s39_too_much_is_refused_and_too_slow_is_closed() {
     assert_eq!(port.post("/a/abc", &own, &"x".repeat(MOST_BODY + 1)).await, 413);
     let long = format!("localhost:{n}\r\nx: {}", "y".repeat(2 * MOST_HEADERS));
     assert_eq!(port.get("/api/health", &long).await, 431);
-    // One bucket for all: far above what a human does.
-    let mut refused = 0;
+    // One bucket for all pages: far above what a human does.
+    let (mut refused, host) = (0, format!("localhost:{n}"));
     for _ in 0..2 * BURST {
-        refused += u32::from(port.get("/api/health", &format!("localhost:{n}")).await == 429);
+        refused += u32::from(port.get("/api/health", &host).await == 429);
+    }
+    assert!(refused > 0, "nothing was refused");
+    // And one for providers.
+    let provider = "/api/channels/none/provider";
+    assert_eq!(port.post(provider, "", "{}").await, 404, "a provider waits for no page");
+    refused = 0;
+    for _ in 0..2 * BURST {
+        refused += u32::from(port.post(provider, "", "{}").await == 429);
     }
     assert!(refused > 0, "nothing was refused");
 }
