@@ -499,27 +499,42 @@ fn for_each(
     pressed: &Pressed,
     now: jiff::Timestamp,
     by: &Actor,
-) -> Option<Vec<Input>> {
+) -> Result<Vec<Input>, Failure> {
     let state = handle.state();
-    let told = state.notifications.get(&pressed.notification)?;
+    let Some(told) = state.notifications.get(&pressed.notification) else { return Ok(vec![]) };
     let parts = words::acted_on(&state, told, &pressed.channel);
     let (verb, argument) = pressed.button.split_once(':').unwrap_or((&pressed.button, ""));
     let act = |part: Incident| {
         let by = by.clone();
         match (verb, part.subject) {
-            ("ack", _) => Some(Input::Acknowledge { incident: part.id, by }),
+            ("ack", _) => Some(Ok(Input::Acknowledge { incident: part.id, by })),
             ("snooze" | "snooze-1h", _) => {
-                let later = now.saturating_add(jiff::SignedDuration::from_hours(1));
-                let until = argument.parse().unwrap_or(later.unwrap_or(now));
-                Some(Input::Snooze { incident: part.id, until, by })
+                let snooze = |until| Input::Snooze { incident: part.id, until, by };
+                Some(snoozed_until(argument, 60, now).map(snooze))
             }
             ("restore", Subject::Session(session)) => {
-                Some(Input::Restore { session, fresh: false, env_names: None, by })
+                Some(Ok(Input::Restore { session, fresh: false, env_names: None, by }))
             }
             _ => None,
         }
     };
-    (parts.len() > 1).then(|| parts.into_iter().filter_map(act).collect())
+    match parts.len() {
+        0 | 1 => Ok(vec![]),
+        _ => parts.into_iter().filter_map(act).collect(),
+    }
+}
+
+/// Until when a button lets something sleep: until the time that it names, else for so many minutes.
+fn snoozed_until(
+    argument: &str,
+    minutes: i64,
+    now: jiff::Timestamp,
+) -> Result<jiff::Timestamp, Failure> {
+    if argument.is_empty() {
+        return Ok(now.saturating_add(SignedDuration::from_mins(minutes)).unwrap_or(now));
+    }
+    let none = |_| Failure::refused(format!("`{argument}` is no time; nothing was done"), None);
+    argument.parse().map_err(none)
 }
 
 /// The incident that a message tells of, and its session.
@@ -575,7 +590,8 @@ async fn acts(
 ) -> Result<Vec<Input>, Failure> {
     // The clock reads the state too, and a lock that is held twice waits for a writer between.
     let now = handle.now().wall;
-    if let Some(acts) = for_each(handle, pressed, now, by).filter(|acts| !acts.is_empty()) {
+    let acts = for_each(handle, pressed, now, by)?;
+    if !acts.is_empty() {
         return Ok(acts);
     }
     let (about, session) = meant(handle, &pressed.channel, pressed.notification)?;
@@ -586,18 +602,17 @@ async fn acts(
     let whose =
         || session.clone().ok_or_else(|| Failure::refused("it is about no one session", None));
     let snooze = |by, minutes| {
-        let later = now.saturating_add(jiff::SignedDuration::from_mins(minutes)).unwrap_or(now);
-        Input::Snooze { incident, until: argument.parse().unwrap_or(later), by }
+        snoozed_until(argument, minutes, now).map(|until| Input::Snooze { incident, until, by })
     };
     let refused = |refusal: Refusal| Failure::refused(refusal.message, refusal.remedy);
     Ok(vec![match verb {
         "no" => return Ok(vec![]),
         "ack" => Input::Acknowledge { incident, by },
-        "snooze-30m" => snooze(by, 30),
+        "snooze-30m" => snooze(by, 30)?,
         "snooze-morning" => {
             Input::Snooze { incident, until: words::morning(now, handle.zone()), by }
         }
-        "snooze" | "snooze-1h" => snooze(by, 60),
+        "snooze" | "snooze-1h" => snooze(by, 60)?,
         // All of it for that session, until tomorrow at this time.
         "silence" => Input::SilenceAdd {
             matchers: Matchers {
@@ -701,5 +716,20 @@ fn option_text(
             options.get(number.checked_sub(1)?).cloned()
         }
         ao_slots::agent::Ask::Permission { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_none_lets_nothing_sleep() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let now = at("2026-11-21T14:00:00Z");
+        assert_eq!(snoozed_until("", 30, now), Ok(at("2026-11-21T14:30:00Z")));
+        assert_eq!(snoozed_until("2026-11-22T08:00:00Z", 60, now), Ok(at("2026-11-22T08:00:00Z")));
+        let refused = snoozed_until("tomorrow", 60, now).unwrap_err();
+        assert_eq!(refused.message, "`tomorrow` is no time; nothing was done");
     }
 }
