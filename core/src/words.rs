@@ -213,9 +213,9 @@ pub(crate) fn morning(now: Timestamp, zone: &TimeZone) -> Timestamp {
 pub fn refusal(failure: &Failure) -> String {
     let why = phrase::clean_line(&failure.message);
     let why = why.trim_end_matches('.');
-    // A session's name stays as it is.
+    // A session's name stays as it is, and so does ours.
     let first = why.split([' ', ':']).next().unwrap_or_default();
-    let plain = first.chars().all(char::is_alphabetic);
+    let plain = first != "ao" && first.chars().all(char::is_alphabetic);
     let why = if plain { phrase::capital(why) } else { why.to_owned() };
     match &failure.remedy {
         Some(remedy) => format!("{why}. Instead: {}", phrase::clean_line(remedy)),

@@ -426,6 +426,8 @@ fn a_refused_press_is_said_on_the_message_whose_buttons_are_back() {
     assert_eq!(after.body.last(), Some(&Block::Text(says.into())));
     assert_eq!((after.title, after.buttons), (before.title, before.buttons));
     check(&refused(newest(&w), &failure));
+    let cannot = Failure::refused("ao cannot merge a pull request yet", None);
+    assert_eq!(refusal(&cannot), "ao cannot merge a pull request yet.");
     // While something is being done there is nothing to press: the answer is a line of its own.
     w.give(answer(1, "Items only")).unwrap();
     let doing = newest(&w);
