@@ -14,7 +14,16 @@ use ao_core::{
     journal::{Durability, Limits},
     registry::Registry,
     server::{Options, Server, SystemClock},
-    slots::{ChannelName, PluginError, Seq, plugin::BuildContext},
+    slots::{
+        Call, ChannelName, PluginError, Seq,
+        call::Answer,
+        fact::Priority,
+        notifier::{
+            ChannelHandle, ChannelKind, HttpAnswer, HttpRequest, IncomingAction, Message, Notifier,
+            NotifierCapabilities, Reached, Receipt,
+        },
+        plugin::{BuildContext, Plugin, Registration},
+    },
     state::{ChannelState, Moment, State},
 };
 use axum::{
@@ -60,6 +69,55 @@ impl Configs for NoConfigs {
     }
 }
 
+/// A channel whose messages only carry links; with `TAKES` it takes requests of a provider too.
+#[derive(Debug)]
+struct Mail<const TAKES: bool>;
+
+#[async_trait::async_trait]
+impl<const TAKES: bool> Notifier for Mail<TAKES> {
+    fn capabilities(&self) -> NotifierCapabilities {
+        NotifierCapabilities::plain(ChannelKind::Mail)
+    }
+    /// What it gives back is where the first button leads.
+    async fn send(&self, _: &Call, message: &Message) -> Result<Receipt, PluginError> {
+        let link = message.buttons.iter().find_map(|button| button.link.clone());
+        Ok(Receipt { handle: link.map(ChannelHandle), reached: Reached::Accepted })
+    }
+    async fn update(
+        &self,
+        _: &Call,
+        _: &ChannelHandle,
+        _: &Message,
+    ) -> Result<Receipt, PluginError> {
+        Err(PluginError::unsupported("update"))
+    }
+    async fn resolve(&self, _: &Call, _: &ChannelHandle, _: &Message) -> Result<(), PluginError> {
+        Err(PluginError::unsupported("resolve"))
+    }
+    async fn post(&self, _: &Call, _: &str) -> Result<Receipt, PluginError> {
+        Err(PluginError::unsupported("post"))
+    }
+    async fn http(&self, _: HttpRequest) -> Option<HttpAnswer> {
+        TAKES.then_some(HttpAnswer { status: 202, body: None })
+    }
+    async fn find(&self, _: &Call, _: &str) -> Result<Answer<ChannelHandle>, PluginError> {
+        Ok(Answer::Unknown("nobody looks".into()))
+    }
+    async fn receive(&self) -> Result<IncomingAction, PluginError> {
+        std::future::pending().await
+    }
+}
+
+fn registration<const TAKES: bool>(name: &'static str) -> Plugin {
+    Plugin::Notifier(Registration {
+        name,
+        about: "",
+        schema: || schemars::json_schema!({}),
+        check: |_| Ok(()),
+        build: |_, _| Ok(Arc::new(Mail::<TAKES>)),
+    })
+}
+
 pub(crate) struct House {
     pub(crate) api: Arc<Api>,
     _dir: tempfile::TempDir,
@@ -67,10 +125,34 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With the channels `mail` and `hook`, of which only the latter takes requests, and an address of its own.
+    pub(crate) async fn reachable(address: &str) -> Self {
+        Self::with(|policy| {
+            policy.public_url = Some(address.to_owned());
+            for name in ["mail", "hook"] {
+                policy.channels.insert(name.parse().unwrap(), PluginChoice::of(name));
+            }
+        })
+        .await
+    }
+
+    /// The link of a test's button, and by what [`ao_core::server::Handle::until_pressed`] knows it.
+    pub(crate) async fn link(&self) -> (String, String) {
+        let mail = "mail".parse().unwrap();
+        let sent = self.api.handle.test_channel(&mail, "x", Priority::Info).await;
+        let (receipt, hash) = sent.unwrap();
+        (receipt.handle.unwrap().0, hash.unwrap())
+    }
+
+    async fn with(change: impl FnOnce(&mut Policy)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().to_owned();
         let mut policy = Policy { data_dir: data_dir.clone(), ..Policy::default() };
         policy.channels.clear();
+        change(&mut policy);
         let options = Options {
             disk: Arc::new(RealDisk),
             limits: Limits::default(),
@@ -79,7 +161,7 @@ impl House {
             boot: "boot".into(),
             version: "1.2.3".into(),
             zone: jiff::tz::TimeZone::UTC,
-            registry: Registry::new([]),
+            registry: Registry::new([registration::<false>("mail"), registration::<true>("hook")]),
             context: BuildContext {
                 run_dir: data_dir.join("run"),
                 ao: data_dir.join("run/ao"),
@@ -397,9 +479,11 @@ async fn a_silence_is_begun_listed_and_ended_by_a_human() {
     assert_eq!(list["silences"], Value::Array(vec![]));
     let (_, list) = house.ask(get("/api/silences?all=true"), me()).await;
     assert_eq!(list["silences"][0]["active"], false);
-    // Whom nothing but desktops and the like reaches gets no digest, and hears why.
+    // Where no channel gets a digest, it is said.
     let (status, problem) = house.ask(post("/api/digest", "{}"), me()).await;
-    assert!(status == StatusCode::OK || problem["remedy"].is_string(), "{problem}");
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
+    assert_eq!(problem["title"], "no channel gets a digest: each gets everything at once");
+    assert_eq!(problem["remedy"], "ao notify channels");
 }
 
 #[test]

@@ -19,9 +19,14 @@ struct Port {
 
 impl Port {
     async fn open() -> Self {
-        let house = House::new().await;
+        Self::named(|port| format!("http://localhost:{port}")).await
+    }
+
+    /// A port that is reached at an address of its own too.
+    async fn named(address: impl FnOnce(u16) -> String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let house = House::reachable(&address(port)).await;
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(serve_tcp(listener, house.api.clone(), async { drop(stopped.await) }));
         Self { port, house, _stop: stop }
@@ -29,12 +34,16 @@ impl Port {
 
     /// The status of the answer to these bytes; 0 where the connection was closed without one.
     async fn status(&self, request: &str) -> u16 {
+        let reply = self.reply(request).await;
+        reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    async fn reply(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let _ = stream.write_all(request.as_bytes()).await;
         let mut reply = Vec::new();
         let _ = stream.read_to_end(&mut reply).await;
-        let reply = String::from_utf8_lossy(&reply);
-        reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+        String::from_utf8_lossy(&reply).into_owned()
     }
 
     async fn get(&self, path: &str, host: &str) -> u16 {
@@ -94,19 +103,60 @@ async fn s1_only_our_own_names_are_served() {
 async fn s2_s3_what_another_sites_page_sends_is_refused_before_anything_is_done() {
     let port = Port::open().await;
     let n = port.port;
+    let (link, hash) = port.house.link().await;
+    let path = link.strip_prefix(&format!("http://localhost:{n}")).unwrap();
     for origin in
         ["http://evil.com", "null", "http://localhost:1", &format!("https://localhost:{n}")]
     {
         let headers = format!("{FORM}origin: {origin}\r\n");
-        assert_eq!(port.post("/a/abc", &headers, "text=x").await, 403, "{origin}");
+        assert_eq!(port.post(path, &headers, "text=x").await, 403, "{origin}");
     }
     let cross = format!("{FORM}sec-fetch-site: cross-site\r\n");
-    assert_eq!(port.post("/a/abc", &cross, "text=x").await, 403);
-    assert_eq!(port.post("/a/abc", FORM, "text=x").await, 403, "no page of ours");
-    let own = format!("{FORM}origin: http://localhost:{n}\r\n");
+    assert_eq!(port.post(path, &cross, "text=x").await, 403);
+    assert_eq!(port.post(path, FORM, "text=x").await, 403, "no page of ours");
+    let own = format!("{FORM}origin: http://localhost:{n}\r\nsec-fetch-site: same-origin\r\n");
+    let plain = own.replace("application/x-www-form-urlencoded", "text/plain");
+    assert_eq!(port.post(path, &plain, "{}").await, 415, "S4");
+    assert_eq!(port.get(path, &format!("localhost:{n}")).await, 200, "a look is no press");
+    let pressed = async || port.house.api.handle.until_pressed(&hash, Duration::ZERO).await;
+    assert_eq!(pressed().await, None);
     assert_eq!(port.post("/a/abc", &own, "text=x").await, 404, "ours, and no such button");
-    let json = format!("content-type: text/plain\r\norigin: http://localhost:{n}\r\n");
-    assert_eq!(port.post("/a/abc", &json, "{}").await, 415, "S4");
+    assert_eq!(port.post(path, &own, "").await, 200, "ours");
+    assert_eq!(pressed().await.unwrap().via, "mail");
+    assert_eq!(port.post(path, &own, "").await, 410, "once");
+    assert_eq!(port.get(path, &format!("localhost:{n}")).await, 410);
+}
+
+#[tokio::test]
+async fn the_page_is_pressed_where_public_url_leads_also_below_a_path() {
+    let port = Port::named(|_| "https://ao.example.org/phone".into()).await;
+    let (link, hash) = port.house.link().await;
+    // The proxy takes its own path off.
+    let path = link.strip_prefix("https://ao.example.org/phone").unwrap();
+    for host in ["ao.example.org", "AO.example.org", "ao.example.org:443"] {
+        assert_eq!(port.get(path, host).await, 200, "{host}");
+    }
+    for host in ["ao.example.org:80", "example.org", "ao.example.org:443:443"] {
+        assert!(matches!(port.get(path, host).await, 403 | 400), "{host}");
+    }
+    let page = port
+        .reply(&format!("GET {path} HTTP/1.1\r\nhost: ao.example.org\r\nconnection: close\r\n\r\n"))
+        .await;
+    let style = page.split("rel=\"stylesheet\" href=\"").nth(1).and_then(|s| s.split('"').next());
+    let style = style.unwrap().strip_prefix("..").expect("it is found below any path");
+    assert_eq!(port.get(style, "ao.example.org").await, 200);
+    // A browser sends `Origin: null` with the form of a page that forbids all referrers.
+    assert!(page.contains("\r\nreferrer-policy: same-origin\r\n"), "{page}");
+    let press = async |origin: &str| {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: ao.example.org\r\nconnection: close\r\n\
+             content-length: 0\r\n{FORM}origin: {origin}\r\n\r\n"
+        );
+        port.status(&request).await
+    };
+    assert_eq!(press("http://ao.example.org").await, 403);
+    assert_eq!(press("https://ao.example.org").await, 200);
+    assert!(port.house.api.handle.until_pressed(&hash, Duration::ZERO).await.is_some());
 }
 
 #[tokio::test]
@@ -146,8 +196,9 @@ async fn s39_a_client_that_never_sends_its_headers_is_closed() {
 #[tokio::test]
 async fn s21_a_channel_that_takes_no_requests_has_no_address() {
     let port = Port::open().await;
-    for path in ["/api/channels/none/provider", "/api/channels/..%2f/provider"] {
-        assert_eq!(port.post(path, "", "{}").await, 404, "{path}");
+    let to = |channel: &str| format!("/api/channels/{channel}/provider");
+    assert_eq!(port.post(&to("hook"), "", "{}").await, 202);
+    for channel in ["mail", "none", "..%2f", "hook%2f"] {
+        assert_eq!(port.post(&to(channel), "", "{}").await, 404, "{channel}");
     }
-    drop(port.house);
 }
