@@ -7,13 +7,16 @@ use std::{
 
 use ao_conformance::notifier::FarEnd as _;
 use ao_core::{
-    config::{policy::Policy, trigger::Trigger},
-    server::Handle,
+    config::{
+        policy::{Person, Policy, Role},
+        trigger::Trigger,
+    },
+    server::{Handle, Pressable},
 };
 use ao_slots::{
     PluginError, SessionId,
     fact::WorkFacts,
-    notifier::{Action, Mark, Message, Notifier, Press},
+    notifier::{Action, IncomingAction, Mark, Message, Notifier, Press},
 };
 
 use crate::{
@@ -206,5 +209,85 @@ async fn what_a_look_finds_out_of_a_channel_is_recorded() {
     house.handle().look_at_channels().await;
     assert_eq!(house.count("config.applied").await, 2, "the start, and what was found once");
     house.is_rebuilt().await;
+    house.stop().await;
+}
+
+/// Ana may act, and ben may look. Both tell themselves by their accounts.
+async fn with_ana_and_ben(change: impl FnOnce(&mut House)) -> House {
+    House::with(|house| {
+        for (name, role, id) in [("ana", Role::Admin, "U1"), ("ben", Role::Viewer, "U2")] {
+            let identities = [("desktop".parse().unwrap(), id.to_owned())].into();
+            let person = Person { role, identities, ..Person::default() };
+            house.policy.people.insert(name.into(), person);
+        }
+        change(house);
+    })
+    .await
+}
+
+fn by_ben(press: Press) -> IncomingAction {
+    IncomingAction { identity: Some("U2".into()), who: "ben".into(), ..pressed_by_ana(press) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_also_where_an_earlier_one_stands_on_the_message() {
+    let mut house = with_ana_and_ben(|_| {}).await;
+    let session = house.working("Do it").await;
+    house.tell(&session, &[question("Which?")]).await.unwrap();
+    let pushed = house.until_pushed("the question", |messages| messages.len() == 1).await;
+    press(&house, &pushed[0], "open");
+    let shown = says(&house, "No terminal can be opened from here").await;
+    house.fakes.channel.act(by_ben(Press::Button(house.token(&shown, "answer:1"))));
+    line(&house, "Only people with the role member can do this. Ask ana.").await;
+    assert_eq!(house.count("request.decided").await, 0);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_who_may_not_act_are_neither_kept_nor_offered_back() {
+    let mut house = with_ana_and_ben(|house| {
+        reaction(&mut house.policy, Trigger::AgentIdle).threshold_ms = Some(10);
+    })
+    .await;
+    let session = house.working("Do it").await;
+    house.tell(&session, &[turn_ended("t1")]).await.unwrap();
+    house.until_pushed("it is idle", |messages| messages.len() == 1).await;
+    let shown = house
+        .patiently("the message is known again", async || {
+            let handle = house.handle();
+            let state = handle.state();
+            let mut told = state.notifications.values();
+            told.find_map(|told| told.deliveries.values().find_map(|d| d.handle.clone()))
+        })
+        .await;
+    let offered = house.count("buttons.offered").await;
+    let reply = |action: IncomingAction| IncomingAction { text: Some("Go on".into()), ..action };
+    house.fakes.channel.act(reply(by_ben(Press::Reply(shown.clone()))));
+    line(&house, "Only people with the role member can do this. Ask ana.").await;
+    assert_eq!(house.count("buttons.offered").await, offered);
+    // Ana is asked.
+    let ana = IncomingAction { identity: Some("U1".into()), ..pressed_by_ana(Press::Reply(shown)) };
+    house.fakes.channel.act(reply(ana));
+    line(&house, &format!("Send this to {session}?")).await;
+    assert_eq!(house.count("buttons.offered").await, offered + 1);
+    house.stop().await;
+}
+
+/// What a channel brings back itself says who pressed it; a page does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_the_page_knows_no_button_that_went_out_without_a_link() {
+    let (mut house, _, message) = asking().await;
+    let token = house.token(&message, "answer:1");
+    let handle = house.handle();
+    assert!(matches!(handle.pressable(&token), Pressable::Unknown));
+    let refusal = handle.press(&token, None, "ana").await.unwrap_err();
+    assert_eq!(refusal.message, "this button is not known here; nothing was done");
+    assert_eq!(house.count("request.decided").await, 0);
+    press(&house, &message, "answer:1");
+    house
+        .patiently("it is answered", async || {
+            (house.count("request.decided").await == 1).then_some(())
+        })
+        .await;
     house.stop().await;
 }

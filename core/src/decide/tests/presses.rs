@@ -355,15 +355,7 @@ fn tokens_of_older_revisions_and_of_long_ago_are_forgotten_and_used_ones_stay_fo
 fn s20_only_who_may_act_acts_and_the_others_hear_whom_to_ask() {
     let mut w = idle();
     w.look(1, work(2, 0));
-    let mut policy = w.state.policy.as_ref().clone();
-    let person = |role, id: &str| Person {
-        role,
-        identities: [(desk(), id.to_owned())].into(),
-        ..Person::default()
-    };
-    policy.people.insert("ana".into(), person(Role::Admin, "U1"));
-    policy.people.insert("ben".into(), person(Role::Viewer, "U2"));
-    w.configure(policy, [(desk(), desktop())].into());
+    ana_and_ben(&mut w);
     let by = |identity: &str| {
         let pressed = Pressed { identity: Some(identity.into()), ..pressed("done") };
         Input::Press { pressed, acts: vec![done(1)], by: ana() }
@@ -400,4 +392,83 @@ fn a_channel_that_tells_nobody_apart_is_as_trusted_as_the_least_of_those_who_hav
     assert_eq!(seen(&both), (None, Role::Viewer));
     let own = [("ana", Role::Admin, true), ("ben", Role::Viewer, false)];
     assert_eq!(seen(&own), (Some("ana".into()), Role::Admin));
+}
+
+/// Ana may act, and ben may look.
+fn ana_and_ben(w: &mut World) {
+    let mut policy = w.state.policy.as_ref().clone();
+    for (name, role, id) in [("ana", Role::Admin, "U1"), ("ben", Role::Viewer, "U2")] {
+        let identities = [(desk(), id.to_owned())].into();
+        policy.people.insert(name.into(), Person { role, identities, ..Person::default() });
+    }
+    w.configure(policy, [(desk(), desktop())].into());
+}
+
+#[test]
+fn s20_what_failed_is_not_recorded_of_a_press_that_would_not_have_counted() {
+    let mut w = idle();
+    w.look(1, work(2, 0));
+    ana_and_ben(&mut w);
+    offered(&mut w, "done", "t1");
+    let failed = |button: &str, identity: &str, token: &str| Input::PressFailed {
+        pressed: Pressed {
+            identity: Some(identity.into()),
+            token: Some(token.into()),
+            ..pressed(button)
+        },
+        failure: Failure::refused("an answer needs text", None),
+        by: ana(),
+    };
+    let refusal = w.give(failed("done", "U2", "t1")).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Forbidden, "his role");
+    let refusal = w.give(failed("done", "U1", "t9")).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Forbidden, "no token of ours");
+    assert_eq!(refusals(&w), 0);
+    assert_eq!(w.give(failed("done", "U1", "t1")).unwrap().note.unwrap(), "An answer needs text.");
+    assert_eq!(refusals(&w), 1);
+    w.give(by_token_of("U1", "done", "t1", [done(1)])).unwrap();
+    let refusal = w.give(failed("done", "U1", "t1")).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Conflict, "it was used");
+    offered(&mut w, "done", "t2");
+    w.pass(61 * MINUTE);
+    let note = w.give(failed("done", "U1", "t2")).unwrap().note.unwrap();
+    assert!(note.starts_with("This button is too old; nothing was done."), "{note}");
+}
+
+fn by_token_of(identity: &str, button: &str, token: &str, acts: impl Into<Vec<Input>>) -> Input {
+    let Input::Press { pressed, acts, by } = by_token(button, token, acts) else { unreachable!() };
+    Input::Press { pressed: Pressed { identity: Some(identity.into()), ..pressed }, acts, by }
+}
+
+#[test]
+fn one_answer_to_somebodys_words_counts_and_the_other_is_worth_nothing() {
+    let mut w = idle();
+    let ask = |w: &mut World, tokens: [&str; 2], minutes| {
+        let until = w.now.wall + jiff::SignedDuration::from_mins(minutes);
+        let text = Some(Text::short("Go on"));
+        let offers = ["send", "no"].into_iter().zip(tokens).map(|(button, token)| Offer {
+            token: token.into(),
+            button: button.into(),
+            text: text.clone(),
+            linked: false,
+            until,
+        });
+        let (notification, channel) = (Some(FIRST), desk());
+        let revision = w.state.notifications[&FIRST].revision;
+        let offers = offers.collect();
+        w.give(Input::Offer { notification, channel, revision, offers }).unwrap();
+    };
+    ask(&mut w, ["send-1", "no-1"], 60);
+    // He wrote the same words again.
+    ask(&mut w, ["send-2", "no-2"], 59);
+    assert_eq!(w.give(by_token("no", "no-1", [])).unwrap().note, None);
+    for (button, token) in [("send", "send-1"), ("no", "no-1")] {
+        let refusal = w.give(by_token(button, token, [send(1, "Go on")])).unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Conflict, "{token}");
+    }
+    assert_eq!(w.session(1).messages.len(), 1, "its task alone");
+    w.give(by_token("send", "send-2", [send(1, "Go on")])).unwrap();
+    assert_eq!(w.session(1).messages.len(), 2);
+    let refusal = w.give(by_token("no", "no-2", [])).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Conflict);
 }
