@@ -16,6 +16,7 @@ mod init;
 mod journey;
 mod kills;
 mod losses;
+mod mail;
 mod phone;
 #[path = "../../examples/receiver/mod.rs"]
 mod receiver;
