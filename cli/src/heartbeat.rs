@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use ao_core::{
+    config::policy::Heartbeat,
     decide::Input,
     server::Handle,
     slots::{ErrorKind, PluginError},
 };
 use ao_sdk::http;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-/// How often it is looked whether there is an address by now.
+/// How often it is looked whether there is an address by now, or another one; no address is asked more often.
 const LOOK: Duration = Duration::from_secs(10);
 /// How long the loop and the other side may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -19,9 +20,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Pings until the server ends.
 pub(crate) async fn run(handle: Handle, mut ended: watch::Receiver<bool>) {
     let mut fails = false;
+    // What was sent last, and when.
+    let mut last: Option<(Heartbeat, Instant)> = None;
     loop {
         let beat = handle.heartbeat();
-        if let Some(beat) = &beat {
+        let wait = wait(beat.as_ref(), last.as_ref().map(|(beat, at)| (beat, at.elapsed())));
+        if let Some(beat) = beat.filter(|_| wait.is_zero()) {
+            last = Some((beat.clone(), Instant::now()));
             let sent = beats(&handle, &beat.url).await;
             match &sent {
                 Err(error) if !fails => tracing::warn!(%error, "the heartbeat was not sent"),
@@ -30,12 +35,23 @@ pub(crate) async fn run(handle: Handle, mut ended: watch::Receiver<bool>) {
             }
             fails = sent.is_err();
         }
-        let wait = beat.map_or(LOOK, |beat| Duration::from_millis(beat.every_ms).max(LOOK));
+        let rest = if wait.is_zero() { LOOK } else { wait.min(LOOK) };
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(rest) => {}
             // Cancel safe: only looks. A sender that is gone means the same.
             _ = ended.wait_for(|ended| *ended) => return,
         }
+    }
+}
+
+/// How long until the next one: none to wait for an address that is new, or wants to be asked more often.
+fn wait(beat: Option<&Heartbeat>, last: Option<(&Heartbeat, Duration)>) -> Duration {
+    match (beat, last) {
+        (None, _) => LOOK,
+        (Some(beat), Some((before, ago))) if beat.url == before.url => {
+            Duration::from_millis(beat.every_ms).max(LOOK).saturating_sub(ago)
+        }
+        (Some(_), _) => Duration::ZERO,
     }
 }
 
@@ -97,6 +113,24 @@ mod tests {
         let (sent, _) = answered("503 Busy").await;
         let told = sent.unwrap_err().to_string();
         assert!(told.contains("503") && !told.contains("secret-1"), "{told}");
+    }
+
+    #[test]
+    fn another_address_or_interval_counts_at_once() {
+        let beat = |url: &str, every_ms| Heartbeat { url: url.into(), every_ms };
+        let (hourly, often) = (beat("a", 3_600_000), beat("a", 60_000));
+        let ago = Duration::from_secs(300);
+        assert_eq!(wait(None, None), LOOK);
+        assert_eq!(wait(Some(&hourly), None), Duration::ZERO);
+        assert_eq!(wait(Some(&hourly), Some((&hourly, ago))), Duration::from_secs(3_300));
+        assert_eq!(wait(Some(&often), Some((&hourly, ago))), Duration::ZERO);
+        assert_eq!(wait(Some(&beat("b", 3_600_000)), Some((&hourly, ago))), Duration::ZERO);
+        // Never more often than that.
+        let rapid = beat("a", 1);
+        assert_eq!(
+            wait(Some(&rapid), Some((&rapid, Duration::from_secs(4)))),
+            Duration::from_secs(6)
+        );
     }
 
     #[tokio::test]
