@@ -1,6 +1,6 @@
 //! Adding a channel to the user's own file, with all else in it as it was written.
 
-use std::path::Path;
+use std::{io::Write as _, path::Path};
 
 use serde_json::{Map, Value};
 
@@ -19,7 +19,10 @@ pub(crate) fn with_channel(
     name: &str,
     settings: &Map<String, Value>,
 ) -> Result<String, Untouched> {
-    let lines: Vec<&str> = text.lines().collect();
+    // With their ends, which stay as they are; what is added ends as the first one does.
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let end = if lines.first().is_some_and(|line| line.ends_with("\r\n")) { "\r\n" } else { "\n" };
+    let entry = |indent: &str| entry(indent, name, settings).replace('\n', end);
     let is_key = |line: &&str| {
         line.trim_end().trim_end_matches(|c: char| c != ':').trim_end() == "notifiers:"
     };
@@ -28,8 +31,8 @@ pub(crate) fn with_channel(
         if lines.iter().any(|line| line.trim_start_matches(['"', '\'']).starts_with("notifiers")) {
             return Err(Untouched::Unclear);
         }
-        let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        return Ok(format!("{text}{gap}notifiers:\n{}", entry("  ", name, settings)));
+        let gap = if text.is_empty() || text.ends_with('\n') { "" } else { end };
+        return Ok(format!("{text}{gap}notifiers:{end}{}", entry("  ")));
     };
     // What stands behind the key on its line may be a comment and nothing else.
     let rest = lines[at].trim_start_matches("notifiers:").trim();
@@ -53,10 +56,9 @@ pub(crate) fn with_channel(
     if below.iter().any(named) {
         return Err(Untouched::Exists);
     }
-    let mut out: String = lines[..=at].iter().map(|line| format!("{line}\n")).collect();
-    out.push_str(&entry(indent, name, settings));
-    out.extend(lines[at + 1..].iter().map(|line| format!("{line}\n")));
-    Ok(out)
+    let (before, after) = (lines[..=at].concat(), lines[at + 1..].concat());
+    let gap = if before.ends_with('\n') { "" } else { end };
+    Ok(format!("{before}{gap}{}{after}", entry(indent)))
 }
 
 /// The lines of a channel. Texts are written as JSON, which is YAML.
@@ -76,10 +78,13 @@ pub(crate) fn write(path: &Path, text: &str) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let beside = path.with_extension("yaml.tmp");
-    std::fs::write(&beside, text)?;
+    let mut file = std::fs::File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
     if let Ok(before) = std::fs::metadata(&path) {
-        std::fs::set_permissions(&beside, before.permissions())?;
+        file.set_permissions(before.permissions())?;
     }
+    // A power cut leaves the one or the other, whole.
+    file.sync_all()?;
     std::fs::rename(&beside, &path)
 }
 
@@ -105,6 +110,13 @@ mod tests {
                 format!("# top\nnotifiers: # these\n{slack}  desk: desktop\n\nport: 1\n"),
             ),
             ("notifiers:\n", format!("notifiers:\n{slack}")),
+            ("notifiers:", format!("notifiers:\n{slack}")),
+            ("notifiers:\n  desk: desktop", format!("notifiers:\n{slack}  desk: desktop")),
+            (
+                "port: 1\r\nnotifiers:\r\n  desk: desktop\r\n",
+                format!("port: 1\nnotifiers:\n{slack}  desk: desktop\n").replace('\n', "\r\n"),
+            ),
+            ("port: 1\r\n", format!("port: 1\nnotifiers:\n{slack}").replace('\n', "\r\n")),
             (
                 "notifiers:\n    # four\n    desk: desktop\n",
                 "notifiers:\n    slack:\n        plugin: \"slack\"\n        channel: \"#agents\"\n    # four\n    desk: desktop\n"
