@@ -229,11 +229,10 @@ impl Cx {
         let _ = write!(stderr, "{} {question} ", self.err.paint(Tone::Accent, "?"));
         let _ = stderr.flush();
         let unseen = Unseen::begin()?;
-        let mut line = String::new();
-        let read = std::io::stdin().read_line(&mut line);
+        let typed = unseen_line(std::io::stdin().lock());
         drop(unseen);
         let _ = writeln!(stderr);
-        read?;
+        let Some(line) = typed? else { std::process::exit(130) };
         match line.trim() {
             "" => {
                 Err(Fail::new(Exit::NotConfirmed, "the question was not answered").remedy(instead))
@@ -272,18 +271,40 @@ impl Cx {
     }
 }
 
-/// While this is there, what is typed is not shown.
+/// A line of what is typed while [`Unseen`], with the keys that the terminal would act on. None = Ctrl-C.
+fn unseen_line(typed: impl std::io::BufRead) -> std::io::Result<Option<String>> {
+    let mut line = vec![];
+    for byte in typed.bytes() {
+        match byte? {
+            b'\r' | b'\n' | 0x04 => break,
+            0x03 => return Ok(None),
+            0x15 => line.clear(),
+            // A whole letter, however many bytes it has.
+            0x08 | 0x7f => while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+            byte => line.push(byte),
+        }
+    }
+    String::from_utf8(line).map(Some).map_err(std::io::Error::other)
+}
+
+/// While this is there, what is typed is not shown, and no key ends the program: it would leave a terminal behind that
+/// shows nothing.
 struct Unseen(nix::sys::termios::Termios);
 
 impl Unseen {
     fn begin() -> Result<Self, Fail> {
-        use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+        use nix::sys::termios::{
+            LocalFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr,
+        };
         let failed = |error: nix::Error| {
             Fail::new(Exit::Failed, "the terminal cannot hide what is typed").because(error)
         };
         let before = tcgetattr(std::io::stdin()).map_err(failed)?;
         let mut hidden = before.clone();
-        hidden.local_flags.remove(LocalFlags::ECHO);
+        let acts = LocalFlags::ICANON | LocalFlags::ISIG | LocalFlags::IEXTEN;
+        hidden.local_flags.remove(LocalFlags::ECHO | acts);
+        hidden.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+        hidden.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
         tcsetattr(std::io::stdin(), SetArg::TCSAFLUSH, &hidden).map_err(failed)?;
         Ok(Self(before))
     }
@@ -307,5 +328,23 @@ pub(crate) mod tests {
         let dir = data_dir.to_string_lossy();
         let cli = crate::args::Cli::parse_from(["ao", "--data-dir", &dir, "doctor"]);
         Cx::new(cli.global).unwrap()
+    }
+
+    #[test]
+    fn keys_edit_what_is_typed_unseen_and_ctrl_c_ends_it() {
+        let line = |typed: &str| unseen_line(typed.as_bytes()).unwrap();
+        for (typed, wanted) in [
+            ("xoxb-1\nrest", "xoxb-1"),
+            ("xoxb-1\r", "xoxb-1"),
+            ("no end", "no end"),
+            ("ab\u{7f}\u{8}\u{7f}c\n", "c"),
+            ("aé\u{7f}b\n", "ab"),
+            ("wrong\u{15}right\n", "right"),
+            ("\u{4}", ""),
+        ] {
+            assert_eq!(line(typed).as_deref(), Some(wanted), "{typed:?}");
+        }
+        assert_eq!(line("half\u{3}more\n"), None);
+        assert!(unseen_line(&b"\xff\n"[..]).is_err());
     }
 }
