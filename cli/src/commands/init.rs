@@ -223,23 +223,30 @@ impl Cmd {
                 false
             }
         };
+        let others = own_channels(cx).join(", ");
         let call = Call::new("check-desktop", Duration::from_secs(5));
         let looked = registry.notifier(&PluginChoice::of("desktop"), context);
         match looked.map(|desktop| async move { desktop.check(&call).await }) {
             Ok(look) => match look.await {
                 Ok(()) => {
-                    say(
-                        good,
-                        "push",
-                        "desktop     – phone, chat: none yet (ao notify setup ntfy)".into(),
-                    );
+                    let words = match others.is_empty() {
+                        true => {
+                            "desktop     – phone, chat: none yet (ao notify setup ntfy)".to_owned()
+                        }
+                        false => format!("desktop, {others}"),
+                    };
+                    say(good, "push", words);
                     found.channel = true;
                 }
                 Err(error) => {
                     let why = if error.cause.is_empty() { &error.what } else { &error.cause };
                     let why = ao_core::slots::text::one_line(why);
                     say(None, "push", format!("no desktop here ({why})."));
-                    say(None, "", "Urgent messages would reach nobody.".into());
+                    let words = match others.is_empty() {
+                        true => "Urgent messages would reach nobody.".to_owned(),
+                        false => format!("Messages go to {others}."),
+                    };
+                    say(None, "", words);
                 }
             },
             Err(error) => say(Some(Mark::Failed), "push", error.to_string()),
@@ -575,6 +582,14 @@ pub(crate) fn build_context(cx: &Cx) -> Result<BuildContext, Fail> {
         home: cx.home.clone(),
         env: cx.env.clone(),
     })
+}
+
+/// Channels of the user's own files that reach him beyond this desktop; none where those cannot be used.
+fn own_channels(cx: &Cx) -> Vec<String> {
+    let Ok(files) = cx.own_files() else { return vec![] };
+    let Ok(loaded) = config::load(&files, &cx.world(Catalog::anything())) else { return vec![] };
+    let beyond = loaded.policy.channels.iter().filter(|(_, choice)| choice.plugin != "desktop");
+    beyond.map(|(name, _)| name.to_string()).collect()
 }
 
 #[cfg(test)]
