@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Once},
     time::{Duration, Instant},
 };
 
@@ -315,8 +315,8 @@ async fn try_one(
 /// How long a press is waited for.
 pub(super) const WAIT: Duration = Duration::from_secs(60);
 
-/// Sends a test by each channel, and waits for the presses of those that have a button; one that fails does not keep
-/// the others from it.
+/// Sends a test by each channel, all at once, and waits for the presses of those that have a button: one that fails or
+/// is slow keeps no other from it.
 pub(super) async fn test(
     cx: &Cx,
     channels: &[ChannelName],
@@ -326,85 +326,98 @@ pub(super) async fn test(
     if channels.is_empty() {
         return Err(Fail::new(Exit::NotFound, "no channel is configured").remedy("ao help push"));
     }
-    let (mut tests, mut failed, mut waiting) = (vec![], vec![], vec![]);
-    for channel in channels {
-        match try_one(cx, channel, priority).await {
-            Ok(doc) => {
-                let how = match doc.reached {
-                    Reached::Accepted => "took it",
-                    Reached::Delivered => "showed it",
-                    Reached::Seen => "showed it, and it was read",
-                };
-                if !cx.global.json {
-                    out::say(&format!(
-                        "{} {channel} {how} in {} ms",
-                        cx.style.painted_mark(Mark::Settled),
-                        doc.took_ms
-                    ));
-                }
-                if let Some(token) = doc.token.clone().filter(|_| !wait.is_zero()) {
-                    waiting.push((tests.len(), channel, token));
-                }
-                tests.push(json!(doc));
-            }
-            Err(fail) => {
-                if !cx.global.json {
-                    let cause =
-                        fail.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-                    out::note(&format!(
-                        "{} {channel}: {}{cause}",
-                        cx.err.painted_mark(Mark::Failed),
-                        fail.what
-                    ));
-                    if let Some(remedy) = &fail.remedy {
-                        out::note(&format!("  try: {remedy}"));
-                    }
-                }
-                tests.push(json!({ "channel": channel, "error": fail.document() }));
-                failed.push(fail.exit);
-            }
-        }
-    }
-    let sent = Instant::now();
-    if !waiting.is_empty() && !cx.global.json {
-        cx.hint("Press [It works] there; Ctrl-C to leave it.");
-    }
-    for (place, channel, token) in waiting {
-        match pressed(cx, &token, sent, wait).await? {
-            Some(by) => {
-                let took = sent.elapsed();
-                if !cx.global.json {
-                    out::say(&format!(
-                        "{} {channel}: the press of {by} came back after {:.1} s. Buttons work.",
-                        cx.style.painted_mark(Mark::Settled),
-                        took.as_secs_f64()
-                    ));
-                }
-                tests[place]["pressedBy"] = json!(by);
-                tests[place]["pressedAfterMs"] =
-                    json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-            }
-            None => {
-                if !cx.global.json {
-                    let fault = fault(cx, channel).await?;
-                    let waited = ao_core::slots::text::duration(wait.as_secs());
-                    out::note(&format!(
-                        "{} {channel}: no press came back in {waited}{fault}",
-                        cx.err.painted_mark(Mark::Failed)
-                    ));
-                }
-                tests[place]["pressedBy"] = Value::Null;
-                failed.push(Exit::InDoubt);
-            }
-        }
-    }
+    let hint = Once::new();
+    let tests = channels.iter().map(|channel| one(cx, channel, priority, wait, &hint));
+    let tests = futures_util::future::join_all(tests).await;
+    let (documents, ends): (Vec<_>, Vec<_>) = tests.into_iter().unzip();
     if cx.global.json {
-        out::json(&json!({ "schema": "ao.tests/1", "tests": tests }));
+        out::json(&json!({ "schema": "ao.tests/1", "tests": documents }));
     }
+    let failed: Vec<Exit> = ends.into_iter().flatten().collect();
     match failed.first() {
         None => Ok(0),
         Some(exit) if failed.len() == channels.len() => Ok(*exit as u8),
         Some(_) => Ok(Exit::Partly as u8),
+    }
+}
+
+/// A test by one channel to its end: its document, and how it failed.
+async fn one(
+    cx: &Cx,
+    channel: &ChannelName,
+    priority: Option<Priority>,
+    wait: Duration,
+    hint: &Once,
+) -> (Value, Option<Exit>) {
+    let doc = match try_one(cx, channel, priority).await {
+        Ok(doc) => doc,
+        Err(fail) => {
+            tell(cx, channel, &fail);
+            return (json!({ "channel": channel, "error": fail.document() }), Some(fail.exit));
+        }
+    };
+    let sent = Instant::now();
+    if !cx.global.json {
+        let how = match doc.reached {
+            Reached::Accepted => "took it",
+            Reached::Delivered => "showed it",
+            Reached::Seen => "showed it, and it was read",
+        };
+        let mark = cx.style.painted_mark(Mark::Settled);
+        out::say(&format!("{mark} {channel} {how} in {} ms", doc.took_ms));
+    }
+    let mut document = json!(doc);
+    let Some(token) = doc.token.filter(|_| !wait.is_zero()) else { return (document, None) };
+    if !cx.global.json {
+        hint.call_once(|| cx.hint("Press [It works] there; Ctrl-C to leave it."));
+    }
+    match pressed(cx, &token, sent, wait).await {
+        Ok(Some(by)) => {
+            let took = sent.elapsed();
+            if !cx.global.json {
+                out::say(&format!(
+                    "{} {channel}: the press of {by} came back after {:.1} s. Buttons work.",
+                    cx.style.painted_mark(Mark::Settled),
+                    took.as_secs_f64()
+                ));
+            }
+            document["pressedBy"] = json!(by);
+            document["pressedAfterMs"] = json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            (document, None)
+        }
+        Ok(None) => {
+            if !cx.global.json {
+                // What cannot be looked up is no reason to keep the outcome.
+                let fault = fault(cx, channel).await.unwrap_or_default();
+                let waited = ao_core::slots::text::duration(wait.as_secs());
+                out::note(&format!(
+                    "{} {channel}: no press came back in {waited}{fault}",
+                    cx.err.painted_mark(Mark::Failed)
+                ));
+            }
+            document["pressedBy"] = Value::Null;
+            (document, Some(Exit::InDoubt))
+        }
+        // It was sent; whether it was pressed is not known.
+        Err(fail) => {
+            tell(cx, channel, &fail);
+            document["pressedBy"] = Value::Null;
+            document["error"] = fail.document();
+            (document, Some(fail.exit))
+        }
+    }
+}
+
+/// Says why a channel's test failed.
+fn tell(cx: &Cx, channel: &ChannelName, fail: &Fail) {
+    if cx.global.json {
+        return;
+    }
+    let cause = fail.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let mark = cx.err.painted_mark(Mark::Failed);
+    out::note(&format!("{mark} {channel}: {}{cause}", fail.what));
+    if let Some(remedy) = &fail.remedy {
+        out::note(&format!("  try: {remedy}"));
     }
 }
 
