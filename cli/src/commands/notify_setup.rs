@@ -80,9 +80,9 @@ enum What {
     ///   ao notify setup ntfy --server https://ntfy.example.org --token
     #[command(verbatim_doc_comment)]
     Ntfy {
-        /// The server
-        #[arg(long, value_name = "URL", default_value = "https://ntfy.sh")]
-        server: String,
+        /// The server [default: https://ntfy.sh, or that of the channel that is there]
+        #[arg(long, value_name = "URL")]
+        server: Option<String>,
         /// The server wants an access token: asks for it, or takes NTFY_TOKEN
         #[arg(long)]
         token: bool,
@@ -194,6 +194,8 @@ struct Secret {
 struct Setup<'c> {
     cx: &'c Cx,
     channel: ChannelName,
+    /// What the user's file says of the channel, where it is there already: it gets new secrets, its lines stay.
+    there: Option<Value>,
 }
 
 impl Cmd {
@@ -215,14 +217,14 @@ impl Cmd {
             Some(name) => name.clone(),
             None => plugin.parse().map_err(|error| usage(format!("{error}")))?,
         };
-        let setup = Setup { cx, channel };
+        let mut setup = Setup { cx, channel, there: None };
         // Nothing is asked that could not be kept.
-        setup.is_free(plugin)?;
+        setup.there = setup.known(plugin)?;
         let answers = match &self.what {
             What::Slack { incoming: true, .. } => setup.slack_incoming().await?,
             What::Slack { channel, .. } => setup.slack(channel.as_deref()).await?,
             What::Ntfy { server, token, allow_private, .. } => {
-                setup.ntfy(server, *token, *allow_private).await?
+                setup.ntfy(server.as_deref(), *token, *allow_private).await?
             }
             What::Discord { .. } => setup.discord().await?,
             What::Email(email) => setup.email(email).await?,
@@ -252,23 +254,43 @@ impl Setup<'_> {
 
     /// The variable that holds a secret of this channel: `TEAM_SLACK_BOT_TOKEN`.
     fn variable(&self, what: &str) -> String {
-        let name = self.channel.as_str().to_ascii_uppercase();
-        let name: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        // A name is no number, and what begins with AO_ is read by files that nobody trusts.
-        let plain = !name.starts_with(|c: char| c.is_ascii_digit())
-            && !format!("{name}_").starts_with("AO_");
-        if plain { format!("{name}_{what}") } else { format!("CHANNEL_{name}_{what}") }
+        format!("{}_{what}", stem(self.channel.as_str()))
+    }
+
+    /// The same, where the channel's lines take it from there; else a new value would reach nobody.
+    fn named(&self, what: &str) -> Result<String, Fail> {
+        let name = self.variable(what);
+        let reads = |there: &Value| there.to_string().contains(&format!("${{{name}}}"));
+        match self.there.as_ref().is_none_or(reads) {
+            true => Ok(name),
+            false => Err(self.other_lines(&format!("they do not take {name}"))),
+        }
+    }
+
+    /// Its lines are not what would be set up: they are a human's, and stay.
+    fn other_lines(&self, why: &str) -> Fail {
+        let what = format!("channel {} is there already, with other settings", self.channel);
+        Fail::new(Exit::Refused, what).because(why).remedy(format!(
+            "take its lines out of {}, or set up another one with --name",
+            self.file().display()
+        ))
+    }
+
+    /// A text that the channel's lines say, by its place in them.
+    fn said(&self, place: &str) -> Option<&str> {
+        self.there.as_ref()?.pointer(place)?.as_str()
     }
 
     /// A secret from the environment, or typed unseen.
     fn secret(&self, what: &str, question: &str) -> Result<Secret, Fail> {
-        let name = self.variable(what);
-        if let Some(value) = self.cx.env.get(&name).filter(|value| !value.is_empty()) {
-            self.note(&format!("  {name} is taken from the environment"));
-            return Ok(Secret { name, value: value.clone() });
-        }
-        let value = self.cx.ask_secret(question, &format!("set the variable {name}"))?;
+        let name = self.named(what)?;
+        let value = match self.cx.env.get(&name).filter(|value| !value.is_empty()) {
+            Some(value) => {
+                self.note(&format!("  {name} is taken from the environment"));
+                value.clone()
+            }
+            None => self.cx.ask_secret(question, &format!("set the variable {name}"))?,
+        };
         if value.chars().any(char::is_control) {
             return Err(usage(format!("{name} has a line break or another control character")));
         }
@@ -325,8 +347,11 @@ impl Setup<'_> {
             APP_SCOPE, NEW_APP, check_app_token, check_bot_token, check_channel, manifest,
         };
         let mut answers = Answers::of("slack");
+        // What the app has to be allowed depends on it.
+        let before = self.said("/channel").unwrap_or("#agents");
+        let channel = self.text(channel, "Channel", before, "--channel")?;
         if self.cx.asks() {
-            let to_a_person = channel.is_some_and(|channel| channel.starts_with('U'));
+            let to_a_person = channel.starts_with('U');
             self.note(&format!(
                 "1. Make an app at {NEW_APP}: \"From a manifest\", JSON, and paste this:\n{}\n\
                  2. Under Basic Information make an app-level token with the scope {APP_SCOPE}.\n\
@@ -341,7 +366,6 @@ impl Setup<'_> {
         let token = ao_sdk::Secret::new(&bot.value);
         let workspace = check_bot_token(None, &token).await?;
         self.good(&format!("token of workspace {}", workspace.name));
-        let channel = self.text(channel, "Channel", "#agents", "--channel")?;
         match check_channel(None, &token, &channel).await? {
             Some(found) => {
                 self.good(&format!(
@@ -377,13 +401,21 @@ impl Setup<'_> {
         Ok(answers)
     }
 
-    async fn ntfy(&self, server: &str, token: bool, allow_private: bool) -> Result<Answers, Fail> {
+    async fn ntfy(
+        &self,
+        server: Option<&str>,
+        token: bool,
+        allow_private: bool,
+    ) -> Result<Answers, Fail> {
         use ao_notifier_ntfy::setup::{TOO_OLD, address, link, probe, qr, topics};
         let mut answers = Answers::of("ntfy");
+        let server = server.unwrap_or_else(|| self.said("/server").unwrap_or("https://ntfy.sh"));
         answers.set("server", server);
-        if allow_private {
+        let before = self.there.as_ref().and_then(|there| there.get("allowPrivate"));
+        if allow_private || before.and_then(Value::as_bool) == Some(true) {
             answers.set("allowPrivate", true);
         }
+        let token = token || self.said("/token").is_some();
         if token || self.cx.env.contains_key(&self.variable("TOKEN")) {
             answers.keep(
                 "token",
@@ -396,10 +428,10 @@ impl Setup<'_> {
             Fail::new(Exit::Failed, "no random numbers could be had").because(error)
         })?;
         let topic = |what: &str, new: String| {
-            let name = self.variable(what);
-            Secret { value: known.get(&name).cloned().unwrap_or(new), name }
+            let name = self.named(what)?;
+            Ok::<_, Fail>(Secret { value: known.get(&name).cloned().unwrap_or(new), name })
         };
-        let (send, reply) = (topic("TOPIC", made.send), topic("REPLY_TOPIC", made.reply));
+        let (send, reply) = (topic("TOPIC", made.send)?, topic("REPLY_TOPIC", made.reply)?);
         answers.keep("topic", &send);
         answers.keep("replyTopic", &reply);
         let found = probe(&self.expanded(&answers), &Call::new("setup", LOOK)).await?;
@@ -443,9 +475,15 @@ impl Setup<'_> {
 
     async fn email(&self, said: &Email) -> Result<Answers, Fail> {
         let mut answers = Answers::of("email");
-        let to = self.text(said.to.as_deref(), "Your address", "", "--to")?;
+        let to = self.text(
+            said.to.as_deref(),
+            "Your address",
+            self.said("/to").unwrap_or_default(),
+            "--to",
+        )?;
         // A provider lets its users write to themselves: who receives can send.
-        let from = said.from.clone().unwrap_or_else(|| to.clone());
+        let before = self.said("/from").unwrap_or(&to);
+        let from = said.from.clone().unwrap_or_else(|| before.to_owned());
         let provider = ao_notifier_email::setup::provider(&from);
         let known = provider.as_ref().filter(|_| said.host.is_none());
         let host = match known {
@@ -456,7 +494,7 @@ impl Setup<'_> {
             None => self.text(
                 said.host.as_deref(),
                 &format!("The mail server of {from}"),
-                "",
+                self.said("/smtp/host").unwrap_or_default(),
                 "--host",
             )?,
         };
@@ -469,7 +507,8 @@ impl Setup<'_> {
         }
         if !said.no_login {
             let password = self.secret("PASSWORD", &format!("Paste the password of {host}"))?;
-            let username = said.username.clone().unwrap_or_else(|| from.clone());
+            let before = self.said("/smtp/username").unwrap_or(&from);
+            let username = said.username.clone().unwrap_or_else(|| before.to_owned());
             smtp.insert("username".into(), username.into());
             smtp.insert("password".into(), answers.reference(&password).into());
         }
@@ -486,8 +525,10 @@ impl Setup<'_> {
 
     async fn webhook(&self, url: Option<&str>, sign: bool) -> Result<Answers, Fail> {
         let mut answers = Answers::of("webhook");
-        let url = self.text(url, "The address that takes the messages", "", "--url")?;
+        let before = self.said("/url").unwrap_or_default();
+        let url = self.text(url, "The address that takes the messages", before, "--url")?;
         answers.set("url", url);
+        let sign = sign || self.said("/secret").is_some();
         if sign || self.cx.env.contains_key(&self.variable("SECRET")) {
             answers.keep(
                 "secret",
@@ -520,16 +561,28 @@ impl Setup<'_> {
         Ok(loaded.ok().map(|loaded| loaded.policy))
     }
 
-    /// A channel of that name and plugin may be set up again: it gets new secrets.
-    fn is_free(&self, plugin: &str) -> Result<(), Fail> {
-        let there = self.policy()?.and_then(|policy| policy.channels.get(&self.channel).cloned());
-        match there {
+    /// The settings of the channel, where one of that name and plugin is there; it may be set up again.
+    fn known(&self, plugin: &str) -> Result<Option<Value>, Fail> {
+        let Some(policy) = self.policy()? else { return Ok(None) };
+        let shares = |other: &&ChannelName| {
+            **other != self.channel && stem(other.as_str()) == stem(self.channel.as_str())
+        };
+        if let Some(other) = policy.channels.keys().find(shares) {
+            let what = format!(
+                "the secrets of {} would be those of {other}: both are called {}_…",
+                self.channel,
+                stem(other.as_str())
+            );
+            return Err(Fail::new(Exit::Refused, what)
+                .remedy(format!("ao notify setup {plugin} --name another-name")));
+        }
+        match policy.channels.get(&self.channel).cloned() {
             Some(choice) if choice.plugin != plugin => Err(Fail::new(
                 Exit::Refused,
                 format!("channel {} is there already, of plugin {}", self.channel, choice.plugin),
             )
             .remedy(format!("ao notify setup {plugin} --name my-{plugin}"))),
-            _ => Ok(()),
+            there => Ok(there.map(|choice| choice.settings)),
         }
     }
 
@@ -556,12 +609,8 @@ impl Setup<'_> {
                 )));
             }
         };
-        let secrets_file = secrets::path(&cx.data_dir);
-        secrets::keep(&cx.data_dir, &answers.secrets).map_err(|error| {
-            Fail::new(Exit::Failed, format!("{} cannot be written", secrets_file.display()))
-                .because(error)
-        })?;
-        match new {
+        // Before anything is kept: secrets that work are not replaced for lines that cannot be used.
+        match &new {
             Some(new) => {
                 // It must read as what it is meant to say before it replaces what is there.
                 let source = SourceFile {
@@ -571,12 +620,31 @@ impl Setup<'_> {
                     in_repository: false,
                     trusted: None,
                 };
-                let loaded =
-                    config::load(&[source], &cx.world(Catalog::new(ao_plugins_bundled::all())))
-                        .map_err(|errors| render::config::failure(&cx.err, &errors))?;
+                let mut world = cx.world(Catalog::new(ao_plugins_bundled::all()));
+                world.env.extend(answers.secrets.clone());
+                let loaded = config::load(&[source], &world)
+                    .map_err(|errors| render::config::failure(&cx.err, &errors))?;
                 if !loaded.policy.channels.contains_key(&self.channel) {
                     return Err(by_hand(format!("{} could not be changed", file.display())));
                 }
+            }
+            None => {
+                let mut wanted = answers.settings.clone();
+                // That stands apart from the settings.
+                wanted.remove("plugin");
+                let there = self.there.as_ref().unwrap_or(&Value::Null);
+                if let Some(place) = unlike(there, &Value::Object(wanted), "") {
+                    return Err(self.other_lines(&format!("`{place}` is another one there")));
+                }
+            }
+        }
+        let secrets_file = secrets::path(&cx.data_dir);
+        secrets::keep(&cx.data_dir, &answers.secrets).map_err(|error| {
+            Fail::new(Exit::Failed, format!("{} cannot be written", secrets_file.display()))
+                .because(error)
+        })?;
+        match new {
+            Some(new) => {
                 userfile::write(&file, &new).map_err(|error| {
                     Fail::new(Exit::Failed, format!("{} cannot be written", file.display()))
                         .because(error)
@@ -595,6 +663,27 @@ impl Setup<'_> {
         let report: ConfigReport = cx.client().post("/api/config/reload", &json!({})).await?;
         let wrong = report.against(&file);
         if wrong.is_empty() { Ok(()) } else { Err(render::config::failure(&cx.err, &wrong)) }
+    }
+}
+
+/// What the variables of a channel's secrets begin with.
+fn stem(channel: &str) -> String {
+    let name = channel.to_ascii_uppercase();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    // A name is no number, and what begins with AO_ is read by files that nobody trusts.
+    let plain =
+        !name.starts_with(|c: char| c.is_ascii_digit()) && !format!("{name}_").starts_with("AO_");
+    if plain { name } else { format!("CHANNEL_{name}") }
+}
+
+/// What `there` does not say as `wanted` does: the place of the first.
+fn unlike(there: &Value, wanted: &Value, at: &str) -> Option<String> {
+    match (there, wanted) {
+        (Value::Object(there), Value::Object(wanted)) => wanted.iter().find_map(|(key, wanted)| {
+            unlike(there.get(key).unwrap_or(&Value::Null), wanted, &format!("{at}.{key}"))
+        }),
+        _ => (there != wanted).then(|| at.trim_start_matches('.').to_owned()),
     }
 }
 
@@ -622,7 +711,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cx = crate::cx::tests::cx(dir.path());
         let variable = |channel: &str| {
-            Setup { cx: &cx, channel: channel.parse().unwrap() }.variable("BOT_TOKEN")
+            Setup { cx: &cx, channel: channel.parse().unwrap(), there: None }.variable("BOT_TOKEN")
         };
         assert_eq!(variable("slack"), "SLACK_BOT_TOKEN");
         assert_eq!(variable("team-slack.2"), "TEAM_SLACK_2_BOT_TOKEN");

@@ -17,6 +17,7 @@ mod journey;
 mod kills;
 mod losses;
 mod mail;
+mod notify;
 mod phone;
 #[path = "../../examples/receiver/mod.rs"]
 mod receiver;
