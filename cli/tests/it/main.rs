@@ -10,6 +10,7 @@ mod chat;
 mod config;
 mod doctor;
 mod environment;
+mod figures;
 mod hooks;
 mod house;
 mod init;

@@ -1,0 +1,120 @@
+//! How fast it is, printed and not judged: `cargo test -p ao --test it figures -- --ignored --nocapture`.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ao_fakes::ntfy::{Options, Server};
+
+use crate::house::{House, until};
+
+/// An agent that asks as often as its prompt says, and writes when it asked and when it had each answer.
+const AGENT: &str = r#"#!/bin/sh
+ao="$AO_DATA_DIR/run/ao"
+"$ao" report working
+for n in $(seq "$1"); do
+  date +%s%N >> asked.txt
+  "$ao" report question "Question $n." --option Left --option Right --wait > answer.txt
+  date +%s%N >> answered.txt
+done
+"$ao" report ready
+read -r line
+"#;
+
+/// A house with these phones, of which the first is told and the next stands in for it.
+fn asking(phones: &[&Server], times: usize) -> House {
+    let house = House::new();
+    let agent = house.script("asks.sh", AGENT);
+    let phone = |(n, server): (usize, &&Server)| {
+        format!(
+            "  phone-{n}: {{plugin: ntfy, server: \"{}\", topic: {}, replyTopic: reply-{:032}}}\n",
+            server.url(),
+            topic(n),
+            n
+        )
+    };
+    let channels: String = phones.iter().enumerate().map(phone).collect();
+    let names: Vec<String> = (0..phones.len()).map(|n| format!("phone-{n}")).collect();
+    house.configure_as(&format!(
+        "projects:\n  my-app:\n    path: .\n    defaultBranch: main\n    sessionPrefix: app\n    agent: custom\n    \
+         agentConfig: {{command: [\"{}\", \"{{prompt}}\"]}}\nnotifiers:\n{channels}\
+         defaults: {{notifiers: [{}]}}\nnotifications: {{routing: {{urgent: [phone-0]}}}}\n\
+         lifecycle: {{sweepInterval: 200ms}}\n",
+        agent.display(),
+        names.join(", ")
+    ));
+    house.ao(&["spawn", "my-app", "--prompt", &times.to_string()]).success();
+    house
+}
+
+fn topic(n: usize) -> String {
+    format!("topic-{n:032}")
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// The moment of the `n`th line that the agent wrote.
+fn moment(house: &House, file: &str, n: usize) -> Option<Duration> {
+    let path: PathBuf = house.path("data/worktrees/my-app/app-1").join(file);
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().nth(n - 1)?.trim().parse().ok().map(Duration::from_nanos)
+}
+
+/// Waits until the phone shows this question.
+fn shown(server: &Server, topic: &str, n: usize) {
+    let words = format!("Question {n}.");
+    until(&words, || {
+        let asks =
+            |note: ao_fakes::ntfy::Note| note.title.contains(&words) && !note.buttons.is_empty();
+        server.phone(topic).into_iter().any(asks).then_some(())
+    });
+}
+
+fn told(what: &str, mut took: Vec<Duration>) {
+    took.sort();
+    let at = |share: usize| took[(took.len() * share).div_ceil(100) - 1].as_millis();
+    println!("{what}: n={} p50={} p95={} p99={} ms", took.len(), at(50), at(95), at(99));
+}
+
+#[test]
+#[ignore = "measures"]
+fn from_a_tap_to_the_agent() {
+    let server = Server::start(Options::default()).unwrap();
+    let house = asking(&[&server], 60);
+    let tap = |n| {
+        shown(&server, &topic(0), n);
+        let tapped = now();
+        assert_eq!(server.press(&topic(0), "Left"), Some(200));
+        until("the answer", || moment(&house, "answered.txt", n)).saturating_sub(tapped)
+    };
+    told("tap to agent", (1..=60).map(tap).collect());
+}
+
+#[test]
+#[ignore = "measures"]
+fn from_a_question_to_the_next_channel_while_the_first_is_down() {
+    let run = || {
+        let servers = [(), ()].map(|()| Server::start(Options::default()).unwrap());
+        let house = asking(&[&servers[0], &servers[1]], 5);
+        shown(&servers[0], &topic(0), 1);
+        servers[0].away();
+        house.ao(&["answer", "app-1", "1"]).success();
+        let fall = |n| {
+            shown(&servers[1], &topic(1), n);
+            let took =
+                now().saturating_sub(until("the question", || moment(&house, "asked.txt", n)));
+            assert_eq!(servers[1].press(&topic(1), "Left"), Some(200));
+            took
+        };
+        (2..=5).map(fall).collect::<Vec<_>>()
+    };
+    let all = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..5).map(|_| scope.spawn(run)).collect();
+        runs.into_iter().flat_map(|run| run.join().unwrap()).collect()
+    });
+    told("the next channel has it", all);
+}
