@@ -322,6 +322,7 @@ fn expected(choices: &[&Value]) -> String {
         let kind = match (choice["type"].as_str(), choice["format"].as_str()) {
             (Some("string"), Some("ao-duration")) => "a duration such as `10m`".to_owned(),
             (Some("string"), Some("ao-size")) => "a size such as `1GiB`".to_owned(),
+            (Some("string"), Some("ao-dollars")) => "an amount such as `$10`".to_owned(),
             (Some("string"), Some("ao-time")) => "a time of day such as `22:00`".to_owned(),
             (Some("string"), _) => "text".to_owned(),
             (Some("integer"), _) => {
@@ -409,7 +410,7 @@ mod tests {
             ),
             (
                 "reactions:\n  agent-stuck: {threshold: 10}\n",
-                "2:28 `threshold` takes a duration such as `10m` or a size such as `1GiB`, not a number |  | a duration needs a unit, e.g. `30s`, `10m`",
+                "2:28 `threshold` takes a duration such as `10m` or a size such as `1GiB` or an amount such as `$10`, not a number |  | a duration needs a unit, e.g. `30s`, `10m`",
             ),
             (
                 "lifecycle:\n  sweepInterval: 5x\n",

@@ -15,7 +15,7 @@ use super::{
         TemplateEntry,
     },
     trigger::Trigger,
-    units::{Bytes, Millis},
+    units::{Bytes, Dollars, Millis},
 };
 
 /// The configuration of `ao`: `agent-orchestrator.yaml`, or the user's `~/.config/ao/config.yaml`.
@@ -198,7 +198,8 @@ pub(super) struct ReactionEntry {
     pub(super) retries: Option<u32>,
     /// How long the automatic answer may take before a human is told.
     pub(super) escalate_after: Option<Millis>,
-    /// How long it lasts before it counts; for `disk-low` the free space below which it counts.
+    /// How long it lasts before it counts; for `disk-low` the free space below which it counts,
+    /// for `budget-exceeded` what a session may cost.
     pub(super) threshold: Option<Threshold>,
     /// `agent-stuck`: how long it lasts while a command runs.
     pub(super) command_threshold: Option<Millis>,
@@ -226,17 +227,21 @@ impl ReactionEntry {
     }
 }
 
-/// A duration, or for `disk-low` a size.
+/// A duration, for `disk-low` a size, for `budget-exceeded` an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) enum Threshold {
     For(Millis),
     Below(Bytes),
+    Over(Dollars),
 }
 
 impl TryFrom<String> for Threshold {
     type Error = super::units::UnitError;
     fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.trim().starts_with('$') {
+            return text.parse().map(Self::Over);
+        }
         let size = text.parse().map(Self::Below);
         size.or_else(|_| text.parse().map(Self::For))
     }
@@ -249,7 +254,8 @@ impl JsonSchema for Threshold {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let duration = generator.subschema_for::<Millis>();
         let size = generator.subschema_for::<Bytes>();
-        json_schema!({"anyOf": [duration, size]})
+        let amount = generator.subschema_for::<Dollars>();
+        json_schema!({"anyOf": [duration, size, amount]})
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     source::Role,
     trigger::Trigger,
     trust,
-    units::{Bytes, Millis},
+    units::{Bytes, Dollars, Millis},
     vars,
 };
 
@@ -446,13 +446,18 @@ impl<'l> Judge<'l, '_> {
                 let label = format!("it can: {}", allowed.join(", "));
                 self.error(at, &place("action").0, message, label);
             }
-            let threshold_is_size = matches!(entry.threshold, Some(Threshold::Below(_)));
-            if entry.threshold.is_some() && threshold_is_size != (*trigger == Trigger::DiskLow) {
-                let wanted = if threshold_is_size {
-                    "a duration such as `10m`"
-                } else {
-                    "a size such as `1GiB`"
-                };
+            let wanted = match (trigger, entry.threshold) {
+                (_, None)
+                | (Trigger::DiskLow, Some(Threshold::Below(_)))
+                | (Trigger::BudgetExceeded, Some(Threshold::Over(_))) => None,
+                (Trigger::DiskLow, _) => Some("a size such as `1GiB`"),
+                (Trigger::BudgetExceeded, _) => Some("an amount such as `$10`"),
+                (_, Some(Threshold::For(_))) => None,
+                (_, Some(Threshold::Below(_) | Threshold::Over(_))) => {
+                    Some("a duration such as `10m`")
+                }
+            };
+            if let Some(wanted) = wanted {
                 let message = format!("the threshold of `{trigger}` is {wanted}");
                 self.error(at, &place("threshold").0, message, "");
             }
@@ -461,6 +466,7 @@ impl<'l> Judge<'l, '_> {
             let threshold = entry.threshold.map(|said| match said {
                 Threshold::For(Millis(time)) => Some(time) != row.threshold_ms,
                 Threshold::Below(Bytes(size)) => Some(size) != row.threshold_bytes,
+                Threshold::Over(Dollars(micros)) => Some(micros) != row.threshold_micros,
             });
             // What is said, and whether it is another word than the default's.
             for (key, said) in [
@@ -512,7 +518,11 @@ fn reads(trigger: Trigger, key: &str) -> bool {
         "message" => row.action == ReactionAction::SendToAgent,
         "retries" => row.retries > 0,
         "escalate-after" => !matches!(row.action, ReactionAction::Notify | ReactionAction::Pause),
-        "threshold" => row.threshold_ms.is_some() || row.threshold_bytes.is_some(),
+        "threshold" => {
+            row.threshold_ms.is_some()
+                || row.threshold_bytes.is_some()
+                || trigger == Trigger::BudgetExceeded
+        }
         "command-threshold" => row.command_threshold_ms.is_some(),
         "include-summary" => row.include_summary,
         _ => true,
@@ -523,13 +533,13 @@ fn reads(trigger: Trigger, key: &str) -> bool {
 /// said of an answer that cannot be changed yet, are read and kept for later versions.
 fn has_effect(trigger: Trigger, key: &str) -> bool {
     use Trigger::{
-        AllComplete, ApprovedAndGreen, BudgetExceeded, BugbotComments, ChangesRequested,
-        ChannelFailing, CiFailed, MergeConflicts, PrClosed, PromptUndelivered, RuntimeLost,
-        ScmUnavailable, Tampered,
+        AllComplete, ApprovedAndGreen, BudgetExceeded, BugbotComments, ChangesRequested, CiFailed,
+        MergeConflicts, PrClosed, PromptUndelivered, RuntimeLost, ScmUnavailable, Tampered,
     };
     match trigger {
         CiFailed | ChangesRequested | BugbotComments | MergeConflicts | ApprovedAndGreen
-        | ScmUnavailable | ChannelFailing | BudgetExceeded | PrClosed => false,
+        | ScmUnavailable | PrClosed => false,
+        BudgetExceeded => !matches!(key, "auto" | "action"),
         // A summary is told of as what it is.
         AllComplete => key != "priority",
         Tampered => key == "priority",
@@ -542,9 +552,11 @@ fn has_effect(trigger: Trigger, key: &str) -> bool {
 /// Whether a key is read for the whole server, since what it is about belongs to no project.
 fn is_servers(trigger: Trigger, key: &str) -> bool {
     match trigger {
-        Trigger::DiskLow | Trigger::ConfigRefused | Trigger::ServerWasAway | Trigger::Tampered => {
-            true
-        }
+        Trigger::DiskLow
+        | Trigger::ConfigRefused
+        | Trigger::ServerWasAway
+        | Trigger::Tampered
+        | Trigger::ChannelFailing => true,
         Trigger::RuntimeLost => matches!(key, "escalate-after" | "threshold" | "priority"),
         _ => false,
     }

@@ -5,6 +5,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     str::FromStr,
     sync::LazyLock,
 };
@@ -597,4 +598,33 @@ pub(super) fn web_address(text: &str) -> Option<&str> {
     let plain = |c: char| c.is_ascii_graphic() && !"\"'<>\\^`{|}@?#".contains(c);
     let good = !host.is_empty() && !host.starts_with(':') && rest.chars().all(plain);
     good.then(|| text.trim_end_matches('/'))
+}
+
+/// The host of an address that is not encrypted, without its port.
+pub(super) fn plain_host(text: &str) -> Option<&str> {
+    let host = text.strip_prefix("http://")?.split(['/', '?', '#']).next()?;
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => Some(address),
+        None => host.split(':').next(),
+    }
+}
+
+/// Whether a host is this machine, or surely in a network of one's own.
+pub(super) fn is_near(host: &str) -> bool {
+    match host.parse() {
+        Ok(IpAddr::V4(ip)) => {
+            // 100.64.0.0/10 is shared within a provider (RFC 6598), and what tunnels give out.
+            let [first, second, ..] = ip.octets();
+            let shared = first == 100 && (64..128).contains(&second);
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared
+        }
+        Ok(IpAddr::V6(ip)) => {
+            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
+        Err(_) => {
+            let name = host.trim_end_matches('.').to_lowercase();
+            let own = [".localhost", ".local", ".lan", ".internal", ".home.arpa"];
+            !name.contains('.') || own.iter().any(|end| name.ends_with(end))
+        }
+    }
 }

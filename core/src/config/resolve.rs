@@ -21,7 +21,7 @@ use super::{
     },
     push,
     trigger::Trigger,
-    units::{Bytes, Millis},
+    units::{Bytes, Dollars, Millis},
 };
 
 /// Builds the policy. The files were judged: what is not valid is not there.
@@ -240,10 +240,11 @@ fn reaction(trigger: Trigger, said: &ReactionEntry) -> Reaction {
     let merges = trigger == Trigger::ApprovedAndGreen && said.auto == Some(true);
     let action = if merges { ReactionAction::AutoMerge } else { row.action };
     let duration = |said: Option<Millis>, row: Option<u64>| said.map(|Millis(said)| said).or(row);
-    let (time, size) = match said.threshold {
-        Some(Threshold::For(time)) => (Some(time), None),
-        Some(Threshold::Below(size)) => (None, Some(size)),
-        None => (None, None),
+    let (time, size, amount) = match said.threshold {
+        Some(Threshold::For(time)) => (Some(time), None, None),
+        Some(Threshold::Below(size)) => (None, Some(size), None),
+        Some(Threshold::Over(amount)) => (None, None, Some(amount)),
+        None => (None, None, None),
     };
     let threshold_ms = duration(time, row.threshold_ms);
     Reaction {
@@ -258,7 +259,7 @@ fn reaction(trigger: Trigger, said: &ReactionEntry) -> Reaction {
             said.command_threshold,
             row.command_threshold_ms.map(|row| row.max(threshold_ms.unwrap_or(0))),
         ),
-        threshold_micros: row.threshold_micros,
+        threshold_micros: amount.map(|Dollars(micros)| micros).or(row.threshold_micros),
         threshold_bytes: size.map(|Bytes(size)| size).or(row.threshold_bytes),
         priority: said.priority.unwrap_or(row.priority),
         include_summary: said.include_summary.unwrap_or(row.include_summary),

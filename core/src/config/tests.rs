@@ -8,7 +8,7 @@ use ao_slots::{
     plugin::{Plugin, Registration},
 };
 use proptest::prelude::*;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -46,13 +46,18 @@ fn register<T: ?Sized>(name: &'static str) -> Registration<T> {
     }
 }
 
-fn catalog() -> Catalog {
+/// What it takes is its own plugin's part.
+fn anything<T: ?Sized>(name: &'static str) -> Registration<T> {
+    Registration { schema: || json_schema!(true), check: |_| Ok(()), ..register(name) }
+}
+
+fn plugins() -> Vec<Plugin> {
     let webhook = Registration {
         schema: || schemars::schema_for!(Hook),
         check: |value| ao_slots::plugin::settings::<Hook>("webhook", value).map(drop),
         ..register("webhook")
     };
-    Catalog::new([
+    vec![
         Plugin::Runtime(register("tmux")),
         Plugin::Runtime(register("process")),
         Plugin::Agent(register("claude-code")),
@@ -62,7 +67,11 @@ fn catalog() -> Catalog {
         Plugin::Terminal(register("auto")),
         Plugin::Notifier(register("desktop")),
         Plugin::Notifier(webhook),
-    ])
+    ]
+}
+
+fn catalog() -> Catalog {
+    Catalog::new(plugins())
 }
 
 fn world() -> World {
@@ -153,7 +162,19 @@ fn the_example_shows_every_key_with_its_default() {
         })
         .collect();
     let mut world = world();
-    world.env.extend(["HOOK_SECRET", "PING_SECRET"].map(|name| (name.into(), "x".into())));
+    let secrets = [
+        "HOOK_SECRET",
+        "PING_SECRET",
+        "PHONE_TOPIC",
+        "PHONE_REPLY_TOPIC",
+        "TEAM_URL",
+        "SLACK_BOT_TOKEN",
+        "SLACK_APP_TOKEN",
+        "MAIL_PASSWORD",
+    ];
+    world.env.extend(secrets.map(|name| (name.into(), "x".into())));
+    let others = ["ntfy", "discord", "slack", "email"].map(anything).map(Plugin::Notifier);
+    world.catalog = Catalog::new(plugins().into_iter().chain(others));
     let loaded = load(&[file("/code/x.yaml", Role::Given, &full)], &world);
     let loaded = loaded.unwrap_or_else(|errors| panic!("{:?}", shown(&errors)));
     // Those of later versions are shown, and say that nothing comes of them yet.
@@ -309,6 +330,19 @@ fn what_cannot_be_is_told_with_its_place() {
             ],
         ),
         (
+            vec![user(
+                "people:\n  ana: {identities: {desktop: U1}}\n  ben: {identities: {desktop: U1}}\n  \
+                 cem: {identities: {desktop: U2}}\n\
+                 reactions: {agent-idle: {threshold: $3}, budget-exceeded: {threshold: 10m}, disk-low: {threshold: $1}}\n",
+            )],
+            vec![
+                "user:3:31: `U1` is the account of two people (`ana` has it too)",
+                "user:5:37: the threshold of `agent-idle` is a duration such as `10m`",
+                "user:5:71: the threshold of `budget-exceeded` is an amount such as `$10`",
+                "user:5:99: the threshold of `disk-low` is a size such as `1GiB`",
+            ],
+        ),
+        (
             vec![repo("a", "lifecycle: {sweepInterval: 10ms, limits: {scm: 0s}}\n")],
             vec![
                 "a:1:28: `sweepInterval` is too short (at least 100ms)",
@@ -457,6 +491,30 @@ fn what_is_not_as_it_seems_is_a_warning() {
                 "a:9:149: `all-complete.priority` has no effect in this version (not used)",
             ],
         ),
+        (
+            vec![repo(
+                "a",
+                "reactions: {channel-failing: {priority: urgent}, budget-exceeded: {threshold: $5, priority: urgent}}\n\
+                 projects:\n  p:\n    path: .\n    reactions:\n      channel-failing: {priority: urgent}\n      \
+                 budget-exceeded: {auto: true, action: pause, threshold: $2.50}\n",
+            )],
+            vec![
+                "a:6:25: `channel-failing.priority` is not used in a project (not used)",
+                "a:7:25: `budget-exceeded.auto` has no effect in this version (not used)",
+                "a:7:37: `budget-exceeded.action` has no effect in this version (not used)",
+            ],
+        ),
+        (
+            vec![user(
+                "publicUrl: http://ao.example.org:3000/x\n\
+                 notifications: {heartbeat: {url: \"http://ping.example.org/a?b\"}}\n",
+            )],
+            vec![
+                "user:1:12: `publicUrl` leads over http to ao.example.org (whoever carries it can read and change it: https://…)",
+                "user:2:34: `url` leads over http to ping.example.org (whoever carries it can read and change it: https://…)",
+            ],
+        ),
+        (vec![user("publicUrl: http://192.168.0.7:3000\n")], vec![]),
         // A secret belongs into the environment: what was written is recorded.
         (
             vec![repo(
@@ -472,6 +530,48 @@ fn what_is_not_as_it_seems_is_a_warning() {
     ] {
         assert_eq!(shown(&good(&files).warnings), wanted);
     }
+}
+
+#[test]
+fn an_address_is_near_where_no_other_carries_it() {
+    for (address, near) in [
+        ("http://localhost:3000/x", true),
+        ("http://127.0.0.1", true),
+        ("http://[::1]:3000", true),
+        ("http://[fd00::1]:3000/", true),
+        ("http://10.1.2.3", true),
+        ("http://100.101.1.1:3000", true),
+        ("http://nas:3000", true),
+        ("http://ao.LOCAL", true),
+        ("http://100.128.1.1", false),
+        ("http://8.8.8.8", false),
+        ("http://[2001:db8::1]:80", false),
+        ("http://ao.example.org", false),
+        ("http://local.example.org", false),
+    ] {
+        let host = push::plain_host(address).unwrap();
+        assert_eq!(push::is_near(host), near, "{address}");
+    }
+    assert_eq!(push::plain_host("https://ao.example.org"), None);
+}
+
+/// From what a file says to what a human is told.
+#[test]
+fn a_limit_of_cost_that_a_file_sets_is_told_when_it_is_spent() {
+    use crate::decide::{Told, tests::World as Decided};
+    let text = "reactions: {budget-exceeded: {threshold: $10}}\n\
+        projects: {my-app: {path: ., sessionPrefix: app}}\n";
+    let mut w = Decided::with(good(&[repo("my-app", text)]).policy);
+    w.add_working("41");
+    let mut told = vec![];
+    for (offset, micros) in [(1, 9_999_999), (2, 10_200_000), (3, 11_000_000)] {
+        let usage = ao_slots::agent::Usage { cost_micros: Some(micros), ..Default::default() };
+        w.tell(1, [Told::Usage { usage, offset }]);
+        w.pass(20_000);
+        told.push(w.pushes().len());
+    }
+    assert_eq!(told, [0, 1, 1]);
+    assert_eq!(w.pushes(), ["app-1 has spent $10.20 of $10.00"]);
 }
 
 #[test]

@@ -127,7 +127,8 @@ impl Trigger {
             Self::MergeConflicts => {
                 answered(ReactionAction::SendToAgent, Warning, Some(15 * MINUTE))
             }
-            Self::ApprovedAndGreen | Self::PrClosed => told(Action),
+            // Nothing pauses a session yet; without a threshold there is no limit.
+            Self::ApprovedAndGreen | Self::PrClosed | Self::BudgetExceeded => told(Action),
             Self::AgentNeedsInput | Self::AgentExited | Self::AgentErrored => told(Urgent),
             Self::AgentStuck => {
                 Reaction { command_threshold_ms: Some(30 * MINUTE), ..after(Urgent, 10 * MINUTE) }
@@ -152,7 +153,6 @@ impl Trigger {
             },
             // Tried again for as long as it waits; the time decides when a human is told.
             Self::PromptUndelivered => answered(ReactionAction::Retry, Urgent, Some(MINUTE)),
-            Self::BudgetExceeded => answered(ReactionAction::Pause, Action, None),
             Self::AllComplete => Reaction { include_summary: true, ..told(Info) },
         }
     }
@@ -168,6 +168,9 @@ impl Trigger {
                 if self == Self::ApprovedAndGreen =>
             {
                 &[ReactionAction::Notify, ReactionAction::AutoMerge]
+            }
+            ReactionAction::Notify if self == Self::BudgetExceeded => {
+                &[ReactionAction::Notify, ReactionAction::Pause]
             }
             ReactionAction::Notify | ReactionAction::AutoMerge => &[ReactionAction::Notify],
         }

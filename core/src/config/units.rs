@@ -16,12 +16,17 @@ pub(super) struct Millis(pub(super) u64);
 #[serde(try_from = "String")]
 pub(super) struct Bytes(pub(super) u64);
 
+/// An amount of money in millionths of a dollar, written `$10`, `$2.50`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Dollars(pub(super) u64);
+
 /// A time of day, written `22:00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Clock(pub(super) Time);
 
-/// The text is no duration, size or time of day.
+/// The text is no duration, size, amount or time of day.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {kind}")]
 pub(super) struct UnitError {
@@ -69,6 +74,26 @@ impl FromStr for Bytes {
             _ => None,
         };
         sum(text, unit).map(Self).ok_or_else(|| UnitError { text: text.to_owned(), kind: "size" })
+    }
+}
+
+impl FromStr for Dollars {
+    type Err = UnitError;
+
+    /// A dollar sign, dollars, and at most two digits of cents.
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let amount = || {
+            let number = text.trim().strip_prefix('$')?;
+            let (dollars, cents) = number.split_once('.').unwrap_or((number, "00"));
+            let cents = format!("{cents:0<2}");
+            if !digits(dollars) || !digits(&cents) || cents.len() > 2 || number.ends_with('.') {
+                return None;
+            }
+            let dollars = dollars.parse::<u64>().ok()?.checked_mul(1_000_000)?;
+            dollars.checked_add(cents.parse::<u64>().ok()? * 10_000)
+        };
+        amount().map(Self).ok_or_else(|| UnitError { text: text.to_owned(), kind: "amount" })
     }
 }
 
@@ -143,6 +168,14 @@ unit_text!(
 );
 
 unit_text!(
+    Dollars,
+    "Dollars",
+    "ao-dollars",
+    r"^\s*\$[0-9]+(\.[0-9]{1,2})?\s*$",
+    "An amount in dollars, e.g. `$10`, `$2.50`."
+);
+
+unit_text!(
     Clock,
     "TimeOfDay",
     "ao-time",
@@ -211,6 +244,26 @@ mod tests {
             ("99999999999TiB", None),
         ] {
             assert_eq!(text.parse::<Bytes>().ok().map(|s| s.0), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_in_dollars() {
+        for (text, wanted) in [
+            ("$10", Some(10_000_000)),
+            (" $2.50 ", Some(2_500_000)),
+            ("$0.5", Some(500_000)),
+            ("$0", Some(0)),
+            ("10", None),
+            ("$", None),
+            ("$.5", None),
+            ("$1.", None),
+            ("$1.234", None),
+            ("$-1", None),
+            ("$1,000", None),
+            ("$99999999999999999999", None),
+        ] {
+            assert_eq!(text.parse::<Dollars>().ok().map(|amount| amount.0), wanted, "{text:?}");
         }
     }
 

@@ -3,9 +3,10 @@
 use super::Judge;
 use crate::config::{
     check,
+    layer::Layer,
     push::{
-        EscalationEntry, HEARTBEAT_LEAST, QuietHoursEntry, TO_WORDS, abouts, find_zone, is_person,
-        nearest_zone, web_address,
+        EscalationEntry, HEARTBEAT_LEAST, QuietHoursEntry, TO_WORDS, abouts, find_zone, is_near,
+        is_person, nearest_zone, plain_host, web_address,
     },
     units::Millis,
 };
@@ -21,6 +22,8 @@ impl<'l> Judge<'l, '_> {
         {
             self.refuse(at, &["publicUrl"], "publicUrl", address, "written https://host/path");
         }
+        self.encrypted(at, &["publicUrl"], config.public_url.as_deref());
+        self.identities(at);
         for (name, person) in &config.people {
             let here = ["people", name.as_str()];
             if !is_person(name) {
@@ -57,6 +60,7 @@ impl<'l> Judge<'l, '_> {
             if web_address(address).is_none() {
                 self.refuse(at, &path, "url", &heartbeat.url, "written https://host/path");
             }
+            self.encrypted(at, &path, Some(&heartbeat.url));
             if heartbeat.every.is_some_and(|Millis(every)| every < HEARTBEAT_LEAST.0) {
                 let place = self.place(at, &["notifications", "heartbeat", "every"]);
                 let label = format!("at least {HEARTBEAT_LEAST}");
@@ -106,6 +110,36 @@ impl<'l> Judge<'l, '_> {
         let place = self.place(at, path);
         let shown = self.found.errors[at].shown(value);
         self.error(at, &place, format!("`{key}` cannot be `{shown}`"), rule);
+    }
+
+    /// What goes over networks of others is encrypted.
+    fn encrypted(&mut self, at: usize, path: &[&str], address: Option<&str>) {
+        let Some(host) = address.and_then(plain_host).filter(|host| !is_near(host)) else { return };
+        let place = self.place(at, path);
+        let key = path[path.len() - 1];
+        let message = format!("`{key}` leads over http to {}", ao_slots::text::cut(host, 60));
+        let label = "whoever carries it can read and change it: https://…";
+        self.found.warnings[at].add(&place, message, label, None);
+    }
+
+    /// Who presses from an account is one person.
+    fn identities(&mut self, at: usize) {
+        let layers = self.layers;
+        let people = |layer: &'l Layer<'_>| &layer.live.config.people;
+        let users = || layers[..=at].iter().filter(|layer| layer.is_users()).flat_map(people);
+        for (name, person) in people(&layers[at]) {
+            for (channel, account) in &person.identities {
+                let other = users().take_while(|(other, _)| *other != name).find(|(_, person)| {
+                    person.identities.get(channel).is_some_and(|theirs| theirs == account)
+                });
+                if let Some((other, _)) = other {
+                    let place = self.place(at, &["people", name, "identities", channel]);
+                    let shown = self.found.errors[at].shown(account);
+                    let message = format!("`{shown}` is the account of two people");
+                    self.error(at, &place, message, format!("`{other}` has it too"));
+                }
+            }
+        }
     }
 
     /// A channel that somebody is to be reached by must be there. One that only waits for trust will be.
