@@ -736,6 +736,9 @@ pub struct Delivery {
     pub sent: Option<Moment>,
     /// The last error.
     pub error: Option<Failure>,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Moment>,
     /// The last press on it of which nothing came, since its last revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<(Failure, Moment)>,
@@ -1138,6 +1141,11 @@ impl Session {
     /// Its lane.
     pub fn lane(&self) -> Lane {
         Lane::Session(self.id.clone())
+    }
+
+    /// Why the last restore of it failed.
+    pub fn failed_restore(&self) -> Option<&Failure> {
+        self.failure.as_ref().filter(|(step, _)| step == "restore").map(|(_, failure)| failure)
     }
 
     /// Heads that the agent made since the first one that failed, and that failed too.

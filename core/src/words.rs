@@ -197,6 +197,13 @@ pub(crate) fn acted_on(
     waiting
 }
 
+/// Those of them that a restore is for: who is being restored already needs no other, unless all are.
+pub(crate) fn to_restore(state: &State, sessions: &[SessionId]) -> Vec<SessionId> {
+    let waits = |id: &&SessionId| state.sessions.get(*id).is_none_or(|s| s.restore.is_none());
+    let waiting: Vec<SessionId> = sessions.iter().filter(waits).cloned().collect();
+    if waiting.is_empty() { sessions.to_vec() } else { waiting }
+}
+
 /// Nine o'clock, today or tomorrow, as a reader in this zone has it.
 pub(crate) fn morning(now: Timestamp, zone: &TimeZone) -> Timestamp {
     let local = now.to_zoned(zone.clone());
@@ -297,6 +304,16 @@ enum Stage {
     Doubted(String),
 }
 
+/// What a card tells of its needs.
+enum Told {
+    /// What has become of them.
+    Settled,
+    /// That they are told of elsewhere, or seem to be over.
+    Passed,
+    /// What they are, and what a human has done so far.
+    Stage(Stage),
+}
+
 impl Words<'_> {
     /// The message for a notification as it is to be seen now on a channel.
     pub fn message(&self, notification: &Notification, channel: &ChannelName) -> Message {
@@ -325,12 +342,19 @@ impl Words<'_> {
         {
             self.add_absence(&mut card, news);
         }
-        if let Some(incident) = incident.filter(|_| self.is_public()) {
-            let settled = matches!(mark, Mark::Settled | Mark::Failed);
-            let several = needs.len() > 1;
-            let over = settled && card.buttons.is_empty();
-            let shown = room::Shown { several, storm: several && one_cause(&covered), over };
-            self.hide(&mut card, incident, shown);
+        let told = self.told(&needs, &covered, notification, newer);
+        if self.is_public() {
+            match incident {
+                Some(incident) => {
+                    let shown = match (needs.len(), one_cause(&covered)) {
+                        (..2, _) => room::Shown::One,
+                        (_, true) => room::Shown::Storm,
+                        (_, false) => room::Shown::List,
+                    };
+                    self.hide(&mut card, incident, shown, &told);
+                }
+                None => room::hide_summary(&mut card, notification),
+            }
         }
         let Card { title, short, body, mut buttons, command } = card;
         if let [one] = needs[..]
@@ -382,13 +406,7 @@ impl Words<'_> {
             may_repeat: false,
         };
         // What has become of a need is told in ao's own words.
-        let waits = match needs[..] {
-            [one] => {
-                one.is_open() && one.cleared.is_none() && matches!(self.stage(one), Stage::Open)
-            }
-            _ => true,
-        };
-        if waits && !notification.settled {
+        if matches!(told, Told::Stage(Stage::Open)) {
             let kind = self.channel.map(|channel| channel.kind);
             template::apply(
                 &mut message,
@@ -406,6 +424,30 @@ impl Words<'_> {
             );
         }
         message
+    }
+
+    fn told(
+        &self,
+        needs: &[&Incident],
+        covered: &[Incident],
+        notification: &Notification,
+        newer: bool,
+    ) -> Told {
+        let mine = |i: &&Incident| {
+            i.resolved.is_none() && i.messages().any(|shown| shown == notification.id)
+        };
+        match needs {
+            [_, ..] if newer => Told::Passed,
+            [one] if !notification.settled && one.is_open() => Told::Stage(self.stage(one)),
+            [one] if !notification.settled || one.is_open() => Told::Passed,
+            _ if notification.settled => Told::Settled,
+            [] => Told::Stage(Stage::Open),
+            many => match many.iter().copied().filter(mine).collect::<Vec<_>>()[..] {
+                [] => Told::Settled,
+                ref open if one_cause(covered) => Told::Stage(self.storm_stage(open, many.len())),
+                _ => Told::Stage(Stage::Open),
+            },
+        }
     }
 
     /// Where the pull request can be seen, for what is about one.
@@ -499,8 +541,8 @@ impl Words<'_> {
                 self.at_seconds(restore.since.at)
             ));
         }
-        let failed = session.failure.as_ref().filter(|(step, _)| step == "restore");
-        if let (Trigger::AgentExited, Some((_, failure))) = (incident.trigger, failed) {
+        if let (Trigger::AgentExited, Some(failure)) = (incident.trigger, session.failed_restore())
+        {
             let why = phrase::sentence(&failure.message);
             return Stage::Failed(format!("Restoring it failed: {why}."));
         }
@@ -541,13 +583,16 @@ impl Words<'_> {
         }
     }
 
+    /// Who asked for the restore that each of these is in; none where one of them is in none.
+    fn all_restored_by(&self, sessions: &[SessionId]) -> Option<Actor> {
+        let restore = |id| self.state.sessions.get(id)?.restore.as_ref();
+        let restores: Option<Vec<_>> = sessions.iter().map(restore).collect();
+        restores?.iter().find_map(|restore| restore.by.clone())
+    }
+
     /// Many sessions, one cause: how far a human's restore has come.
     fn stage_of_a_loss(&self, incident: &Incident) -> Stage {
-        let by_human = |id: &SessionId| {
-            let restore = self.state.sessions.get(id).and_then(|session| session.restore.as_ref());
-            restore.and_then(|restore| restore.by.clone())
-        };
-        match incident.sessions.iter().find_map(by_human) {
+        match self.all_restored_by(&incident.sessions) {
             Some(by) if incident.trigger == Trigger::RuntimeLost => {
                 let all = self.lost_in(incident).len();
                 let back = all - incident.sessions.len().min(all);
@@ -608,8 +653,7 @@ impl Words<'_> {
     ) -> Vec<String> {
         let mut meta: Vec<String> = notification.project.iter().map(ToString::to_string).collect();
         let Some(incident) = incident else { return meta };
-        let ids = covered.iter().map(|incident| incident.id.to_string());
-        let ids = ids.collect::<Vec<_>>().join(", ");
+        let ids = phrase::runs(covered.iter().map(|incident| ("i", incident.id.0)));
         if needs(covered).count() > 1 {
             meta.push(ids);
             return meta;

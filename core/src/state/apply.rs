@@ -490,7 +490,7 @@ impl State {
                     delivery.shown = revision;
                     delivery.tries = 0;
                     delivery.not_before = None;
-                    delivery.error = None;
+                    (delivery.error, delivery.failed) = (None, None);
                     delivery.held = None;
                     if let Outcome::Sent { handle, reached } = outcome {
                         if handle.is_some() {
@@ -536,7 +536,7 @@ impl State {
                     self.notifications.get_mut(&id).and_then(|n| n.deliveries.get_mut(name));
                 if let Some(delivery) = delivery {
                     delivery.tries = delivery.tries.saturating_add(1);
-                    delivery.error = Some(failure.clone());
+                    (delivery.error, delivery.failed) = (Some(failure.clone()), Some(when));
                     delivery.not_before = e.not_before;
                     if again {
                         delivery.progress = Progress::Again;

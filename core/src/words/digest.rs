@@ -76,7 +76,6 @@ pub(crate) fn digest(
         (true, Some(last)) => format!("Nothing happened since {}. ao is well.", at(last)),
         (true, None) => "Nothing happened. ao is well.".into(),
     };
-    let short = said.first().and_then(|(.., rows)| rows.first().cloned()).unwrap_or_default();
     // What wants somebody is read first.
     let mut said: Vec<SummaryPart> = said
         .into_iter()
@@ -86,6 +85,7 @@ pub(crate) fn digest(
         })
         .collect();
     said.sort_by_key(|part| !part.title.starts_with("Wants you"));
+    let short = said.first().and_then(|part| part.lines.first().cloned()).unwrap_or_default();
     let lines = next.map(|next| format!("Next digest {}", at(next))).into_iter().collect();
     (title, Summary { kind: "digest".into(), short, lines, parts: said })
 }

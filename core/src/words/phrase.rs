@@ -1,5 +1,7 @@
 //! The small pieces that every sentence is made of: times, counts, names, quotes.
 
+use std::collections::BTreeSet;
+
 use ao_slots::{
     SessionId,
     agent::HIDES,
@@ -71,23 +73,24 @@ pub(super) fn last_lines(text: &str, most: usize) -> String {
 
 /// Sessions with nothing left out: `api-4, app-1…12`.
 pub(super) fn ranges(sessions: &[SessionId]) -> String {
-    let mut ids: Vec<&SessionId> = sessions.iter().collect();
-    ids.sort_by_key(|id| (id.prefix().to_owned(), id.number()));
-    ids.dedup();
-    let mut runs: Vec<(&SessionId, u32)> = vec![];
-    for id in ids {
+    runs(sessions.iter().map(|id| (id.prefix(), id.number().into())))
+}
+
+/// The same of ids by their letters and number.
+pub(super) fn runs<'a>(ids: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let ids: BTreeSet<(&str, u64)> = ids.collect();
+    let mut runs: Vec<(&str, u64, u64)> = vec![];
+    for (prefix, number) in ids {
         match runs.last_mut() {
-            Some((first, last))
-                if first.prefix() == id.prefix() && Some(id.number()) == last.checked_add(1) =>
-            {
-                *last = id.number();
+            Some((known, _, last)) if *known == prefix && Some(number) == last.checked_add(1) => {
+                *last = number;
             }
-            _ => runs.push((id, id.number())),
+            _ => runs.push((prefix, number, number)),
         }
     }
-    let run = |(first, last): &(&SessionId, u32)| match first.number() == *last {
-        true => first.to_string(),
-        false => format!("{first}…{last}"),
+    let run = |(prefix, first, last): &(&str, u64, u64)| match first == last {
+        true => format!("{prefix}-{first}"),
+        false => format!("{prefix}-{first}…{last}"),
     };
     runs.iter().map(run).collect::<Vec<_>>().join(", ")
 }

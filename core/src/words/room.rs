@@ -7,27 +7,27 @@ use ao_slots::{
 };
 
 use super::{
-    Card, Words,
+    Card, Stage, Told, Words, first_words,
     phrase::{VERBATIM, asked_for, button, last_lines},
     session_of,
 };
 use crate::{
     config::trigger::Trigger,
-    state::{Incident, Session},
+    state::{Incident, Notification, Session},
 };
 
 /// Said where something is left out.
 const HINT: &str = "Not all is said here: others could read it.";
 
-/// What kind of card it is.
-#[derive(Clone, Copy)]
-pub(super) struct Shown {
-    /// About more than one need.
-    pub(super) several: bool,
-    /// Of one cause.
-    pub(super) storm: bool,
-    /// Nothing more is wanted.
-    pub(super) over: bool,
+/// What a card is about.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Shown {
+    /// One need.
+    One,
+    /// Several of one cause.
+    Storm,
+    /// Several.
+    List,
 }
 
 /// Lines of a log that a thread shows.
@@ -46,7 +46,9 @@ impl Words<'_> {
     /// What else can be done about one need, where a channel has an overflow menu: the rare things behind it.
     pub(super) fn more(&self, buttons: &mut Vec<Button>, incident: &Incident) {
         // Who takes it hears no further call; on a phone it stands where there is room.
-        let take = incident.acknowledged.is_none().then(|| button("ack", "I take it"));
+        let taken = incident.acknowledged.is_some()
+            || buttons.iter().any(|button| button.action == Action::Ack);
+        let take = (!taken).then(|| button("ack", "I take it"));
         if self.is_kind(ChannelKind::Phone) {
             let kills = buttons.iter().position(|button| button.action == Action::Kill);
             let at = kills.unwrap_or(buttons.len());
@@ -56,16 +58,19 @@ impl Words<'_> {
         if !self.is_kind(ChannelKind::Chat) {
             return;
         }
-        buttons.extend(take.map(|take| Button { more: true, ..take }));
         for rare in buttons.iter_mut() {
             rare.more = matches!(rare.action, Action::Kill | Action::Snooze);
         }
+        buttons.extend(take.map(|take| Button { more: true, ..take }));
+        let snoozes = buttons.iter().any(|button| button.action == Action::Snooze);
         let mut add = |id: &str, label: &str| {
             if !buttons.iter().any(|known| known.id == id) {
                 buttons.push(Button { more: true, ..button(id, label) });
             }
         };
-        add("snooze-1h", "Snooze 1 h");
+        if !snoozes {
+            add("snooze-1h", "Snooze 1 h");
+        }
         add("snooze-morning", "Snooze until 09:00");
         if let Some(session) = session_of(incident) {
             let label = format!("Silence this for {session}");
@@ -117,8 +122,8 @@ impl Words<'_> {
 
     /// Leaves out what strangers must not read: code, commands, paths, what agents and logs say. What is asked of a
     /// human in plain words stays, and so do the numbers.
-    pub(super) fn hide(&self, card: &mut Card, incident: &Incident, shown: Shown) {
-        let Shown { several, storm, over } = shown;
+    pub(super) fn hide(&self, card: &mut Card, incident: &Incident, shown: Shown, told: &Told) {
+        let several = shown != Shown::One;
         let session = session_of(incident).and_then(|id| self.state.sessions.get(&id));
         let request = session.and_then(|s| s.requests.get(&incident.request?));
         let who = incident.subject.to_string();
@@ -140,9 +145,7 @@ impl Words<'_> {
             }
             (Trigger::AgentErrored, _) => (
                 Some(match several {
-                    true => {
-                        card.title.split_once(": ").map_or(&*card.title, |(who, _)| who).to_owned()
-                    }
+                    true => own_part(&card.title),
                     false => format!("{who} cannot go on"),
                 }),
                 false,
@@ -162,6 +165,7 @@ impl Words<'_> {
                 | Trigger::RateLimited
                 | Trigger::PromptUndelivered
                 | Trigger::DiskLow
+                | Trigger::ScmUnavailable
                 | Trigger::ServerWasAway
                 | Trigger::ApprovedAndGreen
                 | Trigger::BudgetExceeded
@@ -170,36 +174,67 @@ impl Words<'_> {
             ) => (None, true),
             _ => (None, false),
         };
-        // What is settled says who did what: never what it was about.
-        if over || several && !storm {
-            let title = card.title.split_once(": ").map_or(&*card.title, |(what, _)| what);
-            if request.is_some() || !plain || several {
-                card.title = title.to_owned();
+        card.title = match (told, title) {
+            (Told::Settled, _) if incident.trigger == Trigger::Tampered => {
+                "The change of ao's own file was seen".into()
             }
-            card.body.clear();
-            card.short = if over { String::new() } else { HINT.to_owned() };
+            // What is settled says who did what: never what it was about.
+            (Told::Settled, _) if request.is_some_and(|request| request.decided.is_some()) => {
+                own_part(&card.title)
+            }
+            (Told::Settled, _) => std::mem::take(&mut card.title),
+            _ if shown == Shown::List => own_part(&card.title),
+            (_, Some(title)) => title,
+            (_, None) => std::mem::take(&mut card.title),
+        };
+        card.short = match told {
+            Told::Settled => String::new(),
+            // No more than that it passes is said first.
+            Told::Passed => card.body.first().map(first_words).unwrap_or_default(),
+            Told::Stage(Stage::Doing(words) | Stage::Doubted(words)) => words.clone(),
+            Told::Stage(Stage::Failed(_)) => format!("It did not work. {HINT}"),
+            Told::Stage(Stage::Open) if shown == Shown::List => HINT.to_owned(),
+            Told::Stage(Stage::Open) if plain && card.short.is_empty() => {
+                card.body.first().map(first_words).unwrap_or_default()
+            }
+            Told::Stage(Stage::Open) if plain => std::mem::take(&mut card.short),
+            Told::Stage(Stage::Open) => {
+                let since = self.since(self.began(incident));
+                match since.trim_start().strip_prefix("since") {
+                    Some(since) => format!("Since{since}. {HINT}"),
+                    None => HINT.to_owned(),
+                }
+            }
+        };
+        card.body.clear();
+        if !card.short.is_empty() {
+            card.body.push(Block::Text(card.short.clone()));
+        }
+        if card.command.is_none() && !matches!(told, Told::Stage(_)) {
             return;
         }
-        if let Some(title) = title {
-            card.title = title;
-        }
-        let since = self.since(self.began(incident));
-        // What is being done says no more than that.
-        if (!plain || card.short.is_empty()) && !card.buttons.is_empty() {
-            card.short = match since.trim_start().strip_prefix("since") {
-                Some(since) => format!("Since{since}. {HINT}"),
-                None => HINT.to_owned(),
-            };
-        }
-        if card.short.is_empty() {
-            card.short = HINT.to_owned();
-        }
-        card.body = vec![Block::Text(card.short.clone())];
         let about =
             session.map_or_else(|| incident.id.to_string(), |session| session.id.to_string());
         card.command = Some(match several {
             true => "ao status".into(),
             false => format!("ao why {about}"),
         });
+    }
+}
+
+/// Of a title what `ao` says itself: what others said stands behind the colon.
+fn own_part(title: &str) -> String {
+    title.split_once(": ").map_or(title, |(own, _)| own).to_owned()
+}
+
+/// The same of what is about no need: its title counts, the rest names.
+pub(super) fn hide_summary(card: &mut Card, notification: &Notification) {
+    let Some(summary) = &notification.summary else {
+        card.title = own_part(&card.title);
+        return;
+    };
+    if !summary.short.is_empty() || !summary.parts.is_empty() {
+        card.short = HINT.to_owned();
+        card.body = vec![Block::Text(card.short.clone())];
     }
 }

@@ -10,10 +10,10 @@ use ao_slots::{
 use jiff::Timestamp;
 
 use super::{
-    Card, Words,
+    Card, Stage, Words,
     open::{forge, jobs},
     phrase::{button, clean_line, confirmed, primary, ranges},
-    session_of,
+    session_of, to_restore,
 };
 use crate::{
     config::trigger::Trigger,
@@ -41,7 +41,14 @@ impl Words<'_> {
         let verb =
             |singular: &'static str, plural: &'static str| if one { singular } else { plural };
         let same = |tail: fn(&str) -> Option<String>| {
-            let tails: Vec<_> = open.iter().map(|i| tail(&self.open(i).title)).collect();
+            // What became of a restore is no part of the cause.
+            let touched = |i: &Incident| {
+                let session = session_of(i).and_then(|id| self.state.sessions.get(&id));
+                session.is_some_and(|s| s.restore.is_some() || s.failed_restore().is_some())
+            };
+            let rest: Vec<_> = open.iter().filter(|i| !touched(i)).collect();
+            let of = if rest.is_empty() { open.iter().collect() } else { rest };
+            let tails: Vec<_> = of.iter().map(|i| tail(&self.open(i).title)).collect();
             tails
                 .first()
                 .cloned()
@@ -184,11 +191,12 @@ impl Words<'_> {
             }
             _ => format!("{}.", cut(&names, 300)),
         };
-        let asked = known.iter().find_map(|session| session.restore.as_ref()?.by.clone());
+        if restores(first.trigger) {
+            body.extend(self.being_restored(&sessions));
+            body.extend(self.not_restored(&sessions));
+        }
         let title = self.storm_title(&open, all.len());
-        if let Some(by) = asked.filter(|_| restores(first.trigger)) {
-            let words =
-                format!("Restoring: {} of {}, asked by {by}.", all.len() - open.len(), all.len());
+        if let Stage::Doing(words) = self.storm_stage(&open, all.len()) {
             let body = vec![text(words.clone())];
             // What is being restored is not what it was.
             let title = notification.title.clone();
@@ -202,9 +210,21 @@ impl Words<'_> {
         (self.mark(first), Card { title, short, body, buttons, command: Some(command) })
     }
 
+    /// How far a human's restore of these, of `all` that the cause ended, has come.
+    pub(super) fn storm_stage(&self, open: &[&Incident], all: usize) -> Stage {
+        let restored = open.first().is_some_and(|first| restores(first.trigger));
+        match self.all_restored_by(&self.sessions_of(open)).filter(|_| restored) {
+            Some(by) => {
+                let back = all - open.len();
+                Stage::Doing(format!("Restoring: {back} of {all}, asked by {by}."))
+            }
+            None => Stage::Open,
+        }
+    }
+
     /// What one press sensibly does for all of them.
     fn storm_buttons(&self, open: &[&Incident]) -> Vec<Button> {
-        let n = open.len() as u64;
+        let n = to_restore(self.state, &self.sessions_of(open)).len() as u64;
         let Some(first) = open.first() else { return vec![] };
         let mut buttons = vec![];
         if restores(first.trigger) {

@@ -402,6 +402,63 @@ fn own_words_replace_those_of_an_open_need_alone() {
 }
 
 #[test]
+fn own_words_replace_neither_what_a_newer_message_tells_nor_what_is_being_restored() {
+    let own = |mut w: World| {
+        let template = Template { title: Some("mine".into()), ..Template::default() };
+        let mut policy = Policy::clone(&w.state.policy);
+        policy.push.templates = [("default".into(), [("default".into(), template)].into())].into();
+        w.configure(policy, [(desk(), desktop())].into());
+        w
+    };
+    let mut w = own(asking(question("A?")));
+    assert_eq!(on_the_desktop(&w).title, "mine");
+    let told = w.state.notifications.values_mut().next_back().unwrap();
+    let id = told.id;
+    told.deliveries.get_mut(&desk()).unwrap().superseded = Some(id);
+    let message = on_the_desktop(&w);
+    let newer = ("app-1 asks: A?", "A newer message tells of it.");
+    assert_eq!((message.title.as_str(), message.short.as_str()), newer);
+
+    let mut w = World::new();
+    for n in 1..=4 {
+        w.add_working(&n.to_string());
+    }
+    for n in 1..=4 {
+        w.see(n, RuntimeState::Exited { code: Some(1) });
+    }
+    w.pass(2_000);
+    let mut w = own(w);
+    w.give(restore(1)).unwrap();
+    assert_eq!(on_the_desktop(&w).title, "mine", "three wait still");
+    (2..=4).for_each(|n| drop(w.give(restore(n)).unwrap()));
+    let message = on_the_desktop(&w);
+    let doing = ("4 agents stopped: exited with code 1", "Restoring: 0 of 4, asked by ana.");
+    assert_eq!((message.title.as_str(), message.short.as_str()), doing);
+}
+
+#[test]
+fn a_channel_that_fails_again_counts_what_it_lost_since() {
+    let mut w = leads_to(Trigger::ChannelFailing, "invalid_auth");
+    let slack: ChannelName = "slack".parse().unwrap();
+    let since = w.state.channels[&slack].since.unwrap();
+    let told = w.state.notifications.values_mut().next_back().unwrap();
+    let failed = |before: u64| {
+        let seq = ao_slots::Seq(since.seq.0 - before);
+        let error = Some(Failure::permanent("invalid_auth"));
+        crate::state::Delivery {
+            error,
+            failed: Some(Moment { seq, ..since }),
+            ..Default::default()
+        }
+    };
+    told.deliveries.insert(slack.clone(), failed(1));
+    assert!(!page(&newest(&w)).contains("not taken"));
+    let told = w.state.notifications.values_mut().next_back().unwrap();
+    told.deliveries.insert(slack, failed(0));
+    assert!(page(&newest(&w)).contains("1 message not taken"), "{}", page(&newest(&w)));
+}
+
+#[test]
 fn while_it_only_seems_to_be_over_its_buttons_stay() {
     let mut w = World::idle("41");
     w.look(1, work(1, 2));
@@ -945,10 +1002,16 @@ fn golden_storm() {
     w.pass(2_000);
     book.add("twenty stopped", &w);
     w.give(restore(2)).unwrap();
-    book.add("being restored", &w);
+    book.add("one is being restored", &w);
+    let mut failed = w.clone();
+    failed.fail(2, ErrorKind::Permanent);
+    book.add("its restore failed", &failed);
     w.comes_back(2);
     w.pass(15_000);
     book.add("one came back", &w);
+    let mut all = w.clone();
+    (1..=20).filter(|n| *n != 2).for_each(|n| drop(all.give(restore(n)).unwrap()));
+    book.add("all the others are being restored", &all);
     for n in (1..=20).filter(|n| ![2, 7, 8].contains(n)) {
         w.give(restore(n)).unwrap();
         w.comes_back(n);
@@ -986,6 +1049,183 @@ fn golden_storm() {
     book.holds("storm");
 }
 
+fn with_threads(bot_threads: u32, said: &str) -> PrFacts {
+    let comment = PrComment { by: "ben".into(), place: None, text: said.into() };
+    let details = PrDetails { threads: 5, comments: vec![comment], ..*told_all("a").details };
+    PrFacts { review: Review::Pending, bot_threads, details: Box::new(details), ..told_all("a") }
+}
+
+/// The newest message tells of this, and all that others say of it is `said`.
+fn leads_to(trigger: Trigger, said: &str) -> World {
+    let text = || Text::short(said);
+    let failure = || Failure { kind: ErrorKind::Transient, ..Failure::permanent(said) };
+    let pr = |pr: PrFacts, minutes: u64| {
+        let mut w = World::working("44");
+        sees(&mut w, 1, pr);
+        for _ in 0..minutes {
+            w.tell(1, [Told::Alive]);
+            w.pass(MINUTE);
+        }
+        w
+    };
+    let after = |mut w: World, minutes: u64| {
+        w.pass(minutes * MINUTE);
+        w
+    };
+    let tells = |told: Told, minutes: u64| {
+        let mut w = World::working("41");
+        w.tell(1, [told]);
+        after(w, minutes)
+    };
+    let details = |change: fn(&mut PrDetails, String)| {
+        let mut details = told_all("a").details;
+        change(&mut details, said.to_owned());
+        PrFacts { details, ..told_all("a") }
+    };
+    match trigger {
+        Trigger::CiFailed => {
+            let mut w = World::working("44");
+            for head in ["3f9c2d1aa", "8a1b77eaa", "c01dbeeaa"] {
+                let told = details(|details, said| details.failure = Some(said));
+                let (checks, failing) = (Checks::Failing, vec!["unit".into()]);
+                sees(&mut w, 1, PrFacts { checks, failing, head: head.into(), ..told });
+                for _ in 0..6 {
+                    w.tell(1, [Told::Alive]);
+                    w.pass(MINUTE);
+                }
+            }
+            w
+        }
+        Trigger::ChangesRequested => {
+            let told = PrFacts { human_threads: 2, ..with_threads(0, said) };
+            pr(PrFacts { review: Review::ChangesRequested, ..told }, 30)
+        }
+        Trigger::BugbotComments => pr(with_threads(3, said), 30),
+        Trigger::MergeConflicts => {
+            let told = details(|details, said| details.conflicts = vec![said]);
+            pr(PrFacts { mergeable: Mergeable::Conflicting, ..told }, 15)
+        }
+        Trigger::ApprovedAndGreen => pr(details(|details, said| details.failure = Some(said)), 1),
+        Trigger::PrClosed => {
+            let told = details(|details, said| details.closing = Some(said));
+            pr(PrFacts { state: PrState::Closed, ..told }, 2)
+        }
+        Trigger::AgentNeedsInput => asking(permission(said)),
+        Trigger::AgentStuck => {
+            let command = Some(text());
+            tells(Told::ToolStarted { tool: "Bash".into(), command }, 31)
+        }
+        Trigger::AgentExited => {
+            let mut w = World::working("41");
+            exits(&mut w, RuntimeState::Exited { code: Some(1) }, said);
+            after(w, 1)
+        }
+        Trigger::AgentErrored => {
+            tells(Told::Failed { kind: AgentErrorKind::Reported, text: text() }, 1)
+        }
+        Trigger::AgentIdle => {
+            let mut w = World::working("41");
+            let usage = Usage { summary: Some(said.into()), ..Usage::default() };
+            w.tell(1, [Told::Usage { usage, offset: 1 }, turn_ended("t1")]);
+            after(w, 17)
+        }
+        Trigger::AgentIdleNoPr => {
+            let mut w = World::working("41");
+            for _ in 0..32 {
+                w.tell(1, [Told::Alive]);
+                w.pass(MINUTE);
+            }
+            w
+        }
+        Trigger::AgentFinished => {
+            let mut w = World::idle("41");
+            w.look(1, diff(1, 0));
+            after(w, 6)
+        }
+        Trigger::RuntimeLost => {
+            let mut w = World::working("41");
+            w.lose([1]);
+            let intent = w.state.intent_on(&crate::state::Lane::Session(app(1))).unwrap().0;
+            let result = Err(Failure { kind: ErrorKind::Permanent, ..failure() });
+            w.give(Input::Effect { intent, result }).unwrap();
+            after(w, 1)
+        }
+        Trigger::ScmUnavailable => {
+            let mut w = with_scm();
+            sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..review::green("a") });
+            let project = "my-app".parse().unwrap();
+            w.give(Input::Scm { project, failure: Some(failure()) }).unwrap();
+            for _ in 0..6 {
+                w.tell(1, [Told::Alive]);
+                w.pass(MINUTE);
+            }
+            w
+        }
+        Trigger::Tampered => {
+            let mut w = World::new();
+            w.give(Input::Tampered { path: said.into(), kept: Some(said.into()) }).unwrap();
+            after(w, 1)
+        }
+        Trigger::DiskLow => {
+            let mut w = World::new();
+            w.give(Input::Disk { free: 310 << 20, failing: false }).unwrap();
+            after(w, 1)
+        }
+        Trigger::ChannelFailing => {
+            let slack: ChannelName = "slack".parse().unwrap();
+            let mut policy = Policy::with_projects(&["my-app"]);
+            policy.rules.channels.push(slack.clone());
+            let chat = NotifierCapabilities::plain(ChannelKind::Chat);
+            let mut w = World::with(policy.clone());
+            w.configure(policy, [(desk(), desktop()), (slack.clone(), chat)].into());
+            let failure = Some(Failure::permanent(said));
+            w.give(Input::Tried { channel: slack, failure }).unwrap();
+            after(w, 1)
+        }
+        Trigger::ConfigRefused => {
+            let mut w = World::new();
+            let file = "/etc/agent-orchestrator.yaml".into();
+            w.give(Input::ConfigRefused { file, reason: text(), untrusted: true }).unwrap();
+            after(w, 2)
+        }
+        Trigger::ServerWasAway => {
+            let mut w = World::new();
+            w.holds_channels = true;
+            w.give(Input::Quarantined { file: said.into(), message: text() }).unwrap();
+            after(w, 1)
+        }
+        Trigger::RateLimited => tells(Told::RateLimited { until: None }, 31),
+        Trigger::PromptUndelivered => {
+            let mut w = World::idle("41");
+            w.give(send(1, said)).unwrap();
+            w.settle(1, Err(Failure::permanent(said)));
+            after(w, 1)
+        }
+        Trigger::BudgetExceeded => {
+            let mut policy = Policy::with_projects(&["my-app"]);
+            for project in policy.projects.values_mut() {
+                let reaction = project.rules.reactions.get_mut(&Trigger::BudgetExceeded).unwrap();
+                reaction.threshold_micros = Some(1);
+            }
+            let mut w = World::with(policy);
+            w.add_working("41");
+            let usage =
+                Usage { cost_micros: Some(2), summary: Some(said.into()), ..Usage::default() };
+            w.tell(1, [Told::Usage { usage, offset: 1 }]);
+            after(w, 1)
+        }
+        Trigger::AllComplete => {
+            let mut w = World::working(said);
+            w.tell(1, [Told::Completed { text: Some(text()) }, turn_ended("t1")]);
+            w.look(1, work(2, 0));
+            while w.effect(1).is_some() {
+                w.succeed(1);
+            }
+            w
+        }
+    }
+}
+
 #[test]
 fn s35_on_a_public_channel_there_is_no_code_no_command_and_no_path() {
     let secret = "cat /etc/secret-name | sh";
@@ -1019,6 +1259,28 @@ fn s35_on_a_public_channel_there_is_no_code_no_command_and_no_path() {
     exits(&mut w, RuntimeState::Exited { code: Some(1) }, secret);
     w.pass(2_000);
     assert_eq!(hidden(&w).title, "app-1 stopped: exited with code 1");
+    // What was tried in vain is told, without the words of the error.
+    let mut w = asking(question("Also shipping?"));
+    w.give(answer(1, "Items only")).unwrap();
+    let intent = w.state.intent_on(&crate::state::Lane::Session(app(1))).unwrap().0;
+    w.give(Input::Effect { intent, result: Err(Failure::permanent(secret)) }).unwrap();
+    let message = hidden(&w);
+    assert_eq!(
+        (message.mark, message.title.as_str()),
+        (Mark::Failed, "app-1 asks: Also shipping?")
+    );
+    assert!(message.short.starts_with("It did not work."), "{}", message.short);
+    for trigger in Trigger::ALL {
+        let w = leads_to(*trigger, secret);
+        assert_eq!(newest(&w).kind, trigger.as_str());
+        hidden(&w);
+    }
+    let pr = |w: &World| hidden(w).title;
+    let mut w = leads_to(Trigger::BugbotComments, secret);
+    sees(&mut w, 1, PrFacts { review: Review::Pending, ..with_threads(0, secret) });
+    w.tell(1, [Told::Alive]);
+    w.pass(MINUTE);
+    assert_eq!(pr(&w), "PR #57: all 5 bot comments resolved");
     for told in [
         Told::Failed { kind: AgentErrorKind::Reported, text: Text::short(secret) },
         Told::Setup { text: Text::short(secret) },
@@ -1043,10 +1305,23 @@ fn a_chat_has_room_for_what_is_rare_and_a_thread_for_the_rest() {
     let message = shown_on(&w, &chat, Seen::default());
     let rare: Vec<&str> =
         message.buttons.iter().filter(|b| b.more).map(|b| b.label.as_str()).collect();
-    let expected = ["Snooze 1 h", "Snooze until 09:00", "Silence this for app-1", "Kill…"];
+    let expected =
+        ["I take it", "Snooze 1 h", "Snooze until 09:00", "Silence this for app-1", "Kill…"];
     assert_eq!(rare, expected);
     let [Block::Code(log)] = &message.details[..] else { panic!("{:?}", message.details) };
     assert_eq!((log.lines().count(), log.lines().last()), (50, Some("line 60")));
+    // One button that says it is taken is enough.
+    let mut tampered = World::new();
+    tampered.give(Input::Tampered { path: "/data/1.jsonl".into(), kept: None }).unwrap();
+    tampered.pass(2_000);
+    for channel in channels() {
+        let message = shown_on(&tampered, &channel, Seen::default());
+        let acks = message.buttons.iter().filter(|button| button.action == Action::Ack);
+        assert_eq!(
+            acks.map(|b| (b.label.as_str(), b.more)).collect::<Vec<_>>(),
+            [("Acknowledge", false)]
+        );
+    }
     let bare = shown_on(&w, &desktop(), Seen::default());
     assert!(bare.details.is_empty() && !bare.buttons.iter().any(|button| button.more));
 }
@@ -1258,6 +1533,29 @@ fn golden_all_complete() {
     finish(&mut w, 1);
     book.add("one", &w);
     book.holds("all-complete");
+}
+
+#[test]
+fn golden_digest() {
+    let mut book = Book::default();
+    let rolled_up = |mut w: World| {
+        let account = crate::state::Account::default();
+        let (title, summary) = digest(&w.state, &account, &tz::TimeZone::UTC, Some(w.now.wall));
+        let told = w.state.notifications.values_mut().next_back().unwrap();
+        (told.title, told.summary, told.incident) = (title, Some(summary), None);
+        told.covers.clear();
+        w
+    };
+    let w = rolled_up(asking(permission("cat /etc/secret-name | sh")));
+    book.add("one that waits", &w);
+    // Nothing is left out where nothing is told.
+    let mut w = asking(question("A?"));
+    w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
+    w.pass(15_000);
+    let w = rolled_up(w);
+    let public = channels().into_iter().find(|channel| channel.public).unwrap();
+    assert_eq!(shown_on(&w, &public, Seen::default()).short, "Next digest Sat 14:00");
+    book.holds("digest");
 }
 
 #[test]

@@ -192,6 +192,37 @@ fn n4_a_press_acts_on_each_that_still_needs_it() {
 }
 
 #[test]
+fn n4_who_is_being_restored_takes_no_button_from_the_others() {
+    for lost in [true, false] {
+        let mut w = agents(3);
+        if lost {
+            w.lose(1..=3);
+            for n in (1..=3).cycle().take(12) {
+                if w.effect(n).is_some() {
+                    w.fail(n, ErrorKind::Permanent);
+                }
+            }
+        } else {
+            end(&mut w, 1..=3, 1);
+        }
+        w.pass(2 * SECOND);
+        w.give(restore(2)).unwrap();
+        let message = newest(&w);
+        let labels: Vec<_> = message.buttons.iter().map(|button| button.label.as_str()).collect();
+        assert_eq!(labels.first(), Some(&"Restore 2"), "{}", message.title);
+        let told = w.state.notifications.values().next_back().unwrap();
+        assert_eq!(words::too_late(&w.state, told, w.now, None, &desk(), "restore"), None);
+        let about: Vec<SessionId> = (1..=3).map(app).collect();
+        assert_eq!(words::to_restore(&w.state, &about), [app(1), app(3)]);
+        for n in [1, 3] {
+            w.give(restore(n)).unwrap();
+        }
+        assert_eq!(newest(&w).short, "Restoring: 0 of 3, asked by ana.");
+        assert_eq!(words::to_restore(&w.state, &about), about);
+    }
+}
+
+#[test]
 fn n4_each_channel_names_those_that_it_may_carry() {
     let kinds = [("team-a", ChannelKind::Chat), ("team-b", ChannelKind::Chat)];
     let (mut policy, channels) = with_channels(&kinds);

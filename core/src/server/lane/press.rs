@@ -504,6 +504,8 @@ fn for_each(
     let Some(told) = state.notifications.get(&pressed.notification) else { return Ok(vec![]) };
     let parts = words::acted_on(&state, told, &pressed.channel);
     let (verb, argument) = pressed.button.split_once(':').unwrap_or((&pressed.button, ""));
+    let about: Vec<SessionId> = parts.iter().flat_map(|part| part.sessions.clone()).collect();
+    let waiting = words::to_restore(&state, &about);
     let act = |part: Incident| {
         let by = by.clone();
         match (verb, part.subject) {
@@ -512,7 +514,7 @@ fn for_each(
                 let snooze = |until| Input::Snooze { incident: part.id, until, by };
                 Some(snoozed_until(argument, 60, now).map(snooze))
             }
-            ("restore", Subject::Session(session)) => {
+            ("restore", Subject::Session(session)) if waiting.contains(&session) => {
                 Some(Ok(Input::Restore { session, fresh: false, env_names: None, by }))
             }
             _ => None,
@@ -675,6 +677,7 @@ async fn acts(
             };
             let restore =
                 |session| Input::Restore { session, fresh: false, env_names: None, by: by.clone() };
+            let sessions = words::to_restore(&handle.state(), &sessions);
             return Ok(sessions.into_iter().map(restore).collect());
         }
         "done" => {

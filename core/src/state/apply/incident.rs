@@ -677,6 +677,7 @@ impl Default for Delivery {
             not_before: None,
             sent: None,
             error: None,
+            failed: None,
             refused: None,
             instead: None,
             held: None,

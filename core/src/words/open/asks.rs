@@ -129,10 +129,8 @@ impl Words<'_> {
             short: careful.into_iter().chain(choices).chain([waits]).collect::<Vec<_>>().join(" "),
             body,
             buttons,
-            command: Some(match options.is_empty() {
-                true => format!("ao answer {id} \"…\""),
-                false => format!("ao answer {id} 1"),
-            }),
+            // A number would be an answer if it were pasted.
+            command: Some(format!("ao answer {id} \"…\"")),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
         button, capital, clean_line, confirmed, in_seconds, in_title, kill_button, last_lines,
         open_button, primary, ranges, restore_button, sentence, verbatim, work_is_safe,
     },
-    super::{Card, Words},
+    super::{Card, Words, to_restore},
     send_button, text,
 };
 use crate::{
@@ -25,7 +25,7 @@ impl Words<'_> {
     pub(in crate::words) fn exited(&self, session: &Session) -> Card {
         let id = &session.id;
         let ended = session.runtime_state.since.at;
-        let restore_failed = session.failure.as_ref().filter(|(step, _)| step == "restore");
+        let restore_failed = session.failed_restore();
         let how = match (&session.runtime_state.value, restore_failed) {
             _ if session.restore.is_some() => "it is being restored".to_owned(),
             (_, Some(_)) => "it could not be restored".to_owned(),
@@ -217,14 +217,9 @@ impl Words<'_> {
         body.push(text(untouched));
         let back = all.len() - missing.len().min(all.len());
         body.push(text(format!("Tried: {back} of {} brought back.", thousands(all.len() as u64))));
-        for id in missing {
-            let failure = self.state.sessions.get(id).and_then(|session| session.failure.as_ref());
-            if let Some((step, failure)) = failure
-                && step == "restore"
-            {
-                body.push(text(format!("{id}: {}.", sentence(&failure.message))));
-            }
-        }
+        body.extend(self.being_restored(missing));
+        body.extend(self.not_restored(missing));
+        let n = to_restore(self.state, missing).len() as u64;
         let label = if n == 1 { "Restore".into() } else { format!("Restore {}", thousands(n)) };
         let question =
             format!("Restore {}? Each goes on where it can.", count(n, "agent", "agents"));
@@ -238,6 +233,27 @@ impl Words<'_> {
                 _ => "ao status".into(),
             }),
         }
+    }
+
+    /// Which of them a human has restored already, where that is not known of yet.
+    pub(in crate::words) fn being_restored(&self, sessions: &[SessionId]) -> Option<Block> {
+        let by = |id: &SessionId| self.state.sessions.get(id)?.restore.as_ref()?.by.clone();
+        let asked: Vec<SessionId> =
+            sessions.iter().filter(|id| by(id).is_some()).cloned().collect();
+        let mut names: Vec<String> = asked.iter().filter_map(by).map(|by| by.to_string()).collect();
+        names.sort();
+        names.dedup();
+        (!asked.is_empty())
+            .then(|| text(format!("Restoring {}, asked by {}.", ranges(&asked), names.join(", "))))
+    }
+
+    /// Why restoring one of them failed, a line each.
+    pub(in crate::words) fn not_restored(&self, sessions: &[SessionId]) -> Vec<Block> {
+        let why = |id: &SessionId| {
+            let failure = self.state.sessions.get(id)?.failed_restore()?;
+            Some(text(format!("{id}: {}.", sentence(&failure.message))))
+        };
+        sessions.iter().filter_map(why).collect()
     }
 
     pub(in crate::words) fn work_is_unknown(&self, id: &SessionId) -> bool {

@@ -80,7 +80,10 @@ impl Words<'_> {
             error.map_or_else(|| "why is unknown".into(), |e| cut(&sentence(&e.message), 120));
         let missed = |told: &&crate::state::Notification| {
             told.deliveries.get(name).is_some_and(|delivery| {
-                delivery.progress != Progress::Sent && delivery.error.is_some()
+                // An earlier outage is another need.
+                delivery.progress != Progress::Sent
+                    && delivery.error.is_some()
+                    && delivery.failed.is_none_or(|failed| failed.seq >= since.seq)
             })
         };
         let missed: Vec<_> = self.state.notifications.values().filter(missed).collect();
