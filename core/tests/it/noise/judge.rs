@@ -90,8 +90,8 @@ pub(crate) struct Figures {
     pub(crate) needs: u64,
     /// Fan-outs.
     pub(crate) pushes: u64,
-    /// Of the loudest device, against the needs of its owner.
-    pub(crate) loudest: u64,
+    /// Of the loudest device, for each need of its owner; none where nobody needed to know anything.
+    pub(crate) noise: Option<f64>,
     pub(crate) false_alarms: Vec<String>,
     pub(crate) urgent: u64,
     pub(crate) false_urgent: u64,
@@ -299,7 +299,13 @@ impl Judge {
             }
         }
         figures.pushes = fans.len() as u64;
-        figures.loudest = devices.values().map(|fans| fans.len() as u64).max().unwrap_or(0);
+        let of_owner = |(person, _): &(&str, &str)| {
+            self.needs.iter().filter(|need| need.person == *person).count()
+        };
+        let loud = devices.iter().map(|(device, fans)| (fans.len(), of_owner(device)));
+        #[expect(clippy::cast_precision_loss, reason = "small counts")]
+        let loud = loud.filter(|(_, needs)| *needs > 0).map(|(n, needs)| n as f64 / needs as f64);
+        figures.noise = (!self.needs.is_empty()).then(|| loud.fold(0.0, f64::max));
         for need in &self.needs {
             match need.met {
                 Some(met) => {

@@ -187,10 +187,15 @@ fn office(seed: u64) -> Sim {
 }
 
 /// Always the same mixes, so that a change that has nothing to do with them does not stop at one; `AO_NOISE_MIXES` asks
-/// for so many new ones.
+/// for so many new ones, or those of `PROPTEST_RNG_SEED`.
 fn mixes() -> Config {
-    let asked = std::env::var("AO_NOISE_MIXES").ok().and_then(|n| n.parse().ok());
-    let rng_seed = if asked.is_some() { RngSeed::Random } else { RngSeed::Fixed(23) };
+    let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let asked = number("AO_NOISE_MIXES").and_then(|n| u32::try_from(n).ok());
+    let rng_seed = match (asked, number("PROPTEST_RNG_SEED")) {
+        (None, _) => RngSeed::Fixed(23),
+        (Some(_), Some(seed)) => RngSeed::Fixed(seed),
+        (Some(_), None) => RngSeed::Random,
+    };
     Config {
         rng_seed,
         failure_persistence: None,

@@ -775,6 +775,12 @@ impl Sim {
         self.pr(id, |pr| pr.mergeable = mergeable);
     }
 
+    /// The forge of all pull requests answers, or does not.
+    pub(crate) fn forge_answers(&mut self, failure: Option<Failure>) {
+        let project = "my-app".parse().unwrap();
+        let _ = self.give(Input::Scm { project, failure });
+    }
+
     /// The pull request is merged, at the forge or by a button.
     pub(crate) fn merges(&mut self, id: &SessionId) {
         self.pr(id, |pr| pr.state = PrState::Merged);

@@ -1,9 +1,9 @@
 //! Pull requests: what goes back to the agent, and what is left for a human.
 
-use ao_core::config::trigger::Trigger;
+use ao_core::{config::trigger::Trigger, event::Failure};
 use ao_slots::{
-    SessionId,
-    fact::{Checks, Mergeable, PrState, Priority::*, Review},
+    ErrorKind, SessionId,
+    fact::{Checks, Mergeable, Priority::*, Review},
 };
 
 use super::super::sim::{HOUR, MINUTE, SECOND, Sim};
@@ -182,21 +182,31 @@ pub(super) fn merged_at_the_forge(s: &mut Sim) {
     s.pass(10 * MINUTE);
 }
 
-/// The forge answers nothing for ten minutes, with twenty pull requests open: what was known is old, not wrong.
+/// The forge answers nothing for ten minutes, with twenty pull requests open, some of them in conflict: one message
+/// says so, and nothing is said of what was known and is old by now.
 pub(super) fn forge_is_down(s: &mut Sim) {
     let apps = open(s, 20);
     for app in &apps {
         s.ci(app, Checks::Passing);
     }
-    s.pass(5 * MINUTE);
-    let before: Vec<_> = apps.iter().map(|app| s.agents[app].pr.clone()).collect();
-    for app in &apps {
-        s.pr(app, |pr| (pr.checks, pr.mergeable) = (Checks::Unknown, Mergeable::Unknown));
+    let conflicting = &apps[..4];
+    for app in conflicting {
+        s.mergeable(app, Mergeable::Conflicting);
     }
+    // A human would hear of the conflicts while nobody knows whether they are still there.
+    s.pass(8 * MINUTE);
+    s.forge_answers(Some(Failure { kind: ErrorKind::Transient, ..Failure::permanent("HTTP 502") }));
+    s.after(5 * MINUTE, |s| {
+        s.need_of(&[], Trigger::ScmUnavailable, Warning);
+    });
     s.pass(10 * MINUTE);
-    for (app, known) in apps.iter().zip(before) {
-        s.pr(app, |pr| *pr = known);
+    // Meanwhile their agents have resolved them.
+    for app in conflicting {
+        s.pushes(app);
+        s.mergeable(app, Mergeable::Yes);
+        s.ci(app, Checks::Passing);
     }
+    s.forge_answers(None);
+    s.judge.over_ao(Trigger::ScmUnavailable, s.now);
     s.pass(20 * MINUTE);
-    assert!(apps.iter().all(|app| s.agents[app].pr.state == PrState::Open));
 }
