@@ -22,6 +22,7 @@ pub(crate) mod outside;
 mod people;
 mod press;
 mod quiet;
+pub(crate) mod reaction;
 pub mod replay;
 pub(crate) mod review;
 pub(crate) mod schedule;

@@ -14,6 +14,7 @@ use ao_slots::{
     notifier::{ChannelHandle, NotifierCapabilities, Reached},
     process::ProcessId,
     runtime::RuntimeHandle,
+    scm::PrRef,
     workspace::WorkspaceInfo,
 };
 use jiff::Timestamp;
@@ -121,6 +122,15 @@ pub fn digest(text: &str) -> String {
         hash.update(" ");
     }
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A trouble with a pull request, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Which.
+    pub trigger: Trigger,
+    /// What it is about, see [`Session::brief_key`](crate::state::Session::brief_key).
+    pub key: String,
 }
 
 /// Who did something.
@@ -265,6 +275,30 @@ pub enum Effect {
         /// Which request.
         request: RequestId,
     },
+    /// Merge the session's pull request.
+    MergePr {
+        /// At this head, and at no other.
+        head: String,
+    },
+    /// Run the failed checks of the session's pull request again.
+    RerunChecks {
+        /// Of this head.
+        head: String,
+    },
+    /// Open a pull request for the session's branch.
+    OpenPr {
+        /// One line; none = from the task.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        title: Option<Text>,
+        /// The text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<Text>,
+        /// Not ready for review.
+        draft: bool,
+        /// What it goes into; none = the project's default branch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base: Option<String>,
+    },
     /// End the agent.
     DestroyRuntime {
         /// Which start of it.
@@ -369,6 +403,13 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         program: Option<String>,
     },
+    /// The pull request was merged.
+    Merged {
+        /// The resulting commit.
+        commit: String,
+    },
+    /// The pull request is open.
+    PrOpened(PrRef),
     /// The workspace is gone.
     Removed(ao_slots::workspace::Removed),
     /// The provider took the message.
@@ -726,6 +767,49 @@ kinds! {
         /// What.
         work: WorkFacts,
     }
+    /// Which pull request is the session's.
+    Obs "pr.linked" PrLinked {
+        /// The pull request.
+        pr: PrRef,
+        /// The human who says so; none = found by its branch, or opened by the agent.
+        by: Option<Actor>,
+    }
+    /// What the agent is to be told about a trouble with its pull request.
+    Obs "brief.prepared" BriefPrepared {
+        /// Which trouble.
+        trigger: Trigger,
+        /// What it is about; of another it says nothing.
+        key: String,
+        /// The message.
+        text: Text,
+        /// Its digest.
+        digest: String,
+        /// Whose words are in it who may not write to the repository: a human releases it first.
+        held: Vec<String>,
+    }
+    /// A human lets a brief with words of strangers go to the agent.
+    Obs "brief.released" BriefReleased {
+        /// Which trouble.
+        trigger: Trigger,
+        /// What it was about when he looked.
+        key: String,
+        /// Who.
+        by: Actor,
+    }
+    /// A human wants the pull request merged.
+    Obs "merge.requested" MergeRequested {
+        /// At this head.
+        head: String,
+        /// Who.
+        by: Actor,
+    }
+    /// A plugin without a service keeps something here.
+    Obs "record.written" RecordWritten {
+        /// The plugin.
+        plugin: String,
+        /// The values; none = it is gone.
+        values: BTreeMap<String, Option<serde_json::Value>>,
+    }
     /// What the scm says of the session's pull request.
     Obs "pr.observed" PrObserved {
         /// What.
@@ -995,6 +1079,19 @@ kinds! {
         first: bool,
         /// The incident it answers.
         incident: Option<IncidentId>,
+        /// The trouble with the pull request that it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<About>,
+    }
+    /// Nothing came of what the agent was told: its turn ended without another head.
+    Dec "attempt.failed" AttemptFailed {
+        /// The message.
+        message: MessageId,
+    }
+    /// The configuration has the pull request merged.
+    Dec "merge.decided" MergeDecided {
+        /// At this head.
+        head: String,
     }
     /// A message is given up.
     Dec "message.withdrawn" MessageWithdrawn {

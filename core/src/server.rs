@@ -9,6 +9,7 @@ mod lane;
 mod look;
 mod projection;
 mod run;
+mod scm;
 mod signs;
 mod spool;
 mod start;

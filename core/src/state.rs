@@ -9,6 +9,7 @@
 mod apply;
 mod digest;
 mod due;
+mod follow;
 mod heard;
 mod lookup;
 mod silence;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{Account, Digests, Part, ROWS};
 pub use due::{Due, Focus};
+pub use follow::{Attempt, Brief, Follow, Merge};
 pub use heard::Heard;
 pub use silence::{Matchers, Silence};
 pub use status::{Status, Zone};
@@ -41,7 +43,7 @@ use crate::{
     blob::{BlobRef, sha256},
     config::{policy::Policy, trigger::Trigger},
     decide::Answered,
-    event::{Actor, Call, Effect, Failure, Held, Over, Settled, Subject, Summary, Text},
+    event::{About, Actor, Call, Effect, Failure, Held, Over, Settled, Subject, Summary, Text},
 };
 
 /// How long an agent may take to confirm a decision that it was given, in awake milliseconds.
@@ -143,6 +145,9 @@ pub struct State {
     /// The last acts of humans that have a key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acts: Vec<Act>,
+    /// What plugins without a service keep here: by project, plugin and key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub records: BTreeMap<ProjectId, BTreeMap<String, BTreeMap<String, serde_json::Value>>>,
     /// Open incidents by what they are about.
     #[serde(skip)]
     pub(crate) open: BTreeMap<IncidentKey, IncidentId>,
@@ -310,6 +315,9 @@ pub struct Session {
     /// The heads that its pull request had, newest last, at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<PrHead>,
+    /// What is done about it.
+    #[serde(default, skip_serializing_if = "Follow::is_nothing")]
+    pub follow: Follow,
     /// What lies in the workspace.
     pub work: Option<Fact<WorkFacts>>,
     /// The last look at the workspace that was journalled, changed or not.
@@ -532,6 +540,9 @@ pub struct QueuedMessage {
     /// The session's first prompt.
     #[serde(default)]
     pub first: bool,
+    /// The trouble with its pull request that it is about: withdrawn when that has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
     /// Queued when.
     pub queued: Moment,
     /// When handing it over was first tried in this launch.
@@ -955,6 +966,7 @@ impl Default for State {
             server: ServerFacts::default(),
             tokens: BTreeMap::new(),
             acts: vec![],
+            records: BTreeMap::new(),
             open: BTreeMap::new(),
             alike: BTreeMap::new(),
             lookup: lookup::Lookup::default(),
@@ -1146,12 +1158,6 @@ impl Session {
     /// Why the last restore of it failed.
     pub fn failed_restore(&self) -> Option<&Failure> {
         self.failure.as_ref().filter(|(step, _)| step == "restore").map(|(_, failure)| failure)
-    }
-
-    /// Heads that the agent made since the first one that failed, and that failed too.
-    pub fn failed_attempts(&self) -> u32 {
-        let red = self.heads.iter().filter(|head| head.red.is_some()).count();
-        u32::try_from(red.saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
     /// The pull request's facts.

@@ -567,6 +567,35 @@ pub fn describe(event: &Event) -> Described {
         Kind::PrObserved(e) => {
             say(None, "pull request seen", format!("{} {}", e.pr.number, e.pr.title))
         }
+        Kind::PrLinked(e) => {
+            let by = e.by.as_ref().map(|by| format!(", says {by}")).unwrap_or_default();
+            say(None, "pull request found", format!("{}{by}", e.pr.number))
+        }
+        Kind::BriefPrepared(e) => match e.held.is_empty() {
+            true => say(None, "facts for the agent", e.trigger.to_string()),
+            false => say(
+                Some(Mark::Decide),
+                "held back from the agent",
+                format!("{}: words of {}", e.trigger, e.held.join(", ")),
+            ),
+        },
+        Kind::BriefReleased(e) => {
+            say(Some(Mark::Settled), &format!("released by {}", e.by), e.trigger.to_string())
+        }
+        Kind::AttemptFailed(e) => say(
+            Some(Mark::Slow),
+            "nothing came of it",
+            format!("the turn after {} brought no new commit", e.message),
+        ),
+        Kind::MergeRequested(e) => {
+            say(Some(Mark::Settled), &format!("merge wanted by {}", e.by), cut(&e.head, 7))
+        }
+        Kind::MergeDecided(e) => say(None, "merges by itself", cut(&e.head, 7)),
+        Kind::RecordWritten(e) => say(
+            None,
+            "kept",
+            format!("{} of {}", count(e.values.len() as u64, "value", "values"), e.plugin),
+        ),
         Kind::ScmObserved(e) => match &e.failure {
             Some(failure) => {
                 say(Some(Mark::Slow), "the scm does not answer", failure.message.clone())
@@ -801,6 +830,8 @@ fn outcome(outcome: &Outcome, say: &dyn Fn(Option<Mark>, &str, String) -> Descri
                 .map(|kept| format!("unsaved work is kept in {kept}"))
                 .unwrap_or_default(),
         ),
+        Outcome::Merged { commit } => say(Some(Mark::Finished), "merged", cut(commit, 7)),
+        Outcome::PrOpened(pr) => say(None, "pull request opened", pr.number.to_string()),
         Outcome::Sent { .. } => say(None, "channel took it", String::new()),
     }
 }
@@ -811,6 +842,9 @@ fn effect(effect: &Effect) -> String {
         Effect::FetchIssue => "reading the issue".into(),
         Effect::CreateWorkspace { branch, .. } => format!("making the workspace on {branch}"),
         Effect::RestoreWorkspace => "making the workspace again".into(),
+        Effect::MergePr { head } => format!("merging at {}", cut(head, 7)),
+        Effect::RerunChecks { head } => format!("running the checks of {} again", cut(head, 7)),
+        Effect::OpenPr { .. } => "opening a pull request".into(),
         Effect::PostCreate => "running the set-up commands".into(),
         Effect::CreateRuntime { resume: true, .. } => {
             "starting the agent, same conversation".into()

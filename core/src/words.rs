@@ -4,6 +4,7 @@
 //! settled or failed. What `decide` puts into events ([`title_of_all`], [`all_complete`]) holds no local time, so that
 //! the same events say the same everywhere.
 
+pub(crate) mod brief;
 mod digest;
 mod open;
 mod phrase;

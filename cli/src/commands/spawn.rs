@@ -319,9 +319,11 @@ impl Story {
                 (Mark::Failed, command.clone())
             }
             Outcome::Runtime { .. } => (Mark::Settled, self.agent.clone()),
-            Outcome::Done | Outcome::Removed(_) | Outcome::Sent { .. } => {
-                (Mark::Settled, String::new())
-            }
+            Outcome::Done
+            | Outcome::Removed(_)
+            | Outcome::Merged { .. }
+            | Outcome::PrOpened(_)
+            | Outcome::Sent { .. } => (Mark::Settled, String::new()),
         };
         Some(Step::Ended { mark, name, words, says, took })
     }

@@ -5,21 +5,24 @@ use std::path::Path;
 use ao_slots::{
     IncidentId, ProjectId, SessionId,
     agent::{Ask, Decision},
-    fact::{Activity, RuntimeState},
+    fact::{Activity, PrState, RuntimeState},
     text::shell_word,
 };
 
 use super::{
-    Answered, Decider, Input, Refusal, RefusalKind, Spawn, schedule::set_up, silence::ends_in_sight,
+    Answered, Decider, Input, Refusal, RefusalKind, Spawn,
+    reaction::{is_followed, is_held, owner},
+    schedule::set_up,
+    silence::ends_in_sight,
 };
 use crate::{
     config::{check::nearest, policy::Closed, trigger::Trigger},
     event::{
-        CleanupRequested, DoneMarked, Effect, IncidentAcknowledged, IncidentSnoozed, KillRequested,
-        MessageRequested, Over, RequestDecided, RestoreRequested, SessionRequested, Subject,
-        TokenSpent,
+        BriefReleased, CleanupRequested, DoneMarked, Effect, IncidentAcknowledged, IncidentSnoozed,
+        KillRequested, MergeRequested, MessageRequested, Over, PrLinked, RequestDecided,
+        RestoreRequested, SessionRequested, Subject, TokenSpent,
     },
-    state::{Incident, Request, Session, State, Want},
+    state::{Incident, Request, Session, State, Step, Want},
     words,
 };
 
@@ -77,6 +80,66 @@ impl Decider<'_> {
                     note,
                     ..Answered::default()
                 })
+            }
+            Input::Link { session, pr, by } => {
+                let known = self.alive_session(session)?;
+                if let Some(owner) = owner(self.state, session, pr) {
+                    let message = format!("pull request {} is {owner}'s", pr.number);
+                    return Err(Refusal::new(RefusalKind::Conflict, message)
+                        .with_remedy(format!("ao session show {owner}")));
+                }
+                if known.follow.pr.as_ref() != Some(pr) {
+                    self.about(session, PrLinked { pr: pr.clone(), by: by.clone() });
+                }
+                Ok(self.meant(session))
+            }
+            Input::Merge { session, head, by } => {
+                let known = self.alive_session(session)?;
+                let head = mergeable(known, head.as_deref())?;
+                let wanted = known.follow.merge.as_ref();
+                if !wanted.is_some_and(|merge| merge.head == head && merge.waits()) {
+                    self.about(session, MergeRequested { head, by: by.clone() });
+                }
+                Ok(self.meant(session))
+            }
+            Input::OpenPr { session, title, body, draft, base } => {
+                let known = self.alive_session(session)?;
+                if let Some(pr) = known.follow.pr.as_ref().filter(|_| is_followed(known)) {
+                    let message = format!("{session} has pull request {} already", pr.number);
+                    return Err(Refusal::new(RefusalKind::Conflict, message)
+                        .with_remedy(format!("ao pr show {session}")));
+                }
+                if known.busy.is_some() || known.step != Step::Ready {
+                    let message = format!("{session} is busy; nothing was done");
+                    return Err(Refusal::new(RefusalKind::Conflict, message)
+                        .with_remedy("try again in a moment"));
+                }
+                let (title, body, base) = (title.clone(), body.clone(), base.clone());
+                let effect = Effect::OpenPr { title, body, draft: *draft, base };
+                self.intend(session, effect, "open-pull-request", &[]);
+                Ok(self.meant(session))
+            }
+            Input::Release { incident, by } => {
+                let found = self.state.incidents.get(incident);
+                let found = found.filter(|found| found.resolved.is_none());
+                let none = || {
+                    let message = format!("nothing of {incident} waits for a release");
+                    Refusal::new(RefusalKind::Conflict, message)
+                        .with_remedy(format!("ao why {incident}"))
+                };
+                let found = found.ok_or_else(none)?;
+                let Subject::Session(id) = &found.subject else { return Err(none()) };
+                let known = self.alive_session(id)?;
+                let brief = known.follow.briefs.get(&found.trigger);
+                let brief = brief.filter(|_| is_held(known, found.trigger)).ok_or_else(none)?;
+                let because = [brief.since.seq];
+                let event = BriefReleased {
+                    trigger: found.trigger,
+                    key: brief.key.clone(),
+                    by: by.clone(),
+                };
+                self.about(id, event).because(&because);
+                Ok(self.meant(id))
             }
             Input::Kill { session, force, by } => {
                 let known = self.known(session)?;
@@ -293,6 +356,34 @@ pub(crate) fn branch_taken(other: &Session, branch: &str) -> Refusal {
 }
 
 /// Why a project takes no new session, and what opens it.
+/// The head at which a session's pull request may be merged.
+fn mergeable(session: &Session, wanted: Option<&str>) -> Result<String, Refusal> {
+    let id = &session.id;
+    let refuse = |message: String| {
+        Refusal::new(RefusalKind::Conflict, message).with_remedy(format!("ao pr show {id}"))
+    };
+    let (Some(pr), Some(_)) = (session.pr(), &session.follow.pr) else {
+        return Err(refuse(format!("{id} has no pull request")));
+    };
+    let (number, head) = (pr.number, pr.head.chars().take(7).collect::<String>());
+    match pr.state {
+        PrState::Open => {}
+        PrState::Draft => return Err(refuse(format!("pull request {number} is a draft"))),
+        PrState::Merged => return Err(refuse(format!("pull request {number} is merged already"))),
+        PrState::Closed | PrState::None => {
+            return Err(refuse(format!("pull request {number} is closed")));
+        }
+    }
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != pr.head) {
+        let wanted: String = wanted.chars().take(7).collect();
+        let message = format!(
+            "pull request {number} was not merged: its head was {wanted} when this was offered, and is {head} now"
+        );
+        return Err(refuse(message));
+    }
+    Ok(pr.head.clone())
+}
+
 fn closed_refusal(project: &ProjectId, closed: &Closed) -> Refusal {
     match closed {
         Closed::Gone => {

@@ -9,6 +9,7 @@ use ao_slots::{
     fact::{Activity, AgentErrorKind, PrFacts, RuntimeState, Source, WorkFacts},
     notifier::NotifierCapabilities,
     process::ProcessId,
+    scm::PrRef,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     blob::BlobRef,
     config::policy::Policy,
-    event::{Actor, Failure, Offer, Outcome, Text},
+    event::{About, Actor, Failure, Offer, Outcome, Text},
     state::Matchers,
 };
 
@@ -187,6 +188,66 @@ pub enum Input {
         session: SessionId,
         /// What.
         pr: PrFacts,
+    },
+    /// Which pull request a session's is.
+    Link {
+        /// Whose.
+        session: SessionId,
+        /// The pull request.
+        pr: PrRef,
+        /// The human who says so; none = found by its branch.
+        by: Option<Actor>,
+    },
+    /// What the agent is to be told about a trouble.
+    Brief {
+        /// Whose.
+        session: SessionId,
+        /// Which trouble, as it stands.
+        about: About,
+        /// The message.
+        text: Text,
+        /// Its digest.
+        digest: String,
+        /// Whose words are in it who may not write to the repository.
+        held: Vec<String>,
+    },
+    /// A human lets what strangers say go to the agent.
+    Release {
+        /// The incident that waits for it.
+        incident: IncidentId,
+        /// Who.
+        by: Actor,
+    },
+    /// A human wants a session's pull request merged.
+    Merge {
+        /// Whose.
+        session: SessionId,
+        /// At this head; none = at the present one.
+        head: Option<String>,
+        /// Who.
+        by: Actor,
+    },
+    /// Somebody wants a pull request for a session's branch.
+    OpenPr {
+        /// Whose.
+        session: SessionId,
+        /// One line; none = from the task.
+        title: Option<Text>,
+        /// Its text.
+        body: Option<Text>,
+        /// Not ready for review.
+        draft: bool,
+        /// What it goes into; none = the project's default branch.
+        base: Option<String>,
+    },
+    /// A plugin without a service keeps something.
+    Record {
+        /// Of which project.
+        project: ProjectId,
+        /// The plugin.
+        plugin: String,
+        /// The values; none = it is gone.
+        values: BTreeMap<String, Option<serde_json::Value>>,
     },
     /// Whether a project's scm answers.
     Scm {

@@ -30,8 +30,13 @@ impl Decider<'_> {
             return;
         }
         // One conclusion at a time: what follows from it is looked at once it stands.
-        let rules: [fn(&mut Self, &Session); 4] =
-            [Self::give_up_messages, Self::advance, Self::session_incidents, Self::round];
+        let rules: [fn(&mut Self, &Session); 5] = [
+            Self::give_up_messages,
+            Self::advance,
+            Self::session_incidents,
+            Self::react,
+            Self::round,
+        ];
         for rule in rules {
             rule(self, session);
             if !self.drafts.is_empty() {
@@ -171,6 +176,7 @@ impl Decider<'_> {
                 digest: session.prompt_digest.clone(),
                 first: true,
                 incident: None,
+                about: None,
             };
             self.about(&session.id, event).rule("first-prompt").because(&[session.created.seq]);
             return;
@@ -258,6 +264,7 @@ impl Decider<'_> {
             digest: crate::event::digest(text),
             first: false,
             incident: None,
+            about: None,
         };
         self.about(&session.id, event).rule(rule).because(&[session.activity.since.seq]);
     }

@@ -8,19 +8,20 @@ use ao_slots::{
 };
 use jiff::Timestamp;
 
+use super::reaction::{is_followed, owner, wanted_brief};
 use super::{
     Answered, Decider, Input, Refusal, RuntimeSeen, Told, review::is_overtaken,
     schedule::stuck_after,
 };
 use crate::{
     event::{
-        ActivityObserved, AgentStarted, ButtonsOffered, ChannelTried, ClockJumped,
+        ActivityObserved, AgentStarted, BriefPrepared, ButtonsOffered, ChannelTried, ClockJumped,
         CompletionClaimed, ConfigAccepted, ConfigApplied, ConfigRefused, DiskObserved, Effect,
         EffectDoubted, EffectFailed, EffectSucceeded, FileTampered, InputQuarantined,
-        IssueObserved, JournalGap, MessageConfirmed, PrObserved, PresenceObserved,
-        ProgressObserved, QuestionSuspected, RequestEnded, RequestOpened, RuntimeObserved,
-        ScmObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded, ToolStarted,
-        TurnEnded, TurnStarted, UsageObserved, WorkObserved,
+        IssueObserved, JournalGap, MessageConfirmed, PrLinked, PrObserved, PresenceObserved,
+        ProgressObserved, QuestionSuspected, RecordWritten, RequestEnded, RequestOpened,
+        RuntimeObserved, ScmObserved, ServerStarted, ServerStopped, SweepCompleted, ToolEnded,
+        ToolStarted, TurnEnded, TurnStarted, UsageObserved, WorkObserved,
     },
     state::{Fate, Moment, QueuedMessage, RunningTool, Session},
 };
@@ -139,6 +140,35 @@ impl Decider<'_> {
                     self.about(session, PrObserved { pr: pr.clone() });
                 }
             }
+            Input::Link { session, pr, by: None } => {
+                // The one that a human named stays; found again, it is no news.
+                let known = self.state.sessions.get(session).is_none_or(|s| {
+                    s.is_over() || s.follow.pr.as_ref() == Some(pr) || is_followed(s)
+                });
+                if !known && owner(self.state, session, pr).is_none() {
+                    self.about(session, PrLinked { pr: pr.clone(), by: None });
+                }
+            }
+            Input::Brief { session, about, text, digest, held } => {
+                let wanted = self.state.sessions.get(session).is_some_and(|s| {
+                    wanted_brief(self.state, s, about.trigger).as_ref() == Some(&about.key)
+                });
+                if wanted {
+                    let event = BriefPrepared {
+                        trigger: about.trigger,
+                        key: about.key.clone(),
+                        text: text.clone(),
+                        digest: digest.clone(),
+                        held: held.clone(),
+                    };
+                    self.about(session, event);
+                }
+            }
+            Input::Record { project, plugin, values } => {
+                let draft =
+                    self.push(RecordWritten { plugin: plugin.clone(), values: values.clone() });
+                draft.project = Some(project.clone());
+            }
             Input::Scm { project, failure } => {
                 let away = self.state.scm_away.contains_key(project);
                 if away != failure.is_some() {
@@ -206,6 +236,10 @@ impl Decider<'_> {
             | Input::Decide { .. }
             | Input::Send { .. }
             | Input::Kill { .. }
+            | Input::Link { .. }
+            | Input::Release { .. }
+            | Input::Merge { .. }
+            | Input::OpenPr { .. }
             | Input::Done { .. }
             | Input::Restore { .. }
             | Input::Cleanup { .. }

@@ -6,6 +6,7 @@ use ao_slots::{
 };
 use jiff::SignedDuration;
 
+use super::reaction::{is_held, is_in_place, merges_alone};
 use super::{
     cause::muted_by,
     deliver::{rest_of, rests_until},
@@ -251,16 +252,20 @@ pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
                 Subject::Session(id) => state.sessions.get(id),
                 _ => None,
             };
-            let tried = session.is_some_and(|s| s.failed_attempts() >= reaction.retries);
-            if trigger == Trigger::CiFailed && reaction.retries > 0 && tried {
+            let tried = session.is_some_and(|session| match trigger {
+                Trigger::CiFailed => {
+                    let tried = session.failed_attempts();
+                    reaction.retries > 0 && tried >= reaction.retries || is_in_place(session)
+                }
+                Trigger::ApprovedAndGreen => !merges_alone(state, session, incident),
+                _ => false,
+            });
+            // What strangers say waits for a human to let it through.
+            if tried || session.is_some_and(|session| is_held(session, trigger)) {
                 return Some(0);
             }
             let waits = reaction.escalate_after_ms;
-            match waits.map(|wait| incident.opened.awake.saturating_add(wait)) {
-                // A merge that nothing limits is told: it would wait for ever otherwise.
-                None if trigger == Trigger::ApprovedAndGreen => Some(0),
-                at => at,
-            }
+            waits.map(|wait| incident.opened.awake.saturating_add(wait))
         }
         _ => Some(0),
     }
@@ -330,6 +335,7 @@ fn session_dues(state: &State, session: &Session) -> Vec<Due> {
     }
     dues.extend(next_to_type(session).and_then(retry_at).map(Due::Awake));
     dues.extend(end_again_at(session).map(Due::Awake));
+    dues.extend(super::reaction::dues(state, session));
     dues.extend(quota_back_at(state, session).map(Due::Wall));
     dues
 }

@@ -14,6 +14,7 @@ mod model;
 mod outbox;
 mod people;
 mod presses;
+mod reaction;
 pub(crate) mod review;
 mod rounds;
 mod server;
@@ -25,11 +26,12 @@ mod storm;
 use std::collections::BTreeMap;
 
 use ao_slots::{
-    ChannelName, ErrorKind, Launch, SessionId,
+    ChannelName, ErrorKind, Launch, PrNumber, SessionId,
     agent::{Ask, Decision},
     fact::{Activity, RuntimeState, Source, WorkFacts},
     notifier::{ChannelHandle, ChannelKind, NotifierCapabilities, Reached},
     runtime::RuntimeHandle,
+    scm::PrRef,
     workspace::WorkspaceInfo,
 };
 
@@ -167,13 +169,21 @@ pub(crate) fn usual(effect: &Effect) -> Outcome {
             let handle = Some(ChannelHandle("7".into()));
             Outcome::Sent { handle, reached: Reached::Delivered }
         }
+        Effect::MergePr { .. } => Outcome::Merged { commit: "c01dbee".into() },
+        Effect::OpenPr { .. } => Outcome::PrOpened(pr()),
         Effect::TypeMessage { .. }
         | Effect::HandOverMessage { .. }
         | Effect::DecideRequest { .. }
+        | Effect::RerunChecks { .. }
         | Effect::DestroyRuntime { .. }
         | Effect::UpdateNotification { .. }
         | Effect::ResolveNotification { .. } => Outcome::Done,
     }
+}
+
+/// The pull request that the sessions of these tests have.
+pub(crate) fn pr() -> PrRef {
+    PrRef { repo: "acme/my-app".into(), number: PrNumber(57), node: None }
 }
 
 pub(crate) fn handle(launch: Launch) -> RuntimeHandle {
@@ -563,6 +573,9 @@ fn line(event: &Event) -> Option<String> {
             Effect::HandOverMessage { message, .. } => format!("do hand over {message}"),
             Effect::DecideRequest { request } => format!("do decide {request}"),
             Effect::DestroyRuntime { launch } => format!("do end {launch}"),
+            Effect::MergePr { head } => format!("do merge {head}"),
+            Effect::RerunChecks { head } => format!("do rerun {head}"),
+            Effect::OpenPr { .. } => "do open-pr".into(),
             Effect::DestroyWorkspace { removal } => format!("do remove {removal:?}"),
             Effect::SendNotification { .. }
             | Effect::UpdateNotification { .. }
@@ -575,6 +588,8 @@ fn line(event: &Event) -> Option<String> {
         Kind::RestoreDecided(_) => format!("restores {}", event.session.as_ref()?),
         Kind::RestoreSettled(e) => if e.ok { "restored" } else { "not restored" }.into(),
         Kind::MessageQueued(e) => format!("queues {}", e.message),
+        Kind::AttemptFailed(e) => format!("nothing came of {}", e.message),
+        Kind::MergeDecided(e) => format!("merges {}", e.head),
         Kind::MessageWithdrawn(e) => format!("withdraws {}", e.message),
         Kind::IncidentOpened(e) => match &e.detail {
             Some(detail) => format!("opens {} ({detail})", e.trigger),

@@ -8,6 +8,7 @@ mod effect;
 mod notify;
 mod place;
 mod press;
+mod pull;
 mod seen;
 
 use std::{
@@ -25,6 +26,7 @@ use ao_slots::{
     fact::RuntimeState,
     plugin::BuildContext,
     runtime::{Runtime, RuntimeHandle},
+    scm::Scm,
 };
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -33,6 +35,7 @@ use super::{
     clock::Clock,
     guard::Guarded,
     handle::{Handle, Served},
+    scm::{Kept, Poke},
 };
 use crate::{
     config::{
@@ -41,7 +44,7 @@ use crate::{
     },
     decide::{Input, Refusal, RefusalKind},
     disk::Disk,
-    event::{Event, Failure, Kind},
+    event::{Event, Failure, Kind, Outcome},
     journal::Reader,
     registry::{Plugins, ProjectPlugins, Registry},
     state::{Lane, Now, Session, State},
@@ -119,6 +122,15 @@ pub(super) struct Shell {
     /// Sessions whose workspace is to be looked at soon.
     pub(super) looks: mpsc::UnboundedSender<SessionId>,
     pub(super) looks_wanted: Mutex<Option<mpsc::UnboundedReceiver<SessionId>>>,
+    /// Why to look at pull requests sooner.
+    pub(super) pokes: mpsc::UnboundedSender<Poke>,
+    pub(super) pokes_wanted: Mutex<Option<mpsc::UnboundedReceiver<Poke>>>,
+    /// How many looks at pull requests have ended.
+    pub(super) rounds: watch::Sender<u64>,
+    /// Webhooks that were taken, the oldest first.
+    pub(super) deliveries: Mutex<std::collections::VecDeque<String>>,
+    /// The scms that know where to keep what they know, and that are listened to; by address.
+    scms: Mutex<Vec<(Arc<dyn Scm>, tokio::task::AbortHandle)>>,
     /// What was read of each session's files.
     pub(super) signs: Mutex<HashMap<SessionId, super::signs::Known>>,
     /// Built for sessions that have another agent or runtime than their project by now.
@@ -161,6 +173,7 @@ impl Shell {
         stop: watch::Sender<bool>,
     ) -> Self {
         let (looks, looks_wanted) = mpsc::unbounded_channel();
+        let (pokes, pokes_wanted) = mpsc::unbounded_channel();
         let spawns = live.lifecycle.spawns_at_once.max(1) as usize;
         Self {
             served,
@@ -183,6 +196,11 @@ impl Shell {
             seen_typing: Mutex::default(),
             looks,
             looks_wanted: Mutex::new(Some(looks_wanted)),
+            pokes,
+            pokes_wanted: Mutex::new(Some(pokes_wanted)),
+            rounds: watch::Sender::new(0),
+            deliveries: Mutex::default(),
+            scms: Mutex::default(),
             signs: Mutex::default(),
             others: Mutex::default(),
             fit: Mutex::default(),
@@ -300,7 +318,17 @@ impl Shell {
                     self.interrupt(session);
                 }
             }
-            Kind::TurnEnded(_) | Kind::CompletionClaimed(_) => self.look_at_work(event),
+            Kind::TurnEnded(_) | Kind::CompletionClaimed(_) => {
+                self.look_at_work(event);
+                self.look_at_pr(event);
+            }
+            Kind::SessionReady(_) | Kind::PrLinked(_) => self.look_at_pr(event),
+            Kind::EffectSucceeded(e)
+                if matches!(e.outcome, Outcome::Merged { .. } | Outcome::PrOpened(_)) =>
+            {
+                // What is merged moves the base of others.
+                let _ = self.pokes.send(Poke::All);
+            }
             Kind::RuntimeObserved(e)
                 if matches!(e.state, RuntimeState::Exited { .. } | RuntimeState::Missing) =>
             {
@@ -327,6 +355,64 @@ impl Shell {
             // The looker ends with the server.
             let _ = self.looks.send(session.clone());
         }
+    }
+
+    fn look_at_pr(&self, event: &Event) {
+        if let Some(session) = &event.session {
+            // Whoever follows pull requests ends with the server.
+            let _ = self.pokes.send(Poke::Session(session.clone()));
+        }
+    }
+
+    /// The scm of a session's project, which knows where to keep what it knows, and is listened to.
+    pub(super) fn scm(&self, handle: &Handle, work: &Work) -> Option<Arc<dyn Scm>> {
+        let scm = work.plugins.scm.clone()?;
+        let plugin = work.project.scm.as_ref()?.plugin.clone();
+        Some(self.introduced(handle, &work.session.project, plugin, scm))
+    }
+
+    /// The scm of a project, likewise.
+    pub(super) fn scm_of(&self, handle: &Handle, project: &ProjectId) -> Option<Arc<dyn Scm>> {
+        let scm = self.plugins().projects.get(project)?.scm.clone()?;
+        let projects = self.projects.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let plugin = projects.get(project)?.scm.as_ref()?.plugin.clone();
+        Some(self.introduced(handle, project, plugin, scm))
+    }
+
+    fn introduced(
+        &self,
+        handle: &Handle,
+        project: &ProjectId,
+        plugin: String,
+        scm: Arc<dyn Scm>,
+    ) -> Arc<dyn Scm> {
+        let mut known = lock(&self.scms);
+        if known.iter().any(|(known, _)| Arc::ptr_eq(known, &scm)) {
+            return scm;
+        }
+        scm.keep(Arc::new(Kept { handle: handle.clone(), project: project.clone(), plugin }));
+        let (told, pokes) = (scm.clone(), self.pokes.clone());
+        let mut stopped = self.stop.subscribe();
+        let listens = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    hint = told.changed() => drop(pokes.send(Poke::Hint(hint))),
+                    _ = stopped.changed() => return,
+                }
+            }
+        });
+        // One that the configuration replaced is listened to no more.
+        let plugins = self.plugins();
+        known.retain(|(known, listens)| {
+            let mut used = plugins.projects.values().filter_map(|plugins| plugins.scm.as_ref());
+            let used = used.any(|scm| Arc::ptr_eq(scm, known));
+            if !used {
+                listens.abort();
+            }
+            used
+        });
+        known.push((scm.clone(), listens.abort_handle()));
+        scm
     }
 
     /// A session with its project and plugins, as they are now.

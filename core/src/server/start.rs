@@ -20,7 +20,7 @@ use super::{
     lane::{self, Ruling, Shell},
     look, projection,
     run::{Loop, fold, unpack},
-    spool, sweep,
+    scm, spool, sweep,
 };
 use crate::{
     blob::Blobs,
@@ -246,6 +246,7 @@ impl Server {
         self.tasks = vec![
             tokio::spawn(sweep::run(handle.clone(), stopped())),
             tokio::spawn(look::run(handle.clone(), stopped())),
+            tokio::spawn(scm::run(handle.clone(), stopped())),
             tokio::spawn(lane::receive(handle.clone(), stopped())),
             tokio::spawn(projection::run(handle.clone(), stopped())),
             tokio::spawn(alive::run(handle.clone(), stopped())),

@@ -58,6 +58,9 @@ impl State {
         let mut foci = self.fold(event, when);
         foci.extend(accounted.then_some(Focus::Server));
         if let Some(id) = &event.session {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.settle_attempts();
+            }
             self.mark(id, &marks);
         }
         foci
@@ -190,6 +193,18 @@ impl State {
                 }
                 vec![Focus::Project(project)]
             }
+            Kind::RecordWritten(e) => {
+                let Some(project) = event.project.clone() else { return vec![] };
+                let records = self.records.entry(project).or_default();
+                let records = records.entry(e.plugin.clone()).or_default();
+                for (key, value) in &e.values {
+                    match value {
+                        Some(value) => records.insert(key.clone(), value.clone()),
+                        None => records.remove(key),
+                    };
+                }
+                vec![]
+            }
             Kind::SessionRequested(e) => self.fold_requested(event, e, when),
             Kind::EffectIntended(e) => self.fold_intended(event, e, when),
             Kind::EffectSucceeded(e) => {
@@ -248,6 +263,12 @@ impl State {
             | Kind::CompletionClaimed(_)
             | Kind::WorkObserved(_)
             | Kind::PrObserved(_)
+            | Kind::PrLinked(_)
+            | Kind::BriefPrepared(_)
+            | Kind::BriefReleased(_)
+            | Kind::MergeRequested(_)
+            | Kind::MergeDecided(_)
+            | Kind::AttemptFailed(_)
             | Kind::UsageObserved(_)
             | Kind::IssueObserved(_)
             | Kind::RequestOpened(_)
@@ -290,7 +311,14 @@ impl State {
                     Kind::RestoreRequested(_) | Kind::RestoreSettled(_) => {
                         foci.extend(self.touch_incidents(id, when, |_| true));
                     }
-                    Kind::PrObserved(_) => {
+                    // Nobody sees what was prepared, unless it waits for him.
+                    Kind::BriefPrepared(e) if e.held.is_empty() => {}
+                    Kind::PrObserved(_)
+                    | Kind::BriefPrepared(_)
+                    | Kind::BriefReleased(_)
+                    | Kind::AttemptFailed(_)
+                    | Kind::MergeRequested(_)
+                    | Kind::MergeDecided(_) => {
                         foci.extend(self.touch_incidents(id, when, Trigger::is_of_a_pr));
                     }
                     _ => {}
@@ -369,6 +397,7 @@ impl State {
             server_lost: false,
             pr: None,
             heads: vec![],
+            follow: Default::default(),
             work: None,
             work_looked: None,
             usage: Default::default(),

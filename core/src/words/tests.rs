@@ -797,10 +797,6 @@ fn golden_undelivered() {
     book.holds("prompt-undelivered");
 }
 
-fn sees(w: &mut World, n: u32, pr: PrFacts) {
-    w.give(Input::Pr { session: app(n), pr }).unwrap();
-}
-
 /// All that an scm may tell.
 fn told_all(head: &str) -> PrFacts {
     let details = PrDetails {
@@ -835,11 +831,11 @@ fn golden_pull_requests() {
     };
     let mut w = World::working("44");
     for head in ["3f9c2d1aa", "8a1b77eaa", "c01dbeeaa"] {
-        sees(&mut w, 1, red(head));
+        review::sees(&mut w, 1, red(head));
         alive(&mut w, 6);
     }
     book.add("checks fail after two tries", &w);
-    sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("d00dfeeaa") });
+    review::sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("d00dfeeaa") });
     alive(&mut w, 1);
     book.add("checks pass", &w);
 
@@ -857,14 +853,14 @@ fn golden_pull_requests() {
         ..told_all("a")
     };
     let mut w = World::working("44");
-    sees(&mut w, 1, talk(2, 0));
+    review::sees(&mut w, 1, talk(2, 0));
     alive(&mut w, 30);
     book.add("changes are requested", &w);
-    sees(&mut w, 1, PrFacts { review: Review::Pending, ..talk(0, 0) });
+    review::sees(&mut w, 1, PrFacts { review: Review::Pending, ..talk(0, 0) });
     alive(&mut w, 1);
     book.add("changes are made", &w);
     let mut w = World::working("44");
-    sees(&mut w, 1, PrFacts { review: Review::Pending, ..talk(0, 3) });
+    review::sees(&mut w, 1, PrFacts { review: Review::Pending, ..talk(0, 3) });
     alive(&mut w, 30);
     book.add("bots commented", &w);
 
@@ -874,10 +870,10 @@ fn golden_pull_requests() {
         PrFacts { mergeable: Mergeable::Conflicting, details, ..told_all("a") }
     };
     let mut w = World::working("44");
-    sees(&mut w, 1, clash(&["src/theme.ts", "src/app.css"]));
+    review::sees(&mut w, 1, clash(&["src/theme.ts", "src/app.css"]));
     alive(&mut w, 15);
     book.add("conflicts", &w);
-    sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("b") });
+    review::sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("b") });
     alive(&mut w, 1);
     book.add("no conflict any more", &w);
 
@@ -888,32 +884,32 @@ fn golden_pull_requests() {
     alive(&mut w, 1);
     w.tell(1, [Told::RequestEnded { key: "k1".into() }]);
     alive(&mut w, 71);
-    sees(&mut w, 1, told_all("3f9c2d1aa"));
+    review::sees(&mut w, 1, told_all("3f9c2d1aa"));
     alive(&mut w, 1);
     book.add("ready to merge", &w);
     let mut moved = w.clone();
-    sees(&mut moved, 1, PrFacts { checks: Checks::Pending, ..told_all("8a1b77eaa") });
+    review::sees(&mut moved, 1, PrFacts { checks: Checks::Pending, ..told_all("8a1b77eaa") });
     alive(&mut moved, 1);
     book.add("not ready any more", &moved);
-    sees(&mut w, 1, PrFacts { state: PrState::Merged, ..told_all("3f9c2d1aa") });
+    review::sees(&mut w, 1, PrFacts { state: PrState::Merged, ..told_all("3f9c2d1aa") });
     let told = w.state.notifications.values().rfind(|told| told.incident.is_some()).unwrap();
     let message = words(&w, &|_| None).message(told, &desk());
     let _ = writeln!(book.0, "── merged\n{}", page(&message));
     let mut w = World::working("44");
-    sees(&mut w, 1, review::green("3f9c2d1aa"));
+    review::sees(&mut w, 1, review::green("3f9c2d1aa"));
     alive(&mut w, 1);
     book.add("ready to merge, with nothing else known", &w);
 
     let mut w = World::working("44");
     w.look(1, WorkFacts { pushed: true, ..work(3, 0) });
-    sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..told_all("a") });
+    review::sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..told_all("a") });
     w.tell(1, [turn_ended("t1")]);
     let details = PrDetails {
         closed_by: Some("ben".into()),
         closing: Some("superseded by #60".into()),
         ..*told_all("a").details
     };
-    sees(
+    review::sees(
         &mut w,
         1,
         PrFacts { state: PrState::Closed, details: Box::new(details), ..told_all("a") },
@@ -921,10 +917,10 @@ fn golden_pull_requests() {
     w.pass(2 * MINUTE);
     book.add("closed", &w);
     let mut unknown = World::working("44");
-    sees(&mut unknown, 1, PrFacts { state: PrState::Closed, ..review::green("a") });
+    review::sees(&mut unknown, 1, PrFacts { state: PrState::Closed, ..review::green("a") });
     unknown.pass(MINUTE);
     book.add("closed, nobody knows by whom", &unknown);
-    sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("a") });
+    review::sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("a") });
     w.pass(MINUTE);
     book.add("open again", &w);
     book.holds("pull-requests");
@@ -937,7 +933,7 @@ fn golden_outside() {
         w.give(Input::Scm { project: "my-app".parse().unwrap(), failure }).unwrap();
     };
     let mut w = with_scm();
-    sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..review::green("a") });
+    review::sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..review::green("a") });
     away(&mut w, Some(Failure { kind: ErrorKind::Transient, ..Failure::permanent("HTTP 502") }));
     for _ in 0..6 {
         w.tell(1, [Told::Alive]);
@@ -1061,7 +1057,7 @@ fn leads_to(trigger: Trigger, said: &str) -> World {
     let failure = || Failure { kind: ErrorKind::Transient, ..Failure::permanent(said) };
     let pr = |pr: PrFacts, minutes: u64| {
         let mut w = World::working("44");
-        sees(&mut w, 1, pr);
+        review::sees(&mut w, 1, pr);
         for _ in 0..minutes {
             w.tell(1, [Told::Alive]);
             w.pass(MINUTE);
@@ -1088,7 +1084,7 @@ fn leads_to(trigger: Trigger, said: &str) -> World {
             for head in ["3f9c2d1aa", "8a1b77eaa", "c01dbeeaa"] {
                 let told = details(|details, said| details.failure = Some(said));
                 let (checks, failing) = (Checks::Failing, vec!["unit".into()]);
-                sees(&mut w, 1, PrFacts { checks, failing, head: head.into(), ..told });
+                review::sees(&mut w, 1, PrFacts { checks, failing, head: head.into(), ..told });
                 for _ in 0..6 {
                     w.tell(1, [Told::Alive]);
                     w.pass(MINUTE);
@@ -1152,7 +1148,7 @@ fn leads_to(trigger: Trigger, said: &str) -> World {
         }
         Trigger::ScmUnavailable => {
             let mut w = with_scm();
-            sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..review::green("a") });
+            review::sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..review::green("a") });
             let project = "my-app".parse().unwrap();
             w.give(Input::Scm { project, failure: Some(failure()) }).unwrap();
             for _ in 0..6 {
@@ -1277,7 +1273,7 @@ fn s35_on_a_public_channel_there_is_no_code_no_command_and_no_path() {
     }
     let pr = |w: &World| hidden(w).title;
     let mut w = leads_to(Trigger::BugbotComments, secret);
-    sees(&mut w, 1, PrFacts { review: Review::Pending, ..with_threads(0, secret) });
+    review::sees(&mut w, 1, PrFacts { review: Review::Pending, ..with_threads(0, secret) });
     w.tell(1, [Told::Alive]);
     w.pass(MINUTE);
     assert_eq!(pr(&w), "PR #57: all 5 bot comments resolved");

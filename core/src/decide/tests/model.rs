@@ -454,7 +454,14 @@ impl Run {
                 let message = message(&self.state, self.now, notification, channel);
                 assert!(!message.title.is_empty(), "{notification:?}");
                 let meta = message.meta.join(" ");
-                let names = |id: &IncidentId| meta.contains(&id.to_string());
+                // Ids in a row are named by the first and the last.
+                let within = |word: &str, id: &IncidentId| {
+                    let run = word.trim_end_matches(',').strip_prefix("i-");
+                    let (first, last) = run.map(|run| run.split_once('…').unwrap_or((run, run)))?;
+                    Some((first.parse().ok()?..=last.parse().ok()?).contains(&id.0))
+                };
+                let names =
+                    |id: &IncidentId| meta.split(' ').any(|word| within(word, id) == Some(true));
                 let covers = notification.covers_on(channel);
                 let known = |id: &&IncidentId| self.state.incidents.contains_key(id);
                 assert!(covers.iter().filter(known).all(names), "it names what it covers: {meta}");
@@ -471,6 +478,10 @@ impl Run {
                 policy: Box::new(sane()),
                 channels: [(desk(), desktop())].into(),
             });
+        }
+        // Nobody wants quiet any more, however long he did.
+        for silence in self.state.silences.keys().copied().collect::<Vec<_>>() {
+            self.give(&Input::SilenceEnd { silence, by: ana() });
         }
         self.give(&Input::Disk { free: 5 << 30, failing: false });
         self.give(&Input::Swept { sessions: 3 });

@@ -6,7 +6,7 @@ use ao_slots::{
 };
 
 use super::*;
-use crate::config::policy::ReactionAction;
+use crate::{config::policy::ReactionAction, event::About, state::Fate};
 
 /// A pull request at this head that can be merged.
 pub(crate) fn green(head: &str) -> PrFacts {
@@ -31,8 +31,39 @@ fn checks(head: &str, checks: Checks) -> PrFacts {
     PrFacts { checks, failing, ..green(head) }
 }
 
-pub(super) fn sees(w: &mut World, n: u32, pr: PrFacts) {
+/// The scm is asked, what the agent is to be told is prepared, and the agent begins a turn with it.
+pub(crate) fn sees(w: &mut World, n: u32, pr: PrFacts) {
     w.give(Input::Pr { session: app(n), pr }).unwrap();
+    prepares(w, n, &[]);
+    takes(w, n);
+}
+
+/// What the agent is to be told is prepared, with words of these strangers in it.
+pub(super) fn prepares(w: &mut World, n: u32, held: &[&str]) {
+    for trigger in crate::decide::reaction::TOLD {
+        let Some(key) = crate::decide::reaction::wanted_brief(&w.state, w.session(n), trigger)
+        else {
+            continue;
+        };
+        let text = format!("{trigger}: {key}");
+        w.give(Input::Brief {
+            session: app(n),
+            about: About { trigger, key },
+            digest: digest(&text),
+            text: Text::short(&text),
+            held: held.iter().map(ToString::to_string).collect(),
+        })
+        .unwrap();
+    }
+}
+
+/// The agent begins a turn with what it was told about its pull request.
+pub(super) fn takes(w: &mut World, n: u32) {
+    let waits = w.session(n).messages.values().filter(|m| m.fate == Fate::Waiting);
+    let about: Vec<_> = waits.filter(|m| m.about.is_some()).map(|m| m.digest.clone()).collect();
+    for digest in about {
+        w.tell(n, [Told::TurnStarted { turn: Some("t-pr".into()), digest: Some(digest) }]);
+    }
 }
 
 /// Titles of messages about pull requests: that a round only waits for a merge is told beside them.
@@ -98,15 +129,35 @@ fn a_failing_check_is_left_to_the_agent_for_two_attempts() {
 }
 
 #[test]
-fn an_episode_that_ended_begins_anew_with_no_attempt() {
-    let mut w = World::working("41");
-    for head in ["a", "b"] {
-        sees(&mut w, 1, checks(head, Checks::Failing));
-    }
-    assert_eq!(w.session(1).failed_attempts(), 1);
+fn r17_failed_attempts_are_counted_until_it_passes_for_long_enough_or_a_human_steps_in() {
+    let twice = || {
+        let mut w = World::working("41");
+        for head in ["a", "b"] {
+            sees(&mut w, 1, checks(head, Checks::Failing));
+        }
+        assert_eq!(w.session(1).failed_attempts(), 1);
+        w
+    };
+    // Another head passed, for long enough.
+    let mut w = twice();
     sees(&mut w, 1, PrFacts { state: PrState::Draft, ..checks("c", Checks::Passing) });
     w.pass(15 * SECOND);
     sees(&mut w, 1, checks("d", Checks::Failing));
+    assert_eq!(w.session(1).failed_attempts(), 0);
+    // The same head passes and fails by turns.
+    let mut w = twice();
+    for state in [Checks::Passing, Checks::Failing, Checks::Passing] {
+        sees(&mut w, 1, PrFacts { state: PrState::Draft, ..checks("b", state) });
+        w.pass(10 * SECOND);
+    }
+    sees(&mut w, 1, checks("b", Checks::Failing));
+    assert_eq!(w.session(1).failed_attempts(), 1);
+    // Another check has had no try that failed.
+    sees(&mut w, 1, PrFacts { failing: vec!["lint".into()], ..checks("e", Checks::Failing) });
+    assert_eq!(w.session(1).failed_attempts(), 0);
+    // A human steps in: what failed before says nothing of what he tries.
+    let mut w = twice();
+    w.give(send(1, "Look at the fixture.")).unwrap();
     assert_eq!(w.session(1).failed_attempts(), 0);
 }
 

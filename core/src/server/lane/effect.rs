@@ -127,7 +127,10 @@ impl Shell {
     fn limit(&self, effect: &Effect) -> Duration {
         let limits = self.state().policy.lifecycle.limits;
         let ms = match effect {
-            Effect::FetchIssue => limits.scm_ms,
+            Effect::FetchIssue
+            | Effect::MergePr { .. }
+            | Effect::RerunChecks { .. }
+            | Effect::OpenPr { .. } => limits.scm_ms,
             Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace => {
                 limits.worktree_ms.saturating_add(limits.fetch_ms)
             }
@@ -198,6 +201,11 @@ impl Shell {
             Effect::DestroyRuntime { launch } => self.destroy_runtime(&work, &call, *launch).await,
             Effect::TypeMessage { message } => self.type_message(&work, &call, *message).await,
             Effect::HandOverMessage { message, .. } => self.see_taken(&work, *message).await,
+            Effect::MergePr { head } => self.merge_pr(handle, &work, &call, head).await,
+            Effect::RerunChecks { .. } => self.rerun_checks(handle, &work, &call).await,
+            Effect::OpenPr { title, body, draft, base } => {
+                self.open_pr(handle, &work, &call, title, body, *draft, base).await
+            }
             Effect::DecideRequest { request } => self.decide_request(&work, &call, *request).await,
             Effect::SendNotification { .. }
             | Effect::UpdateNotification { .. }

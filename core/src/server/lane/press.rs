@@ -626,10 +626,9 @@ async fn acts(
             comment: String::new(),
             by,
         },
-        "merge" => {
-            let why = "ao cannot merge a pull request yet; nothing was done";
-            return Err(Failure::refused(why, Some("merge it on its page".into())));
-        }
+        // At the head that the message names, whatever the pull request's is by now.
+        "merge" => Input::Merge { session: whose()?, head: about.detail.clone(), by },
+        "release" => Input::Release { incident, by },
         "approve" => {
             handle.decision(whose()?, request, Decision::Approve, by).await.map_err(refused)?
         }

@@ -293,6 +293,7 @@ impl State {
                         && let Some(session) = self.sessions.get_mut(id)
                     {
                         session.heads.iter_mut().for_each(|head| head.red = None);
+                        session.follow.checks_are_over();
                     }
                     if incident.subject == Subject::Server {
                         match incident.trigger {
@@ -747,6 +748,7 @@ mod tests {
                 token: token.into(),
                 button: "send".into(),
                 text: text.map(Text::short),
+                linked: false,
                 until: "1970-01-02T00:00:00Z".parse().unwrap(),
             }],
         };

@@ -7,8 +7,8 @@ use crate::{
     decide::review::KEEP_HEADS,
     event::{Effect, Event, Failure, Kind, Outcome, Over},
     state::{
-        Decided, Fact, Fate, Moment, PrHead, QueuedMessage, Request, Restore, RunningTool, Session,
-        Step, Want,
+        Decided, Fact, Fate, Merge, Moment, PrHead, QueuedMessage, Request, Restore, RunningTool,
+        Session, Step, Want,
     },
 };
 
@@ -54,6 +54,7 @@ impl Session {
         }
         // One head that was seen to fail twice has failed once.
         let known = self.heads.iter().position(|head| head.head == pr.head && head.red.is_some());
+        self.follow.see(pr, known.is_some(), when);
         if pr.checks == Checks::Failing
             && known.is_none()
             && let Some(head) = self.heads.last_mut()
@@ -249,6 +250,33 @@ impl Session {
                 }
             }
             Kind::PrObserved(e) => self.see_pr(&e.pr, when),
+            Kind::PrLinked(e) => {
+                let before = self.follow.pr.as_ref().map(|pr| pr.number);
+                self.follow.link(&e.pr);
+                if before.is_some_and(|before| before != e.pr.number) {
+                    self.pr = None;
+                    self.heads.clear();
+                }
+            }
+            Kind::BriefPrepared(e) => self.follow.prepare(e, when),
+            Kind::BriefReleased(e) => {
+                if let Some(brief) = self.follow.briefs.get_mut(&e.trigger)
+                    && brief.key == e.key
+                {
+                    brief.released = Some(e.by.clone());
+                }
+            }
+            Kind::AttemptFailed(e) => {
+                let mut attempts = self.follow.attempts.iter_mut();
+                if let Some(attempt) = attempts.find(|attempt| attempt.message == e.message) {
+                    (attempt.failed, attempt.idle) = (Some(when), true);
+                }
+            }
+            Kind::MergeRequested(e) => {
+                self.follow.looked_at();
+                self.want_merge(&e.head, Some(e.by.clone()), when);
+            }
+            Kind::MergeDecided(e) => self.want_merge(&e.head, None, when),
             Kind::UsageObserved(e) => {
                 let add = |sum: Option<u64>, more: Option<u64>| match (sum, more) {
                     (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
@@ -307,10 +335,16 @@ impl Session {
                 }
             }
             Kind::MessageRequested(e) => {
+                self.follow.looked_at();
                 self.add_message(e.message, &e.text, &e.digest, Some(e.by.clone()), false, when);
             }
             Kind::MessageQueued(e) => {
                 self.add_message(e.message, &e.text, &e.digest, None, e.first, when);
+                let pr = self.pr.as_ref().map(|fact| &fact.value);
+                self.follow.told(e, pr, when);
+                if let Some(message) = self.messages.get_mut(&e.message) {
+                    message.about.clone_from(&e.about);
+                }
             }
             Kind::MessageConfirmed(e) => {
                 if let Some(message) = self.messages.get_mut(&e.message) {
@@ -439,6 +473,7 @@ impl Session {
             digest: digest.to_owned(),
             by,
             first,
+            about: None,
             queued: when,
             tried: None,
             failed: None,
@@ -448,7 +483,13 @@ impl Session {
         self.messages.insert(id, message);
     }
 
+    fn want_merge(&mut self, head: &str, by: Option<crate::event::Actor>, when: Moment) {
+        self.follow.merge =
+            Some(Merge { head: head.to_owned(), by, when, failure: None, commit: None });
+    }
+
     fn trim_messages(&mut self) {
+        self.settle_attempts();
         let settled =
             |m: &&QueuedMessage| matches!(m.fate, Fate::Confirmed { .. } | Fate::Withdrawn { .. });
         while self.messages.values().filter(settled).count() > KEEP_ENDED {
@@ -597,6 +638,13 @@ impl Session {
                 }
                 self.trim_messages();
             }
+            (Effect::MergePr { .. }, Outcome::Merged { commit }) => {
+                if let Some(merge) = &mut self.follow.merge {
+                    merge.commit = Some(commit.clone());
+                }
+            }
+            (Effect::RerunChecks { head }, _) => self.follow.rerun = Some((head.clone(), when)),
+            (Effect::OpenPr { .. }, Outcome::PrOpened(pr)) => self.follow.link(pr),
             (Effect::DestroyRuntime { .. }, _) => {
                 self.runtime_state =
                     Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
@@ -617,6 +665,14 @@ impl Session {
 
     pub(super) fn fold_failure(&mut self, effect: &Effect, failure: &Failure, when: Moment) {
         match effect {
+            Effect::MergePr { .. } => {
+                if let Some(merge) = &mut self.follow.merge {
+                    merge.failure = Some(failure.clone());
+                }
+            }
+            // What cannot be run again is told to the agent as it is.
+            Effect::RerunChecks { head } => self.follow.rerun = Some((head.clone(), when)),
+            Effect::OpenPr { .. } => {}
             Effect::DecideRequest { request } => {
                 if let Some(decided) =
                     self.requests.get_mut(request).and_then(|r| r.decided.as_mut())
@@ -663,6 +719,9 @@ fn step_name(effect: &Effect) -> &'static str {
         Effect::DecideRequest { .. } => "answer",
         Effect::DestroyRuntime { .. } => "kill",
         Effect::DestroyWorkspace { .. } => "cleanup",
+        Effect::MergePr { .. } => "merge",
+        Effect::RerunChecks { .. } => "checks",
+        Effect::OpenPr { .. } => "pull request",
         Effect::SendNotification { .. }
         | Effect::UpdateNotification { .. }
         | Effect::ResolveNotification { .. } => "push",

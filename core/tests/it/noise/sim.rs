@@ -12,8 +12,8 @@ use std::{collections::BTreeMap, ops::Range};
 use ao_core::{
     config::{policy::Policy, trigger::Trigger},
     decide::{Answered, Input, RuntimeSeen, Spawn, Told, step},
-    event::{Actor, Class, Effect, Event, Failure, Kind, Outcome, Text, digest},
-    state::{Lane, Now, State, Step},
+    event::{About, Actor, Class, Effect, Event, Failure, Kind, Outcome, Text, digest},
+    state::{Fate, Lane, Now, State, Step},
 };
 use ao_slots::{
     ErrorKind, Launch, PrNumber, Seq, SessionId,
@@ -746,6 +746,32 @@ impl Sim {
         agent.pr.number = PrNumber(u64::from(id.number()));
         let pr = agent.pr.clone();
         self.give(Input::Pr { session: id.clone(), pr });
+        self.tells_agent(id);
+    }
+
+    /// What the agent is to be told about its pull request is prepared, and it has it.
+    fn tells_agent(&mut self, id: &SessionId) {
+        for trigger in [
+            Trigger::CiFailed,
+            Trigger::MergeConflicts,
+            Trigger::ChangesRequested,
+            Trigger::BugbotComments,
+        ] {
+            let session = self.state.sessions.get(id);
+            let Some(key) = session.and_then(|session| session.brief_key(trigger)) else {
+                continue;
+            };
+            let said = format!("{trigger}: {key}");
+            let (about, text) = (About { trigger, key }, Text::short(&said));
+            let (session, digest) = (id.clone(), digest(&said));
+            self.give(Input::Brief { session, about, text, digest, held: vec![] });
+        }
+        let Some(session) = self.state.sessions.get(id) else { return };
+        let waits = session.messages.values().filter(|m| m.fate == Fate::Waiting);
+        let waits: Vec<_> = waits.filter(|m| m.about.is_some()).map(|m| m.digest.clone()).collect();
+        for digest in waits {
+            self.tell(id, [Told::TextSeen { digest }]);
+        }
     }
 
     /// The agent pushes another commit: checks begin anew.

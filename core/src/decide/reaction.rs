@@ -1,0 +1,322 @@
+//! What `ao` does by itself about a pull request: tells the agent, runs a flaky check again, merges.
+//!
+//! Each rule reads what stands. A message is about one trouble at one moment ([`Session::brief_key`]); when that has
+//! passed before the agent had it, it is withdrawn. What failed is counted by what fails, until the checks have passed for
+//! the settle time or a human steps in.
+
+use ao_slots::{
+    SessionId,
+    fact::{Activity, Checks, Mergeable, PrFacts, PrState},
+    scm::PrRef,
+};
+
+use super::{Decider, schedule::settles_at};
+use crate::{
+    config::{
+        policy::{Reaction, ReactionAction},
+        trigger::Trigger,
+    },
+    event::{About, AttemptFailed, Effect, MergeDecided, MessageQueued, MessageWithdrawn, Subject},
+    state::{Attempt, Brief, Due, Fate, Incident, Session, State, Step, Want},
+};
+
+/// The troubles that an agent is told of.
+pub(crate) const TOLD: [Trigger; 4] = [
+    Trigger::CiFailed,
+    Trigger::MergeConflicts,
+    Trigger::ChangesRequested,
+    Trigger::BugbotComments,
+];
+
+/// How long after its turn an agent's push may still be unknown, in awake milliseconds: the longest pause between two
+/// looks at a pull request whose agent was just at work, twice.
+const PUSH_SEEN_MS: u64 = 120_000;
+
+/// How long checks that run again may stay as they were, in awake milliseconds.
+const RERUN_SEEN_MS: u64 = 600_000;
+
+/// Whether this trouble goes to the agent.
+fn goes_to_agent(reaction: &Reaction) -> bool {
+    reaction.auto && reaction.action == ReactionAction::SendToAgent
+}
+
+/// The brief on which a trouble's message waits, and that has to be prepared for it: by its key.
+pub(crate) fn wanted_brief(state: &State, session: &Session, trigger: Trigger) -> Option<String> {
+    let reaction = state.policy.reaction(Some(&session.project), trigger);
+    let key = session.brief_key(trigger).filter(|_| goes_to_agent(reaction) && follows(session))?;
+    let known = session.follow.briefs.get(&trigger).is_some_and(|brief| brief.key == key);
+    (!known).then_some(key)
+}
+
+/// It is set up, and nobody has ended it.
+fn follows(session: &Session) -> bool {
+    !session.is_over() && session.intent == Want::Run && session.step == Step::Ready
+}
+
+/// Its words are held until a human releases them.
+pub(super) fn is_held(session: &Session, trigger: Trigger) -> bool {
+    let brief = session.follow.briefs.get(&trigger);
+    brief.is_some_and(|brief| {
+        !brief.held.is_empty()
+            && brief.released.is_none()
+            && session.brief_key(trigger).as_ref() == Some(&brief.key)
+    })
+}
+
+/// Two tries in a row at the same failure brought nothing at all: a third one would not either.
+pub(super) fn is_in_place(session: &Session) -> bool {
+    let mut tries = session.follow.attempts.iter().rev();
+    let idle = |attempt: Option<&Attempt>| {
+        attempt
+            .filter(|attempt| attempt.trigger == Trigger::CiFailed && attempt.idle)
+            .map(|attempt| attempt.failing.clone())
+    };
+    idle(tries.next()).is_some_and(|last| idle(tries.next()) == Some(last))
+}
+
+/// The merge that the configuration wants is not refused: nobody has to be asked.
+pub(super) fn merges_alone(state: &State, session: &Session, incident: &Incident) -> bool {
+    let reaction = state.policy.reaction(Some(&session.project), Trigger::ApprovedAndGreen);
+    let refused = session.follow.merge.as_ref().is_some_and(|merge| {
+        merge.failure.is_some() && incident.detail.as_deref() == Some(&merge.head)
+    });
+    reaction.merges() && session.follow.tainted.is_none() && !refused
+}
+
+/// The trouble that a message is about has passed. What is not known has not.
+fn has_passed(session: &Session, about: &About) -> bool {
+    let Some(pr) = session.pr() else { return true };
+    let unknown = match about.trigger {
+        Trigger::CiFailed => pr.checks == Checks::Unknown,
+        Trigger::MergeConflicts => pr.mergeable == Mergeable::Unknown,
+        _ => false,
+    };
+    let same_head = about.key.starts_with(&pr.head);
+    !(unknown && same_head) && session.brief_key(about.trigger).as_ref() != Some(&about.key)
+}
+
+/// Checks failed on a head on which they had passed: they are run again once before anybody is bothered. Says until
+/// when their answer is waited for.
+enum Flaky {
+    /// They have to be run again.
+    Now,
+    /// They run, until this awake time at most.
+    Until(u64),
+    /// They fail for good.
+    No,
+}
+
+fn flaky(session: &Session, pr: &PrFacts) -> Flaky {
+    let Some(fact) = &session.pr else { return Flaky::No };
+    match &session.follow.rerun {
+        Some((head, when)) if *head == pr.head => match fact.since.seq > when.seq {
+            true => Flaky::No,
+            false => Flaky::Until(when.awake.saturating_add(RERUN_SEEN_MS)),
+        },
+        _ if session.follow.green.as_ref() == Some(&pr.head) => Flaky::Now,
+        _ => Flaky::No,
+    }
+}
+
+/// The incident about a trouble that is left to the agent, as long as another try is of use.
+fn left_to_agent<'s>(
+    state: &'s State,
+    session: &Session,
+    trigger: Trigger,
+) -> Option<&'s Incident> {
+    let reaction = state.policy.reaction(Some(&session.project), trigger);
+    let subject = Subject::Session(session.id.clone());
+    let incident = state.open_incident(&subject, trigger, None)?;
+    let spent = trigger == Trigger::CiFailed
+        && (reaction.retries > 0 && session.failed_attempts() >= reaction.retries
+            || is_in_place(session));
+    (goes_to_agent(reaction) && incident.is_open() && !spent).then_some(incident)
+}
+
+/// The head whose checks have to be run again before the agent is bothered.
+fn to_rerun(state: &State, session: &Session) -> Option<String> {
+    let pr = session.pr().filter(|pr| pr.checks == Checks::Failing)?;
+    left_to_agent(state, session, Trigger::CiFailed)?;
+    matches!(flaky(session, pr), Flaky::Now).then(|| pr.head.clone())
+}
+
+/// What the agent is to be told of a trouble.
+struct Telling<'s> {
+    incident: &'s Incident,
+    brief: &'s Brief,
+    /// Not before this awake time.
+    from: u64,
+}
+
+fn telling<'s>(state: &'s State, session: &'s Session, trigger: Trigger) -> Option<Telling<'s>> {
+    let pr = session.pr()?;
+    let incident = left_to_agent(state, session, trigger)?;
+    let key = session.brief_key(trigger)?;
+    let brief = session.follow.briefs.get(&trigger).filter(|brief| brief.key == key)?;
+    let told = session.follow.attempts.iter().any(|attempt| {
+        let same = attempt.trigger == trigger && attempt.key == key;
+        same && !(attempt.idle && trigger == Trigger::CiFailed)
+    });
+    let from = match flaky(session, pr) {
+        _ if trigger != Trigger::CiFailed => 0,
+        Flaky::Now => return None,
+        Flaky::Until(at) => at,
+        Flaky::No => 0,
+    };
+    (!told && !is_held(session, trigger)).then_some(Telling { incident, brief, from })
+}
+
+/// When the turn after an attempt counts as one that brought nothing.
+fn idle_at(session: &Session, attempt: &Attempt) -> Option<u64> {
+    let pr = session.pr()?;
+    let ended = session.turn_ended.filter(|_| session.activity.value == Activity::Idle)?;
+    let confirmed = attempt.confirmed.filter(|confirmed| confirmed.seq < ended.seq)?;
+    let stands = attempt.failed.is_none()
+        && attempt.trigger == Trigger::CiFailed
+        && attempt.head == pr.head
+        && pr.checks == Checks::Failing
+        // The work that is there may be pushed yet.
+        && session.work().is_none_or(|work| work.head == pr.head || work.head.is_empty());
+    stands.then(|| ended.awake.max(confirmed.awake).saturating_add(PUSH_SEEN_MS))
+}
+
+/// When the rules about a session's pull request are to be looked at again.
+pub(super) fn dues(state: &State, session: &Session) -> Vec<Due> {
+    if !follows(session) {
+        return vec![];
+    }
+    let idle = session.follow.attempts.iter().filter_map(|attempt| idle_at(session, attempt));
+    let told = TOLD.iter().filter_map(|trigger| Some(telling(state, session, *trigger)?.from));
+    let judges = state.unswept_since.is_none();
+    let offered = auto_merge(state, session).filter(|_| judges);
+    let merge = offered.map(|incident| settles_at(state, incident));
+    // What may be told at once is told when what it rests on comes in.
+    idle.chain(told.filter(|from| *from > 0)).chain(merge).map(Due::Awake).collect()
+}
+
+/// The offer that the configuration takes once it has settled.
+fn auto_merge<'s>(state: &'s State, session: &Session) -> Option<&'s Incident> {
+    let subject = Subject::Session(session.id.clone());
+    let offered = state.open_incident(&subject, Trigger::ApprovedAndGreen, None)?;
+    let head = offered.detail.as_deref().filter(|_| offered.is_open())?;
+    let wanted = session.follow.merge.as_ref().is_some_and(|merge| merge.head == head);
+    (!wanted && merges_alone(state, session, offered)).then_some(offered)
+}
+
+impl Decider<'_> {
+    /// What follows for a session's pull request.
+    pub(super) fn react(&mut self, session: &Session) {
+        if !follows(session) {
+            return;
+        }
+        let rules: [fn(&mut Self, &Session); 4] =
+            [Self::withdraw_passed, Self::merge, Self::count_idle, Self::tell_agent];
+        for rule in rules {
+            rule(self, session);
+            if !self.drafts.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// A message about what has passed is no use to the agent.
+    fn withdraw_passed(&mut self, session: &Session) {
+        let busy = session.busy.and_then(|seq| self.state.intents.get(&seq));
+        for message in session.messages.values().filter(|m| m.fate == Fate::Waiting) {
+            let typed = busy.is_some_and(|intent| match &intent.effect {
+                Effect::TypeMessage { message: typed }
+                | Effect::HandOverMessage { message: typed, .. } => *typed == message.id,
+                _ => false,
+            });
+            let passed = message.about.as_ref().is_some_and(|about| has_passed(session, about));
+            if passed && !typed {
+                let reason = "what it is about has passed".to_owned();
+                let because: Vec<_> = session.pr.iter().map(|fact| fact.since.seq).collect();
+                self.about(&session.id, MessageWithdrawn { message: message.id, reason })
+                    .rule("trouble-passed")
+                    .because(&because);
+            }
+        }
+    }
+
+    /// A merge that a human or the configuration wants. Another head than the wanted one is refused where it is done.
+    fn merge(&mut self, session: &Session) {
+        if let Some(merge) = session.follow.merge.as_ref().filter(|merge| merge.waits()) {
+            if session.busy.is_none() {
+                let effect = Effect::MergePr { head: merge.head.clone() };
+                self.intend(&session.id, effect, "merge", &[merge.when.seq]);
+            }
+            return;
+        }
+        if let Some(offered) = auto_merge(self.state, session)
+            && self.judges()
+            && self.now.awake >= settles_at(self.state, offered)
+            && let Some(head) = &offered.detail
+        {
+            self.about(&session.id, MergeDecided { head: head.clone() })
+                .rule("auto-merge")
+                .because(&[offered.stands.seq]);
+        }
+    }
+
+    /// A turn that brought no other head is an attempt that failed.
+    fn count_idle(&mut self, session: &Session) {
+        for attempt in &session.follow.attempts {
+            if idle_at(session, attempt).is_some_and(|at| self.now.awake >= at) {
+                let because: Vec<_> = session.turn_ended.iter().map(|when| when.seq).collect();
+                self.about(&session.id, AttemptFailed { message: attempt.message })
+                    .rule("no-new-commit")
+                    .because(&because);
+            }
+        }
+    }
+
+    /// Sends what is wrong to the agent: once for each trouble as it stands.
+    fn tell_agent(&mut self, session: &Session) {
+        for trigger in TOLD {
+            if trigger == Trigger::CiFailed
+                && let Some(head) = to_rerun(self.state, session)
+            {
+                if session.busy.is_none() {
+                    let effect = Effect::RerunChecks { head };
+                    let because: Vec<_> = session.pr.iter().map(|fact| fact.since.seq).collect();
+                    return self.intend(&session.id, effect, "flaky-checks", &because);
+                }
+                continue;
+            }
+            let Some(told) = telling(self.state, session, trigger) else { continue };
+            if self.now.awake < told.from {
+                continue;
+            }
+            let event = MessageQueued {
+                message: self.next_message(),
+                text: told.brief.text.clone(),
+                digest: told.brief.digest.clone(),
+                first: false,
+                incident: Some(told.incident.id),
+                about: Some(About { trigger, key: told.brief.key.clone() }),
+            };
+            let because = [told.incident.opened.seq, told.brief.since.seq];
+            self.about(&session.id, event).rule("tell-agent").because(&because);
+            return;
+        }
+    }
+}
+
+/// Its pull request is known, and not at its end.
+pub(crate) fn is_followed(session: &Session) -> bool {
+    let ended =
+        session.pr().is_some_and(|pr| matches!(pr.state, PrState::Merged | PrState::Closed));
+    session.follow.pr.is_some() && !ended
+}
+
+/// The other session whose pull request this is: there is one at most.
+pub(super) fn owner(state: &State, session: &SessionId, pr: &PrRef) -> Option<SessionId> {
+    let same = |known: &PrRef| match (&known.node, &pr.node) {
+        (Some(one), Some(other)) => one == other,
+        _ => known.repo == pr.repo && known.number == pr.number,
+    };
+    let mut others =
+        state.sessions.values().filter(|other| other.id != *session && !other.is_over());
+    others.find(|other| other.follow.pr.as_ref().is_some_and(same)).map(|other| other.id.clone())
+}

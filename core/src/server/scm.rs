@@ -1,0 +1,511 @@
+//! Follows pull requests: finds them by their branches, looks at all of an scm in few requests, and prepares what
+//! agents are told of them.
+//!
+//! A hint (a webhook, a push, a human) only makes it look sooner; what nobody tells is seen by the next look, at the
+//! latest after five minutes. No answer, or half of one, moves nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use ao_slots::{
+    Call, PluginError, ProjectId, SessionId,
+    call::Answer,
+    fact::{Activity, Checks, Mergeable, PrFacts},
+    scm::{BranchRef, PrRef, Records, Scm, ScmHint, Thread},
+};
+use async_trait::async_trait;
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{
+    handle::Handle,
+    lane::{Work, lock, within},
+};
+use crate::{
+    config::{policy::PluginChoice, trigger::Trigger},
+    decide::{
+        Input,
+        reaction::{TOLD, is_followed, wanted_brief},
+    },
+    event::{About, digest},
+    state::{Session, Step, Want},
+    words::brief::{self, Told},
+};
+
+/// The longest pause between two looks at a pull request: a merge that nothing tells of is seen within it.
+const QUIET_MS: u64 = 300_000;
+/// How long after something moved it is looked at often, in awake milliseconds.
+const BUSY_MS: u64 = 600_000;
+/// Logs that are read for one message.
+const LOGS: usize = 3;
+/// How often a brief's facts are asked for before it is written without them.
+const PATIENCE: u32 = 3;
+
+/// Why to look sooner.
+#[derive(Debug, Clone)]
+pub(super) enum Poke {
+    /// At this session's pull request.
+    Session(SessionId),
+    /// At what an scm's hint names.
+    Hint(ScmHint),
+    /// At everything.
+    All,
+}
+
+/// A session whose pull request is followed, or looked for.
+struct Watched {
+    session: SessionId,
+    repo: String,
+    branch: String,
+    pr: Option<PrRef>,
+}
+
+/// The sessions of one scm and its settings, whatever their projects.
+struct Group {
+    scm: Arc<dyn Scm>,
+    choice: PluginChoice,
+    projects: BTreeSet<ProjectId>,
+    watched: Vec<Watched>,
+}
+
+/// What is known beside the state: nothing that a restart may not forget.
+#[derive(Default)]
+struct Looks {
+    /// When each session was looked at, in awake milliseconds.
+    at: HashMap<SessionId, u64>,
+    /// Until when each scm asked to be left alone, by its settings.
+    rests: Vec<(PluginChoice, u64)>,
+    /// How often each brief's facts could not be read.
+    tries: HashMap<(SessionId, Trigger), u32>,
+}
+
+/// Follows pull requests until the server ends.
+pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
+    let Some(mut pokes) = lock(&handle.shell.pokes_wanted).take() else { return };
+    let mut looks = Looks::default();
+    loop {
+        round(&handle, &mut looks).await;
+        handle.shell.rounds.send_modify(|count| *count += 1);
+        let every = handle.state().policy.lifecycle.scm_interval_ms.clamp(100, QUIET_MS);
+        // Several sessions' paces are told apart in steps of a tenth of the shortest.
+        let step = Duration::from_millis((every / 10).max(100));
+        let mut poked = vec![];
+        tokio::select! {
+            // Cancel safe, all three.
+            Some(poke) = pokes.recv() => poked.push(poke),
+            () = tokio::time::sleep(step) => {}
+            _ = stopped.changed() => return,
+        }
+        while let Ok(poke) = pokes.try_recv() {
+            poked.push(poke);
+        }
+        for poke in poked {
+            forget(&handle, &mut looks, &poke);
+        }
+    }
+}
+
+/// Lets what a poke names be looked at now.
+fn forget(handle: &Handle, looks: &mut Looks, poke: &Poke) {
+    match poke {
+        Poke::All => looks.at.clear(),
+        Poke::Session(id) => {
+            looks.at.remove(id);
+        }
+        Poke::Hint(hint) => {
+            let state = handle.state();
+            looks.at.retain(|id, _| {
+                let pr = state.sessions.get(id).and_then(|session| session.follow.pr.as_ref());
+                // A branch that moved may have a new pull request, or be the base of others.
+                let named = pr.zip(hint.pr).is_some_and(|(pr, number)| pr.number != number);
+                let elsewhere = pr.is_some_and(|pr| !pr.repo.eq_ignore_ascii_case(&hint.repo));
+                named || elsewhere
+            });
+        }
+    }
+}
+
+/// How long a session's pull request may go unseen, in milliseconds.
+fn pace(session: &Session, every: u64, now: u64) -> u64 {
+    let moves = session.activity.value == Activity::Active
+        || now.saturating_sub(session.progress.awake) < BUSY_MS
+        || session.pr.as_ref().is_some_and(|pr| now.saturating_sub(pr.since.awake) < BUSY_MS);
+    let waits = session.pr().is_some_and(|pr| {
+        matches!(pr.checks, Checks::Pending | Checks::Unknown) || pr.mergeable == Mergeable::Unknown
+    });
+    if moves || waits { every } else { QUIET_MS.max(every) }
+}
+
+async fn round(handle: &Handle, looks: &mut Looks) {
+    let mut parts = JoinSet::new();
+    for group in groups(handle, looks) {
+        let handle = handle.clone();
+        parts.spawn(async move {
+            let seen = look(&handle, &group).await;
+            (group, seen)
+        });
+    }
+    while let Some(ended) = parts.join_next().await {
+        let (group, seen) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(%error, "an scm plugin broke its round");
+                continue;
+            }
+        };
+        let failure = seen.err();
+        if let Some(wait) = failure.as_ref().and_then(|error| error.retry_after_ms) {
+            let until = handle.now().awake.saturating_add(wait);
+            looks.rests.retain(|(choice, _)| *choice != group.choice);
+            looks.rests.push((group.choice.clone(), until));
+        }
+        for project in group.projects {
+            let failure = failure.clone().map(Into::into);
+            // Refused only when the journal is: the next round tells it again.
+            let _ = handle.submit(Input::Scm { project, failure }).await;
+        }
+    }
+    prepare_briefs(handle, looks).await;
+}
+
+/// What is due, by scm.
+fn groups(handle: &Handle, looks: &mut Looks) -> Vec<Group> {
+    let now = handle.now().awake;
+    looks.rests.retain(|(_, until)| *until > now);
+    let due: Vec<SessionId> = {
+        let state = handle.state();
+        let every = state.policy.lifecycle.scm_interval_ms;
+        let known =
+            |id: &SessionId| state.sessions.get(id).is_some_and(|session| !session.is_over());
+        looks.at.retain(|id, _| known(id));
+        let due = state.sessions.values().filter(|session| {
+            let wanted = !session.is_over()
+                && session.intent == Want::Run
+                && session.step == Step::Ready
+                && session.branch.is_some();
+            let late = looks
+                .at
+                .get(&session.id)
+                .is_none_or(|at| now.saturating_sub(*at) >= pace(session, every, now));
+            wanted && late
+        });
+        due.map(|session| session.id.clone()).collect()
+    };
+    let mut groups: Vec<Group> = vec![];
+    for work in due.iter().filter_map(|id| handle.shell.work_of(id)) {
+        let (Some(choice), Some(scm)) = (&work.project.scm, handle.shell.scm(handle, &work)) else {
+            continue;
+        };
+        if looks.rests.iter().any(|(resting, _)| resting == choice) {
+            continue;
+        }
+        let Some(branch) = work.session.branch.clone() else { continue };
+        // At its end nothing follows but a reopening, which its hint or the slow pace shows.
+        let watched = Watched {
+            session: work.session.id.clone(),
+            repo: repo_of(&work),
+            branch,
+            pr: work.session.follow.pr.clone().filter(|_| is_followed(&work.session)),
+        };
+        looks.at.insert(watched.session.clone(), now);
+        let known = groups.iter_mut().find(|group| group.choice == *choice);
+        match known {
+            Some(group) => {
+                group.projects.insert(work.session.project.clone());
+                group.watched.push(watched);
+            }
+            None => groups.push(Group {
+                scm,
+                choice: choice.clone(),
+                projects: BTreeSet::from([work.session.project.clone()]),
+                watched: vec![watched],
+            }),
+        }
+    }
+    groups
+}
+
+/// The repository as its scm names it.
+pub(super) fn repo_of(work: &Work) -> String {
+    let path = || work.project.path.to_string_lossy().into_owned();
+    work.project.repo.clone().unwrap_or_else(path)
+}
+
+/// One look at a group: what has no pull request yet is looked for, then all are asked at once.
+async fn look(handle: &Handle, group: &Group) -> Result<(), PluginError> {
+    let limit = Duration::from_millis(handle.state().policy.lifecycle.limits.scm_ms);
+    let mut known: Vec<(SessionId, PrRef)> = vec![];
+    let mut lost: Vec<&Watched> = vec![];
+    for watched in &group.watched {
+        match &watched.pr {
+            Some(pr) => known.push((watched.session.clone(), pr.clone())),
+            None => lost.push(watched),
+        }
+    }
+    if !lost.is_empty() {
+        let branches: Vec<BranchRef> = lost
+            .iter()
+            .map(|watched| BranchRef { repo: watched.repo.clone(), branch: watched.branch.clone() })
+            .collect();
+        let call = Call::new("detect", limit);
+        let answers = within(limit, group.scm.detect(&call, &branches)).await?;
+        for (watched, answer) in lost.iter().zip(answers) {
+            let Answer::Yes(pr) = answer else { continue };
+            let session = watched.session.clone();
+            let link = Input::Link { session: session.clone(), pr: pr.clone(), by: None };
+            let _ = handle.submit(link).await;
+            let linked = |session: &Session| session.follow.pr.as_ref() == Some(&pr);
+            // Another session's is not taken from it.
+            if handle.state().sessions.get(&session).is_some_and(linked) {
+                known.push((session, pr));
+            }
+        }
+    }
+    if known.is_empty() {
+        return Ok(());
+    }
+    let prs: Vec<PrRef> = known.iter().map(|(_, pr)| pr.clone()).collect();
+    let call = Call::new("observe", limit);
+    let answers = within(limit, group.scm.observe(&call, &prs)).await?;
+    if answers.len() != prs.len() {
+        return Err(PluginError::transient("the scm answered for other pull requests", ""));
+    }
+    for ((session, _), answer) in known.into_iter().zip(answers) {
+        match answer {
+            Answer::Yes(pr) => {
+                // Refused only when the journal is: the next look sees it again.
+                let _ = handle.submit(Input::Pr { session, pr }).await;
+            }
+            Answer::No => tracing::warn!(%session, "its pull request is not there any more"),
+            Answer::Unknown(why) => tracing::debug!(%session, why, "its pull request is unknown"),
+        }
+    }
+    Ok(())
+}
+
+/// Reads what agents are to be told, and puts it away.
+async fn prepare_briefs(handle: &Handle, looks: &mut Looks) {
+    let wanted: Vec<(SessionId, Trigger, String)> = {
+        let state = handle.state();
+        let live = state.sessions.values().filter(|session| session.pr.is_some());
+        let each = live.flat_map(|session| {
+            let brief = |trigger: Trigger| {
+                Some((session.id.clone(), trigger, wanted_brief(&state, session, trigger)?))
+            };
+            TOLD.into_iter().filter_map(brief).collect::<Vec<_>>()
+        });
+        each.collect()
+    };
+    looks.tries.retain(|(id, trigger), _| wanted.iter().any(|(i, t, _)| i == id && t == trigger));
+    for (id, trigger, key) in wanted {
+        let Some(work) = handle.shell.work_of(&id) else { continue };
+        let tries = looks.tries.entry((id.clone(), trigger)).or_default();
+        *tries += 1;
+        let written = match write(handle, &work, trigger, *tries >= PATIENCE).await {
+            Ok(written) => written,
+            Err(error) => {
+                tracing::debug!(session = %id, %error, "what to tell the agent could not be read");
+                continue;
+            }
+        };
+        let Ok(text) = handle.put_exact(&written.text).await else { continue };
+        let about = About { trigger, key };
+        let digest = digest(&written.text);
+        let brief = Input::Brief { session: id, about, text, digest, held: written.held };
+        let _ = handle.submit(brief).await;
+    }
+}
+
+struct Written {
+    text: String,
+    held: Vec<String>,
+}
+
+/// The message about one trouble. What cannot be read is asked for again, unless it was asked often enough.
+async fn write(
+    handle: &Handle,
+    work: &Work,
+    trigger: Trigger,
+    enough: bool,
+) -> Result<Written, PluginError> {
+    let none = || PluginError::permanent("there is nothing to tell", "");
+    let pr = work.session.pr().ok_or_else(none)?;
+    let base = pr.details.base.clone().or_else(|| work.project.default_branch.clone());
+    let base = base.unwrap_or_else(|| "main".to_owned());
+    let scm = handle.shell.scm(handle, work).ok_or_else(none)?;
+    let at = work.session.follow.pr.as_ref().ok_or_else(none)?;
+    let limit = Duration::from_millis(handle.state().policy.lifecycle.limits.scm_ms);
+    let mut held = vec![];
+    let text = match trigger {
+        Trigger::CiFailed => {
+            let logs = logs_of(&*scm, limit, at, pr, enough).await?;
+            brief::checks(pr, &Told { logs: &logs, ..Told::default() })
+        }
+        Trigger::ChangesRequested | Trigger::BugbotComments => {
+            let bots = trigger == Trigger::BugbotComments;
+            let call = Call::new("threads", limit);
+            let threads = within(limit, scm.threads(&call, at)).await?;
+            let open = |thread: &&Thread| !thread.resolved && thread.is_bots() == bots;
+            let threads: Vec<&Thread> = threads.iter().filter(open).collect();
+            let strangers = threads.iter().flat_map(|thread| &thread.comments);
+            let strangers: BTreeSet<String> = strangers
+                .filter(|comment| !comment.trusted)
+                .map(|comment| ao_slots::text::cut(&comment.author, 60))
+                .collect();
+            held.extend(strangers);
+            brief::comments(pr, &Told { threads: &threads, bots, ..Told::default() })
+        }
+        _ => brief::conflict(pr, &base),
+    };
+    let reaction = handle.state().policy.reaction(Some(&work.session.project), trigger).clone();
+    let text = match &reaction.message {
+        Some(template) => match brief::by_template(template, &text, pr, &base) {
+            Ok(text) => text,
+            Err(error) => {
+                // It was tried when it was loaded; what only these facts break does not keep the agent from them.
+                tracing::warn!(%trigger, %error, "the configured message cannot be written");
+                text
+            }
+        },
+        None => text,
+    };
+    Ok(Written { text, held })
+}
+
+async fn logs_of(
+    scm: &dyn Scm,
+    limit: Duration,
+    at: &PrRef,
+    pr: &PrFacts,
+    enough: bool,
+) -> Result<Vec<(String, Result<String, String>)>, PluginError> {
+    let mut logs = vec![];
+    for check in &pr.failing {
+        if logs.len() >= LOGS {
+            logs.push((check.clone(), Ok(String::new())));
+            continue;
+        }
+        let call = Call::new("log", limit);
+        match within(limit, scm.failing_check_log(&call, at, check)).await {
+            Ok(log) => logs.push((check.clone(), Ok(log))),
+            Err(error) if error.is_transient() && !enough => return Err(error),
+            Err(error) => logs.push((check.clone(), Err(error.to_string()))),
+        }
+    }
+    Ok(logs)
+}
+
+/// What an scm without a service knows, in the journal.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) handle: Handle,
+    pub(super) project: ProjectId,
+    pub(super) plugin: String,
+}
+
+#[async_trait]
+impl Records for Kept {
+    async fn read(&self, prefix: &str) -> Result<BTreeMap<String, serde_json::Value>, PluginError> {
+        let state = self.handle.state();
+        let kept = state.records.get(&self.project).and_then(|kept| kept.get(&self.plugin));
+        let from = kept.into_iter().flat_map(|kept| kept.range(prefix.to_owned()..));
+        let mine = from.take_while(|(key, _)| key.starts_with(prefix));
+        Ok(mine.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    async fn write(
+        &self,
+        values: BTreeMap<String, Option<serde_json::Value>>,
+    ) -> Result<(), PluginError> {
+        let (project, plugin) = (self.project.clone(), self.plugin.clone());
+        let written = self.handle.submit(Input::Record { project, plugin, values }).await;
+        written
+            .map(drop)
+            .map_err(|refusal| PluginError::transient("the journal took nothing", refusal.message))
+    }
+}
+
+/// Deliveries that are remembered: those of three days, in which a vendor may send one again, as far as they fit.
+const DELIVERIES: usize = 10_000;
+
+/// What came of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It made `ao` look.
+    Looked,
+    /// It was heard before.
+    Again,
+    /// It concerns no pull request.
+    Nothing,
+}
+
+impl Handle {
+    /// A project's scm, and its repository as that names it; none where it has no scm.
+    pub fn scm(&self, project: &ProjectId) -> Option<(Arc<dyn Scm>, String)> {
+        let scm = self.shell.scm_of(self, project)?;
+        let state = self.state();
+        let project = state.policy.projects.get(project)?;
+        let path = || project.path.to_string_lossy().into_owned();
+        Some((scm, project.repo.clone().unwrap_or_else(path)))
+    }
+
+    /// Looks at all pull requests now, and ends when what was seen is recorded and agents have been prepared for.
+    pub async fn look_at_prs(&self) {
+        let mut rounds = self.shell.rounds.subscribe();
+        let before = *rounds.borrow_and_update();
+        // Whoever follows pull requests ends with the server.
+        if self.shell.pokes.send(Poke::All).is_err() {
+            return;
+        }
+        // One may be under way that began before.
+        let _ = rounds.wait_for(|count| *count >= before.saturating_add(2)).await;
+    }
+
+    /// Looks at one session's pull request soon.
+    pub fn look_at_pr(&self, session: &SessionId) {
+        let _ = self.shell.pokes.send(Poke::Session(session.clone()));
+    }
+
+    /// Takes a webhook for the scms of this plugin. It changes nothing by itself: it makes `ao` look.
+    ///
+    /// # Errors
+    /// Where no scm of this plugin takes it: it is not signed with the secret of any.
+    pub fn webhook(
+        &self,
+        plugin: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Result<Heard, PluginError> {
+        let projects: Vec<ProjectId> = {
+            let state = self.state();
+            let of =
+                |scm: &Option<PluginChoice>| scm.as_ref().is_some_and(|scm| scm.plugin == plugin);
+            let mine = state.policy.projects.iter().filter(|(_, project)| of(&project.scm));
+            mine.map(|(id, _)| id.clone()).collect()
+        };
+        let mut refused = PluginError::permanent(format!("no project has the scm {plugin}"), "");
+        for project in projects {
+            let Some((scm, _)) = self.scm(&project) else { continue };
+            if let Err(error) = scm.verify_webhook(headers, body) {
+                refused = error;
+                continue;
+            }
+            let Some(hint) = scm.parse_webhook(headers, body)? else { return Ok(Heard::Nothing) };
+            {
+                let mut seen = lock(&self.shell.deliveries);
+                if seen.contains(&hint.delivery) {
+                    return Ok(Heard::Again);
+                }
+                seen.push_back(hint.delivery.clone());
+                if seen.len() > DELIVERIES {
+                    seen.pop_front();
+                }
+            }
+            let _ = self.shell.pokes.send(Poke::Hint(hint));
+            return Ok(Heard::Looked);
+        }
+        Err(refused)
+    }
+}

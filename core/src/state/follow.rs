@@ -1,0 +1,272 @@
+//! What is done about a session's pull request: what the agent was told, what came of it, and a merge.
+
+use std::collections::BTreeMap;
+
+use ao_slots::{
+    MessageId,
+    fact::{Checks, PrFacts},
+    scm::PrRef,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Fate, Moment, Session, apply::trim_front};
+use crate::{
+    config::trigger::Trigger,
+    event::{Actor, BriefPrepared, Failure, MessageQueued, Text},
+};
+
+/// Attempts and heads that are remembered.
+const KEEP: usize = 32;
+
+/// What is done about a pull request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Follow {
+    /// Which one it is at the scm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pr: Option<PrRef>,
+    /// What the agent is to be told, as it stands.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub briefs: BTreeMap<Trigger, Brief>,
+    /// What it was told, oldest first. Failed ones are counted until the checks have passed for the settle time, or a
+    /// human steps in: checks that pass and fail by turns forget none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// The last head whose checks were seen to pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub green: Option<String>,
+    /// The last head whose failed checks were run again, since they had passed on it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<(String, Moment)>,
+    /// Somebody wants it merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
+    /// Words of others were passed on to the agent, and no human has looked since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tainted: Option<Moment>,
+}
+
+/// What an agent is to be told about one trouble.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brief {
+    /// What it is about, see [`Session::brief_key`]. Of another it says nothing.
+    pub key: String,
+    /// The message.
+    pub text: Text,
+    /// Its digest.
+    pub digest: String,
+    /// Whose words are in it who may not write to the repository: a human releases it first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<String>,
+    /// Who released it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Actor>,
+    /// Prepared when.
+    pub since: Moment,
+}
+
+/// A message about a trouble, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which trouble.
+    pub trigger: Trigger,
+    /// What it was about, see [`Session::brief_key`].
+    pub key: String,
+    /// The checks that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<String>,
+    /// The head it was about.
+    pub head: String,
+    /// The message.
+    pub message: MessageId,
+    /// When the agent surely had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Moment>,
+    /// When it was known to have failed: another head that fails too, or a turn without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Moment>,
+    /// Its failure is over: nothing more comes of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passed: bool,
+    /// It failed since no other head came of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
+}
+
+/// A merge that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// At this head, and at no other.
+    pub head: String,
+    /// Who; none when the configuration does.
+    pub by: Option<Actor>,
+    /// Wanted when.
+    pub when: Moment,
+    /// Why it was not merged; it is not tried again then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The resulting commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+impl Merge {
+    /// It has still to be done.
+    pub fn waits(&self) -> bool {
+        self.failure.is_none() && self.commit.is_none()
+    }
+}
+
+impl Follow {
+    /// Nothing was done yet.
+    pub(super) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Another pull request than before.
+    pub(super) fn link(&mut self, pr: &PrRef) {
+        let same = self.pr.as_ref().is_some_and(|known| {
+            known
+                .node
+                .as_ref()
+                .zip(pr.node.as_ref())
+                .map_or(known == pr, |(one, other)| one == other)
+        });
+        if !same {
+            *self = Self::default();
+        }
+        self.pr = Some(pr.clone());
+    }
+
+    /// What its checks say of a head, and of what was tried before it.
+    pub(super) fn see(&mut self, pr: &PrFacts, known: bool, when: Moment) {
+        if pr.checks == Checks::Passing {
+            self.green = Some(pr.head.clone());
+            // What brought another head that passes has not failed.
+            self.attempts.retain(|attempt| {
+                let ci = attempt.trigger == Trigger::CiFailed;
+                !ci || attempt.failed.is_some() || attempt.head == pr.head
+            });
+        }
+        if pr.checks != Checks::Failing || known {
+            return;
+        }
+        for attempt in &mut self.attempts {
+            let earlier = attempt.trigger == Trigger::CiFailed && attempt.head != pr.head;
+            if earlier && !attempt.passed && attempt.confirmed.is_some() && attempt.failed.is_none()
+            {
+                attempt.failed = Some(when);
+            }
+        }
+    }
+
+    pub(super) fn prepare(&mut self, e: &BriefPrepared, when: Moment) {
+        let brief = Brief {
+            key: e.key.clone(),
+            text: e.text.clone(),
+            digest: e.digest.clone(),
+            held: e.held.clone(),
+            released: None,
+            since: when,
+        };
+        self.briefs.insert(e.trigger, brief);
+    }
+
+    pub(super) fn told(&mut self, e: &MessageQueued, pr: Option<&PrFacts>, when: Moment) {
+        let (Some(about), Some(pr)) = (&e.about, pr) else { return };
+        let failing = match about.trigger {
+            Trigger::CiFailed => pr.failing.clone(),
+            _ => vec![],
+        };
+        self.attempts.push(Attempt {
+            trigger: about.trigger,
+            key: about.key.clone(),
+            failing,
+            head: pr.head.clone(),
+            message: e.message,
+            confirmed: None,
+            failed: None,
+            passed: false,
+            idle: false,
+        });
+        trim_front(&mut self.attempts, KEEP);
+        // A conflict is told in words of `ao`'s own.
+        if about.trigger != Trigger::MergeConflicts {
+            self.tainted = Some(when);
+        }
+    }
+
+    /// Checks have passed for so long that their failure is over: what was tried before says nothing of the next one. A
+    /// head that the agent was told of is not told again.
+    pub(super) fn checks_are_over(&mut self) {
+        let green = self.green.as_ref();
+        self.attempts.retain_mut(|attempt| {
+            let ci = attempt.trigger == Trigger::CiFailed;
+            attempt.passed |= ci;
+            !ci || attempt.failed.is_none() && green == Some(&attempt.head)
+        });
+    }
+
+    /// A human has stepped in: what failed before says nothing of what he tries.
+    pub(super) fn looked_at(&mut self) {
+        self.tainted = None;
+        self.attempts.retain(|attempt| attempt.failed.is_none());
+    }
+}
+
+impl Session {
+    /// What a brief about this trouble has to be about now; none = there is no such trouble. A head that fails in the
+    /// same way however often it is looked at is one trouble.
+    pub fn brief_key(&self, trigger: Trigger) -> Option<String> {
+        let pr = self.pr()?;
+        let open =
+            matches!(pr.state, ao_slots::fact::PrState::Open | ao_slots::fact::PrState::Draft);
+        let key = match trigger {
+            Trigger::CiFailed if pr.checks == Checks::Failing => {
+                format!("{} {}", pr.head, pr.failing.join(","))
+            }
+            Trigger::ChangesRequested
+                if pr.human_threads > 0
+                    || pr.review == ao_slots::fact::Review::ChangesRequested =>
+            {
+                format!("{} {}", pr.human_threads, pr.discussion)
+            }
+            Trigger::BugbotComments if pr.bot_threads > 0 => {
+                format!("{} {}", pr.bot_threads, pr.discussion)
+            }
+            Trigger::MergeConflicts if pr.mergeable == ao_slots::fact::Mergeable::Conflicting => {
+                pr.head.clone()
+            }
+            _ => return None,
+        };
+        open.then_some(key)
+    }
+
+    /// Takes over what became of the messages about its pull request, before they are forgotten.
+    pub(super) fn settle_attempts(&mut self) {
+        let Self { follow, messages, .. } = self;
+        follow.attempts.retain_mut(|attempt| {
+            match messages.get(&attempt.message).map(|message| &message.fate) {
+                Some(Fate::Confirmed { when, .. }) => {
+                    attempt.confirmed.get_or_insert(*when);
+                    true
+                }
+                // The agent has never had it.
+                Some(Fate::Withdrawn { .. }) => false,
+                _ => true,
+            }
+        });
+    }
+
+    /// Attempts of the agent at the present failure of its checks that have failed.
+    pub fn failed_attempts(&self) -> u32 {
+        let failing = self.pr().map(|pr| &pr.failing[..]).unwrap_or_default();
+        let same = |attempt: &&Attempt| attempt.failing == failing || failing.is_empty();
+        let failed = self
+            .follow
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.trigger == Trigger::CiFailed && attempt.failed.is_some());
+        u32::try_from(failed.filter(same).count()).unwrap_or(u32::MAX)
+    }
+}
