@@ -860,7 +860,17 @@ impl Far {
         let tag: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let tag = format!("W/\"{tag}\"");
         let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok());
-        let known = header("if-none-match").is_some_and(|known| known == tag);
+        let changed = whole["updated_at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+        let changed = changed.and_then(|at| {
+            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok()
+        });
+        let known = match header("if-none-match") {
+            Some(known) => known == tag,
+            None => changed.is_some() && header("if-modified-since") == changed.as_deref(),
+        };
+        if let Some(changed) = changed {
+            answer = answer.with("last-modified", changed);
+        }
         answer = answer.with("etag", tag).with("cache-control", "private, max-age=60, s-maxage=60");
         if known {
             answer.status = 304;

@@ -89,6 +89,10 @@ impl Asked<'_> {
     pub(super) fn answer(&self, world: &mut World) -> Reply {
         match self.operation.name.as_str() {
             "GET /rate_limit" => return Reply::Json(200, self.limits.clone()),
+            "GET /user" if matches!(world.viewer, By::Bot(_)) => {
+                let words = "Resource not accessible by integration";
+                return Reply::Json(403, refusal(words, None));
+            }
             "GET /user" => return Reply::Json(200, user(&world.viewer, self.url)),
             _ => {}
         }

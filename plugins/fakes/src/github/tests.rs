@@ -351,10 +351,13 @@ fn what_has_not_changed_is_free() {
     let again = ask(&hub, "GET", &path, &[("If-None-Match", tag)], "");
     assert_eq!((again.0, again.2.as_str()), (304, ""));
     assert_eq!(again.header("x-ratelimit-remaining"), Some("4999"));
-    assert_eq!((hub.spent().rest, hub.spent().not_modified), (1, 1));
+    let since = first.header("last-modified").unwrap();
+    assert_eq!(ask(&hub, "GET", &path, &[("If-Modified-Since", since)], "").0, 304);
+    assert_eq!((hub.spent().rest, hub.spent().not_modified), (1, 2));
     hub.change("acme/app", number, |issue| issue.title = "Another".into());
     assert_eq!(ask(&hub, "GET", &path, &[("If-None-Match", tag)], "").0, 200);
-    assert_eq!(hub.spent().rest, 2);
+    assert_eq!(ask(&hub, "GET", &path, &[("If-Modified-Since", since)], "").0, 200);
+    assert_eq!(hub.spent().rest, 3);
 }
 
 #[test]
