@@ -212,7 +212,9 @@ impl House {
                     put(&mut changes, key, &check.cancelled())?;
                 }
             }
-            self.book.write(changes).await
+            self.book.write(changes).await?;
+            self.clear_left().await;
+            Ok(())
         });
         recovered.await.copied()
     }
@@ -397,18 +399,21 @@ impl House {
         Ended { passed: false, exit, summary: Some(said.unwrap_or(how)) }
     }
 
-    /// Removes a run's worktree. What cannot be removed now is a folder of our own, and stays.
+    /// Removes a run's worktree. What cannot be removed now is a folder of our own; the next start tries again.
     async fn clear(&self, mark: &str) {
         let place = self.place(mark);
         let removed = async {
-            if !place.exists() {
-                return Ok(());
-            }
-            remove_folder(place.clone())
-                .await
-                .map_err(|cause| PluginError::transient("", cause))?;
             let git = self.git(CHECKOUT);
             let mut repo = self.open(&git).await?;
+            // Whoever makes it has ended, once nobody holds the repository; files go while others may.
+            drop(self.locks.hold(&repo.common, git.until()).await?);
+            repo.refresh().await?;
+            if repo.entry(&place).is_none() && !place.exists() {
+                return Ok(());
+            }
+            let what = || format!("cannot remove {}", place.display());
+            let removed = remove_folder(place.clone()).await;
+            removed.map_err(|cause| PluginError::transient(what(), cause))?;
             let _held = repo.hold(&self.locks).await?;
             if repo.entry(&place).is_some() {
                 let args = ["remove", "--force", "--force", "--end-of-options"];
@@ -419,8 +424,23 @@ impl House {
         let _stays = removed.await;
     }
 
+    /// The worktrees of all runs.
+    pub(crate) fn places(&self) -> PathBuf {
+        self.data.join("checks").join(&self.slug)
+    }
+
     fn place(&self, mark: &str) -> PathBuf {
-        self.data.join("checks").join(mark)
+        self.places().join(mark)
+    }
+
+    /// Removes worktrees that servers left which are gone.
+    async fn clear_left(&self) {
+        let entries = std::fs::read_dir(self.places()).into_iter().flatten().flatten();
+        let marks = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        for mark in marks.filter(|mark| !mark.ends_with(&server())) {
+            stray::end(&mark, None).await;
+            self.clear(&mark).await;
+        }
     }
 
     pub(crate) fn log(&self, number: u64, mark: &str) -> PathBuf {
@@ -471,10 +491,14 @@ pub(crate) fn roll(runs: &[CheckRun]) -> Roll {
     }
 }
 
-/// A name that no other run of this machine has.
+/// A name that no other run of this machine has; it ends with the name of this process.
 fn mark(number: u64) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let now = Timestamp::now().as_nanosecond();
-    format!("{number}-{now:x}-{:x}-{count:x}", std::process::id())
+    format!("{number}-{:x}-{count:x}{}", Timestamp::now().as_nanosecond(), server())
+}
+
+fn server() -> String {
+    let me = i32::try_from(std::process::id()).ok().and_then(ProcessId::of);
+    me.map_or_else(|| "-0".to_owned(), |me| format!("-{:x}.{:x}", me.pid, me.start))
 }

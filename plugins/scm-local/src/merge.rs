@@ -117,7 +117,8 @@ impl House {
             return Err(refused(number, &format!("its head is {now}, not {}", short(expected))));
         }
         if pull.draft {
-            return Err(refused(number, "it is a draft"));
+            let remedy = "ao pr create on its branch, without --draft";
+            return Err(refused(number, "it is a draft").with_remedy(remedy));
         }
         let commit = self.commit(&repo, number, &pull, &base, expected, method).await?;
         self.keep(&repo, number, expected, Some(&base)).await?;
@@ -281,7 +282,10 @@ async fn move_base(
         let cause = format!("`{branch}` is being rebased in {}", place.display());
         return Err(refused(number, &cause).with_remedy("finish or abort that rebase"));
     }
-    let has_it = |entry: &&Entry| entry.branch.as_deref() == Some(branch);
+    // A checkout whose folder is gone is none, unless a lock says that it comes back.
+    let has_it = |entry: &&Entry| {
+        entry.branch.as_deref() == Some(branch) && (entry.locked.is_some() || entry.path.exists())
+    };
     let holders: Vec<&Entry> = repo.worktrees.iter().filter(has_it).collect();
     let entry = match holders[..] {
         [] => {
@@ -306,6 +310,10 @@ async fn move_base(
         Some(main) if main == entry => repo.root().await?,
         _ => entry.path.clone(),
     };
+    if !path.exists() {
+        let cause = format!("`{branch}` is checked out in {}, which is away", path.display());
+        return Err(refused(number, &cause));
+    }
     let admin = repo.admin(&path).unwrap_or_else(|| repo.common.clone());
     let git = repo.git.on(&admin, Some(&path)).guarded().await?;
     let at = text::shell_word(&path.to_string_lossy());

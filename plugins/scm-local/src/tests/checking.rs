@@ -31,7 +31,7 @@ async fn until(holds: impl Fn() -> bool) {
 /// Git knows no worktree of a check, and there is no folder of one.
 fn is_tidy(bench: &Bench) -> bool {
     let listed = bench.git(&bench.repo(), &["worktree", "list"]);
-    let folders = fs::read_dir(bench.root.join("data/checks")).into_iter().flatten().count();
+    let folders = fs::read_dir(bench.house().places()).into_iter().flatten().count();
     !listed.contains("/data/checks/") && folders == 0
 }
 
@@ -242,4 +242,16 @@ async fn only_as_many_run_as_may() {
     assert_eq!(bench.checked(&pr).await.checks, Checks::Passing);
     let seen = fs::read_to_string(bench.root.join("dir.most")).unwrap();
     assert_eq!(seen.split_whitespace().collect::<Vec<_>>(), ["0", "1"].repeat(4));
+}
+
+#[tokio::test]
+async fn a_worktree_that_no_record_knows_is_removed() {
+    let mut bench = Bench::new();
+    let place = bench.house().places().join("7-left");
+    let path = place.to_str().unwrap();
+    bench.git(&bench.repo(), &["worktree", "add", "--quiet", "--detach", "--lock", path]);
+    fs::create_dir(bench.house().places().join("8-left")).unwrap();
+    bench.restart();
+    bench.opened("ao/one").await;
+    assert!(is_tidy(&bench));
 }

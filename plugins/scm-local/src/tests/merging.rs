@@ -68,6 +68,21 @@ async fn a_base_in_another_worktree_moves_with_it() {
 }
 
 #[tokio::test]
+async fn a_checkout_that_is_gone_is_none_unless_it_is_locked() {
+    let bench = Bench::new();
+    bench.git(&bench.repo(), &["switch", "--quiet", "--detach"]);
+    let place = bench.work("main");
+    let (pr, head) = bench.opened("ao/one").await;
+    bench.git(&bench.repo(), &["worktree", "lock", place.to_str().unwrap()]);
+    fs::rename(&place, bench.root.join("away")).unwrap();
+    let error = bench.merge(&pr, &head, MergeMethod::Squash).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Refused && error.cause.contains("away"), "{error:?}");
+    bench.git(&bench.repo(), &["worktree", "unlock", place.to_str().unwrap()]);
+    let commit = bench.merge(&pr, &head, MergeMethod::Squash).await.unwrap();
+    assert_eq!(bench.tip("main"), commit);
+}
+
+#[tokio::test]
 async fn a_dirty_checkout_is_refused_with_its_files_and_stays_as_it_is() {
     let bench = Bench::new();
     let (pr, head) = bench.opened("ao/one").await;
