@@ -34,10 +34,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// not looked up, so the address comes through [`check`] first. Each request has a connection of its
 /// own: on one that has lain idle for long the other side may be gone, which leaves a message in doubt.
 pub fn client(allow_private: bool) -> Result<Client, PluginError> {
-    // A program has one provider; whoever comes first installs it.
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
+    provide();
     let mut builder = Client::builder()
         .user_agent(concat!("ao/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
@@ -51,6 +48,14 @@ pub fn client(allow_private: bool) -> Result<Client, PluginError> {
         PluginError::new(ErrorKind::Missing, "cannot make an HTTPS client", chain(&error))
             .with_remedy("install the system's root certificates, e.g. the package ca-certificates")
     })
+}
+
+/// Makes sure that there is a provider of cryptography, which a client of any kind takes. A program has one; whoever comes
+/// first installs it.
+pub fn provide() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
 }
 
 /// Refuses an address that is written as a number and not public, unless that is allowed. The parser of [`Url`] has made
