@@ -1,0 +1,399 @@
+//! What is asked of GraphQL, and how its answers read. Prices are by «Rate limits and query limits for the GraphQL
+//! API»: a hundred connections are a point, so 25 pull requests of four connections each are one.
+
+use ao_slots::scm::{CheckRun, CheckState};
+use ao_slots::text::{cut, one_line};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// How many pull requests are asked for at once: their connections then cost one point.
+pub(crate) const BATCH: usize = 25;
+/// How many nodes may be named in one request.
+pub(crate) const NODES: usize = 100;
+
+/// What each sweep asks of a pull request: four connections, none within another. The counts by state tell whether a check
+/// may have changed; the checks themselves are asked for only then.
+pub(crate) const FACTS: &str = "
+fragment Facts on PullRequest {
+  id number title url state isDraft mergeable headRefOid baseRefName additions deletions changedFiles
+  updatedAt totalCommentsCount reviewDecision repository { nameWithOwner }
+  baseRef { refUpdateRule { requiredStatusCheckContexts } }
+  statusCheckRollup { state counts: contexts(first: 1) {
+    checkRunCountsByState { state count } statusContextCountsByState { state count } } }
+  reviewThreads(first: 100) { totalCount pageInfo { hasNextPage endCursor } nodes { id isResolved } }
+  latestOpinionatedReviews(first: 100, writersOnly: true) {
+    pageInfo { hasNextPage endCursor } nodes { id state author { __typename login } }
+  }
+  reviewRequests(first: 1) { totalCount }
+}";
+
+/// The words of threads: who began each, and what tells that something was said since.
+pub(crate) const SAID: &str = "query($ids: [ID!]!) { rateLimit { cost } nodes(ids: $ids) {
+  ... on PullRequestReviewThread {
+    id path line originalLine
+    first: comments(first: 1) { nodes { body author { __typename login } } }
+    last: comments(last: 30) { totalCount nodes { id updatedAt } }
+  } } }";
+
+/// The checks of a pull request of this number: one connection. `more` is what only an act on them needs.
+pub(crate) fn contexts(number: u64, after: Option<&str>, more: bool) -> String {
+    let after = after.map_or_else(String::new, |after| format!(", after: {}", quoted(after)));
+    let more = match more {
+        true => "checkSuite { app { slug } workflowRun { databaseId } }",
+        false => "",
+    };
+    format!(
+        "statusCheckRollup {{ contexts(first: 100{after}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ __typename
+  ... on CheckRun {{ databaseId name status conclusion title url startedAt completedAt
+    isRequired(pullRequestNumber: {number}) {more} }}
+  ... on StatusContext {{ context state description targetUrl isRequired(pullRequestNumber: {number}) }}
+}} }} }}"
+    )
+}
+
+/// Who closed it, and what was said last: two connections.
+pub(crate) const CLOSING: &str = "closedAt
+  timelineItems(itemTypes: [CLOSED_EVENT], last: 1) { nodes { ... on ClosedEvent { actor { __typename login } } } }
+  comments(last: 1) { nodes { body createdAt author { __typename login } } }";
+
+/// More threads of one.
+pub(crate) fn more_threads(after: &str) -> String {
+    let after = quoted(after);
+    format!(
+        "reviewThreads(first: 100, after: {after}) {{ totalCount pageInfo {{ hasNextPage endCursor }} nodes {{ id isResolved }} }}"
+    )
+}
+
+/// A string of a document; a JSON string is one.
+pub(crate) fn quoted(text: &str) -> String {
+    Value::String(text.to_owned()).to_string()
+}
+
+/// A page of a connection.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page<T> {
+    pub(crate) total_count: Option<u32>,
+    pub(crate) page_info: Option<PageInfo>,
+    nodes: Option<Vec<Option<T>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PageInfo {
+    has_next_page: bool,
+    end_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Its nodes, or none where one was lost.
+    pub(crate) fn nodes(self) -> Option<Vec<T>> {
+        self.nodes?.into_iter().collect()
+    }
+
+    /// The first of them.
+    pub(crate) fn first(self) -> Option<T> {
+        self.nodes()?.into_iter().next()
+    }
+
+    /// Where the next one begins.
+    pub(crate) fn next(&self) -> Option<String> {
+        let info = self.page_info.as_ref().filter(|info| info.has_next_page)?;
+        Some(info.end_cursor.clone().unwrap_or_default())
+    }
+}
+
+/// Somebody; a deleted account is nobody.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Actor {
+    #[serde(rename = "__typename")]
+    kind: String,
+    pub(crate) login: String,
+}
+
+impl Actor {
+    /// An app, by what the vendor knows of the account and not by its name, which anybody may choose.
+    pub(crate) fn is_bot(&self) -> bool {
+        self.kind == "Bot"
+    }
+}
+
+pub(crate) fn login(actor: Option<&Actor>) -> String {
+    actor.map_or_else(|| "ghost".to_owned(), |actor| one_line(&actor.login))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Named {
+    pub(crate) name_with_owner: String,
+}
+
+/// The fragment `Facts`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pull {
+    pub(crate) id: String,
+    pub(crate) number: u64,
+    pub(crate) title: String,
+    pub(crate) url: String,
+    pub(crate) state: String,
+    pub(crate) is_draft: bool,
+    pub(crate) mergeable: String,
+    pub(crate) head_ref_oid: String,
+    pub(crate) base_ref_name: String,
+    pub(crate) additions: u32,
+    pub(crate) deletions: u32,
+    pub(crate) changed_files: u32,
+    pub(crate) updated_at: String,
+    pub(crate) total_comments_count: Option<u64>,
+    pub(crate) review_decision: Option<String>,
+    pub(crate) repository: Named,
+    pub(crate) base_ref: Option<BaseRef>,
+    pub(crate) status_check_rollup: Option<Rollup>,
+    pub(crate) review_threads: Page<Mark>,
+    pub(crate) latest_opinionated_reviews: Page<Opinion>,
+    pub(crate) review_requests: Page<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BaseRef {
+    ref_update_rule: Option<UpdateRule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UpdateRule {
+    required_status_check_contexts: Option<Vec<Option<String>>>,
+}
+
+impl Pull {
+    /// The checks that the rule of the base names, also those that nobody has begun.
+    pub(crate) fn demanded(&self) -> Vec<String> {
+        let rule = self.base_ref.as_ref().and_then(|base| base.ref_update_rule.as_ref());
+        let names = rule.and_then(|rule| rule.required_status_check_contexts.clone());
+        names.into_iter().flatten().flatten().collect()
+    }
+}
+
+/// What further pages hold.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct More {
+    pub(crate) head_ref_oid: String,
+    pub(crate) status_check_rollup: Option<Rollup>,
+    pub(crate) review_threads: Option<Page<Mark>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Rollup {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    counts: Value,
+    pub(crate) contexts: Option<Page<Context>>,
+}
+
+impl Rollup {
+    /// Changes whenever a check begins, ends or comes.
+    pub(crate) fn stamp(&self) -> String {
+        format!("{} {}", self.state, self.counts)
+    }
+}
+
+/// A thread, without its words.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Mark {
+    pub(crate) id: String,
+    pub(crate) is_resolved: bool,
+}
+
+/// The last yes or no of one reviewer.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Opinion {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) author: Option<Actor>,
+}
+
+/// A check run, or a commit status of the older kind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "__typename")]
+pub(crate) enum Context {
+    #[serde(rename_all = "camelCase")]
+    CheckRun {
+        database_id: Option<u64>,
+        name: String,
+        status: String,
+        conclusion: Option<String>,
+        title: Option<String>,
+        url: Option<String>,
+        started_at: Option<Timestamp>,
+        completed_at: Option<Timestamp>,
+        is_required: bool,
+        check_suite: Option<Suite>,
+    },
+    #[serde(rename_all = "camelCase")]
+    StatusContext {
+        context: String,
+        state: String,
+        description: Option<String>,
+        target_url: Option<String>,
+        is_required: bool,
+    },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Suite {
+    app: Option<App>,
+    workflow_run: Option<Run>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct App {
+    slug: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Run {
+    database_id: Option<u64>,
+}
+
+impl Context {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::CheckRun { name, .. } | Self::StatusContext { context: name, .. } => name,
+        }
+    }
+
+    pub(crate) fn is_required(&self) -> bool {
+        match self {
+            Self::CheckRun { is_required, .. } | Self::StatusContext { is_required, .. } => {
+                *is_required
+            }
+        }
+    }
+
+    /// Whether it ended, and how.
+    pub(crate) fn state(&self) -> CheckState {
+        match self {
+            Self::CheckRun { status, conclusion, .. } => match conclusion.as_deref() {
+                Some("SUCCESS") => CheckState::Passed,
+                Some("NEUTRAL" | "SKIPPED") => CheckState::Skipped,
+                // Also one that waits for somebody's word or went stale: it does not pass by itself any more.
+                Some(_) => CheckState::Failed,
+                None if status == "IN_PROGRESS" => CheckState::Running,
+                None => CheckState::Queued,
+            },
+            Self::StatusContext { state, .. } => match state.as_str() {
+                "SUCCESS" => CheckState::Passed,
+                "FAILURE" | "ERROR" => CheckState::Failed,
+                _ => CheckState::Queued,
+            },
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.state(), CheckState::Queued | CheckState::Running)
+    }
+
+    pub(crate) fn summary(&self) -> Option<String> {
+        let said = match self {
+            Self::CheckRun { title, .. } => title,
+            Self::StatusContext { description, .. } => description,
+        };
+        said.as_ref().map(|said| cut(&one_line(said), 300)).filter(|said| !said.is_empty())
+    }
+
+    pub(crate) fn url(&self) -> Option<&str> {
+        match self {
+            Self::CheckRun { url, .. } | Self::StatusContext { target_url: url, .. } => {
+                url.as_deref()
+            }
+        }
+    }
+
+    /// Its number among the check runs; a status has none.
+    pub(crate) fn id(&self) -> Option<u64> {
+        match self {
+            Self::CheckRun { database_id, .. } => *database_id,
+            Self::StatusContext { .. } => None,
+        }
+    }
+
+    /// The run of GitHub's own CI that it is a job of. A job has the number of its check run.
+    pub(crate) fn run(&self) -> Option<u64> {
+        let Self::CheckRun { check_suite: Some(suite), .. } = self else { return None };
+        let app = suite.app.as_ref().filter(|app| app.slug == "github-actions");
+        app.and(suite.workflow_run.as_ref()).and_then(|run| run.database_id)
+    }
+
+    /// For a human.
+    pub(crate) fn check_run(&self, demanded: &[String]) -> CheckRun {
+        let took_ms = match self {
+            Self::CheckRun { started_at: Some(from), completed_at: Some(to), .. } => {
+                u64::try_from(to.duration_since(*from).as_millis()).ok()
+            }
+            _ => None,
+        };
+        CheckRun {
+            name: one_line(self.name()),
+            state: self.state(),
+            required: self.is_required() || demanded.iter().any(|name| name == self.name()),
+            summary: self.summary(),
+            url: self.url().map(str::to_owned),
+            took_ms,
+        }
+    }
+}
+
+/// A thread's words in short.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Said {
+    pub(crate) id: String,
+    pub(crate) path: Option<String>,
+    pub(crate) line: Option<u32>,
+    pub(crate) original_line: Option<u32>,
+    pub(crate) first: Page<First>,
+    pub(crate) last: Page<Stamp>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct First {
+    pub(crate) body: String,
+    pub(crate) author: Option<Actor>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Stamp {
+    pub(crate) id: String,
+    pub(crate) updated_at: String,
+}
+
+/// How one was closed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Closing {
+    pub(crate) closed_at: Option<Timestamp>,
+    pub(crate) timeline_items: Page<ClosedEvent>,
+    pub(crate) comments: Page<Word>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ClosedEvent {
+    pub(crate) actor: Option<Actor>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Word {
+    pub(crate) body: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) author: Option<Actor>,
+}

@@ -1,0 +1,258 @@
+//! The log of a failing check: of its failing step, around the first line that speaks of an error.
+
+use std::fmt::Write as _;
+
+use ao_github::{Answer, Errand, Method, repo_path};
+use ao_slots::{
+    ErrorKind, PluginError,
+    scm::{CheckState, PrRef},
+    text::{cut, one_line, plain},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::{Hub, act::Located, graph::Context};
+
+/// The most of a log that is told, in bytes, and the most of one of its lines.
+const MOST: usize = 48 << 10;
+const LINE: usize = 2_000;
+/// How many lines in front of the error are kept.
+const BEFORE: usize = 20;
+/// How many annotations are told.
+const ANNOTATIONS: usize = 20;
+
+impl Hub {
+    pub(crate) async fn log(
+        &self,
+        errand: Errand,
+        pr: &PrRef,
+        check: &str,
+    ) -> Result<String, PluginError> {
+        let (located, contexts) = self.checks(errand, pr).await?;
+        let named: Vec<&Context> =
+            contexts.iter().filter(|one| one_line(one.name()) == check).collect();
+        let failed = named.iter().find(|one| one.state() == CheckState::Failed);
+        let Some(context) = failed.or(named.first()) else {
+            let what = format!("#{} has no check `{}`", pr.number.0, one_line(check));
+            return Err(PluginError::new(ErrorKind::NotFound, what, ""));
+        };
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = match context.url() {
+            Some(url) => writeln!(out, "{check} ({})", one_line(url)),
+            None => writeln!(out, "{check}"),
+        };
+        if let Some(summary) = context.summary() {
+            let _ = writeln!(out, "{summary}");
+        }
+        let Some(id) = context.id() else { return Ok(out) };
+        out.push_str(&self.annotations(errand, &located, id).await?);
+        match context.run() {
+            Some(_) => out.push_str(&self.job(errand, &located, id).await?),
+            None => out.push_str(&self.output(errand, &located, id).await?),
+        }
+        Ok(out)
+    }
+
+    async fn annotations(
+        &self,
+        errand: Errand,
+        located: &Located,
+        id: u64,
+    ) -> Result<String, PluginError> {
+        let repo = repo_path(&located.repo)?;
+        let path = format!("{repo}/check-runs/{id}/annotations?per_page=50");
+        let answer = match self.github.rest(errand, Method::GET, &path, None).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(String::new()),
+            answer => answer?,
+        };
+        let mut out = String::new();
+        let all = answer.body.as_array().into_iter().flatten();
+        for one in all.filter(|one| one["annotation_level"] != "notice").take(ANNOTATIONS) {
+            let path = one_line(one["path"].as_str().unwrap_or_default());
+            let words = cut(&one_line(one["message"].as_str().unwrap_or_default()), 500);
+            let level = one["annotation_level"].as_str().unwrap_or("failure");
+            // Writing to a string does not fail.
+            let _ = writeln!(out, "{path}:{} {level}: {words}", one["start_line"]);
+        }
+        Ok(out)
+    }
+
+    /// A job of GitHub's own CI. Its log is there once it has ended, and for some weeks.
+    async fn job(&self, errand: Errand, located: &Located, id: u64) -> Result<String, PluginError> {
+        let path = format!("{}/actions/jobs/{id}", repo_path(&located.repo)?);
+        let job = match self.github.rest(errand, Method::GET, &path, None).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(String::new()),
+            job => job?,
+        };
+        let step = failing_step(&job);
+        let log = match self.github.log(errand, &format!("{path}/logs")).await {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                return Ok("Its log is not there, or not any more.\n".to_owned());
+            }
+            log => log?,
+        };
+        let name = step.map(|step| one_line(step["name"].as_str().unwrap_or_default()));
+        let title = name.map_or_else(String::new, |name| format!("Step: {name}\n"));
+        Ok(title + &around_error(&of_step(&log, step), MOST))
+    }
+
+    /// What another app says of its check.
+    async fn output(
+        &self,
+        errand: Errand,
+        located: &Located,
+        id: u64,
+    ) -> Result<String, PluginError> {
+        let path = format!("{}/check-runs/{id}", repo_path(&located.repo)?);
+        let answer = self.github.rest(errand, Method::GET, &path, None).await?;
+        let output = &answer.body["output"];
+        let words = ["summary", "text"].map(|name| output[name].as_str().unwrap_or_default());
+        Ok(around_error(&words.join("\n"), MOST))
+    }
+}
+
+fn failing_step(job: &Answer) -> Option<&Value> {
+    let steps = job.body["steps"].as_array()?;
+    let failed = |step: &&Value| {
+        matches!(step["conclusion"].as_str(), Some("failure" | "timed_out" | "cancelled"))
+    };
+    steps.iter().find(failed)
+}
+
+/// The lines of a step, by the time at the beginning of each; all where that does not tell. The times are cut off.
+fn of_step(log: &str, step: Option<&Value>) -> String {
+    let time = |name: &str| step?[name].as_str()?.parse::<Timestamp>().ok();
+    // A step's times are in whole seconds.
+    let until =
+        time("completed_at").and_then(|to| to.checked_add(SignedDuration::from_secs(1)).ok());
+    let span = time("started_at").zip(until);
+    let mut lines = Vec::new();
+    let mut of_it = Vec::new();
+    let mut within = false;
+    for line in log.lines() {
+        let line = line.trim_start_matches('\u{feff}');
+        let split = line.split_once(' ').unwrap_or((line, ""));
+        let text = match split.0.parse::<Timestamp>() {
+            Ok(at) => {
+                within = span.is_some_and(|(from, to)| from <= at && at <= to);
+                split.1
+            }
+            // A line without a time goes on with the one before.
+            Err(_) => line,
+        };
+        lines.push(text);
+        if within {
+            of_it.push(text);
+        }
+    }
+    if of_it.is_empty() { lines.join("\n") } else { of_it.join("\n") }
+}
+
+/// At most so many bytes of a log: from a little before its first line that speaks of an error, and its end.
+pub(crate) fn around_error(log: &str, most: usize) -> String {
+    let log = plain(log);
+    let lines: Vec<String> = log.lines().map(|line| crate::capped(line, LINE)).collect();
+    let whole: usize = lines.iter().map(|line| line.len() + 1).sum();
+    if whole <= most {
+        return lines.iter().map(|line| format!("{line}\n")).collect();
+    }
+    // Room for the words about what is left out.
+    let room = most.saturating_sub(120);
+    let from = error_line(&lines).saturating_sub(BEFORE);
+    let mut used = 0;
+    let mut fits = |most: usize, line: &String| {
+        used += line.len() + 1;
+        used <= most
+    };
+    let to = from + lines[from..].iter().take_while(|line| fits(room / 4 * 3, line)).count();
+    let mut used = 0;
+    let last = lines[to..].iter().rev().take_while(|line| {
+        used += line.len() + 1;
+        used <= room / 4
+    });
+    let tail = lines.len() - last.count();
+    let mut out = String::new();
+    let gap = |out: &mut String, count: usize| {
+        if count > 0 {
+            // Writing to a string does not fail.
+            let _ = writeln!(out, "… {count} lines left out");
+        }
+    };
+    gap(&mut out, from);
+    lines[from..to].iter().for_each(|line| out.extend([line.as_str(), "\n"]));
+    gap(&mut out, tail - to);
+    lines[tail..].iter().for_each(|line| out.extend([line.as_str(), "\n"]));
+    out
+}
+
+/// The first line that speaks of an error, else the one that GitHub marks, else the last.
+fn error_line(lines: &[String]) -> usize {
+    const SPEAKS: [&str; 12] = [
+        "error:",
+        "error[",
+        "error ",
+        "panicked at",
+        "traceback (most recent",
+        "assertionerror",
+        "fatal:",
+        "failed",
+        "failure",
+        "exception",
+        "✗",
+        "✘",
+    ];
+    const DENIES: [&str; 5] = ["0 errors", "no errors", "0 failed", "0 failures", "errors: 0"];
+    let speaks = |line: &&String| {
+        let line = line.to_lowercase();
+        !line.starts_with("##[")
+            && SPEAKS.iter().any(|word| line.contains(word))
+            && !DENIES.iter().any(|word| line.contains(word))
+    };
+    let marked = || lines.iter().position(|line| line.starts_with("##[error]"));
+    let found = lines.iter().position(|line| speaks(&line)).or_else(marked);
+    found.unwrap_or(lines.len().saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_told_by_its_times() {
+        let log = "2026-11-22T01:00:00.1000000Z ##[group]Run make\n\
+                   2026-11-22T01:00:01.2000000Z error: not this one\n\
+                   2026-11-22T01:00:05.0000001Z error: this one\n\
+                   without a time\n\
+                   2026-11-22T01:00:09.9000000Z Post job cleanup.";
+        let step = serde_json::json!({
+            "name": "test", "started_at": "2026-11-22T01:00:05Z", "completed_at": "2026-11-22T01:00:06Z",
+        });
+        assert_eq!(of_step(log, Some(&step)), "error: this one\nwithout a time");
+        let other = serde_json::json!({
+            "name": "test", "started_at": "2026-11-23T01:00:05Z", "completed_at": "2026-11-23T01:00:06Z",
+        });
+        assert_eq!(of_step(log, Some(&other)).lines().count(), 5);
+        assert!(of_step(log, None).starts_with("##[group]Run make\nerror: not"));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let noise = "compiling\n".repeat(20_000);
+        let log = format!("{noise}test result: 0 failed\nerror: no `;`\n{noise}the end\n");
+        let told = around_error(&log, MOST);
+        assert!(told.len() <= MOST, "{}", told.len());
+        assert!(told.contains("error: no `;`") && told.ends_with("the end\n"), "{told}");
+        let before = told.lines().position(|line| line == "error: no `;`");
+        assert_eq!(before, Some(BEFORE + 1));
+        assert_eq!(told.lines().filter(|line| line.contains("lines left out")).count(), 2);
+        assert_eq!(around_error("short\n", MOST), "short\n");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_log_is_longer_than_asked_for(log in "(.{0,80}\n){0,200}", most in 200usize..4_000) {
+            proptest::prop_assert!(around_error(&log, most).len() <= most);
+        }
+    }
+}

@@ -1,0 +1,698 @@
+//! A sweep: the facts of many pull requests in few requests, what has not changed since the last one left out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    time::Duration,
+};
+
+use ao_github::{Errand, Graph, owner_and_name};
+use ao_sdk::digest;
+use ao_slots::{
+    PluginError, PrNumber,
+    call::Answer,
+    fact::{Checks, Mergeable, PrComment, PrDetails, PrFacts, PrState, Review},
+    scm::{BranchRef, CheckState, PrRef},
+    text::{cut, cut_counted, one_line},
+};
+use futures_util::future::join_all;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    Hub,
+    graph::{
+        Actor, BATCH, CLOSING, Closing, Context, FACTS, Mark, More, NODES, Page, Pull, SAID, Said,
+        contexts, login, more_threads,
+    },
+};
+
+/// What is not asked for in each sweep is asked for again after so long, whatever the rest says.
+const FRESH: Duration = Duration::from_secs(300);
+/// How long a head without a check, where an earlier one had some, is taken for one whose checks have not begun.
+const BEGINNING: Duration = Duration::from_secs(600);
+/// How long what was seen of a pull request that nobody asks for any more is kept.
+const FORGET: Duration = Duration::from_secs(3_600);
+/// How many requests are under way at once.
+const AT_ONCE: usize = 4;
+/// The most rounds of further pages.
+const ROUNDS: usize = 20;
+
+/// What was seen of a pull request.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    asked: Instant,
+    head: String,
+    head_since: Instant,
+    had_checks: bool,
+    /// See [`Rollup::stamp`](crate::graph::Rollup::stamp).
+    rollup: Option<String>,
+    contexts: Vec<Context>,
+    contexts_at: Instant,
+    talk: Option<Talk>,
+    closing: Option<Closed>,
+}
+
+/// What was seen of its threads.
+#[derive(Debug)]
+struct Talk {
+    mark: TalkMark,
+    at: Instant,
+    said: BTreeMap<String, Brief>,
+}
+
+/// Changes whenever the words may have.
+type TalkMark = (String, Option<u64>, BTreeSet<String>);
+
+/// A thread in short.
+#[derive(Debug, Clone)]
+struct Brief {
+    is_bot: bool,
+    comment: PrComment,
+    /// Changes with what is said in it.
+    stamp: String,
+}
+
+/// A pull request on its way through a sweep.
+struct Seen {
+    key: String,
+    id: String,
+    number: u64,
+    facts: PrFacts,
+    updated: (String, Option<u64>),
+    repo: String,
+    rollup: Option<String>,
+    demanded: Vec<String>,
+    /// None where they were not asked for.
+    contexts: Option<Vec<Context>>,
+    threads: Vec<Mark>,
+    /// Reviews that ask for changes: their words are a part of the discussion.
+    objections: Vec<String>,
+    closing: Option<Closed>,
+    /// Further pages.
+    next: Vec<Next>,
+    /// Why nothing can be said of it.
+    lost: Option<String>,
+}
+
+/// Who closed it, and the words to that.
+type Closed = (Option<String>, Option<String>);
+
+/// A further page of what.
+enum Next {
+    Contexts(Option<String>),
+    Threads(String),
+    Closing,
+}
+
+/// Facts, and what only a human is told.
+pub(crate) struct View {
+    pub(crate) pr: PrRef,
+    pub(crate) facts: PrFacts,
+    pub(crate) checks: Vec<ao_slots::scm::CheckRun>,
+}
+
+impl Hub {
+    /// The facts of these, in their order.
+    pub(crate) async fn look(
+        &self,
+        errand: Errand,
+        prs: &[PrRef],
+    ) -> Result<Vec<Answer<View>>, PluginError> {
+        let mut found: Vec<Answer<Seen>> = Vec::with_capacity(prs.len());
+        let (mut first, mut failed) = (None, 0);
+        let batches: Vec<&[PrRef]> = prs.chunks(BATCH).collect();
+        for some in batches.chunks(AT_ONCE) {
+            let answers = join_all(some.iter().map(|batch| self.batch(errand, batch))).await;
+            for (answer, batch) in answers.into_iter().zip(some) {
+                match answer {
+                    Ok(seen) => found.extend(seen),
+                    Err(error) => {
+                        let unknown = |_| Answer::Unknown(error.to_string());
+                        found.extend(batch.iter().map(unknown));
+                        failed += 1;
+                        first.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        // One error for all says when to come again.
+        if let Some(error) = first.filter(|_| failed == batches.len()) {
+            return Err(error);
+        }
+        self.complete(errand, &mut found).await;
+        let said = self.words(errand, &mut found).await;
+        let now = Instant::now();
+        let mut sights = self.sights();
+        sights.retain(|_, sight| now - sight.asked < FORGET);
+        let told = |seen: Answer<Seen>| match seen {
+            Answer::Yes(Seen { lost: Some(why), .. }) | Answer::Unknown(why) => {
+                Answer::Unknown(why)
+            }
+            Answer::No => Answer::No,
+            Answer::Yes(seen) => seen.told(&mut sights, &said, now),
+        };
+        Ok(found.into_iter().map(told).collect())
+    }
+
+    /// One request for at most [`BATCH`].
+    async fn batch(&self, errand: Errand, prs: &[PrRef]) -> Result<Vec<Answer<Seen>>, PluginError> {
+        let (document, variables) = self.document(prs)?;
+        let mut graph = self.github.graphql(errand, &document, &variables).await?;
+        if let Some(login) = graph.data["viewer"]["login"].as_str() {
+            self.github.belongs_to(login);
+        }
+        Ok(prs.iter().enumerate().map(|(at, pr)| seen(&mut graph, at, pr)).collect())
+    }
+
+    fn document(&self, prs: &[PrRef]) -> Result<(String, Value), PluginError> {
+        let (mut head, mut body, mut variables) = (String::new(), String::new(), Map::new());
+        let now = Instant::now();
+        let sights = self.sights();
+        for (at, pr) in prs.iter().enumerate() {
+            let checks = match sights.get(&key(pr)).is_some_and(|sight| sight.checks_hold(now)) {
+                true => String::new(),
+                false => contexts(pr.number.0, None, false),
+            };
+            // Writing to a string does not fail.
+            let _ = match &pr.node {
+                Some(node) => {
+                    variables.insert(format!("n{at}"), json!(node));
+                    let _ = write!(head, "$n{at}: ID! ");
+                    writeln!(
+                        body,
+                        "p{at}: node(id: $n{at}) {{ ... on PullRequest {{ ...Facts {checks} }} }}"
+                    )
+                }
+                None => {
+                    let (owner, name) = owner_and_name(&pr.repo)?;
+                    variables.insert(format!("o{at}"), json!(owner));
+                    variables.insert(format!("r{at}"), json!(name));
+                    let _ = write!(head, "$o{at}: String! $r{at}: String! ");
+                    let number = pr.number.0;
+                    writeln!(
+                        body,
+                        "p{at}: repository(owner: $o{at}, name: $r{at}) {{ pullRequest(number: {number}) {{ ...Facts {checks} }} }}"
+                    )
+                }
+            };
+        }
+        let document =
+            format!("query({head}) {{ rateLimit {{ cost }} viewer {{ login }}\n{body}}}{FACTS}");
+        Ok((document, Value::Object(variables)))
+    }
+
+    /// Asks for what the first look left open: checks that turned out to have changed, further pages, who closed it.
+    async fn complete(&self, errand: Errand, found: &mut [Answer<Seen>]) {
+        let now = Instant::now();
+        for seen in there(found) {
+            seen.want(self.sights().get(&seen.key), now);
+        }
+        for _ in 0..ROUNDS {
+            let mut open: Vec<(&mut Seen, Next)> = Vec::new();
+            for seen in there(found).filter(|seen| seen.lost.is_none()) {
+                if let Some(next) = seen.next.pop() {
+                    open.push((seen, next));
+                }
+            }
+            if open.is_empty() {
+                return;
+            }
+            for some in open.chunks_mut(BATCH) {
+                self.complete_some(errand, some).await;
+            }
+        }
+        for seen in there(found).filter(|seen| !seen.next.is_empty()) {
+            seen.lose("it has more pages than are read");
+        }
+    }
+
+    async fn complete_some(&self, errand: Errand, some: &mut [(&mut Seen, Next)]) {
+        let (mut head, mut body, mut variables) = (String::new(), String::new(), Map::new());
+        for (at, (seen, next)) in some.iter().enumerate() {
+            let fields = match next {
+                Next::Contexts(after) => contexts(seen.number, after.as_deref(), false),
+                Next::Threads(after) => more_threads(after),
+                Next::Closing => CLOSING.to_owned(),
+            };
+            variables.insert(format!("n{at}"), json!(seen.id));
+            // Writing to a string does not fail.
+            let _ = write!(head, "$n{at}: ID! ");
+            let _ = writeln!(
+                body,
+                "p{at}: node(id: $n{at}) {{ ... on PullRequest {{ headRefOid {fields} }} }}"
+            );
+        }
+        let document = format!("query({head}) {{ rateLimit {{ cost }}\n{body}}}");
+        let mut graph = self.github.graphql(errand, &document, &Value::Object(variables)).await;
+        for (at, (seen, next)) in some.iter_mut().enumerate() {
+            let why = match &mut graph {
+                Ok(graph) => {
+                    let name = format!("p{at}");
+                    let came = graph.error(&name).is_none().then(|| graph.data[&name].take());
+                    match came.and_then(|value| seen.take_more(next, &value)) {
+                        Some(()) => continue,
+                        None => "a part of it did not come".to_owned(),
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            // Who closed it is only told: the rest is not withheld for it.
+            if !matches!(next, Next::Closing) {
+                seen.lose(&why);
+            }
+        }
+    }
+
+    /// The words of unresolved threads that may have changed, by id.
+    async fn words(&self, errand: Errand, found: &mut [Answer<Seen>]) -> BTreeMap<String, Brief> {
+        let now = Instant::now();
+        let mut wanted = BTreeSet::new();
+        for seen in there(found).filter(|seen| seen.lost.is_none()) {
+            let sights = self.sights();
+            let talk = sights.get(&seen.key).and_then(|sight| sight.talk.as_ref());
+            let holds = talk.is_some_and(|talk| talk.mark == seen.mark() && now - talk.at < FRESH);
+            if !holds {
+                wanted.extend(seen.unresolved().map(str::to_owned));
+            }
+        }
+        let mut said = BTreeMap::new();
+        let ids: Vec<&String> = wanted.iter().collect();
+        for ids in ids.chunks(NODES) {
+            let answer = self.github.graphql(errand, SAID, &json!({"ids": ids})).await;
+            let Ok(mut graph) = answer else { continue };
+            let nodes = graph.data["nodes"].take();
+            let read = |node: &Value| Said::deserialize(node).ok().and_then(brief);
+            said.extend(nodes.as_array().into_iter().flatten().filter_map(read));
+        }
+        // What did not come is not nothing.
+        for seen in there(found) {
+            if seen.unresolved().any(|id| wanted.contains(id) && !said.contains_key(id)) {
+                seen.lose("the words of a thread did not come");
+            }
+        }
+        said
+    }
+
+    /// The open pull requests of these branches, in their order.
+    pub(crate) async fn find(
+        &self,
+        errand: Errand,
+        branches: &[BranchRef],
+    ) -> Result<Vec<Answer<PrRef>>, PluginError> {
+        let mut answers = Vec::with_capacity(branches.len());
+        for some in branches.chunks(BATCH) {
+            let (mut head, mut body, mut variables) = (String::new(), String::new(), Map::new());
+            for (at, branch) in some.iter().enumerate() {
+                let (owner, name) = owner_and_name(&branch.repo)?;
+                variables.insert(format!("o{at}"), json!(owner));
+                variables.insert(format!("r{at}"), json!(name));
+                variables.insert(format!("h{at}"), json!(branch.branch));
+                // Writing to a string does not fail.
+                let _ = write!(head, "$o{at}: String! $r{at}: String! $h{at}: String! ");
+                let _ = writeln!(
+                    body,
+                    "b{at}: repository(owner: $o{at}, name: $r{at}) {{ nameWithOwner pullRequests(headRefName: $h{at}, states: [OPEN], first: 20, orderBy: {{field: CREATED_AT, direction: DESC}}) {{
+  pageInfo {{ hasNextPage endCursor }} nodes {{ id number headRefName isCrossRepository viewerDidAuthor }} }} }}"
+                );
+            }
+            let document = format!("query({head}) {{ rateLimit {{ cost }}\n{body}}}");
+            match self.github.graphql(errand, &document, &Value::Object(variables)).await {
+                Ok(mut graph) => {
+                    answers.extend(
+                        some.iter().enumerate().map(|(at, b)| branch_of(&mut graph, at, b)),
+                    );
+                }
+                Err(error) if answers.is_empty() => return Err(error),
+                Err(error) => {
+                    answers.extend(some.iter().map(|_| Answer::Unknown(error.to_string())));
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// What tells a pull request from others, whatever its repository is called.
+fn key(pr: &PrRef) -> String {
+    pr.node.clone().unwrap_or_else(|| format!("{}#{}", pr.repo, pr.number.0))
+}
+
+/// Those that came.
+fn there(found: &mut [Answer<Seen>]) -> impl Iterator<Item = &mut Seen> {
+    found.iter_mut().filter_map(|answer| match answer {
+        Answer::Yes(seen) => Some(seen),
+        _ => None,
+    })
+}
+
+/// What came for one.
+fn seen(graph: &mut Graph, at: usize, pr: &PrRef) -> Answer<Seen> {
+    let alias = format!("p{at}");
+    let unknown = |why: &str| Answer::Unknown(cut(&one_line(why), 300));
+    if let Some(error) = graph.error(&alias) {
+        // A repository or an id that is not there may be one that the token must not see any more.
+        let is_gone = error.kind == "NOT_FOUND" && error.path.len() == 2 && pr.node.is_none();
+        return if is_gone { Answer::No } else { unknown(&error.message) };
+    }
+    let mut value = graph.data[&alias].take();
+    if pr.node.is_none() {
+        value = value["pullRequest"].take();
+    }
+    let pull = match Pull::deserialize(&value) {
+        Ok(pull) => pull,
+        Err(error) => return unknown(&format!("the answer does not read: {error}")),
+    };
+    // The id is of another one.
+    if pull.number != pr.number.0 {
+        return Answer::No;
+    }
+    match Seen::new(key(pr), pull) {
+        Some(seen) => Answer::Yes(seen),
+        None => unknown("a part of it did not come"),
+    }
+}
+
+impl Seen {
+    /// None where a part of a list is missing.
+    fn new(key: String, pull: Pull) -> Option<Self> {
+        let demanded = pull.demanded();
+        let mut next = Vec::new();
+        let (rollup, page) = match pull.status_check_rollup {
+            Some(rollup) => (Some(rollup.stamp()), rollup.contexts),
+            None => (None, None),
+        };
+        next.extend(page.as_ref().and_then(Page::next).map(|after| Next::Contexts(Some(after))));
+        let contexts = match page {
+            Some(page) => Some(page.nodes()?),
+            None if rollup.is_none() => Some(Vec::new()),
+            None => None,
+        };
+        next.extend(pull.review_threads.next().map(Next::Threads));
+        let threads_in_all = pull.review_threads.total_count.unwrap_or_default();
+        let threads = pull.review_threads.nodes()?;
+        // More reviewers than a page holds: whether one objects is not known.
+        let lost =
+            pull.latest_opinionated_reviews.next().map(|_| "it has too many reviews".to_owned());
+        let opinions = pull.latest_opinionated_reviews.nodes()?;
+        let of = |state: &'static str| opinions.iter().filter(move |one| one.state == state);
+        let objections: Vec<String> = of("CHANGES_REQUESTED").map(|one| one.id.clone()).collect();
+        let asked = pull.review_requests.total_count.unwrap_or_default() > 0;
+        let review = match pull.review_decision.as_deref() {
+            Some("APPROVED") => Review::Approved,
+            Some("CHANGES_REQUESTED") => Review::ChangesRequested,
+            Some(_) => Review::Pending,
+            // No rule demands a review, so the reviews speak for themselves.
+            None if !objections.is_empty() => Review::ChangesRequested,
+            None if of("APPROVED").next().is_some() => Review::Approved,
+            None if asked => Review::Pending,
+            None => Review::None,
+        };
+        let approved_by = of("APPROVED").map(|one| login(one.author.as_ref())).collect();
+        let details = PrDetails {
+            url: Some(pull.url),
+            base: Some(pull.base_ref_name),
+            added: pull.additions,
+            removed: pull.deletions,
+            files: pull.changed_files,
+            approved_by,
+            threads: threads_in_all,
+            ..PrDetails::default()
+        };
+        let facts = PrFacts {
+            number: PrNumber(pull.number),
+            title: cut(&one_line(&pull.title), 256),
+            head: pull.head_ref_oid,
+            state: match pull.state.as_str() {
+                "MERGED" => PrState::Merged,
+                "CLOSED" => PrState::Closed,
+                _ if pull.is_draft => PrState::Draft,
+                _ => PrState::Open,
+            },
+            checks: Checks::Unknown,
+            failing: Vec::new(),
+            review,
+            human_threads: 0,
+            bot_threads: 0,
+            mergeable: match pull.mergeable.as_str() {
+                "MERGEABLE" => Mergeable::Yes,
+                "CONFLICTING" => Mergeable::Conflicting,
+                _ => Mergeable::Unknown,
+            },
+            discussion: String::new(),
+            details: Box::new(details),
+        };
+        Some(Self {
+            key,
+            id: pull.id,
+            number: pull.number,
+            facts,
+            updated: (pull.updated_at, pull.total_comments_count),
+            repo: pull.repository.name_with_owner,
+            rollup,
+            demanded,
+            contexts,
+            threads,
+            objections,
+            closing: None,
+            next,
+            lost,
+        })
+    }
+
+    fn lose(&mut self, why: &str) {
+        self.lost.get_or_insert_with(|| cut(&one_line(why), 300));
+    }
+
+    /// Notes what the first look left open, by what was seen before.
+    fn want(&mut self, sight: Option<&Sight>, now: Instant) {
+        let is_same = |sight: &Sight| sight.head == self.facts.head && sight.rollup == self.rollup;
+        if self.contexts.is_none() {
+            match sight.filter(|sight| sight.checks_hold(now) && is_same(sight)) {
+                Some(sight) => self.contexts = Some(sight.contexts.clone()),
+                None => self.next.push(Next::Contexts(None)),
+            }
+        }
+        if self.facts.state == PrState::Closed {
+            match sight.and_then(|sight| sight.closing.clone()) {
+                Some(closing) => self.closing = Some(closing),
+                None => self.next.push(Next::Closing),
+            }
+        }
+    }
+
+    /// Takes a further page; none where it does not read, or is of another head.
+    fn take_more(&mut self, next: &Next, value: &Value) -> Option<()> {
+        if let Next::Closing = next {
+            self.closing = Some(closed(Closing::deserialize(value).ok()?));
+            return Some(());
+        }
+        let more = More::deserialize(value).ok()?;
+        if let Next::Threads(_) = next {
+            let page = more.review_threads?;
+            self.next.extend(page.next().map(Next::Threads));
+            self.threads.extend(page.nodes()?);
+            return Some(());
+        }
+        if more.head_ref_oid != self.facts.head {
+            return None;
+        }
+        let page = more.status_check_rollup?.contexts?;
+        self.next.extend(page.next().map(|after| Next::Contexts(Some(after))));
+        self.contexts.get_or_insert_default().extend(page.nodes()?);
+        Some(())
+    }
+
+    fn unresolved(&self) -> impl Iterator<Item = &str> {
+        self.threads.iter().filter(|mark| !mark.is_resolved).map(|mark| mark.id.as_str())
+    }
+
+    fn mark(&self) -> TalkMark {
+        let (at, count) = self.updated.clone();
+        (at, count, self.unresolved().map(str::to_owned).collect())
+    }
+
+    /// The facts; what was seen is kept for the next sweep.
+    fn told(
+        mut self,
+        sights: &mut BTreeMap<String, Sight>,
+        said: &BTreeMap<String, Brief>,
+        now: Instant,
+    ) -> Answer<View> {
+        let mark = self.mark();
+        let before = sights.remove(&self.key);
+        let known = before.as_ref().and_then(|sight| sight.talk.as_ref());
+        let brief = |id: &str| said.get(id).or_else(|| known?.said.get(id)).cloned();
+        let ids: Vec<String> = self.unresolved().map(str::to_owned).collect();
+        let briefs: Option<BTreeMap<String, Brief>> =
+            ids.iter().map(|id| Some((id.clone(), brief(id)?))).collect();
+        let Some(briefs) = briefs else {
+            return Answer::Unknown("the words of a thread did not come".to_owned());
+        };
+        let read_again = known.is_none_or(|talk| talk.mark != mark || now - talk.at >= FRESH);
+        let talk_at = known.filter(|_| !read_again).map_or(now, |talk| talk.at);
+        let is_bots = |id: &&String| briefs.get(*id).is_some_and(|brief| brief.is_bot);
+        let bots = ids.iter().filter(is_bots).count();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        (self.facts.bot_threads, self.facts.human_threads) = (count(bots), count(ids.len() - bots));
+        self.facts.details.comments =
+            ids.iter().filter_map(|id| briefs.get(id)).take(5).map(|b| b.comment.clone()).collect();
+        self.facts.discussion = self.discussion(&briefs);
+
+        let is_same_head = before.as_ref().filter(|sight| sight.head == self.facts.head);
+        let head_since = is_same_head.map_or(now, |sight| sight.head_since);
+        let contexts = self.contexts.take().unwrap_or_default();
+        let had_checks = before.as_ref().is_some_and(|sight| sight.had_checks);
+        let begins = contexts.is_empty() && had_checks && now - head_since < BEGINNING;
+        verdict(&mut self.facts, &contexts, &self.demanded, begins);
+        if let Some((by, words)) = &self.closing {
+            self.facts.details.closed_by.clone_from(by);
+            self.facts.details.closing.clone_from(words);
+        }
+        let kept = before.as_ref().filter(|sight| {
+            sight.checks_hold(now) && is_same_head.is_some() && sight.rollup == self.rollup
+        });
+        let contexts_at = kept.map_or(now, |sight| sight.contexts_at);
+        let checks = contexts.iter().map(|context| context.check_run(&self.demanded)).collect();
+        let sight = Sight {
+            asked: now,
+            head: self.facts.head.clone(),
+            head_since,
+            had_checks: had_checks || !contexts.is_empty(),
+            rollup: self.rollup,
+            contexts,
+            contexts_at,
+            talk: Some(Talk { mark, at: talk_at, said: briefs }),
+            closing: self.closing,
+        };
+        sights.insert(self.key, sight);
+        let pr = PrRef { repo: self.repo, number: self.facts.number, node: Some(self.id) };
+        Answer::Yes(View { pr, facts: self.facts, checks })
+    }
+
+    /// Changes whenever a thread is begun, resolved or gone on with, and with a change request.
+    fn discussion(&self, briefs: &BTreeMap<String, Brief>) -> String {
+        if briefs.is_empty() && self.objections.is_empty() {
+            return String::new();
+        }
+        let mut all = String::new();
+        for (id, brief) in briefs {
+            // Writing to a string does not fail.
+            let _ = writeln!(all, "{id} {}", brief.stamp);
+        }
+        let mut objections = self.objections.clone();
+        objections.sort();
+        digest(all + &objections.join(" "), 8)
+    }
+}
+
+impl Sight {
+    /// Whether the checks need not be asked for: all have ended, and not long ago they were these.
+    fn checks_hold(&self, now: Instant) -> bool {
+        let over = !self.contexts.is_empty() && self.contexts.iter().all(Context::is_over);
+        over && now - self.contexts_at < FRESH
+    }
+}
+
+/// The roll-up of the checks: of those that the rules demand, of all where the rules demand none.
+fn verdict(facts: &mut PrFacts, contexts: &[Context], demanded: &[String], begins: bool) {
+    let is_demanded =
+        |one: &&Context| one.is_required() || demanded.iter().any(|name| name == one.name());
+    let any = !demanded.is_empty() || contexts.iter().any(|one| is_demanded(&one));
+    let counts: Vec<&Context> = contexts.iter().filter(|one| !any || is_demanded(one)).collect();
+    // One that nobody has begun yet is as good as begun.
+    let missing = demanded.iter().any(|name| counts.iter().all(|one| one.name() != name));
+    let failed = |one: &&&Context| one.state() == CheckState::Failed;
+    let failing: BTreeSet<String> =
+        counts.iter().filter(failed).map(|one| one_line(one.name())).collect();
+    facts.checks = match () {
+        () if !failing.is_empty() => Checks::Failing,
+        () if missing || begins || counts.iter().any(|one| !one.is_over()) => Checks::Pending,
+        () if counts.is_empty() => Checks::None,
+        () => Checks::Passing,
+    };
+    facts.failing = failing.into_iter().collect();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let passed = contexts.iter().filter(|one| one.state() == CheckState::Passed).count();
+    facts.details.passed = count(passed);
+    facts.details.checks = count(contexts.len());
+    facts.details.failure = counts.iter().find(failed).and_then(|one| one.summary());
+}
+
+fn closed(closing: Closing) -> Closed {
+    let actor = closing.timeline_items.first().and_then(|event| event.actor);
+    let by = actor.as_ref().map(|actor| login(Some(actor)));
+    let word = closing.comments.first().filter(|word| {
+        let together = closing
+            .closed_at
+            .is_some_and(|at| word.created_at.duration_since(at).as_secs().unsigned_abs() <= 60);
+        together && word.author.as_ref().map(|author| login(Some(author))) == by
+    });
+    (by, word.map(|word| cut_counted(&one_line(&word.body), 300)))
+}
+
+fn brief(said: Said) -> Option<(String, Brief)> {
+    let count = said.last.total_count?;
+    let mut stamp = count.to_string();
+    for one in said.last.nodes()? {
+        // Writing to a string does not fail.
+        let _ = write!(stamp, " {} {}", one.id, one.updated_at);
+    }
+    let first = said.first.first()?;
+    let line = said.line.or(said.original_line);
+    let place = said.path.map(|path| match line {
+        Some(line) => format!("{}:{line}", one_line(&path)),
+        None => one_line(&path),
+    });
+    let comment = PrComment {
+        by: login(first.author.as_ref()),
+        place,
+        text: cut_counted(&one_line(&first.body), 500),
+    };
+    let is_bot = first.author.as_ref().is_some_and(Actor::is_bot);
+    Some((said.id, Brief { is_bot, comment, stamp }))
+}
+
+/// The open pull request of a branch. One from a fork counts where the token's own account opened it: anybody may name a
+/// branch of a fork like ours.
+fn branch_of(graph: &mut Graph, at: usize, branch: &BranchRef) -> Answer<PrRef> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Home {
+        name_with_owner: String,
+        pull_requests: Page<Open>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Open {
+        id: String,
+        number: u64,
+        head_ref_name: String,
+        is_cross_repository: bool,
+        viewer_did_author: bool,
+    }
+    let alias = format!("b{at}");
+    if let Some(error) = graph.error(&alias) {
+        return Answer::Unknown(cut(&one_line(&error.message), 300));
+    }
+    let Ok(home) = serde_json::from_value::<Home>(graph.data[&alias].take()) else {
+        return Answer::Unknown("the answer does not read".to_owned());
+    };
+    let more = home.pull_requests.next().is_some();
+    let Some(open) = home.pull_requests.nodes() else {
+        return Answer::Unknown("a part of the list did not come".to_owned());
+    };
+    let ours = open.into_iter().filter(|one| {
+        one.head_ref_name == branch.branch && (!one.is_cross_repository || one.viewer_did_author)
+    });
+    match ours.min_by_key(|one| one.is_cross_repository) {
+        Some(one) => Answer::Yes(PrRef {
+            repo: home.name_with_owner,
+            number: PrNumber(one.number),
+            node: Some(one.id),
+        }),
+        None if more => Answer::Unknown("there are more than were read".to_owned()),
+        None => Answer::No,
+    }
+}

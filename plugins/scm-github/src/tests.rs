@@ -1,0 +1,675 @@
+//! The plugin over a fake of GitHub that checks each question by the published schema.
+
+use std::{sync::Arc, time::Duration};
+
+use ao_conformance::scm::{self as suite, Forge, Headers};
+use ao_fakes::github::{By, GitHub, Mood, TOKEN};
+use ao_slots::{
+    Call, ErrorKind, PluginError, PrNumber,
+    call::Answer,
+    fact::{Checks, Mergeable, PrFacts, PrState, Review},
+    plugin::BuildContext,
+    scm::{BranchRef, GiveReview, MergeMethod, PrRef, Scm, Verdict},
+};
+use async_trait::async_trait;
+use serde_json::json;
+
+const REPO: &str = "acme/app";
+const SECRET: &str = "It's a Secret to Everybody";
+
+/// The fake, and the plugin on it.
+struct House {
+    hub: GitHub,
+    scm: Arc<dyn Scm>,
+}
+
+fn context() -> BuildContext {
+    BuildContext {
+        data_dir: "/nowhere".into(),
+        run_dir: "/nowhere".into(),
+        instance: "01JD0000000000000000000000".parse().unwrap(),
+        ao: "/nowhere/ao".into(),
+        home: "/nowhere".into(),
+        env: Default::default(),
+    }
+}
+
+fn plugin(url: &str) -> Arc<dyn Scm> {
+    let settings = json!({"token": TOKEN, "url": url, "webhookSecret": SECRET});
+    let registration = crate::registration();
+    (registration.check)(&settings).unwrap();
+    (registration.build)(&settings, &context()).unwrap()
+}
+
+fn house() -> House {
+    let hub = GitHub::start().unwrap();
+    hub.without_secondary_limits();
+    hub.repository(REPO);
+    let scm = plugin(&hub.url());
+    House { hub, scm }
+}
+
+fn call() -> Call {
+    Call::new("k", Duration::from_secs(30))
+}
+
+impl House {
+    fn pr(&self, number: u64) -> PrRef {
+        let node = Some(self.hub.node(REPO, number));
+        PrRef { repo: REPO.to_owned(), number: PrNumber(number), node }
+    }
+
+    /// A pull request of its own branch.
+    fn opened(&self, branch: &str) -> PrRef {
+        self.hub.push(REPO, branch);
+        self.pr(self.hub.open(REPO, branch))
+    }
+
+    fn head(&self, branch: &str) -> String {
+        self.hub.head(REPO, branch).unwrap()
+    }
+
+    async fn answer(&self, pr: &PrRef) -> Answer<PrFacts> {
+        let mut answers = self.scm.observe(&call(), std::slice::from_ref(pr)).await.unwrap();
+        assert_eq!(answers.len(), 1);
+        answers.remove(0)
+    }
+
+    async fn facts(&self, pr: &PrRef) -> PrFacts {
+        match self.answer(pr).await {
+            Answer::Yes(facts) => facts,
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    async fn refused(&self, pr: &PrRef) -> PluginError {
+        self.scm.observe(&call(), std::slice::from_ref(pr)).await.unwrap_err()
+    }
+}
+
+#[async_trait]
+impl Forge for House {
+    fn scm(&self) -> Arc<dyn Scm> {
+        self.scm.clone()
+    }
+
+    fn repo(&self) -> String {
+        REPO.to_owned()
+    }
+
+    async fn set(&self, mood: suite::Mood) -> bool {
+        match mood {
+            suite::Mood::Well => {
+                self.hub.behave(Mood::Well);
+                self.hub.back().unwrap();
+            }
+            suite::Mood::Silent => self.hub.behave(Mood::Silent),
+            suite::Mood::Away => self.hub.away(),
+            suite::Mood::Partial => self.hub.behave(Mood::Partial("p1".to_owned())),
+        }
+        true
+    }
+
+    async fn push(&self, branch: &str) -> String {
+        self.hub.push(REPO, branch)
+    }
+
+    async fn prs(&self) -> Vec<(PrRef, PrState)> {
+        let mut all = Vec::new();
+        for number in 1.. {
+            let Some(issue) = self.hub.issue_at(REPO, number) else { return all };
+            let Some(pull) = issue.pull else { continue };
+            let state = match () {
+                () if pull.merged.is_some() => PrState::Merged,
+                () if !issue.open => PrState::Closed,
+                () if pull.draft => PrState::Draft,
+                () => PrState::Open,
+            };
+            all.push((self.pr(number), state));
+        }
+        all
+    }
+
+    async fn discuss(&self, pr: &PrRef, threads: usize) {
+        for at in 0..threads {
+            let words = format!("What of line {at}?");
+            self.hub.thread(
+                REPO,
+                pr.number.0,
+                By::person("ben"),
+                "src/a.rs",
+                at as u64 + 1,
+                &words,
+            );
+        }
+    }
+
+    async fn fail_check(&self, pr: &PrRef, check: &str, log: &str) {
+        self.hub.require(REPO, "main", &[check], 0);
+        let sha = self.hub.issue_at(REPO, pr.number.0).unwrap().pull.unwrap().sha;
+        let id = self.hub.check(REPO, &sha, check, Some("FAILURE"));
+        self.hub.change_check(id, |check| check.log = log.to_owned());
+    }
+
+    async fn webhook(&self, pr: Option<PrNumber>) -> (Headers, Vec<u8>) {
+        let delivery = match pr {
+            Some(number) => self.hub.delivery("pull_request.synchronize", REPO, number.0, SECRET),
+            None => self.hub.delivery("star.created", REPO, 1, SECRET),
+        };
+        (delivery.headers, delivery.body)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract() {
+    suite::all(async || house()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_on_an_enterprise_server() {
+    suite::all(async || {
+        let house = house();
+        let scm = plugin(&house.hub.enterprise_url());
+        House { scm, ..house }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn facts_follow_checks_of_both_kinds() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let sha = house.head("feat/x");
+    assert_eq!(house.facts(&pr).await.checks, Checks::None);
+    // Without a rule all of them count.
+    house.hub.check(REPO, &sha, "lint", None);
+    assert_eq!(house.facts(&pr).await.checks, Checks::Pending);
+    house.hub.check(REPO, &sha, "lint", Some("SUCCESS"));
+    house.hub.status(REPO, &sha, "ci/legacy", "FAILURE", "2 of 418 tests");
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.checks, facts.failing), (Checks::Failing, vec!["ci/legacy".to_owned()]));
+    assert_eq!(facts.details.failure.as_deref(), Some("2 of 418 tests"));
+    assert_eq!((facts.details.passed, facts.details.checks), (1, 2));
+    // With one only what it names does, begun or not.
+    house.hub.require(REPO, "main", &["test"], 0);
+    assert_eq!(house.facts(&pr).await.checks, Checks::Pending);
+    house.hub.check(REPO, &sha, "test", Some("SUCCESS"));
+    assert_eq!(house.facts(&pr).await.checks, Checks::Passing);
+    // An attempt more that fails is seen, and is one name.
+    house.hub.check(REPO, &sha, "test", None);
+    assert_eq!(house.facts(&pr).await.checks, Checks::Pending);
+    house.hub.check(REPO, &sha, "test", Some("TIMED_OUT"));
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.checks, facts.failing), (Checks::Failing, vec!["test".to_owned()]));
+    // The checks of a new head have not begun yet: that is not none.
+    house.hub.require(REPO, "main", &[], 0);
+    let head = house.hub.push(REPO, "feat/x");
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.head, facts.checks), (head, Checks::Pending));
+}
+
+#[tokio::test]
+async fn facts_follow_reviews_threads_and_the_end() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let number = pr.number.0;
+    let first = house.facts(&pr).await;
+    assert_eq!((first.review, first.mergeable), (Review::None, Mergeable::Unknown));
+    assert_eq!(first.discussion, "");
+    house.hub.request_review(REPO, number, "ben");
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.review, facts.mergeable), (Review::Pending, Mergeable::Yes));
+    house.hub.review(REPO, number, By::person("ben"), "CHANGES_REQUESTED", "No.");
+    let objected = house.facts(&pr).await;
+    assert_eq!(objected.review, Review::ChangesRequested);
+    assert_ne!(objected.discussion, "");
+    house.hub.review(REPO, number, By::person("ben"), "APPROVED", "");
+    // Whoever may not write approves nothing.
+    house.hub.review(REPO, number, By::person("eve"), "CHANGES_REQUESTED", "Never!");
+    let facts = house.facts(&pr).await;
+    assert_eq!(facts.review, Review::Approved);
+    assert_eq!(facts.details.approved_by, ["ben"]);
+
+    let human = house.hub.thread(REPO, number, By::person("ben"), "src/a.rs", 7, "Why?");
+    let bot = house.hub.thread(REPO, number, By::bot("coderabbitai"), "src/b.rs", 9, "Nit.");
+    let talked = house.facts(&pr).await;
+    assert_eq!((talked.human_threads, talked.bot_threads), (1, 1));
+    assert_eq!(talked.details.comments.len(), 2);
+    assert_eq!(talked.details.comments[0].place.as_deref(), Some("src/a.rs:7"));
+    assert_eq!(talked.details.comments[0].text, "Why?");
+    // One time for all that happens now, as within a second there.
+    house.hub.freeze();
+    house.hub.reply(&human, By::person("ben"), "And how?");
+    let answered = house.facts(&pr).await;
+    assert_ne!(answered.discussion, talked.discussion, "a reply");
+    assert_eq!(answered.discussion, house.facts(&pr).await.discussion, "nothing");
+    let resolve = |id: &str| {
+        house.hub.change_thread(id, |thread| thread.resolved = Some(By::person("ana")));
+    };
+    resolve(&bot);
+    let resolved = house.facts(&pr).await;
+    assert_eq!((resolved.human_threads, resolved.bot_threads), (1, 0));
+    assert_ne!(answered.discussion, resolved.discussion, "a thread that is settled");
+    resolve(&human);
+    assert_eq!(house.facts(&pr).await.discussion, "");
+
+    // A moved base makes a conflict though nothing of it changed.
+    house.hub.change_pull(REPO, number, |pull| pull.conflicting = true);
+    assert_eq!(house.facts(&pr).await.mergeable, Mergeable::Conflicting);
+    house.hub.comment(REPO, number, By::person("ben"), "We do it otherwise.");
+    house.hub.close(REPO, number, By::person("ben"));
+    let facts = house.facts(&pr).await;
+    assert_eq!(facts.state, PrState::Closed);
+    assert_eq!(facts.details.closed_by.as_deref(), Some("ben"));
+    assert_eq!(facts.details.closing.as_deref(), Some("We do it otherwise."));
+}
+
+#[tokio::test]
+async fn a_renamed_repository_is_followed_and_a_fork_is_not_ours() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let head = house.head("feat/x");
+    house.hub.fork(REPO, "eve/app");
+    house.hub.push("eve/app", "feat/y");
+    let strange = house.hub.open_from(REPO, "eve/app", "feat/y", By::person("eve"));
+    let branch = |branch: &str| BranchRef { repo: REPO.to_owned(), branch: branch.to_owned() };
+    let asked = [branch("feat/x"), branch("feat/y"), branch("none")];
+    let found = house.scm.detect(&call(), &asked).await.unwrap();
+    assert_eq!(found, [Answer::Yes(pr.clone()), Answer::No, Answer::No]);
+    // One from a fork is looked at as any other.
+    assert_eq!(house.facts(&house.pr(strange)).await.state, PrState::Open);
+
+    house.hub.rename(REPO, "acme/better");
+    assert_eq!(house.facts(&pr).await.head, head);
+    let diff = house.scm.diff(&call(), &pr).await.unwrap();
+    assert!(diff.starts_with("diff --git"), "{diff}");
+    house.scm.close(&call(), &pr).await.unwrap();
+    house.scm.reopen(&call(), &pr).await.unwrap();
+    house.scm.merge(&call(), &pr, &head, MergeMethod::Squash).await.unwrap();
+    assert_eq!(house.facts(&pr).await.state, PrState::Merged);
+    // Somebody else has the name now; the id still says which one is meant.
+    house.hub.repository(REPO);
+    assert_eq!(house.facts(&pr).await.state, PrState::Merged);
+}
+
+#[tokio::test]
+async fn a_merge_waits_for_the_rules_and_says_why() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let head = house.head("feat/x");
+    house.hub.require(REPO, "main", &["test"], 1);
+    let error = house.scm.merge(&call(), &pr, &head, MergeMethod::Merge).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.cause.contains("approving review"), "{error:?}");
+    house.scm.merge_when_ready(&call(), &pr, &head, MergeMethod::Squash).await.unwrap();
+    house.hub.review(REPO, pr.number.0, By::person("ben"), "APPROVED", "");
+    house.hub.check(REPO, &head, "test", Some("SUCCESS"));
+    assert_eq!(house.facts(&pr).await.state, PrState::Merged);
+    // What needs nothing is merged at once.
+    house.hub.require(REPO, "main", &[], 0);
+    let two = house.opened("feat/y");
+    let head = house.head("feat/y");
+    house.facts(&two).await;
+    house.scm.merge_when_ready(&call(), &two, &head, MergeMethod::Merge).await.unwrap();
+    assert_eq!(house.facts(&two).await.state, PrState::Merged);
+}
+
+#[tokio::test]
+async fn checks_run_again_and_reviews_are_given() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let sha = house.head("feat/x");
+    house.hub.act_as(By::person("ben"));
+    house.hub.check(REPO, &sha, "test", Some("FAILURE"));
+    house.hub.check_by(REPO, &sha, "scan", "scanner", Some("FAILURE"));
+    house.hub.check(REPO, &sha, "lint", Some("SUCCESS"));
+    assert_eq!(house.facts(&pr).await.failing, ["scan", "test"]);
+    house.scm.rerun(&call(), &pr, None).await.unwrap();
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.checks, facts.details.passed), (Checks::Pending, 1));
+    house.scm.rerun(&call(), &pr, Some("lint")).await.unwrap();
+    assert_eq!(house.facts(&pr).await.details.passed, 0);
+    let error = house.scm.rerun(&call(), &pr, Some("none")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+
+    let review = |verdict, text: &str, at: Option<(&str, u32)>| GiveReview {
+        head: Some(sha.clone()),
+        verdict,
+        text: text.to_owned(),
+        at: at.map(|(path, line)| (path.to_owned(), line)),
+        by: "ben".to_owned(),
+    };
+    let at = Some(("src/main.rs", 1));
+    house.scm.review(&call(), &pr, &review(Verdict::RequestChanges, "No.", at)).await.unwrap();
+    house.scm.review(&call(), &pr, &review(Verdict::Approve, "Now yes.", None)).await.unwrap();
+    let reviews = house.hub.reviews(REPO, pr.number.0);
+    let states: Vec<&str> = reviews.iter().map(|review| review.state).collect();
+    assert_eq!(states, ["CHANGES_REQUESTED", "APPROVED"]);
+    house.hub.push(REPO, "feat/x");
+    let late = house.scm.review(&call(), &pr, &review(Verdict::Approve, "", None)).await;
+    assert_eq!(late.unwrap_err().kind, ErrorKind::Refused);
+
+    let view = house.scm.show(&call(), &pr).await.unwrap();
+    assert_eq!((view.branch.as_str(), view.author.as_deref()), ("feat/x", Some("ana")));
+    assert_eq!(view.threads.len(), 2);
+    assert_eq!(view.threads[0].path.as_deref(), Some("src/main.rs"));
+    house.opened("feat/y");
+    let list = house.scm.list(&call(), REPO, false).await.unwrap();
+    let numbers: Vec<u64> = list.iter().map(|view| view.pr.number.0).collect();
+    assert_eq!(numbers, [2, 1]);
+}
+
+#[tokio::test]
+async fn threads_tell_people_from_bots_and_what_is_settled() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let number = pr.number.0;
+    let human = house.hub.thread(REPO, number, By::person("ben"), "src/a.rs", 7, "Why?");
+    // Named like a bot, and none.
+    house.hub.thread(REPO, number, By::person("helper-bot"), "src/a.rs", 8, "Buy this.");
+    let bot = house.hub.thread(REPO, number, By::bot("coderabbitai"), "src/b.rs", 9, "Nit.");
+    house.hub.change_thread(&bot, |thread| (thread.outdated, thread.line) = (true, None));
+    for at in 0..60 {
+        house.hub.reply(&human, By::person("ana"), &format!("reply {at}"));
+    }
+    house.hub.review(REPO, number, By::person("ben"), "CHANGES_REQUESTED", "Not like this.");
+    house.hub.review(REPO, number, By::person("eve"), "COMMENTED", "I like it.");
+    let threads = house.scm.threads(&call(), &pr).await.unwrap();
+    assert_eq!(threads.len(), 5);
+    assert_eq!(threads[0].comments.len(), 61);
+    let first = |at: usize| &threads[at].comments[0];
+    let told = |at: usize| (first(at).author.as_str(), first(at).is_bot, first(at).trusted);
+    assert_eq!(told(0), ("ben", false, true));
+    assert_eq!(told(1), ("helper-bot", false, false));
+    assert_eq!(told(2), ("coderabbitai", true, true));
+    assert_eq!((threads[2].outdated, threads[2].line), (true, Some(9)));
+    assert_eq!((told(3), threads[3].resolved), (("ben", false, true), false));
+    assert_eq!(told(4), ("eve", false, false));
+    house.hub.review(REPO, number, By::person("ben"), "APPROVED", "");
+    let threads = house.scm.threads(&call(), &pr).await.unwrap();
+    assert_eq!((threads[3].resolved, threads[4].resolved), (true, false));
+}
+
+#[tokio::test]
+async fn a_failing_check_tells_its_step_its_marks_and_its_place() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let sha = house.head("feat/x");
+    let id = house.hub.check(REPO, &sha, "test", Some("FAILURE"));
+    house.hub.change_check(id, |check| {
+        check.title = Some("2 of 418 tests".to_owned());
+        check.steps = vec![("checkout".to_owned(), "SUCCESS"), ("make test".to_owned(), "FAILURE")];
+        check.annotations =
+            vec![("src/a.rs".to_owned(), 3, "FAILURE", "it is wrong\nhere".to_owned())];
+        check.log = "2026-11-22T01:00:00.1Z building\n2026-11-22T01:00:01.1Z error: \x1b[31mno\n"
+            .to_owned();
+    });
+    let log = house.scm.failing_check_log(&call(), &pr, "test").await.unwrap();
+    for part in [
+        "actions/runs/",
+        "2 of 418 tests",
+        "src/a.rs:3 failure: it is wrong here",
+        "make test",
+        "error: no",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert!(!log.contains("T01:00"), "{log}");
+    // Another app has no job: what it says of itself.
+    let id = house.hub.check_by(REPO, &sha, "scan", "scanner", Some("FAILURE"));
+    house.hub.change_check(id, |check| check.summary = Some("One secret in src/a.rs".to_owned()));
+    let log = house.scm.failing_check_log(&call(), &pr, "scan").await.unwrap();
+    assert!(log.contains("One secret in src/a.rs"), "{log}");
+    house.hub.status(REPO, &sha, "ci/legacy", "ERROR", "no machine");
+    let log = house.scm.failing_check_log(&call(), &pr, "ci/legacy").await.unwrap();
+    assert!(log.contains("no machine") && log.contains("https://ci.example/"), "{log}");
+}
+
+#[tokio::test]
+async fn r12_what_github_does_not_say_is_unknown() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let sha = house.head("feat/x");
+    house.hub.check(REPO, &sha, "test", Some("SUCCESS"));
+    let before = house.facts(&pr).await;
+    assert_eq!(before.checks, Checks::Passing);
+    for mood in [Mood::Status(500), Mood::Status(503), Mood::Html(502), Mood::Truncated, Mood::Cut]
+    {
+        house.hub.behave_next(1, mood.clone());
+        let error = house.refused(&pr).await;
+        assert_eq!(error.kind, ErrorKind::Transient, "{mood:?}: {error:?}");
+        // A write may have happened, whatever came back.
+        house.hub.behave_next(1, mood.clone());
+        let threads = house.scm.threads(&call(), &pr).await.unwrap_err();
+        assert_eq!(threads.kind, ErrorKind::Transient, "{mood:?}: {threads:?}");
+        assert_eq!(house.facts(&pr).await.checks, Checks::Passing, "{mood:?}");
+    }
+    // A page of HTML with 200 is no answer either.
+    house.hub.behave_next(1, Mood::Html(200));
+    assert_eq!(house.refused(&pr).await.kind, ErrorKind::Transient);
+    // One of three is lost: the others are told.
+    let two = house.opened("feat/y");
+    let three = house.opened("feat/z");
+    house.hub.behave_next(1, Mood::Partial("p1".to_owned()));
+    let answers = house.scm.observe(&call(), &[pr.clone(), two, three]).await.unwrap();
+    assert!(
+        matches!(answers[..], [Answer::Yes(_), Answer::Unknown(_), Answer::Yes(_)]),
+        "{answers:?}"
+    );
+    // What is computed yet is neither mergeable nor in conflict.
+    house.hub.unknown_mergeable(REPO, pr.number.0, 1);
+    assert_eq!(house.facts(&pr).await.mergeable, Mergeable::Unknown);
+    // A repository that the token does not see may be there.
+    let hidden = PrRef { repo: "acme/hidden".to_owned(), number: PrNumber(1), node: None };
+    assert!(matches!(house.answer(&hidden).await, Answer::Unknown(_)));
+    let gone = PrRef { repo: REPO.to_owned(), number: PrNumber(77), node: None };
+    assert_eq!(house.answer(&gone).await, Answer::No);
+}
+
+#[tokio::test]
+async fn r12_a_limit_is_kept_until_it_passes() {
+    for (mood, seconds) in
+        [(Mood::Secondary(Some(90)), 90), (Mood::TooMany(45), 45), (Mood::Secondary(None), 60)]
+    {
+        let house = house();
+        let pr = house.opened("feat/x");
+        house.hub.behave_next(1, mood.clone());
+        let error = house.refused(&pr).await;
+        assert_eq!(error.kind, ErrorKind::Transient, "{mood:?}: {error:?}");
+        assert_eq!(error.retry_after_ms, Some(seconds * 1000), "{mood:?}");
+        // Nothing is asked meanwhile, by nobody.
+        let asked = house.hub.requests().len();
+        let error = house.refused(&pr).await;
+        assert!(error.retry_after_ms.is_some_and(|wait| wait > 30_000), "{error:?}");
+        assert!(house.scm.close(&call(), &pr).await.unwrap_err().is_transient());
+        assert_eq!(house.hub.requests().len(), asked, "{mood:?}");
+    }
+    // Nothing is left: until the reset.
+    let house = house();
+    let pr = house.opened("feat/x");
+    house.facts(&pr).await;
+    house.hub.drain("graphql", 0, 600);
+    let error = house.refused(&pr).await;
+    let wait = error.retry_after_ms.unwrap();
+    assert!(error.is_transient() && (590_000..=600_000).contains(&wait), "{error:?}");
+    let asked = house.hub.requests().len();
+    assert!(house.refused(&pr).await.is_transient());
+    assert_eq!(house.hub.requests().len(), asked);
+}
+
+#[tokio::test]
+async fn a_fifth_is_kept_for_what_a_human_asks() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let head = house.head("feat/x");
+    house.hub.drain("graphql", 1_000, 600);
+    house.facts(&pr).await;
+    let error = house.refused(&pr).await;
+    assert!(error.is_transient() && error.retry_after_ms.is_some_and(|wait| wait > 590_000));
+    let quota = house.scm.quota();
+    let graphql = quota.iter().find(|one| one.name == "graphql").unwrap();
+    assert_eq!((graphql.limit, graphql.remaining), (5_000, 999));
+    assert_eq!(graphql.spent, 1);
+    assert!(graphql.account.starts_with("ana @ "), "{graphql:?}");
+    house.scm.merge(&call(), &pr, &head, MergeMethod::Merge).await.unwrap();
+}
+
+/// 100 pull requests of 4 repositories.
+fn hundred(house: &House) -> Vec<PrRef> {
+    let mut prs = Vec::new();
+    for repo in ["acme/a", "acme/b", "acme/c", "acme/d"] {
+        house.hub.repository(repo);
+        for at in 0..25 {
+            let branch = format!("feat/{at}");
+            let sha = house.hub.push(repo, &branch);
+            let number = house.hub.open(repo, &branch);
+            house.hub.check(repo, &sha, "test", Some("SUCCESS"));
+            let node = Some(house.hub.node(repo, number));
+            prs.push(PrRef { repo: repo.to_owned(), number: PrNumber(number), node });
+        }
+    }
+    prs
+}
+
+#[tokio::test]
+async fn b4_a_sweep_of_a_hundred_is_at_most_five_requests_of_a_point() {
+    let house = house();
+    let prs = hundred(&house);
+    for (sweep, most) in [("the first", 5), ("one in which nothing changed", 4)] {
+        let before = house.hub.spent();
+        let answers = house.scm.observe(&call(), &prs).await.unwrap();
+        assert!(answers.iter().all(|answer| matches!(answer, Answer::Yes(_))), "{sweep}");
+        let spent = house.hub.spent();
+        assert!(spent.graphql - before.graphql <= most, "{sweep}: {spent:?}");
+        assert!(spent.points - before.points <= most, "{sweep}: {spent:?}");
+        assert_eq!(spent.rest, before.rest);
+    }
+    // One that changed by surprise costs one more.
+    let sha = house.hub.head("acme/c", "feat/3").unwrap();
+    house.hub.check("acme/c", &sha, "test", Some("FAILURE"));
+    let before = house.hub.spent();
+    let answers = house.scm.observe(&call(), &prs).await.unwrap();
+    let failing = answers
+        .iter()
+        .filter(|answer| matches!(answer, Answer::Yes(facts) if facts.checks == Checks::Failing));
+    assert_eq!(failing.count(), 1);
+    let spent = house.hub.spent();
+    assert_eq!((spent.graphql - before.graphql, spent.points - before.points), (5, 5));
+    // Each shape costs a point.
+    assert!(house.hub.requests().iter().all(|request| request.cost == 1));
+}
+
+#[tokio::test]
+async fn more_than_a_page_is_read() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let sha = house.head("feat/x");
+    for at in 0..130 {
+        let end = if at == 120 { "FAILURE" } else { "SUCCESS" };
+        house.hub.check(REPO, &sha, &format!("job {at}"), Some(end));
+        let by = if at % 2 == 0 { By::person("ben") } else { By::bot("coderabbitai") };
+        house.hub.thread(REPO, pr.number.0, by, "src/a.rs", at + 1, "Why?");
+    }
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.checks, facts.failing), (Checks::Failing, vec!["job 120".to_owned()]));
+    assert_eq!(facts.details.checks, 130);
+    assert_eq!((facts.human_threads, facts.bot_threads), (65, 65));
+    assert_eq!(facts.details.comments.len(), 5);
+    assert!(house.hub.requests().iter().all(|request| request.cost <= 2));
+}
+
+#[tokio::test]
+async fn r13_a_read_that_has_not_changed_costs_nothing() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let sha = house.head("feat/x");
+    let id = house.hub.check(REPO, &sha, "test", Some("FAILURE"));
+    house.hub.change_check(id, |check| check.log = "error: no".to_owned());
+    let read = async || house.scm.failing_check_log(&call(), &pr, "test").await.unwrap();
+    let first = read().await;
+    let before = house.hub.spent();
+    for _ in 0..10 {
+        assert_eq!(read().await, first, "304 is an answer, and not another one");
+    }
+    let spent = house.hub.spent();
+    // The log itself is elsewhere each time; its address is what is asked for.
+    let (paid, free) = (spent.rest - before.rest, spent.not_modified - before.not_modified);
+    assert_eq!((paid, free), (10, 20), "{spent:?}");
+    // What changed is read.
+    house.hub.change_check(id, |check| {
+        check.annotations = vec![("src/a.rs".to_owned(), 3, "FAILURE", "here".to_owned())];
+    });
+    assert!(read().await.contains("src/a.rs:3"));
+}
+
+#[tokio::test]
+async fn s22_only_what_the_secret_signed_is_believed() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let number = pr.number.0;
+    let delivery = house.hub.delivery("pull_request.synchronize", REPO, number, SECRET);
+    house.scm.verify_webhook(&delivery.headers, &delivery.body).unwrap();
+    let with = |name: &str, value: &str| {
+        let mut headers: Headers = delivery.headers.clone();
+        headers.retain(|(known, _)| !known.starts_with("X-Hub-Signature"));
+        headers.push((name.to_owned(), value.to_owned()));
+        headers
+    };
+    let sha1 = with("X-Hub-Signature", "sha1=7d38cdd689735b008b3c702edd92eea23791c5f6");
+    let zeros = with("X-Hub-Signature-256", &format!("sha256={}", "0".repeat(64)));
+    let odd = with("X-Hub-Signature-256", "sha256=+f");
+    let mut twice = delivery.headers.clone();
+    twice.extend(zeros.clone());
+    for headers in [sha1, zeros, odd, twice, Headers::new()] {
+        let error = house.scm.verify_webhook(&headers, &delivery.body).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Refused, "{headers:?}");
+    }
+    let other = house.hub.delivery("pull_request.synchronize", REPO, number, "another");
+    assert!(house.scm.verify_webhook(&other.headers, &other.body).is_err());
+    // Without a secret nothing is believed.
+    let settings = json!({"token": TOKEN, "url": house.hub.url()});
+    let open = (crate::registration().build)(&settings, &context()).unwrap();
+    assert!(open.verify_webhook(&delivery.headers, &delivery.body).is_err());
+}
+
+#[tokio::test]
+async fn every_event_about_a_pull_request_names_it() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let number = Some(pr.number);
+    for (event, named) in [
+        ("pull_request.synchronize", Some(number)),
+        ("pull_request.closed", Some(number)),
+        ("pull_request_review.submitted", Some(number)),
+        ("pull_request_review_comment.created", Some(number)),
+        ("pull_request_review_thread.resolved", Some(number)),
+        ("issue_comment.created", Some(number)),
+        ("check_run.completed", Some(number)),
+        ("check_suite.completed", Some(number)),
+        ("workflow_run.completed", Some(number)),
+        ("status", Some(None)),
+        ("push", Some(None)),
+        ("ping", None),
+        ("star.created", None),
+    ] {
+        let delivery = house.hub.delivery(event, REPO, pr.number.0, SECRET);
+        let hint = house.scm.parse_webhook(&delivery.headers, &delivery.body).unwrap();
+        assert_eq!(hint.as_ref().map(|hint| hint.pr), named, "{event}");
+        assert!(hint.is_none_or(|hint| hint.repo == REPO && !hint.delivery.is_empty()), "{event}");
+    }
+    let issue = house.hub.issue(REPO, "a thought", "");
+    let delivery = house.hub.delivery("issue_comment.created", REPO, issue, SECRET);
+    let hint = house.scm.parse_webhook(&delivery.headers, &delivery.body).unwrap();
+    assert_eq!(hint, None, "a comment on an issue");
+}
+
+#[tokio::test]
+async fn without_a_token_it_is_built_and_says_what_to_do() {
+    let house = house();
+    let settings = json!({"url": house.hub.url()});
+    let scm = (crate::registration().build)(&settings, &context()).unwrap();
+    let error = scm.threads(&call(), &house.opened("feat/x")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Missing);
+    assert!(error.remedy.is_some_and(|remedy| remedy.contains("gh auth login")));
+    assert!(house.hub.requests().is_empty());
+}
