@@ -15,6 +15,7 @@ pub fn all() -> Vec<Plugin> {
         Plugin::Workspace(ao_workspace_worktree::registration()),
         Plugin::Tracker(ao_tracker_plain::registration()),
         Plugin::Scm(ao_scm_local::registration()),
+        Plugin::Scm(ao_scm_github::registration()),
         Plugin::Notifier(ao_notifier_desktop::registration()),
         Plugin::Notifier(ao_notifier_slack::registration()),
         Plugin::Notifier(ao_notifier_webhook::registration()),
