@@ -1045,6 +1045,9 @@ kinds! {
         how: Over,
         /// Who, where a human said so.
         by: Option<Actor>,
+        /// Its workspace stays until a human removes it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     }
     /// The set-up failed and what it made is being undone.
     Dec "spawn.failed" SpawnFailed {

@@ -547,6 +547,18 @@ impl Words<'_> {
             let why = phrase::sentence(&failure.message);
             return Stage::Failed(format!("Restoring it failed: {why}."));
         }
+        if let Some(merge) = session.follow.merge.as_ref().filter(|merge| {
+            incident.trigger == Trigger::ApprovedAndGreen
+                && incident.detail.as_deref() == Some(&merge.head)
+        }) {
+            let by = merge.by.as_ref().map(|by| format!(" asked by {by}")).unwrap_or_default();
+            return match &merge.failure {
+                Some(failure) => {
+                    Stage::Failed(format!("Not merged: {}.", phrase::sentence(&failure.message)))
+                }
+                None => Stage::Doing(format!("Merging…{by}{}.", self.at_seconds(merge.when.at))),
+            };
+        }
         let decided = incident.request.and_then(|id| session.requests.get(&id)?.decided.as_ref());
         match decided {
             Some(decided) => match &decided.handed {

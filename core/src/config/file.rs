@@ -277,6 +277,10 @@ pub(super) struct LifecycleEntry {
     pub(super) restore_again_after: Option<Millis>,
     /// How long a permission or a question waits for a human. Default: 24h.
     pub(super) ask_for: Option<Millis>,
+    /// Remove the workspace of a session whose pull request was merged, where that loses nothing. Default: true.
+    pub(super) auto_cleanup_on_merge: Option<bool>,
+    /// How long after its merge a session goes on. Default: 0s.
+    pub(super) merge_grace: Option<Millis>,
     /// How long an incident must last before its first message.
     pub(super) settle: SettleEntry,
     /// How long one step may take.

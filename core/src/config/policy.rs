@@ -422,6 +422,12 @@ pub struct Lifecycle {
     pub restore_again_after_ms: u64,
     /// How long a permission or a question waits for a human.
     pub ask_for_ms: u64,
+    /// Removes the workspace of a session whose pull request was merged, where that loses nothing.
+    #[serde(skip_serializing_if = "is_true")]
+    pub auto_cleanup_on_merge: bool,
+    /// How long after its merge a session goes on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub merge_grace_ms: u64,
     /// How long an incident must last before its first push.
     pub settle: Settle,
     /// How long one effect may take.
@@ -437,10 +443,22 @@ impl Default for Lifecycle {
             restores_at_once: 2,
             restore_again_after_ms: 30 * 60_000,
             ask_for_ms: 24 * 3_600_000,
+            auto_cleanup_on_merge: true,
+            merge_grace_ms: 0,
             settle: Settle::default(),
             limits: Limits::default(),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// Settle times: what resolves within them is never pushed.

@@ -277,6 +277,8 @@ fn lifecycle(said: &LifecycleEntry) -> Lifecycle {
     set(&mut made.scm_interval_ms, said.scm_interval);
     set(&mut made.restore_again_after_ms, said.restore_again_after);
     set(&mut made.ask_for_ms, said.ask_for);
+    set(&mut made.merge_grace_ms, said.merge_grace);
+    made.auto_cleanup_on_merge = said.auto_cleanup_on_merge.unwrap_or(made.auto_cleanup_on_merge);
     made.spawns_at_once = said.spawns_at_once.unwrap_or(made.spawns_at_once);
     made.restores_at_once = said.restores_at_once.unwrap_or(made.restores_at_once);
     set(&mut made.settle.urgent_ms, said.settle.urgent);

@@ -9,7 +9,7 @@ use ao_slots::{
 use super::Decider;
 use crate::{
     event::{Actor, Effect, Failure, Over, SessionEnded},
-    state::{Session, Status, Step, Want},
+    state::{Session, State, Status, Step, Want},
 };
 
 impl Decider<'_> {
@@ -19,7 +19,8 @@ impl Decider<'_> {
         }
         let merged = session.pr().is_some_and(|pr| pr.state == PrState::Merged);
         let how = if merged { Over::Merged } else { Over::Done };
-        self.about(&session.id, SessionEnded { how, by })
+        let keep = merged && by.is_none() && !self.state.policy.lifecycle.auto_cleanup_on_merge;
+        self.about(&session.id, SessionEnded { how, by, keep })
             .rule("done-by-evidence")
             .because(&evidence(session));
     }
@@ -34,7 +35,7 @@ impl Decider<'_> {
         if session.launch.0 > 0 && !session.has_ended() {
             return self.end_runtime(session, "kill", &[session.status_since.seq]);
         }
-        self.about(&session.id, SessionEnded { how: Over::Killed, by: Some(by) })
+        self.about(&session.id, SessionEnded { how: Over::Killed, by: Some(by), keep: false })
             .rule("killed")
             .because(&[session.runtime_state.since.seq]);
     }
@@ -61,7 +62,7 @@ impl Decider<'_> {
             let effect = Effect::DestroyWorkspace { removal: Removal::Undo };
             return self.intend(&session.id, effect, "undo-spawn", &[session.step_since.seq]);
         }
-        self.about(&session.id, SessionEnded { how: Over::Failed, by: None })
+        self.about(&session.id, SessionEnded { how: Over::Failed, by: None, keep: false })
             .rule("spawn-failed")
             .because(&[session.step_since.seq]);
     }
@@ -129,6 +130,13 @@ pub(super) fn evidence_of_done(session: &Session) -> bool {
         && claimed
         && !waits
         && session.work().is_some_and(|work| work.is_clean() && work.commits > 0)
+}
+
+/// Until when a session whose pull request was merged goes on, in awake milliseconds.
+pub(super) fn grace_ends(state: &State, session: &Session) -> Option<u64> {
+    let grace = state.policy.lifecycle.merge_grace_ms;
+    let fact = session.pr.as_ref().filter(|fact| fact.value.state == PrState::Merged)?;
+    (grace > 0 && !session.is_over()).then(|| fact.since.awake.saturating_add(grace))
 }
 
 fn evidence(session: &Session) -> Vec<Seq> {

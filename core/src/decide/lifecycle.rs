@@ -7,7 +7,10 @@ use ao_slots::{
 };
 use jiff::Timestamp;
 
-use super::{Decider, ending::evidence_of_done};
+use super::{
+    Decider,
+    ending::{evidence_of_done, grace_ends},
+};
 use crate::{
     config::{policy::ReactionAction, trigger::Trigger},
     event::{
@@ -86,7 +89,8 @@ impl Decider<'_> {
         if let Want::Done(by) = &session.intent {
             return self.done(session, Some(by.clone()));
         }
-        if evidence_of_done(session) || session.was_ended_by_us() {
+        let waits = grace_ends(self.state, session).is_some_and(|at| self.now.awake < at);
+        if evidence_of_done(session) && !waits || session.was_ended_by_us() {
             return self.done(session, None);
         }
         match session.step {

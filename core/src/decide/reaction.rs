@@ -54,7 +54,7 @@ fn follows(session: &Session) -> bool {
 }
 
 /// Its words are held until a human releases them.
-pub(super) fn is_held(session: &Session, trigger: Trigger) -> bool {
+pub(crate) fn is_held(session: &Session, trigger: Trigger) -> bool {
     let brief = session.follow.briefs.get(&trigger);
     brief.is_some_and(|brief| {
         !brief.held.is_empty()

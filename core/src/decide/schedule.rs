@@ -10,7 +10,7 @@ use super::reaction::{is_held, is_in_place, merges_alone};
 use super::{
     cause::muted_by,
     deliver::{rest_of, rests_until},
-    ending::end_again_at,
+    ending::{end_again_at, grace_ends},
     escalate::follows_at,
     fallback::falls_back_at,
     lifecycle::{next_to_type, quota_back_at, retry_at},
@@ -336,6 +336,9 @@ fn session_dues(state: &State, session: &Session) -> Vec<Due> {
     dues.extend(next_to_type(session).and_then(retry_at).map(Due::Awake));
     dues.extend(end_again_at(session).map(Due::Awake));
     dues.extend(super::reaction::dues(state, session));
+    // What the lane is busy with ends first, and is followed by another look.
+    let grace = grace_ends(state, session).filter(|at| session.busy.is_none() && *at > state.awake);
+    dues.extend(grace.map(Due::Awake));
     dues.extend(quota_back_at(state, session).map(Due::Wall));
     dues
 }

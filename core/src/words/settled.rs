@@ -54,7 +54,14 @@ impl Words<'_> {
         }
         let merged = session.pr.as_ref().map(|fact| self.at(fact.since.at)).unwrap_or_default();
         let title = format!("Merged {} into {}", pr.number, self.base(session, pr));
-        Some((Mark::Settled, title, format!("{}{merged}", short(&pr.head))))
+        let ours = session.follow.merge.as_ref().filter(|merge| merge.head == pr.head);
+        let commit = ours.and_then(|merge| merge.commit.as_deref());
+        let text = match (commit, ours.and_then(|merge| merge.by.as_ref())) {
+            (Some(commit), Some(by)) => format!("by {by}{merged} as {}", short(commit)),
+            (Some(commit), None) => format!("by itself{merged} as {}", short(commit)),
+            (None, _) => format!("{}{merged}", short(&pr.head)),
+        };
+        Some((Mark::Settled, title, text))
     }
 
     /// The session's own end settles everything about it.

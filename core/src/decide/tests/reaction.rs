@@ -262,3 +262,21 @@ fn a_pull_request_has_one_owner() {
     w.give(claim(2)).unwrap();
     assert_eq!(w.session(2).follow.pr, Some(pr()));
 }
+
+#[test]
+fn a_merged_session_goes_on_for_its_grace_and_keeps_its_workspace_if_wanted() {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    policy.lifecycle.merge_grace_ms = 10 * MINUTE;
+    policy.lifecycle.auto_cleanup_on_merge = false;
+    let mut w = World::with(policy);
+    w.add_working("41");
+    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+    w.tell(1, [turn_ended("t1")]);
+    scm(&mut w, PrFacts { state: PrState::Merged, ..green("a") });
+    w.pass(9 * MINUTE);
+    assert_eq!(w.effect(1), None);
+    w.pass(2 * MINUTE);
+    w.succeed(1);
+    assert!(w.session(1).is_over());
+    assert_eq!((w.effect(1), w.session(1).cleanup), (None, None), "its workspace stays");
+}

@@ -39,7 +39,7 @@ pub(crate) fn sees(w: &mut World, n: u32, pr: PrFacts) {
 }
 
 /// What the agent is to be told is prepared, with words of these strangers in it.
-pub(super) fn prepares(w: &mut World, n: u32, held: &[&str]) {
+pub(crate) fn prepares(w: &mut World, n: u32, held: &[&str]) {
     for trigger in crate::decide::reaction::TOLD {
         let Some(key) = crate::decide::reaction::wanted_brief(&w.state, w.session(n), trigger)
         else {

@@ -408,7 +408,8 @@ impl Session {
                 for message in self.messages.values_mut().filter(|m| m.fate == Fate::Waiting) {
                     message.fate = Fate::Withdrawn { reason: "the session is over".into() };
                 }
-                if self.workspace.is_some() && !self.workspace_gone && e.how != Over::Failed {
+                let there = self.workspace.is_some() && !self.workspace_gone;
+                if there && e.how != Over::Failed && !e.keep {
                     self.cleanup = Some(self.forced);
                 }
             }

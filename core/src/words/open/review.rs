@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     config::{policy::ReactionAction, trigger::Trigger},
+    decide::reaction::is_held,
     state::{Incident, PrHead, Session},
 };
 
@@ -113,7 +114,9 @@ impl Words<'_> {
 
     fn comments(&self, incident: &Incident, session: &Session, pr: &PrFacts, bots: bool) -> Card {
         let (id, number) = (&session.id, pr.number);
-        let after = self.left_alone(session, incident.trigger);
+        // What waits for a release is told at once.
+        let held = is_held(session, incident.trigger);
+        let after = if held { String::new() } else { self.left_alone(session, incident.trigger) };
         let open = if bots { pr.bot_threads } else { pr.human_threads };
         let (one, many) = match bots {
             true => ("bot comment", "bot comments"),
@@ -149,6 +152,24 @@ impl Words<'_> {
             Some(since) => format!("{id} is idle{since}."),
             None => format!("{id} works."),
         }));
+        if held {
+            let held = &session.follow.briefs[&incident.trigger].held;
+            let names: Vec<String> = held.iter().map(|name| clean_line(name)).collect();
+            let names = cut(&names.join(", "), 120);
+            body.push(text(format!(
+                "{id} has not got it: {names} may not write to the repository. Release it if it is sound."
+            )));
+            let question = format!("Pass what {names} wrote to {id}?");
+            let release = confirmed(primary("release", "Release"), question, "Release", "Not now");
+            let hint = Button { style: ButtonStyle::Plain, ..hint_button(session) };
+            return Card {
+                title: format!("{title}, held back"),
+                short: first,
+                body,
+                buttons: vec![release, hint, open_button()],
+                command: Some(format!("ao release {}", incident.id)),
+            };
+        }
         Card {
             title,
             short: first,
@@ -224,6 +245,12 @@ impl Words<'_> {
         let short_text: Vec<String> = diff.into_iter().chain([checks.clone(), approved]).collect();
         let question = format!("Merge {number} into {base}? Head {head}, {checks}{passes}.");
         let merge = primary("merge", "Merge");
+        let reaction =
+            self.state.policy.reaction(Some(&session.project), Trigger::ApprovedAndGreen);
+        let waits = reaction.merges() && session.follow.tainted.is_some();
+        let alone = waits.then(|| {
+            text("ao does not merge it by itself: words of others went to the agent, and nobody has looked since.")
+        });
         Card {
             title: format!("PR {number} is ready to merge: {}", in_title(&pr.title)),
             short: format!("{}.", short_text.join(", ")),
@@ -235,7 +262,10 @@ impl Words<'_> {
                     asked(session.asked.saturating_sub(1))
                 )),
                 text(format!("Head {head} into {base}.")),
-            ],
+            ]
+            .into_iter()
+            .chain(alone)
+            .collect(),
             buttons: vec![
                 confirmed(merge, question, &format!("Merge {number}"), "Not now"),
                 open_button(),
