@@ -14,7 +14,7 @@ use ao_slots::{
     notifier::{ChannelHandle, NotifierCapabilities, Reached},
     process::ProcessId,
     runtime::RuntimeHandle,
-    scm::PrRef,
+    scm::{MergeMethod, PrRef},
     workspace::WorkspaceInfo,
 };
 use jiff::Timestamp;
@@ -279,6 +279,9 @@ pub enum Effect {
     MergePr {
         /// At this head, and at no other.
         head: String,
+        /// How.
+        #[serde(default)]
+        method: MergeMethod,
     },
     /// Run the failed checks of the session's pull request again.
     RerunChecks {
@@ -800,6 +803,9 @@ kinds! {
     Obs "merge.requested" MergeRequested {
         /// At this head.
         head: String,
+        /// How.
+        #[serde(default)]
+        method: MergeMethod,
         /// Who.
         by: Actor,
     }

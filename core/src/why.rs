@@ -842,7 +842,7 @@ fn effect(effect: &Effect) -> String {
         Effect::FetchIssue => "reading the issue".into(),
         Effect::CreateWorkspace { branch, .. } => format!("making the workspace on {branch}"),
         Effect::RestoreWorkspace => "making the workspace again".into(),
-        Effect::MergePr { head } => format!("merging at {}", cut(head, 7)),
+        Effect::MergePr { head, .. } => format!("merging at {}", cut(head, 7)),
         Effect::RerunChecks { head } => format!("running the checks of {} again", cut(head, 7)),
         Effect::OpenPr { .. } => "opening a pull request".into(),
         Effect::PostCreate => "running the set-up commands".into(),

@@ -50,12 +50,13 @@ pub struct CreatePr {
 }
 
 /// How a pull request is merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MergeMethod {
     /// A merge commit.
     Merge,
     /// One new commit.
+    #[default]
     Squash,
     /// Each commit on top of the base.
     Rebase,

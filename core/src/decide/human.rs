@@ -93,12 +93,12 @@ impl Decider<'_> {
                 }
                 Ok(self.meant(session))
             }
-            Input::Merge { session, head, by } => {
+            Input::Merge { session, head, method, by } => {
                 let known = self.alive_session(session)?;
                 let head = mergeable(known, head.as_deref())?;
                 let wanted = known.follow.merge.as_ref();
                 if !wanted.is_some_and(|merge| merge.head == head && merge.waits()) {
-                    self.about(session, MergeRequested { head, by: by.clone() });
+                    self.about(session, MergeRequested { head, method: *method, by: by.clone() });
                 }
                 Ok(self.meant(session))
             }

@@ -9,7 +9,7 @@ use ao_slots::{
     fact::{Activity, AgentErrorKind, PrFacts, RuntimeState, Source, WorkFacts},
     notifier::NotifierCapabilities,
     process::ProcessId,
-    scm::PrRef,
+    scm::{MergeMethod, PrRef},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -224,6 +224,9 @@ pub enum Input {
         session: SessionId,
         /// At this head; none = at the present one.
         head: Option<String>,
+        /// How.
+        #[serde(default)]
+        method: MergeMethod,
         /// Who.
         by: Actor,
     },

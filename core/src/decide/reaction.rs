@@ -243,7 +243,7 @@ impl Decider<'_> {
     fn merge(&mut self, session: &Session) {
         if let Some(merge) = session.follow.merge.as_ref().filter(|merge| merge.waits()) {
             if session.busy.is_none() {
-                let effect = Effect::MergePr { head: merge.head.clone() };
+                let effect = Effect::MergePr { head: merge.head.clone(), method: merge.method };
                 self.intend(&session.id, effect, "merge", &[merge.when.seq]);
             }
             return;

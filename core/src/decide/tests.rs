@@ -573,7 +573,7 @@ fn line(event: &Event) -> Option<String> {
             Effect::HandOverMessage { message, .. } => format!("do hand over {message}"),
             Effect::DecideRequest { request } => format!("do decide {request}"),
             Effect::DestroyRuntime { launch } => format!("do end {launch}"),
-            Effect::MergePr { head } => format!("do merge {head}"),
+            Effect::MergePr { head, .. } => format!("do merge {head}"),
             Effect::RerunChecks { head } => format!("do rerun {head}"),
             Effect::OpenPr { .. } => "do open-pr".into(),
             Effect::DestroyWorkspace { removal } => format!("do remove {removal:?}"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ao_slots::{
     MessageId,
     fact::{Checks, PrFacts},
-    scm::PrRef,
+    scm::{MergeMethod, PrRef},
 };
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,9 @@ pub struct Attempt {
 pub struct Merge {
     /// At this head, and at no other.
     pub head: String,
+    /// How.
+    #[serde(default)]
+    pub method: MergeMethod,
     /// Who; none when the configuration does.
     pub by: Option<Actor>,
     /// Wanted when.

@@ -1,6 +1,9 @@
 //! What `ao` does by itself about a pull request.
 
-use ao_slots::fact::{Checks, Mergeable, PrFacts, PrState, Review};
+use ao_slots::{
+    fact::{Checks, Mergeable, PrFacts, PrState, Review},
+    scm::MergeMethod,
+};
 
 use super::{
     review::{about_prs, green, prepares, takes},
@@ -199,14 +202,22 @@ fn a_merge_is_done_once_at_the_head_that_was_shown() {
     let mut w = followed();
     w.tell(1, [turn_ended("t1")]);
     scm(&mut w, green("a"));
-    let merge = |head: &str| Input::Merge { session: app(1), head: Some(head.into()), by: ana() };
+    let merge = |head: &str| Input::Merge {
+        session: app(1),
+        head: Some(head.into()),
+        method: MergeMethod::Rebase,
+        by: ana(),
+    };
     w.refused(
         merge("0ld"),
         "pull request #57 was not merged: its head was 0ld when this was offered, and is a now",
     );
     w.give(merge("a")).unwrap();
     w.give(merge("a")).unwrap();
-    assert_eq!(w.effect(1), Some(Effect::MergePr { head: "a".into() }));
+    assert_eq!(
+        w.effect(1),
+        Some(Effect::MergePr { head: "a".into(), method: MergeMethod::Rebase })
+    );
     w.succeed(1);
     assert_eq!(w.effect(1), None, "it is done");
     scm(&mut w, PrFacts { state: PrState::Merged, ..green("a") });
@@ -230,7 +241,11 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
     w.tell(1, [turn_ended("t1")]);
     scm(&mut w, green("a"));
     w.pass(MINUTE);
-    assert_eq!(w.effect(1), Some(Effect::MergePr { head: "a".into() }), "it merges by itself");
+    assert_eq!(
+        w.effect(1),
+        Some(Effect::MergePr { head: "a".into(), method: MergeMethod::Squash }),
+        "it merges by itself"
+    );
     assert!(about_prs(&w).is_empty(), "and nobody is asked: {:?}", w.pushes());
     // Refused, a human is asked.
     w.fail(1, ErrorKind::Refused);

@@ -201,7 +201,9 @@ impl Shell {
             Effect::DestroyRuntime { launch } => self.destroy_runtime(&work, &call, *launch).await,
             Effect::TypeMessage { message } => self.type_message(&work, &call, *message).await,
             Effect::HandOverMessage { message, .. } => self.see_taken(&work, *message).await,
-            Effect::MergePr { head } => self.merge_pr(handle, &work, &call, head).await,
+            Effect::MergePr { head, method } => {
+                self.merge_pr(handle, &work, &call, head, *method).await
+            }
             Effect::RerunChecks { .. } => self.rerun_checks(handle, &work, &call).await,
             Effect::OpenPr { title, body, draft, base } => {
                 self.open_pr(handle, &work, &call, title, body, *draft, base).await

@@ -7,6 +7,7 @@ use ao_slots::{
     agent::Decision,
     fact::Priority,
     notifier::{Button, IncomingAction, Notifier, OPEN, Press},
+    scm::MergeMethod,
     terminal::Opened,
 };
 use jiff::SignedDuration;
@@ -627,7 +628,12 @@ async fn acts(
             by,
         },
         // At the head that the message names, whatever the pull request's is by now.
-        "merge" => Input::Merge { session: whose()?, head: about.detail.clone(), by },
+        "merge" => Input::Merge {
+            session: whose()?,
+            head: about.detail.clone(),
+            method: MergeMethod::default(),
+            by,
+        },
         "release" => Input::Release { incident, by },
         "approve" => {
             handle.decision(whose()?, request, Decision::Approve, by).await.map_err(refused)?

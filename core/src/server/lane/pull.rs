@@ -36,9 +36,10 @@ impl Shell {
         work: &Work,
         call: &Call,
         head: &str,
+        method: MergeMethod,
     ) -> Result<Outcome, Failure> {
         let (scm, pr) = self.pr_of(handle, work)?;
-        let commit = scm.merge(call, &pr, head, MergeMethod::Squash).await?;
+        let commit = scm.merge(call, &pr, head, method).await?;
         Ok(Outcome::Merged { commit })
     }
 

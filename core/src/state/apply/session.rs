@@ -1,11 +1,14 @@
 //! The fold of one session's events.
 
-use ao_slots::fact::{Activity, Checks, PrFacts, RuntimeState, Source};
+use ao_slots::{
+    fact::{Activity, Checks, PrFacts, RuntimeState, Source},
+    scm::MergeMethod,
+};
 
 use super::trim_front;
 use crate::{
     decide::review::KEEP_HEADS,
-    event::{Effect, Event, Failure, Kind, Outcome, Over},
+    event::{Actor, Effect, Event, Failure, Kind, Outcome, Over},
     state::{
         Decided, Fact, Fate, Merge, Moment, PrHead, QueuedMessage, Request, Restore, RunningTool,
         Session, Step, Want,
@@ -274,9 +277,11 @@ impl Session {
             }
             Kind::MergeRequested(e) => {
                 self.follow.looked_at();
-                self.want_merge(&e.head, Some(e.by.clone()), when);
+                self.want_merge(&e.head, e.method, Some(e.by.clone()), when);
             }
-            Kind::MergeDecided(e) => self.want_merge(&e.head, None, when),
+            Kind::MergeDecided(e) => {
+                self.want_merge(&e.head, MergeMethod::default(), None, when);
+            }
             Kind::UsageObserved(e) => {
                 let add = |sum: Option<u64>, more: Option<u64>| match (sum, more) {
                     (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
@@ -484,9 +489,9 @@ impl Session {
         self.messages.insert(id, message);
     }
 
-    fn want_merge(&mut self, head: &str, by: Option<crate::event::Actor>, when: Moment) {
-        self.follow.merge =
-            Some(Merge { head: head.to_owned(), by, when, failure: None, commit: None });
+    fn want_merge(&mut self, head: &str, method: MergeMethod, by: Option<Actor>, when: Moment) {
+        let head = head.to_owned();
+        self.follow.merge = Some(Merge { head, method, by, when, failure: None, commit: None });
     }
 
     fn trim_messages(&mut self) {
