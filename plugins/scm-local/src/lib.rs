@@ -186,7 +186,7 @@ impl House {
         let (branch, into) = (&request.head, &request.base);
         let refused = |cause: String| {
             let what = format!("no pull request for `{}`", text::one_line(branch));
-            PluginError::new(ErrorKind::Refused, what, cause)
+            PluginError::new(ErrorKind::Refused, what, text::one_line(&cause))
         };
         if title.is_empty() {
             return Err(refused("it needs a title".to_owned()));
@@ -213,7 +213,9 @@ impl House {
         let refs = self.refs(&git).await?;
         let absent = |name: &str| refused(format!("the branch `{name}` does not exist"));
         let head = refs.branch(branch).ok_or_else(|| absent(branch))?;
-        let base = refs.branch(into).ok_or_else(|| absent(into))?;
+        let base = refs.branch(into).ok_or_else(|| {
+            absent(into).with_remedy("name the base, or set `defaultBranch:` of the project")
+        })?;
         let repo = self.open(&git).await?;
         match merge_base(&repo.git, base, head).await? {
             None => return Err(refused(format!("it has no history in common with `{into}`"))),
@@ -271,7 +273,8 @@ impl House {
 
     async fn reopen(self: &Arc<Self>, call: &Call, number: u64) -> Result<(), PluginError> {
         let refused = |cause: String| {
-            PluginError::new(ErrorKind::Refused, format!("#{number} is not opened again"), cause)
+            let what = format!("#{number} is not opened again");
+            PluginError::new(ErrorKind::Refused, what, text::one_line(&cause))
         };
         let git = self.git(call.limit());
         self.recover(&git).await?;

@@ -392,7 +392,7 @@ fn already(number: u64, merge: &Merge, expected: &str) -> Result<String, PluginE
 }
 
 pub(crate) fn refused(number: u64, cause: &str) -> PluginError {
-    PluginError::new(ErrorKind::Refused, format!("#{number} is not merged"), cause)
+    PluginError::new(ErrorKind::Refused, format!("#{number} is not merged"), text::one_line(cause))
 }
 
 /// Somebody else was faster: it did not happen, and may on top of theirs.

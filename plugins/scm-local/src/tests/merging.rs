@@ -186,6 +186,22 @@ async fn a_crash_after_the_base_moved_is_settled_by_looking() {
 }
 
 #[tokio::test]
+async fn a_caller_that_gives_up_leaves_no_half_merge() {
+    let bench = Bench::new();
+    for patience in [0, 1, 3, 6, 10, 15, 20, 30, 45, 60] {
+        let branch = format!("ao/{patience}");
+        let (pr, head) = bench.opened(&branch).await;
+        let gone = Duration::from_millis(patience);
+        drop(tokio::time::timeout(gone, bench.merge(&pr, &head, MergeMethod::Merge)).await);
+        let commit = bench.merge(&pr, &head, MergeMethod::Merge).await.unwrap();
+        assert_eq!(bench.tip("main"), commit);
+        assert_eq!(bench.git(&bench.repo(), &["status", "--porcelain"]), "", "after {patience} ms");
+        let trailer = format!("--grep=^Ao-Pull: {}@", pr.number.0);
+        assert_eq!(bench.git(&bench.repo(), &["log", "--format=%H", &trailer, "main"]), commit);
+    }
+}
+
+#[tokio::test]
 async fn an_intent_that_came_to_nothing_is_no_merge() {
     let mut bench = Bench::new();
     let (pr, head) = bench.opened("ao/one").await;
