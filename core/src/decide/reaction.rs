@@ -209,8 +209,8 @@ impl Decider<'_> {
         if !follows(session) {
             return;
         }
-        let rules: [fn(&mut Self, &Session); 4] =
-            [Self::withdraw_passed, Self::merge, Self::count_idle, Self::tell_agent];
+        let rules: [fn(&mut Self, &Session); 5] =
+            [Self::withdraw_passed, Self::open_pr, Self::merge, Self::count_idle, Self::tell_agent];
         for rule in rules {
             rule(self, session);
             if !self.drafts.is_empty() {
@@ -236,6 +236,26 @@ impl Decider<'_> {
                     .rule("trouble-passed")
                     .because(&because);
             }
+        }
+    }
+
+    /// A turn that ended with a clean tree and commits ahead of base: its pull request is opened, where the scm's
+    /// `autoOpen` says so. One that was refused is tried again once there is another commit.
+    fn open_pr(&mut self, session: &Session) {
+        let project = self.state.policy.projects.get(&session.project);
+        let scm = project.and_then(|project| project.scm.as_ref());
+        let wanted = scm.is_some_and(|scm| scm.settings["autoOpen"] == true);
+        let Some(ended) = session.turn_ended.filter(|_| wanted && session.busy.is_none()) else {
+            return;
+        };
+        let idle = session.activity.value == Activity::Idle && session.follow.pr.is_none();
+        // What lies there must have been looked at after the turn.
+        let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
+        let Some(work) = session.work().filter(|_| idle && looked) else { return };
+        let refused = session.follow.not_opened.as_ref() == Some(&work.head);
+        if work.is_clean() && work.commits > 0 && !refused {
+            let effect = Effect::OpenPr { title: None, body: None, draft: false, base: None };
+            self.intend(&session.id, effect, "auto-open", &[ended.seq]);
         }
     }
 

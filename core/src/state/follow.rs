@@ -25,6 +25,9 @@ pub struct Follow {
     /// Which one it is at the scm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pr: Option<PrRef>,
+    /// The head for which none could be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_opened: Option<String>,
     /// What the agent is to be told, as it stands.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub briefs: BTreeMap<Trigger, Brief>,

@@ -295,3 +295,32 @@ fn a_merged_session_goes_on_for_its_grace_and_keeps_its_workspace_if_wanted() {
     assert!(w.session(1).is_over());
     assert_eq!((w.effect(1), w.session(1).cleanup), (None, None), "its workspace stays");
 }
+
+#[test]
+fn a_pull_request_is_opened_by_itself_where_that_is_wanted() {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    for project in policy.projects.values_mut() {
+        let settings = serde_json::json!({"autoOpen": true});
+        project.scm =
+            Some(crate::config::policy::PluginChoice { plugin: "local".into(), settings });
+    }
+    let mut w = World::with(policy);
+    w.add_working("41");
+    w.look(1, work(1, 0));
+    assert_eq!(w.effect(1), None, "not while a turn runs");
+    w.tell(1, [turn_ended("t1")]);
+    w.look(1, work(1, 2));
+    assert_eq!(w.effect(1), None, "nor with changes that are not committed");
+    w.look(1, work(2, 0));
+    assert!(matches!(w.effect(1), Some(Effect::OpenPr { .. })));
+    // Refused, it is tried again once there is another commit.
+    w.fail(1, ErrorKind::Refused);
+    w.look(1, work(2, 0));
+    assert_eq!(w.effect(1), None);
+    let more = WorkFacts { head: "c01dbee".into(), ..work(3, 0) };
+    w.look(1, more);
+    assert!(matches!(w.effect(1), Some(Effect::OpenPr { .. })));
+    w.succeed(1);
+    assert_eq!(w.session(1).follow.pr, Some(pr()));
+    assert_eq!(w.effect(1), None);
+}

@@ -678,7 +678,9 @@ impl Session {
             }
             // What cannot be run again is told to the agent as it is.
             Effect::RerunChecks { head } => self.follow.rerun = Some((head.clone(), when)),
-            Effect::OpenPr { .. } => {}
+            Effect::OpenPr { .. } => {
+                self.follow.not_opened = self.work.as_ref().map(|fact| fact.value.head.clone());
+            }
             Effect::DecideRequest { request } => {
                 if let Some(decided) =
                     self.requests.get_mut(request).and_then(|r| r.decided.as_mut())
