@@ -1,6 +1,7 @@
 //! With the real git, in folders of their own: no configuration of this machine counts.
 
 mod checking;
+mod killing;
 mod looking;
 mod merging;
 
