@@ -14,6 +14,7 @@ pub fn all() -> Vec<Plugin> {
         Plugin::Agent(ao_agent_custom::registration()),
         Plugin::Workspace(ao_workspace_worktree::registration()),
         Plugin::Tracker(ao_tracker_plain::registration()),
+        Plugin::Tracker(ao_tracker_github::registration()),
         Plugin::Scm(ao_scm_local::registration()),
         Plugin::Scm(ao_scm_github::registration()),
         Plugin::Notifier(ao_notifier_desktop::registration()),
@@ -28,15 +29,29 @@ pub fn all() -> Vec<Plugin> {
     ]
 }
 
-/// Chooses what a configuration left open by what the repository is: where there is no forge, issues are
-/// Markdown files in `issues/` beside the code, and pull requests are the repository's own.
+/// Chooses what a configuration left open by what the project says of its repository: issues are on GitHub where `repo`
+/// is, else Markdown files in `issues/` beside the code; pull requests are the repository's own. The remote `origin`
+/// chooses nothing: an agent can change it, and a token would go where it leads.
 pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
     for project in policy.projects.values_mut() {
-        let issues = written(&project.path.join("issues").to_string_lossy());
-        project.tracker.get_or_insert_with(|| PluginChoice {
-            plugin: ao_tracker_plain::NAME.to_owned(),
-            settings: serde_json::json!({ "path": issues }),
+        let github = project.repo.as_deref().and_then(on_github).map(|repo| written(&repo));
+        let tracker = project.tracker.get_or_insert_with(|| match &github {
+            Some(_) => PluginChoice {
+                plugin: ao_tracker_github::NAME.to_owned(),
+                settings: serde_json::json!({}),
+            },
+            None => PluginChoice {
+                plugin: ao_tracker_plain::NAME.to_owned(),
+                settings: serde_json::json!({
+                    "path": written(&project.path.join("issues").to_string_lossy()),
+                }),
+            },
         });
+        if let (ao_tracker_github::NAME, Some(repo)) = (tracker.plugin.as_str(), github)
+            && let Some(settings) = tracker.settings.as_object_mut()
+        {
+            settings.entry("repo").or_insert_with(|| repo.into());
+        }
         if let Some(scm) = project.scm.as_mut().filter(|scm| scm.plugin == ao_scm_local::NAME)
             && let Some(said) = scm.settings.as_object_mut()
         {
@@ -48,6 +63,12 @@ pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
             said.entry("requiredApprovals").or_insert(project.required_approvals.into());
         }
     }
+}
+
+/// The `owner/name` of a repository on GitHub: as such, or as the address of one on github.com.
+fn on_github(repo: &str) -> Option<String> {
+    let named = ao_github::repo_of(repo)?;
+    named.host.is_none_or(|host| host == "github.com").then_some(named.name)
 }
 
 #[cfg(test)]
@@ -106,6 +127,42 @@ mod tests {
         for id in ["app", "other"] {
             (ao_scm_local::registration().check)(&scm(id).settings).unwrap();
         }
+    }
+
+    #[test]
+    fn issues_are_where_the_repository_is() {
+        use ao_core::config::policy::ProjectPolicy;
+        let tracker = |repo: Option<&str>, said: Option<PluginChoice>| {
+            let id: ao_slots::ProjectId = "app".parse().unwrap();
+            let mut project = ProjectPolicy::new(&id, "app".parse().unwrap(), "/src/app".into());
+            (project.repo, project.tracker) = (repo.map(str::to_owned), said);
+            let mut policy = Policy::default();
+            policy.projects.insert(id.clone(), project);
+            infer(&mut policy, str::to_owned);
+            let tracker = policy.projects[&id].tracker.clone().unwrap();
+            (tracker.plugin, tracker.settings)
+        };
+        let github = |settings| Some(PluginChoice { plugin: "github".into(), settings });
+        let on = |repo: &str| ("github".to_owned(), serde_json::json!({ "repo": repo }));
+        for repo in [
+            "acme/app",
+            "https://github.com/acme/app",
+            "git@github.com:acme/app.git",
+            "ssh://git@github.com/acme/app/",
+        ] {
+            assert_eq!(tracker(Some(repo), None), on("acme/app"), "{repo}");
+        }
+        for repo in [
+            None,
+            Some("https://git.example/acme/app"),
+            Some("git@git.example:acme/app"),
+            Some("/srv/app.git"),
+        ] {
+            assert_eq!(tracker(repo, None).0, "plain", "{repo:?}");
+        }
+        assert_eq!(tracker(Some("acme/app"), github(serde_json::json!({}))), on("acme/app"));
+        let own = serde_json::json!({"repo": "acme/tasks"});
+        assert_eq!(tracker(Some("acme/app"), github(own)), on("acme/tasks"));
     }
 
     #[test]

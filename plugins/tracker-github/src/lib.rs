@@ -1,0 +1,417 @@
+//! Issues of a repository on GitHub or on an Enterprise server, over REST (API version 2022-11-28).
+//!
+//! An issue or a comment that `ao` makes ends with a hidden line, `<!-- ao:… -->`, a digest of the call's key: it is how
+//! a call that may have happened finds what it made. The digest tells nobody a key, so nobody can write the line of a
+//! call to come. What waits for what is what the text names ([`blockers`]), GitHub's own dependencies, and sub-issues.
+
+use std::sync::Arc;
+
+use ao_github::{Access, Answer, Errand, Github, Method, owner_and_name, segment};
+use ao_slots::{
+    Call, ErrorKind, PluginError,
+    plugin::{Registration, settings},
+    text,
+    tracker::{Issue, IssueChange, IssueFilter, Tracker, blockers},
+};
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// Its name in the config.
+pub const NAME: &str = "github";
+
+/// The most of a text that an issue carries, in bytes.
+const BODY_CAP: usize = 64 << 10;
+/// What GitHub takes as a text, in characters; our hidden line fits beside it.
+const BODY_LIMIT: usize = 65_536 - 60;
+/// What GitHub takes as a title, in characters.
+const TITLE_LIMIT: usize = 256;
+/// Issues a page, the most there is.
+const PAGE: usize = 100;
+/// How many pages a list has at most: the newest thousand.
+const PAGES: usize = 10;
+
+/// The plugin.
+pub fn registration() -> Registration<dyn Tracker> {
+    Registration {
+        name: NAME,
+        about: "issues of a repository on GitHub",
+        schema: || schemars::schema_for!(Settings),
+        check: |value| checked(value).map(|_| ()),
+        build: |value, context| {
+            let Settings { repo, token, url } = checked(value)?;
+            let github = Github::build(&Access { token, url }, context)?;
+            Ok(Arc::new(Issues { github, repo }))
+        },
+    }
+}
+
+/// Which repository, and who asks.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Settings {
+    /// The repository, e.g. `acme/my-app`. Default: the project's `repo`.
+    #[serde(default)]
+    pub repo: Option<String>,
+    /// A token. Default: `GH_TOKEN` or `GITHUB_TOKEN`, else that of `gh auth login`.
+    #[serde(default)]
+    pub token: Option<ao_sdk::Secret>,
+    /// The REST address of an Enterprise server, e.g. `https://github.example.com/api/v3`. Default: github.com.
+    #[serde(default)]
+    pub url: Option<String>,
+}
+
+fn checked(value: &Value) -> Result<Settings, PluginError> {
+    let mut settings: Settings = settings(NAME, value)?;
+    if let Some(repo) = &settings.repo {
+        let (owner, name) = owner_and_name(repo)?;
+        settings.repo = Some(format!("{owner}/{name}"));
+    }
+    Access { token: settings.token.clone(), url: settings.url.clone() }.check(NAME)?;
+    Ok(settings)
+}
+
+#[derive(Debug)]
+struct Issues {
+    github: Arc<Github>,
+    repo: Option<String>,
+}
+
+/// What of an issue's JSON is read; schema `issue`.
+#[derive(Debug, Deserialize)]
+struct Json {
+    number: u64,
+    title: String,
+    body: Option<String>,
+    state: String,
+    html_url: String,
+    repository_url: String,
+    comments: u64,
+    labels: Vec<Label>,
+    assignees: Option<Vec<Person>>,
+    pull_request: Option<Value>,
+    sub_issues_summary: Option<Parts>,
+    issue_dependencies_summary: Option<Dependencies>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Label {
+    Name(String),
+    Full { name: String },
+}
+
+#[derive(Debug, Deserialize)]
+struct Person {
+    login: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Parts {
+    total: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependencies {
+    total_blocked_by: u64,
+}
+
+#[async_trait]
+impl Tracker for Issues {
+    async fn get(&self, call: &Call, id: &str) -> Result<Issue, PluginError> {
+        let errand = Errand::urgent(call);
+        let (json, _) = self.find(errand, number(id)?).await?;
+        self.issue(errand, json).await
+    }
+
+    async fn list(&self, call: &Call, filter: &IssueFilter) -> Result<Vec<Issue>, PluginError> {
+        let errand = Errand::urgent(call);
+        let mut query =
+            format!("issues?state={}&per_page={PAGE}", if filter.closed { "all" } else { "open" });
+        // A comma separates labels there, so one with a comma cannot be asked for: it is looked for here.
+        let asked: Vec<_> =
+            filter.labels.iter().filter(|l| !l.contains(',')).map(|l| segment(l)).collect();
+        if !asked.is_empty() {
+            query.push_str(&format!("&labels={}", asked.join("%2C")));
+        }
+        if let Some(login) = &filter.assignee {
+            query.push_str(&format!("&assignee={}", segment(login)));
+        }
+        let mut issues = Vec::new();
+        let mut next = Some(self.path(&query)?);
+        for _ in 0..PAGES {
+            let Some(path) = next else { break };
+            let answer = self.github.rest(errand, Method::GET, &path, None).await?;
+            next = answer.next();
+            let list: Vec<Json> = read(answer)?;
+            for json in list.into_iter().filter(|json| json.pull_request.is_none()) {
+                let issue = self.issue(errand, json).await?;
+                let has = |label: &String| {
+                    issue.labels.iter().any(|known| known.eq_ignore_ascii_case(label))
+                };
+                if filter.labels.iter().all(has) {
+                    issues.push(issue);
+                }
+            }
+        }
+        Ok(issues)
+    }
+
+    async fn create(
+        &self,
+        call: &Call,
+        title: &str,
+        body: &str,
+        labels: &[String],
+    ) -> Result<Issue, PluginError> {
+        let title = title_of(title)?;
+        let line = hidden(&call.key);
+        let errand = Errand::urgent(call);
+        let recent = format!("issues?state=all&sort=created&direction=desc&per_page={PAGE}");
+        let answer = self.github.rest(errand, Method::GET, &self.path(&recent)?, None).await?;
+        let ours = |json: &Json| {
+            json.pull_request.is_none()
+                && json.body.as_deref().is_some_and(|body| body.ends_with(&line))
+        };
+        // Somebody may have copied it, hidden line and all: the first is ours.
+        let made = read::<Vec<Json>>(answer)?.into_iter().filter(ours).min_by_key(|j| j.number);
+        if let Some(made) = made {
+            return self.issue(errand, made).await;
+        }
+        let body = json!({"title": title, "body": with_line(body, &line), "labels": labels});
+        let path = self.path("issues")?;
+        let answer = self.github.rest(errand, Method::POST, &path, Some(&body)).await?;
+        self.written(errand, answer).await
+    }
+
+    async fn update(
+        &self,
+        call: &Call,
+        id: &str,
+        change: &IssueChange,
+    ) -> Result<Issue, PluginError> {
+        let number = number(id)?;
+        let errand = Errand::urgent(call);
+        let (before, line) = self.find(errand, number).await?;
+        let is = self.issue(errand, before).await?;
+        let mut body = serde_json::Map::new();
+        if let Some(title) = &change.title {
+            let title = title_of(title)?;
+            if title != is.title {
+                body.insert("title".into(), json!(title));
+            }
+        }
+        if let Some(text) = change.body.as_ref().filter(|text| **text != is.body) {
+            body.insert("body".into(), json!(with_line(text, &line)));
+        }
+        if let Some(open) = change.open.filter(|open| *open != is.open) {
+            body.insert("state".into(), json!(if open { "open" } else { "closed" }));
+        }
+        if let Some(labels) = change.labels.as_ref().filter(|of| !same(of, &is.labels)) {
+            body.insert("labels".into(), json!(labels));
+        }
+        if let Some(people) = change.assignees.as_ref().filter(|of| !same(of, &is.assignees)) {
+            // Whom it cannot assign GitHub passes over in silence.
+            for login in people.iter().filter(|login| !is.assignees.contains(login)) {
+                self.may_be_assigned(errand, login).await?;
+            }
+            body.insert("assignees".into(), json!(people));
+        }
+        if body.is_empty() {
+            return Ok(is);
+        }
+        let path = self.path(&format!("issues/{number}"))?;
+        let answer = self.github.rest(errand, Method::PATCH, &path, Some(&body.into())).await?;
+        self.written(errand, answer).await
+    }
+
+    async fn is_completed(&self, call: &Call, id: &str) -> Result<bool, PluginError> {
+        let (json, _) = self.find(Errand::background(call), number(id)?).await?;
+        Ok(json.state != "open")
+    }
+
+    async fn comment(&self, call: &Call, id: &str, words: &str) -> Result<(), PluginError> {
+        let number = number(id)?;
+        let line = hidden(&call.key);
+        let errand = Errand::urgent(call);
+        let (issue, _) = self.find(errand, number).await?;
+        // The oldest come first: ours is on one of the last two pages, if it is there.
+        let last = usize::try_from(issue.comments).unwrap_or(usize::MAX).div_ceil(PAGE).max(1);
+        for page in last.saturating_sub(1).max(1)..=last {
+            let path = format!("issues/{number}/comments?per_page={PAGE}&page={page}");
+            let path = self.path(&path)?;
+            let answer = self.github.rest(errand, Method::GET, &path, None).await?;
+            let said = read::<Vec<Value>>(answer)?;
+            let ours = |one: &Value| one["body"].as_str().is_some_and(|b| b.ends_with(&line));
+            if said.iter().any(ours) {
+                return Ok(());
+            }
+        }
+        let path = self.path(&format!("issues/{number}/comments"))?;
+        let body = json!({"body": with_line(words, &line)});
+        self.github.rest(errand, Method::POST, &path, Some(&body)).await.map(|_| ())
+    }
+
+    fn url(&self, id: &str) -> Option<String> {
+        let number = number(id).ok()?;
+        Some(format!("https://{}/{}/issues/{number}", self.github.host(), self.repo.as_ref()?))
+    }
+}
+
+impl Issues {
+    /// The path of something of the repository.
+    fn path(&self, rest: &str) -> Result<String, PluginError> {
+        match &self.repo {
+            Some(repo) => Ok(format!("/repos/{repo}/{rest}")),
+            None => {
+                Err(PluginError::permanent("cannot reach the issues", "no repository is named")
+                    .with_remedy(
+                        "set `repo: owner/name` of the project in agent-orchestrator.yaml",
+                    ))
+            }
+        }
+    }
+
+    /// One issue, and its hidden line or nothing.
+    async fn find(&self, errand: Errand, number: u64) -> Result<(Json, String), PluginError> {
+        let path = self.path(&format!("issues/{number}"))?;
+        let json: Json = read(self.github.rest(errand, Method::GET, &path, None).await?)?;
+        let missing = |cause: String| {
+            PluginError::new(ErrorKind::NotFound, format!("there is no issue {number}"), cause)
+        };
+        if json.pull_request.is_some() {
+            return Err(missing(format!("#{number} is a pull request")));
+        }
+        // An issue that was moved elsewhere is found there, with another number.
+        if json.number != number {
+            return Err(missing(format!("it was moved to {}", text::one_line(&json.html_url))));
+        }
+        let line = json.body.as_deref().and_then(line_of).unwrap_or_default().to_owned();
+        Ok((json, line))
+    }
+
+    async fn may_be_assigned(&self, errand: Errand, login: &str) -> Result<(), PluginError> {
+        let path = self.path(&format!("assignees/{}", segment(login)))?;
+        match self.github.rest(errand, Method::GET, &path, None).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                let login = text::cut(&text::one_line(login), 60);
+                let what = format!("`{login}` cannot be assigned");
+                Err(PluginError::permanent(what, "GitHub assigns nobody without access")
+                    .with_remedy("give them access to the repository, or name another"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a change has made of an issue. It has happened, whatever fails from here on.
+    async fn written(&self, errand: Errand, answer: Answer) -> Result<Issue, PluginError> {
+        let issue = async { self.issue(errand, read(answer)?).await }.await;
+        issue.map_err(|error| PluginError { kind: ErrorKind::InDoubt, ..error })
+    }
+
+    /// An issue as the contract has it, its texts harmless and bounded.
+    async fn issue(&self, errand: Errand, json: Json) -> Result<Issue, PluginError> {
+        let whole = json.body.unwrap_or_default();
+        let body =
+            text::plain(line_of(&whole).map_or(&*whole, |line| &whole[..whole.len() - line.len()]));
+        let mut blocked_by = blockers(&body);
+        let dependencies =
+            json.issue_dependencies_summary.is_some_and(|of| of.total_blocked_by > 0);
+        let parts = json.sub_issues_summary.is_some_and(|of| of.total > 0);
+        for (there, list) in [(dependencies, "dependencies/blocked_by"), (parts, "sub_issues")] {
+            if there {
+                let path = format!("issues/{}/{list}?per_page={PAGE}", json.number);
+                let path = self.path(&path)?;
+                let answer = self.github.rest(errand, Method::GET, &path, None).await?;
+                for other in read::<Vec<Json>>(answer)? {
+                    let id = other.number.to_string();
+                    // One of another repository is none of this tracker's.
+                    if other.repository_url == json.repository_url && !blocked_by.contains(&id) {
+                        blocked_by.push(id);
+                    }
+                }
+            }
+        }
+        let label = |label: Label| match label {
+            Label::Name(name) | Label::Full { name } => text::one_line(&name),
+        };
+        Ok(Issue {
+            id: json.number.to_string(),
+            title: text::cut(&text::one_line(&json.title), 300),
+            body: cut_body(body, &json.html_url),
+            open: json.state == "open",
+            labels: json.labels.into_iter().map(label).collect(),
+            url: Some(text::one_line(&json.html_url)),
+            branch: None,
+            assignees: json.assignees.into_iter().flatten().map(|one| one.login).collect(),
+            blocked_by,
+        })
+    }
+}
+
+/// An answer's JSON as what it should be.
+fn read<T: serde::de::DeserializeOwned>(answer: Answer) -> Result<T, PluginError> {
+    serde_json::from_value(answer.body)
+        .map_err(|error| PluginError::transient("GitHub's answer cannot be read", error))
+}
+
+/// The number that an id is.
+fn number(id: &str) -> Result<u64, PluginError> {
+    let digits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && !id.starts_with('0');
+    digits.then(|| id.parse().ok()).flatten().ok_or_else(|| {
+        let what = format!("`{}` is no issue's id", text::cut(&text::one_line(id), 60));
+        PluginError::permanent(what, "on GitHub it is a number")
+    })
+}
+
+fn title_of(title: &str) -> Result<String, PluginError> {
+    let title = text::cut(&text::one_line(title), TITLE_LIMIT);
+    if title.trim().is_empty() {
+        return Err(PluginError::permanent("an issue needs a title", ""));
+    }
+    Ok(title)
+}
+
+/// The hidden line of a call's key, with what parts it from the text.
+fn hidden(key: &str) -> String {
+    let digest = Sha256::digest(format!("ao issue {key}"));
+    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("\n\n<!-- ao:{digest} -->")
+}
+
+/// The hidden line that a text ends with.
+fn line_of(body: &str) -> Option<&str> {
+    let line = &body[body.rfind("\n\n<!-- ao:")?..];
+    let digest = line.strip_prefix("\n\n<!-- ao:")?.strip_suffix(" -->")?;
+    (digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit())).then_some(line)
+}
+
+/// A text that GitHub takes, with a hidden line.
+fn with_line(body: &str, line: &str) -> String {
+    let body = match body.char_indices().nth(BODY_LIMIT) {
+        Some((end, _)) => &body[..end],
+        None => body,
+    };
+    format!("{body}{line}")
+}
+
+/// At most [`BODY_CAP`] bytes, and where the rest is.
+fn cut_body(mut body: String, url: &str) -> String {
+    if body.len() > BODY_CAP {
+        let note = format!("\n\n… the rest is at {}", text::one_line(url));
+        body.truncate(body.floor_char_boundary(BODY_CAP.saturating_sub(note.len())));
+        body.push_str(&note);
+    }
+    body
+}
+
+/// The same, in whatever order.
+fn same(wanted: &[String], known: &[String]) -> bool {
+    wanted.len() == known.len() && wanted.iter().all(|one| known.contains(one))
+}
+
+#[cfg(test)]
+mod tests;
