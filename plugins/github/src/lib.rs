@@ -39,6 +39,7 @@ use url::Url;
 
 pub use reqwest::Method;
 
+pub use crate::token::RIGHTS;
 use crate::{limits::Limits, token::Source};
 
 /// Where github.com answers.
@@ -50,7 +51,7 @@ const MOST: usize = 16 << 20;
 /// The most of a log that is kept: its end, where what failed is told.
 const MOST_OF_LOG: usize = 8 << 20;
 /// How many answers are kept for conditional requests, each of at most so many bytes.
-const KEPT: (usize, usize) = (1_000, 128 << 10);
+const KEPT: (usize, usize) = (500, 64 << 10);
 /// How often a redirect is followed.
 const HOPS: usize = 3;
 /// A token that somebody else keeps is asked for again after a refusal, but not more often.
@@ -133,11 +134,6 @@ impl Errand {
     /// For nobody in particular: leaves a fifth of what the vendor allows to those who wait.
     pub fn background(call: &Call) -> Self {
         Self { background: true, ..Self::urgent(call) }
-    }
-
-    /// Whether there is no time left.
-    pub fn is_over(self) -> bool {
-        Instant::now() >= self.until
     }
 }
 

@@ -8,7 +8,8 @@ use tokio::{process::Command, time::Instant};
 
 pub(crate) const REMEDY: &str =
     "run `gh auth login`, or set GITHUB_TOKEN, or `token:` in the settings";
-pub(crate) const RIGHTS: &str = "give the token the rights for the repository: contents, pull requests, issues, \
+/// What to do where a token may not see or do something.
+pub const RIGHTS: &str = "give the token the rights for the repository: contents, pull requests, issues, \
     checks, commit statuses and actions";
 
 /// Where the token comes from.

@@ -17,7 +17,7 @@ mod webhook;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use ao_github::{Access, Errand, Github};
@@ -83,11 +83,8 @@ pub fn registration() -> Registration<dyn Scm> {
             let settings = plugin::settings::<Settings>(NAME, value)?;
             settings.check()?;
             let github = Github::build(&settings.access(), context)?;
-            Ok(Arc::new(Hub {
-                github,
-                webhook_secret: settings.webhook_secret,
-                sights: Mutex::default(),
-            }))
+            let sights = shared(&github);
+            Ok(Arc::new(Hub { github, webhook_secret: settings.webhook_secret, sights }))
         },
     }
 }
@@ -97,7 +94,24 @@ pub fn registration() -> Registration<dyn Scm> {
 struct Hub {
     github: Arc<Github>,
     webhook_secret: Option<Secret>,
-    sights: Mutex<BTreeMap<String, Sight>>,
+    sights: Arc<Sights>,
+}
+
+/// What was seen of pull requests, by what tells one from another.
+type Sights = Mutex<BTreeMap<String, Sight>>;
+
+/// What was seen with a token: several projects' pull requests are asked for through any one of them.
+fn shared(github: &Arc<Github>) -> Arc<Sights> {
+    static SHARED: Mutex<Vec<(Weak<Github>, Weak<Sights>)>> = Mutex::new(Vec::new());
+    let mut all = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|(_, sights)| sights.strong_count() > 0);
+    let known = all.iter().find(|(of, _)| of.as_ptr() == Arc::as_ptr(github));
+    if let Some(sights) = known.and_then(|(_, sights)| sights.upgrade()) {
+        return sights;
+    }
+    let new = Arc::new(Sights::default());
+    all.push((Arc::downgrade(github), Arc::downgrade(&new)));
+    new
 }
 
 impl Hub {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ao_github::{Errand, Graph, owner_and_name};
+use ao_github::{Errand, Graph, RIGHTS, owner_and_name};
 use ao_sdk::digest;
 use ao_slots::{
     PluginError, PrNumber,
@@ -120,6 +120,7 @@ impl Hub {
         errand: Errand,
         prs: &[PrRef],
     ) -> Result<Vec<Answer<View>>, PluginError> {
+        let (order, prs) = self.stalest_first(prs);
         let mut found: Vec<Answer<Seen>> = Vec::with_capacity(prs.len());
         let (mut first, mut failed) = (None, 0);
         let batches: Vec<&[PrRef]> = prs.chunks(BATCH).collect();
@@ -153,7 +154,19 @@ impl Hub {
             Answer::No => Answer::No,
             Answer::Yes(seen) => seen.told(&mut sights, &said, now),
         };
-        Ok(found.into_iter().map(told).collect())
+        let mut answers: Vec<(usize, Answer<View>)> =
+            order.into_iter().zip(found.into_iter().map(told)).collect();
+        answers.sort_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// Those that were not seen for longest first, with their places: where time runs out it is not always for the same.
+    fn stalest_first(&self, prs: &[PrRef]) -> (Vec<usize>, Vec<PrRef>) {
+        let mut order: Vec<usize> = (0..prs.len()).collect();
+        let sights = self.sights();
+        order.sort_by_key(|at| sights.get(&key(&prs[*at])).map(|sight| sight.asked));
+        let prs = order.iter().map(|at| prs[*at].clone()).collect();
+        (order, prs)
     }
 
     /// One request for at most [`BATCH`].
@@ -163,13 +176,25 @@ impl Hub {
         if let Some(login) = graph.data["viewer"]["login"].as_str() {
             self.github.belongs_to(login);
         }
-        Ok(prs.iter().enumerate().map(|(at, pr)| seen(&mut graph, at, pr)).collect())
+        let answers: Vec<Answer<Seen>> =
+            prs.iter().enumerate().map(|(at, pr)| seen(&mut graph, at, pr)).collect();
+        // A right that is missing does not come by asking again.
+        let refused = graph.errors.iter().find(|error| error.kind == "FORBIDDEN");
+        match refused {
+            Some(error) if answers.iter().all(|one| matches!(one, Answer::Unknown(_))) => {
+                let what = "the token may not see all of these pull requests";
+                let cause = cut(&one_line(&error.message), 300);
+                Err(PluginError::permanent(what, cause).with_remedy(RIGHTS))
+            }
+            _ => Ok(answers),
+        }
     }
 
     fn document(&self, prs: &[PrRef]) -> Result<(String, Value), PluginError> {
         let (mut head, mut body, mut variables) = (String::new(), String::new(), Map::new());
         let now = Instant::now();
         let sights = self.sights();
+        let mut wrong = None;
         for (at, pr) in prs.iter().enumerate() {
             let checks = match sights.get(&key(pr)).is_some_and(|sight| sight.checks_hold(now)) {
                 true => String::new(),
@@ -186,7 +211,14 @@ impl Hub {
                     )
                 }
                 None => {
-                    let (owner, name) = owner_and_name(&pr.repo)?;
+                    let (owner, name) = match owner_and_name(&pr.repo) {
+                        Ok(parts) => parts,
+                        // The others are no worse for it.
+                        Err(error) => {
+                            wrong.get_or_insert(error);
+                            continue;
+                        }
+                    };
                     variables.insert(format!("o{at}"), json!(owner));
                     variables.insert(format!("r{at}"), json!(name));
                     let _ = write!(head, "$o{at}: String! $r{at}: String! ");
@@ -197,6 +229,9 @@ impl Hub {
                     )
                 }
             };
+        }
+        if let Some(error) = wrong.filter(|_| head.is_empty()) {
+            return Err(error);
         }
         let document =
             format!("query({head}) {{ rateLimit {{ cost }} viewer {{ login }}\n{body}}}{FACTS}");
@@ -302,10 +337,16 @@ impl Hub {
         branches: &[BranchRef],
     ) -> Result<Vec<Answer<PrRef>>, PluginError> {
         let mut answers = Vec::with_capacity(branches.len());
+        // A project without a repository of GitHub is no hindrance to others.
+        if let Some(Err(error)) =
+            branches.iter().map(|one| owner_and_name(&one.repo)).min_by_key(Result::is_err)
+        {
+            return Err(error);
+        }
         for some in branches.chunks(BATCH) {
             let (mut head, mut body, mut variables) = (String::new(), String::new(), Map::new());
             for (at, branch) in some.iter().enumerate() {
-                let (owner, name) = owner_and_name(&branch.repo)?;
+                let Ok((owner, name)) = owner_and_name(&branch.repo) else { continue };
                 variables.insert(format!("o{at}"), json!(owner));
                 variables.insert(format!("r{at}"), json!(name));
                 variables.insert(format!("h{at}"), json!(branch.branch));
@@ -317,7 +358,8 @@ impl Hub {
   pageInfo {{ hasNextPage endCursor }} nodes {{ id number headRefName isCrossRepository viewerDidAuthor }} }} }}"
                 );
             }
-            let document = format!("query({head}) {{ rateLimit {{ cost }}\n{body}}}");
+            let head = if head.is_empty() { head } else { format!("({head})") };
+            let document = format!("query{head} {{ rateLimit {{ cost }}\n{body}}}");
             match self.github.graphql(errand, &document, &Value::Object(variables)).await {
                 Ok(mut graph) => {
                     answers.extend(
@@ -358,6 +400,9 @@ fn seen(graph: &mut Graph, at: usize, pr: &PrRef) -> Answer<Seen> {
     }
     let mut value = graph.data[&alias].take();
     if pr.node.is_none() {
+        if let Err(error) = owner_and_name(&pr.repo) {
+            return unknown(&error.to_string());
+        }
         value = value["pullRequest"].take();
     }
     let pull = match Pull::deserialize(&value) {
@@ -671,6 +716,9 @@ fn branch_of(graph: &mut Graph, at: usize, branch: &BranchRef) -> Answer<PrRef> 
         head_ref_name: String,
         is_cross_repository: bool,
         viewer_did_author: bool,
+    }
+    if let Err(error) = owner_and_name(&branch.repo) {
+        return Answer::Unknown(error.to_string());
     }
     let alias = format!("b{at}");
     if let Some(error) = graph.error(&alias) {

@@ -293,6 +293,25 @@ async fn a_renamed_repository_is_followed_and_a_fork_is_not_ours() {
 }
 
 #[tokio::test]
+async fn a_project_without_a_repository_of_github_harms_no_other() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let branch = |repo: &str| BranchRef { repo: repo.to_owned(), branch: "feat/x".to_owned() };
+    let found = house.scm.detect(&call(), &[branch("/src/app"), branch(REPO)]).await.unwrap();
+    assert!(matches!(&found[0], Answer::Unknown(why) if why.contains("/src/app")), "{found:?}");
+    assert_eq!(found[1], Answer::Yes(pr.clone()));
+    let error = house.scm.detect(&call(), &[branch("/src/app")]).await.unwrap_err();
+    assert!(error.remedy.is_some(), "{error:?}");
+    let wrong = PrRef { repo: "/src/app".to_owned(), number: PrNumber(1), node: None };
+    let seen = house.scm.observe(&call(), &[wrong.clone(), pr]).await.unwrap();
+    assert!(matches!(seen[..], [Answer::Unknown(_), Answer::Yes(_)]), "{seen:?}");
+    assert!(house.scm.observe(&call(), &[wrong]).await.is_err());
+    // The address that a person would copy is understood.
+    let found = house.scm.detect(&call(), &[branch("https://github.com/acme/app.git")]).await;
+    assert!(matches!(found.unwrap()[..], [Answer::Yes(_)]));
+}
+
+#[tokio::test]
 async fn a_merge_waits_for_the_rules_and_says_why() {
     let house = house();
     let pr = house.opened("feat/x");
@@ -452,11 +471,10 @@ async fn r12_what_github_does_not_say_is_unknown() {
     let three = house.opened("feat/z");
     house.hub.behave_next(1, Mood::Partial("p1".to_owned()));
     let answers = house.scm.observe(&call(), &[pr.clone(), two, three]).await.unwrap();
-    assert!(
-        matches!(answers[..], [Answer::Yes(_), Answer::Unknown(_), Answer::Yes(_)]),
-        "{answers:?}"
-    );
-    // What is computed yet is neither mergeable nor in conflict.
+    let lost = answers.iter().filter(|answer| matches!(answer, Answer::Unknown(_))).count();
+    let told = answers.iter().filter(|answer| matches!(answer, Answer::Yes(_))).count();
+    assert_eq!((lost, told), (1, 2), "{answers:?}");
+    // What is not computed yet is neither mergeable nor in conflict.
     house.hub.unknown_mergeable(REPO, pr.number.0, 1);
     assert_eq!(house.facts(&pr).await.mergeable, Mergeable::Unknown);
     // A repository that the token does not see may be there.
@@ -514,27 +532,59 @@ async fn a_fifth_is_kept_for_what_a_human_asks() {
     house.scm.merge(&call(), &pr, &head, MergeMethod::Merge).await.unwrap();
 }
 
-/// 100 pull requests of 4 repositories.
-fn hundred(house: &House) -> Vec<PrRef> {
-    let mut prs = Vec::new();
-    for repo in ["acme/a", "acme/b", "acme/c", "acme/d"] {
-        house.hub.repository(repo);
-        for at in 0..25 {
-            let branch = format!("feat/{at}");
-            let sha = house.hub.push(repo, &branch);
-            let number = house.hub.open(repo, &branch);
-            house.hub.check(repo, &sha, "test", Some("SUCCESS"));
-            let node = Some(house.hub.node(repo, number));
-            prs.push(PrRef { repo: repo.to_owned(), number: PrNumber(number), node });
+/// So many pull requests of several repositories, each with a check that passed.
+fn many(house: &House, count: usize) -> Vec<PrRef> {
+    let one = |at: usize| {
+        let (repo, branch) = (format!("acme/r{}", at % 4), format!("feat/{at}"));
+        if at < 4 {
+            house.hub.repository(&repo);
         }
+        let sha = house.hub.push(&repo, &branch);
+        let number = house.hub.open(&repo, &branch);
+        house.hub.check(&repo, &sha, "test", Some("SUCCESS"));
+        let node = Some(house.hub.node(&repo, number));
+        PrRef { repo, number: PrNumber(number), node }
+    };
+    (0..count).map(one).collect()
+}
+
+/// As many sessions as the budget names, a fifth of them looked at each half a minute and the others each five; now and
+/// then a check of one begins and fails.
+#[tokio::test]
+async fn b4_an_hour_stays_within_its_points() {
+    // The last by a twelfth of an hour, in which each is looked at.
+    for (sessions, looks, most) in [(20, 120, 150), (100, 120, 500), (1_000, 10, 1_500)] {
+        let house = house();
+        let prs = many(&house, sessions);
+        for look in 0..looks {
+            let due: Vec<PrRef> = match look % 10 {
+                0 => prs.clone(),
+                _ => prs[..sessions / 5].to_vec(),
+            };
+            let pr = &prs[look % (sessions / 5)];
+            let sha = house.hub.issue_at(&pr.repo, pr.number.0).unwrap().pull.unwrap().sha;
+            match look % 4 {
+                1 => house.hub.check(&pr.repo, &sha, "slow", None),
+                3 => house.hub.check(&pr.repo, &sha, "slow", Some("FAILURE")),
+                _ => 0,
+            };
+            let answers = house.scm.observe(&call(), &due).await.unwrap();
+            assert!(answers.iter().all(|answer| matches!(answer, Answer::Yes(_))), "{look}");
+            // The clock stands only while it is moved: connections are real.
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(30)).await;
+            tokio::time::resume();
+        }
+        let points = house.hub.spent().points * 120 / looks as u64;
+        assert!(points <= most, "{sessions} sessions: {points} points an hour");
+        assert_eq!(house.hub.spent().rest, 0);
     }
-    prs
 }
 
 #[tokio::test]
 async fn b4_a_sweep_of_a_hundred_is_at_most_five_requests_of_a_point() {
     let house = house();
-    let prs = hundred(&house);
+    let prs = many(&house, 100);
     for (sweep, most) in [("the first", 5), ("one in which nothing changed", 4)] {
         let before = house.hub.spent();
         let answers = house.scm.observe(&call(), &prs).await.unwrap();
@@ -545,8 +595,8 @@ async fn b4_a_sweep_of_a_hundred_is_at_most_five_requests_of_a_point() {
         assert_eq!(spent.rest, before.rest);
     }
     // One that changed by surprise costs one more.
-    let sha = house.hub.head("acme/c", "feat/3").unwrap();
-    house.hub.check("acme/c", &sha, "test", Some("FAILURE"));
+    let sha = house.hub.head("acme/r2", "feat/6").unwrap();
+    house.hub.check("acme/r2", &sha, "test", Some("FAILURE"));
     let before = house.hub.spent();
     let answers = house.scm.observe(&call(), &prs).await.unwrap();
     let failing = answers
