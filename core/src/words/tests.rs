@@ -891,7 +891,8 @@ fn golden_pull_requests() {
     let link = Input::Link { session: app(1), pr: crate::decide::tests::pr(), by: None };
     pressed.give(link).unwrap();
     let head = Some("3f9c2d1aa".into());
-    pressed.give(Input::Merge { session: app(1), head, by: ana() }).unwrap();
+    let method = ao_slots::scm::MergeMethod::default();
+    pressed.give(Input::Merge { session: app(1), head, method, by: ana() }).unwrap();
     book.add("being merged", &pressed);
     let mut refused = pressed.clone();
     let dirty = Failure::refused("main is checked out with changes that are not committed", None);
