@@ -738,7 +738,8 @@ pub struct Delivery {
     pub reached: Option<Reached>,
     /// Failed tries of the present step.
     pub tries: u32,
-    /// Sends of which nobody knows whether they arrived.
+    /// Sends that were not answered, so that nobody knows whether they arrived. Those that the server's own end
+    /// interrupted are not among them: they tell nothing of the receiver.
     #[serde(skip_serializing_if = "is_none_yet")]
     pub doubts: u32,
     /// Not before this wall time.
@@ -852,6 +853,9 @@ pub struct Intent {
     pub since: Moment,
     /// Nobody knows whether it happened.
     pub doubt: Option<String>,
+    /// The server ended before it could know; nothing was slow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
 }
 
 /// One effect at a time.

@@ -98,8 +98,10 @@ impl State {
                 self.server.away_ms = e.away_ms;
                 self.lose_connection(|_| true);
                 for (seq, intent) in &mut self.intents {
-                    let reason = || format!("the server ended while {seq} was under way");
-                    intent.doubt.get_or_insert_with(reason);
+                    if intent.doubt.is_none() {
+                        intent.doubt = Some(format!("the server ended while {seq} was under way"));
+                        intent.interrupted = true;
+                    }
                 }
                 self.all_foci()
             }
@@ -462,8 +464,9 @@ impl State {
             }
         }
         let focus = focus_of(&lane);
-        self.intents
-            .insert(event.seq, Intent { effect: e.effect.clone(), lane, since: when, doubt: None });
+        let (effect, doubt) = (e.effect.clone(), None);
+        let intent = Intent { effect, lane, since: when, doubt, interrupted: false };
+        self.intents.insert(event.seq, intent);
         vec![focus]
     }
 
@@ -569,7 +572,8 @@ impl State {
                     delivery.not_before = e.not_before;
                     if again {
                         delivery.progress = Progress::Again;
-                        delivery.doubts = delivery.doubts.saturating_add(1);
+                        let slow = u32::from(!intent.interrupted);
+                        delivery.doubts = delivery.doubts.saturating_add(slow);
                     }
                 }
                 let channel = self.channels.entry(name.clone()).or_default();

@@ -303,6 +303,18 @@ fn a_slow_receiver_is_not_flooded_by_what_is_in_doubt() {
 }
 
 #[test]
+fn a_send_that_kills_interrupt_is_repeated_until_one_is_taken() {
+    let mut w = asking(desktop());
+    for _ in 0..6 {
+        w.start("boot-1");
+        assert!(sending(&w).is_some_and(|what| what.starts_with("send")), "it is looked for");
+        refuses(&mut w, ErrorKind::InDoubt);
+        rest(&mut w);
+        assert_eq!(sending(&w), Some("send again"), "no receiver was slow");
+    }
+}
+
+#[test]
 fn edits_in_doubt_are_repeated_and_given_up_in_the_end() {
     let mut w = asking(desktop());
     takes(&mut w);
