@@ -100,7 +100,7 @@ struct Json {
 #[serde(untagged)]
 enum Label {
     Name(String),
-    Full { name: String },
+    Full { name: Option<String> },
 }
 
 #[derive(Debug, Deserialize)]
@@ -336,14 +336,15 @@ impl Issues {
             }
         }
         let label = |label: Label| match label {
-            Label::Name(name) | Label::Full { name } => text::one_line(&name),
+            Label::Name(name) => Some(text::one_line(&name)),
+            Label::Full { name } => name.map(|name| text::one_line(&name)),
         };
         Ok(Issue {
             id: json.number.to_string(),
             title: text::cut(&text::one_line(&json.title), 300),
             body: cut_body(body, &json.html_url),
             open: json.state == "open",
-            labels: json.labels.into_iter().map(label).collect(),
+            labels: json.labels.into_iter().filter_map(label).collect(),
             url: Some(text::one_line(&json.html_url)),
             branch: None,
             assignees: json.assignees.into_iter().flatten().map(|one| one.login).collect(),
