@@ -5,6 +5,7 @@
 //! with no look at where, its cache keeps half a body under a whole one's tag, and its GraphQL call drops the data of an
 //! answer that has errors besides.
 
+mod app;
 mod limits;
 #[cfg(test)]
 mod tests;
@@ -39,9 +40,11 @@ use url::Url;
 
 pub use reqwest::Method;
 
-pub use crate::token::RIGHTS;
+pub use crate::{app::App, token::RIGHTS};
 use crate::{limits::Limits, token::Source};
 
+/// What every request says it comes from.
+const AGENT: &str = concat!("ao/", env!("CARGO_PKG_VERSION"));
 /// Where github.com answers.
 const PUBLIC: &str = "https://api.github.com";
 /// How long a connection may take.
@@ -57,7 +60,7 @@ const HOPS: usize = 3;
 /// A token that somebody else keeps is asked for again after a refusal, but not more often.
 const AGAIN: Duration = Duration::from_secs(300);
 
-/// How a plugin gets in: two keys of its settings.
+/// How a plugin gets in: three keys of its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Access {
@@ -65,6 +68,8 @@ pub struct Access {
     pub token: Option<Secret>,
     /// Where the service answers: of an Enterprise server `https://<host>/api/v3`.
     pub url: Option<String>,
+    /// An App to ask as, instead of a token.
+    pub app: Option<App>,
 }
 
 impl Access {
@@ -76,8 +81,10 @@ impl Access {
     }
 
     fn token_is_one(&self) -> Result<(), String> {
-        match self.token.as_ref().map(Secret::reveal) {
-            Some(token) if !token::is_one(token) => Err("`token` is no token".to_owned()),
+        match (self.token.as_ref().map(Secret::reveal), &self.app) {
+            (Some(_), Some(_)) => Err("`token` and `app` exclude each other".to_owned()),
+            (Some(token), _) if !token::is_one(token) => Err("`token` is no token".to_owned()),
+            (None, Some(app)) => app.check(),
             _ => Ok(()),
         }
     }
@@ -222,6 +229,8 @@ struct Signed {
     crab: Octocrab,
     bare: reqwest::Client,
     since: Instant,
+    /// When it must be made anew.
+    until: Option<Timestamp>,
 }
 
 /// Answers by path and media type, the oldest first.
@@ -244,7 +253,7 @@ impl Github {
         access.check("github")?;
         let invalid = |why| PluginError::permanent("cannot use GitHub", why);
         let place = access.place().map_err(invalid)?;
-        let source = Source::new(access.token.clone(), &place.host, context);
+        let source = Source::new(access, &place.host, context);
         let key = format!("{}{} {}", place.origin, place.rest, source.name());
         let mut shared = lock(&SHARED);
         shared.retain(|_, one| one.strong_count() > 0);
@@ -442,22 +451,30 @@ impl Github {
     async fn signed(&self, errand: Errand) -> Result<Arc<Signed>, PluginError> {
         let find = async {
             let mut signed = self.signed.lock().await;
-            if let Some(signed) = &*signed {
+            let soon = Timestamp::now() + AGAIN;
+            let good = |signed: &&Arc<Signed>| signed.until.is_none_or(|until| until > soon);
+            if let Some(signed) = signed.as_ref().filter(good) {
                 return Ok(signed.clone());
             }
-            let token = self.source.token(&self.place.host, errand.until).await?;
             let bare = client(&self.source.env)?;
+            let (token, until) = match &self.source.app {
+                Some(app) => {
+                    let (token, until) = app.token(&bare, &self.place).await?;
+                    (token, Some(until))
+                }
+                None => (self.source.token(&self.place.host, errand.until).await?, None),
+            };
             let failed = |error: octocrab::Error| {
                 PluginError::permanent("cannot make a client for GitHub", chain(&error))
             };
             let crab = Octocrab::builder()
                 .base_uri(self.place.origin.as_str())
                 .map_err(failed)?
-                .add_header(USER_AGENT, concat!("ao/", env!("CARGO_PKG_VERSION")).to_owned())
+                .add_header(USER_AGENT, AGENT.to_owned())
                 .user_access_token(token.reveal().to_owned())
                 .build_with_reqwest(bare.clone())
                 .map_err(failed)?;
-            let new = Arc::new(Signed { crab, bare, since: Instant::now() });
+            let new = Arc::new(Signed { crab, bare, since: Instant::now(), until });
             *signed = Some(new.clone());
             Ok(new)
         };

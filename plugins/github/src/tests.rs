@@ -18,7 +18,7 @@ fn context(env: &[(&str, &str)]) -> BuildContext {
 }
 
 fn github(url: &str) -> Arc<Github> {
-    let access = Access { token: Some(Secret::new(TOKEN)), url: Some(url.to_owned()) };
+    let access = Access { token: Some(Secret::new(TOKEN)), url: Some(url.to_owned()), app: None };
     Github::build(&access, &context(&[])).unwrap()
 }
 
@@ -35,17 +35,17 @@ fn an_address_is_taken_apart() {
         (Some("https://api.acme.ghe.com"), "", "/graphql", "acme.ghe.com"),
         (Some("http://127.0.0.1:80/api/v3"), "/api/v3", "/api/graphql", "127.0.0.1"),
     ] {
-        let access = Access { token: None, url: given.map(str::to_owned) };
+        let access = Access { token: None, url: given.map(str::to_owned), app: None };
         let place = access.place().unwrap();
         assert_eq!((&*place.rest, &*place.graphql, &*place.host), (rest, graphql, host));
     }
     // A token would travel in the open, or in the address.
     for given in ["http://ghe.example/api/v3", "ftp://ghe.example", "https://a:b@ghe.example", "no"]
     {
-        let access = Access { token: None, url: Some(given.to_owned()) };
+        let access = Access { token: None, url: Some(given.to_owned()), app: None };
         assert!(access.check("github").is_err(), "{given}");
     }
-    let access = Access { token: Some(Secret::new("two\nlines")), url: None };
+    let access = Access { token: Some(Secret::new("two\nlines")), ..Access::default() };
     assert!(access.check("github").is_err());
     assert!(Access::default().check("github").is_ok());
 }
@@ -74,11 +74,11 @@ async fn those_of_one_token_and_place_are_one() {
 #[test]
 fn a_token_of_github_com_is_shown_to_no_other_host() {
     let env = context(&[("GH_TOKEN", "one"), ("GH_ENTERPRISE_TOKEN", "two")]);
-    let name = |host: &str| Source::new(None, host, &env).name();
+    let name = |host: &str| Source::new(&Access::default(), host, &env).name();
     assert_eq!(name("github.com"), ao_sdk::digest("one", 16));
     assert_eq!(name("ghe.example"), ao_sdk::digest("two", 16));
     let env = context(&[("GITHUB_TOKEN", "one")]);
-    assert_eq!(Source::new(None, "ghe.example", &env).name(), "gh");
+    assert_eq!(Source::new(&Access::default(), "ghe.example", &env).name(), "gh");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn the_token_of_gh_is_asked_for_once() {
     std::fs::write(&gh, script).unwrap();
     std::fs::set_permissions(&gh, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", dir.path().display());
-    let access = Access { token: None, url: Some(hub.url()) };
+    let access = Access { token: None, url: Some(hub.url()), app: None };
     let github = Github::build(&access, &context(&[("PATH", &path)])).unwrap();
     for _ in 0..3 {
         github.rest(errand(), Method::GET, "/repos/acme/app", None).await.unwrap();
@@ -104,7 +104,7 @@ async fn the_token_of_gh_is_asked_for_once() {
 async fn a_token_that_is_refused_says_what_to_do_and_is_not_told() {
     let hub = GitHub::start().unwrap();
     let secret = "ghp_ANOTHER000000000000000000000000000000";
-    let access = Access { token: Some(Secret::new(secret)), url: Some(hub.url()) };
+    let access = Access { token: Some(Secret::new(secret)), url: Some(hub.url()), app: None };
     let github = Github::build(&access, &context(&[])).unwrap();
     let error = github.rest(errand(), Method::GET, "/user", None).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Permanent);
@@ -181,4 +181,67 @@ fn waits_grow_where_none_is_named() {
     assert_eq!(waits, [60, 120, 240, 480, 960, 1_800, 1_800]);
     limits.passed("core", 1);
     assert_eq!(limits.exhausted("core", "GitHub", &none, now).retry_after_ms, Some(60_000));
+}
+
+/// An App with a key that opens nothing.
+pub(crate) fn app() -> App {
+    let key = Secret::new(include_str!("tests/app.pem"));
+    App { id: "12345".to_owned(), installation: 77, key }
+}
+
+#[tokio::test]
+async fn an_app_asks_with_its_installations_token_and_for_a_new_one_in_time() {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Gives tokens that are as good as over, then one for an hour, and tells what it was asked with.
+    let service = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        while asked.len() < 7 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            let line = head.lines().next().unwrap().to_owned();
+            let token = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(": Bearer ")?;
+                name.eq_ignore_ascii_case("authorization").then(|| value.to_owned())
+            });
+            let made =
+                asked.iter().filter(|(line, _): &&(String, String)| line.starts_with("POST"));
+            let minutes = if made.count() < 2 { 4 } else { 60 };
+            let until = Timestamp::now() + Duration::from_secs(minutes * 60);
+            let body = match line.starts_with("POST") {
+                true => json!({"token": format!("ghs_{}", asked.len()), "expires_at": until}),
+                false => json!({"login": "ao[bot]"}),
+            };
+            asked.push((line, token.unwrap()));
+            let body = body.to_string();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        asked
+    });
+    let url = Some(format!("http://{address}/api/v3"));
+    let access = Access { token: None, url, app: Some(app()) };
+    let github = Github::build(&access, &context(&[("GH_ENTERPRISE_TOKEN", "other")])).unwrap();
+    for _ in 0..4 {
+        let answer = github.rest(errand(), Method::GET, "/user", None).await.unwrap();
+        assert_eq!(answer.body["login"], "ao[bot]");
+    }
+    let asked = service.await.unwrap();
+    let lines: Vec<&str> = asked.iter().map(|(line, _)| &line[..4]).collect();
+    assert_eq!(lines, ["POST", "GET ", "POST", "GET ", "POST", "GET ", "GET "]);
+    assert_eq!(asked[0].0, "POST /api/v3/app/installations/77/access_tokens HTTP/1.1");
+    assert!(asked[0].1.starts_with("eyJ"), "{}", asked[0].1);
+    let tokens: Vec<&str> = asked.iter().map(|(_, token)| token.as_str()).collect();
+    assert_eq!([tokens[1], tokens[3], tokens[5], tokens[6]], ["ghs_0", "ghs_2", "ghs_4", "ghs_4"]);
 }

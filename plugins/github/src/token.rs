@@ -6,6 +6,8 @@ use ao_sdk::{Secret, digest, local};
 use ao_slots::{ErrorKind, PluginError, plugin::BuildContext};
 use tokio::{process::Command, time::Instant};
 
+use crate::{Access, App};
+
 pub(crate) const REMEDY: &str =
     "run `gh auth login`, or set GITHUB_TOKEN, or `token:` in the settings";
 /// What to do where a token may not see or do something.
@@ -16,25 +18,30 @@ pub const RIGHTS: &str = "give the token the rights for the repository: contents
 #[derive(Debug)]
 pub(crate) struct Source {
     given: Option<Secret>,
+    pub(crate) app: Option<App>,
     pub(crate) env: BTreeMap<String, String>,
 }
 
 impl Source {
     /// A variable for github.com is shown to no other host, as `gh` has it.
-    pub(crate) fn new(given: Option<Secret>, host: &str, context: &BuildContext) -> Self {
+    pub(crate) fn new(access: &Access, host: &str, context: &BuildContext) -> Self {
         let public = host == "github.com" || host.ends_with(".ghe.com");
         let names = match public {
             true => ["GH_TOKEN", "GITHUB_TOKEN"],
             false => ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"],
         };
         let known = |name: &&str| context.env.get(*name).filter(|token| is_one(token));
-        let given = given.or_else(|| names.iter().find_map(known).map(Secret::new));
-        Self { given, env: context.env.clone() }
+        let given = access.token.clone().or_else(|| names.iter().find_map(known).map(Secret::new));
+        Self { given, app: access.app.clone(), env: context.env.clone() }
     }
 
     /// Tells it from others, and tells nothing of it.
     pub(crate) fn name(&self) -> String {
-        self.given.as_ref().map_or_else(|| "gh".to_owned(), |token| digest(token.reveal(), 16))
+        match (&self.app, &self.given) {
+            (Some(app), _) => app.name(),
+            (None, Some(token)) => digest(token.reveal(), 16),
+            (None, None) => "gh".to_owned(),
+        }
     }
 
     pub(crate) async fn token(&self, host: &str, until: Instant) -> Result<Secret, PluginError> {

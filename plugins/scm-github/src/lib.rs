@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use ao_github::{Access, Errand, Github};
+use ao_github::{Access, App, Errand, Github};
 use ao_sdk::Secret;
 use ao_slots::{
     Call, PluginError,
@@ -51,13 +51,15 @@ pub struct Settings {
     pub token: Option<Secret>,
     /// Where the service answers: of an Enterprise server `https://<host>/api/v3`.
     pub url: Option<String>,
+    /// A GitHub App to ask as, instead of a token.
+    pub app: Option<App>,
     /// The secret that webhooks are signed with. Without one, none is believed.
     pub webhook_secret: Option<Secret>,
 }
 
 impl Settings {
     fn access(&self) -> Access {
-        Access { token: self.token.clone(), url: self.url.clone() }
+        Access { token: self.token.clone(), url: self.url.clone(), app: self.app.clone() }
     }
 
     fn check(&self) -> Result<(), PluginError> {

@@ -41,8 +41,8 @@ pub fn registration() -> Registration<dyn Tracker> {
         schema: || schemars::schema_for!(Settings),
         check: |value| checked(value).map(|_| ()),
         build: |value, context| {
-            let Settings { repo, token, url } = checked(value)?;
-            let github = Github::build(&Access { token, url }, context)?;
+            let Settings { repo, token, url, app } = checked(value)?;
+            let github = Github::build(&Access { token, url, app }, context)?;
             Ok(Arc::new(Issues { github, repo }))
         },
     }
@@ -61,6 +61,9 @@ pub struct Settings {
     /// The REST address of an Enterprise server, e.g. `https://github.example.com/api/v3`. Default: github.com.
     #[serde(default)]
     pub url: Option<String>,
+    /// A GitHub App to ask as, instead of a token.
+    #[serde(default)]
+    pub app: Option<ao_github::App>,
 }
 
 fn checked(value: &Value) -> Result<Settings, PluginError> {
@@ -69,7 +72,8 @@ fn checked(value: &Value) -> Result<Settings, PluginError> {
         let (owner, name) = owner_and_name(repo)?;
         settings.repo = Some(format!("{owner}/{name}"));
     }
-    Access { token: settings.token.clone(), url: settings.url.clone() }.check(NAME)?;
+    Access { token: settings.token.clone(), url: settings.url.clone(), app: settings.app.clone() }
+        .check(NAME)?;
     Ok(settings)
 }
 
