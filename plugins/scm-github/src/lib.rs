@@ -86,7 +86,8 @@ pub fn registration() -> Registration<dyn Scm> {
             settings.check()?;
             let github = Github::build(&settings.access(), context)?;
             let sights = shared(&github);
-            Ok(Arc::new(Hub { github, webhook_secret: settings.webhook_secret, sights }))
+            let webhook_secret = settings.webhook_secret;
+            Ok(Arc::new(Hub { github, webhook_secret, sights, logs: Mutex::default() }))
         },
     }
 }
@@ -97,6 +98,8 @@ struct Hub {
     github: Arc<Github>,
     webhook_secret: Option<Secret>,
     sights: Arc<Sights>,
+    /// What was read of the logs of jobs that have ended, by job.
+    logs: Mutex<BTreeMap<u64, String>>,
 }
 
 /// What was seen of pull requests, by what tells one from another.
@@ -119,6 +122,10 @@ fn shared(github: &Arc<Github>) -> Arc<Sights> {
 impl Hub {
     fn sights(&self) -> MutexGuard<'_, BTreeMap<String, Sight>> {
         self.sights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn logs(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,6 +18,8 @@ const MOST: usize = 48 << 10;
 const LINE: usize = 2_000;
 /// How many lines in front of the error are kept.
 const BEFORE: usize = 20;
+/// How many logs are kept, the oldest jobs' not.
+const LOGS: usize = 50;
 /// How many annotations are told.
 const ANNOTATIONS: usize = 20;
 
@@ -85,6 +87,11 @@ impl Hub {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(String::new()),
             job => job?,
         };
+        // What has ended is not written on.
+        let is_over = job.body["status"] == "completed";
+        if let Some(known) = self.logs().get(&id).filter(|_| is_over) {
+            return Ok(known.clone());
+        }
         let step = failing_step(&job);
         let log = match self.github.log(errand, &format!("{path}/logs")).await {
             Err(error) if error.kind == ErrorKind::NotFound => {
@@ -94,7 +101,15 @@ impl Hub {
         };
         let name = step.map(|step| one_line(step["name"].as_str().unwrap_or_default()));
         let title = name.map_or_else(String::new, |name| format!("Step: {name}\n"));
-        Ok(title + &around_error(&of_step(&log, step), MOST))
+        let told = title + &around_error(&of_step(&log, step), MOST);
+        let mut logs = self.logs();
+        if is_over {
+            logs.insert(id, told.clone());
+        }
+        if logs.len() > LOGS {
+            logs.pop_first();
+        }
+        Ok(told)
     }
 
     /// What another app says of its check.
