@@ -85,6 +85,11 @@ pub(crate) enum Command {
     Logs(commands::logs::Cmd),
     Events(commands::events::Cmd),
     Doctor(commands::doctor::Cmd),
+    // Review
+    Pr(commands::pr::Cmd),
+    ReviewCheck(commands::review_check::Cmd),
+    Release(commands::release::Cmd),
+    Quota(commands::quota::Cmd),
     // Push
     Notify(commands::notify::Cmd),
     Ack(commands::ack::Cmd),

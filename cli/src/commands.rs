@@ -21,8 +21,12 @@ pub(crate) mod notify;
 pub(crate) mod notify_setup;
 pub(crate) mod open;
 pub(crate) mod plugin;
+pub(crate) mod pr;
+pub(crate) mod quota;
+pub(crate) mod release;
 pub(crate) mod report;
 pub(crate) mod restart;
+pub(crate) mod review_check;
 pub(crate) mod send;
 pub(crate) mod session;
 pub(crate) mod silence;
@@ -163,6 +167,10 @@ async fn dispatch(command: Command, cx: &Cx) -> Result<u8, Fail> {
         Command::Logs(cmd) => cmd.run(cx).await,
         Command::Events(cmd) => cmd.run(cx).await,
         Command::Doctor(cmd) => cmd.run(cx).await,
+        Command::Pr(cmd) => cmd.run(cx).await,
+        Command::ReviewCheck(cmd) => cmd.run(cx).await,
+        Command::Release(cmd) => cmd.run(cx).await,
+        Command::Quota(cmd) => cmd.run(cx).await,
         Command::Notify(cmd) => cmd.run(cx).await,
         Command::Ack(cmd) => cmd.run(cx).await,
         Command::Snooze(cmd) => cmd.run(cx).await,

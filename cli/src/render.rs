@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod notifications;
+pub(crate) mod pr;
 pub(crate) mod session;
 pub(crate) mod silences;
 pub(crate) mod stats;

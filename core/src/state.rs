@@ -1164,6 +1164,13 @@ impl Session {
         self.failure.as_ref().filter(|(step, _)| step == "restore").map(|(_, failure)| failure)
     }
 
+    /// The branch that its work lies on, as far as it is known.
+    pub fn works_on(&self) -> Option<&str> {
+        let now = self.work().and_then(|work| work.branch.as_deref());
+        let made = self.workspace.as_ref().map(|made| made.branch.as_str());
+        now.or(made).or(self.branch.as_deref())
+    }
+
     /// The pull request's facts.
     pub fn pr(&self) -> Option<&PrFacts> {
         self.pr.as_ref().map(|fact| &fact.value)

@@ -8,6 +8,7 @@
 //! | `GET /a/<token>` | shows what a button would do; changes nothing, whoever fetches it |
 //! | `POST /a/<token>` | presses it |
 //! | `POST /api/channels/<channel>/provider` | a provider's own request; its plugin knows whether it is genuine |
+//! | `POST /api/webhooks/<scm>` | a forge says what moved; its plugin knows whether it is genuine |
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use ao_core::slots::{ChannelName, notifier::HttpRequest};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Request, State},
+    extract::{DefaultBodyLimit, Path, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -46,6 +47,8 @@ const HEADERS: Duration = Duration::from_secs(10);
 const MOST_HEADERS: usize = 32 * 1024;
 /// Most bytes of a body: a provider's event, or the words of an answer.
 const MOST_BODY: usize = 256 * 1024;
+/// Most bytes of a forge's webhook: GitHub sends none above 25 MB (Webhook events and payloads, "Payload cap").
+const MOST_WEBHOOK: usize = 25 << 20;
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests in a row; after them one each [`REFILL`].
@@ -101,13 +104,19 @@ fn router(api: Arc<Api>, port: u16) -> Router {
         .fallback(|| async { Problem::new(Code::NotFound, "there is nothing here") })
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED });
     let providers = Router::new().route("/api/channels/{channel}/provider", post(provider));
-    not_too_often(pages)
+    let forges = Router::new()
+        .route("/api/webhooks/{scm}", post(webhook))
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyLimitLayer::new(MOST_WEBHOOK));
+    let small = not_too_often(pages)
         .merge(not_too_often(providers))
+        .layer(RequestBodyLimitLayer::new(MOST_BODY));
+    small
+        .merge(not_too_often(forges))
         .with_state(api.clone())
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state((api, port), ours))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
-        .layer(RequestBodyLimitLayer::new(MOST_BODY))
         .layer(middleware::from_fn(harmless))
 }
 
@@ -221,6 +230,26 @@ async fn provider(
     match answer.body {
         Some(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
         None => status.into_response(),
+    }
+}
+
+/// Has `ao` look at what a forge says has moved. Nothing it says is taken over.
+async fn webhook(
+    State(api): State<Arc<Api>>,
+    Path(scm): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        Some((name.to_string(), value.to_str().ok()?.to_owned()))
+    };
+    let headers: Vec<(String, String)> = headers.iter().filter_map(text).collect();
+    match api.handle.webhook(&scm, &headers, &body) {
+        Ok(_) => StatusCode::ACCEPTED.into_response(),
+        Err(error) => {
+            tracing::debug!(scm, %error, "a webhook was refused");
+            StatusCode::UNAUTHORIZED.into_response()
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use ao_core::{
     decide::{Refusal, RefusalKind},
+    event::Failure,
     slots::{ErrorKind, PluginError},
 };
 use axum::{
@@ -132,6 +133,13 @@ impl From<PluginError> for Problem {
             ErrorKind::Transient | ErrorKind::Permanent => Code::Failed,
         };
         Self { remedy: error.remedy, ..Self::new(code, error.what).because(error.cause) }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let remedy = failure.remedy;
+        Self { remedy, ..PluginError::new(failure.kind, failure.message, "").into() }
     }
 }
 

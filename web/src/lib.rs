@@ -10,6 +10,7 @@ mod error;
 mod events;
 pub mod hooks;
 mod page;
+pub mod prs;
 mod routes;
 mod serve;
 pub mod summary;

@@ -22,7 +22,7 @@ use axum::{
     Extension, Json, Router,
     body::Body,
     extract::{DefaultBodyLimit, Path, Query, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -37,7 +37,7 @@ use crate::{
     caller::{self, Caller},
     configs::{CheckBody, ConfigFile, ConfigReport, FileBody, TrustBody},
     error::PROBLEM,
-    events, hooks, view,
+    events, hooks, prs, view,
 };
 
 /// Most bytes of a request's body.
@@ -47,7 +47,7 @@ pub const MOST_HOOK: usize = 64 * 1024;
 /// How long a request may take. Waiting hooks and followers are no such requests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Reply<T> = Result<Json<T>, Problem>;
+pub(crate) type Reply<T> = Result<Json<T>, Problem>;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Api {
         self.handle.state().last_seq
     }
 
-    async fn submit(&self, handle: &Handle, input: Input) -> Reply<view::Taken> {
+    pub(crate) async fn submit(&self, handle: &Handle, input: Input) -> Reply<view::Taken> {
         let after = self.last();
         taken(handle.submit(input).await, after)
     }
@@ -142,6 +142,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/api/config/forget", post(config_forget))
         .route("/api/config/reload", post(config_reload))
         .route("/api/server/stop", post(stop))
+        .merge(prs::routes())
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE));
     let long = Router::new()
@@ -184,10 +185,10 @@ async fn worded(response: Response<Body>) -> Response<Body> {
 }
 
 /// A caller that is a human; anyone else is refused.
-struct Human {
-    by: Actor,
+pub(crate) struct Human {
+    pub(crate) by: Actor,
     /// The server. An act that carries a key (`x-ao-act`) is done once through it, however often it is repeated.
-    handle: Handle,
+    pub(crate) handle: Handle,
 }
 
 impl axum::extract::FromRequestParts<Arc<Api>> for Human {
@@ -204,12 +205,16 @@ impl axum::extract::FromRequestParts<Arc<Api>> for Human {
             (_, what) => what.to_owned(),
         };
         caller.must_be_human(&verb)?;
-        let handle = match parts.headers.get("x-ao-act").map(|key| key.to_str()) {
-            None => api.handle.clone(),
-            Some(Ok(key)) if is_key(key) => api.handle.once(key),
-            Some(_) => return Err(Problem::new(Code::Invalid, "`x-ao-act` is no key")),
-        };
-        Ok(Self { by: caller::actor(), handle })
+        Ok(Self { by: caller::actor(), handle: keyed(api, &parts.headers)? })
+    }
+}
+
+/// The server, for an act that is done once if it carries a key (`x-ao-act`), however often it is repeated.
+pub(crate) fn keyed(api: &Api, headers: &HeaderMap) -> Result<Handle, Problem> {
+    match headers.get("x-ao-act").map(|key| key.to_str()) {
+        None => Ok(api.handle.clone()),
+        Some(Ok(key)) if is_key(key) => Ok(api.handle.once(key)),
+        Some(_) => Err(Problem::new(Code::Invalid, "`x-ao-act` is no key")),
     }
 }
 
@@ -237,7 +242,7 @@ struct ListQuery {
     all: bool,
 }
 
-fn own(caller: &Caller) -> Result<Option<&SessionId>, Problem> {
+pub(crate) fn own(caller: &Caller) -> Result<Option<&SessionId>, Problem> {
     match caller {
         Caller::Human => Ok(None),
         Caller::Agent(Some(own)) => Ok(Some(own)),

@@ -1,5 +1,7 @@
 //! The router over a real server without plugins and projects.
 
+pub(crate) mod prs;
+
 use std::{
     path::PathBuf,
     sync::{Arc, LazyLock},
@@ -161,7 +163,15 @@ impl House {
             boot: "boot".into(),
             version: "1.2.3".into(),
             zone: jiff::tz::TimeZone::UTC,
-            registry: Registry::new([registration::<false>("mail"), registration::<true>("hook")]),
+            registry: Registry::new([
+                registration::<false>("mail"),
+                registration::<true>("hook"),
+                Plugin::Runtime(ao_runtime_process::registration()),
+                Plugin::Agent(ao_agent_custom::registration()),
+                Plugin::Workspace(ao_workspace_worktree::registration()),
+                Plugin::Terminal(ao_terminal_none::registration()),
+                prs::registration(),
+            ]),
             context: BuildContext {
                 run_dir: data_dir.join("run"),
                 ao: data_dir.join("run/ao"),

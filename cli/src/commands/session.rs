@@ -7,6 +7,7 @@ use ao_core::{
     slots::{SessionId, notifier::Mark, text::count},
 };
 use ao_web::{
+    prs::ChangedDoc,
     summary,
     view::{AttachDoc, SessionDoc, SessionList, Taken},
 };
@@ -95,6 +96,27 @@ enum What {
     /// Exit codes: 5 it holds work, 8 not confirmed, 9 some were kept.
     #[command(verbatim_doc_comment)]
     Cleanup(Cleaned),
+    /// Give a session a pull request that was opened elsewhere
+    ///
+    /// Examples:
+    ///   ao session claim-pr app-3 57
+    ///
+    /// Exit codes: 4 there is no such pull request, 5 it is another session's.
+    #[command(verbatim_doc_comment)]
+    ClaimPr {
+        /// The session
+        #[arg(value_parser = parse_session)]
+        session: SessionId,
+        /// The pull request's number
+        #[arg(value_name = "NUMBER", value_parser = number)]
+        number: u64,
+    },
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let number = digits.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "the number of a pull request, e.g. 57".to_owned())
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,6 +167,7 @@ impl Cmd {
             What::Kill(kill) => kill_one(cx, client, kill).await,
             What::Restore(restore) => restore_one(cx, client, restore).await,
             What::Cleanup(cleanup) => cleanup_some(cx, client, cleanup).await,
+            What::ClaimPr { session, number } => claim(cx, client, session, *number).await,
         }
     }
 }
@@ -442,6 +465,19 @@ async fn cleanup_some(
         (false, Some(_)) => Ok(Exit::Refused as u8),
         (false, None) => Ok(Exit::Partly as u8),
     }
+}
+
+async fn claim(cx: &Cx, client: Client<'_>, id: &SessionId, number: u64) -> Result<u8, Fail> {
+    let body = serde_json::json!({ "number": number });
+    let doc: ChangedDoc = client.act(&format!("/api/sessions/{id}/claim-pr"), &body).await?;
+    match cx.global.json {
+        true => out::json(&doc),
+        false => {
+            let mark = cx.style.painted_mark(Mark::Settled);
+            out::say(&format!("{mark} {}{} is {id}'s", doc.project, doc.pr.number));
+        }
+    }
+    Ok(0)
 }
 
 #[cfg(test)]

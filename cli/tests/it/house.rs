@@ -35,6 +35,10 @@ finish*)
   "$ao" report completed "all of it"
   "$ao" report ready
   ;;
+work*)
+  echo done >> work.txt && commit done
+  "$ao" report ready
+  ;;
 crash*) echo "out of luck"; exit 3 ;;
 *) "$ao" report ready ;;
 esac

@@ -20,6 +20,7 @@ mod losses;
 mod mail;
 mod notify;
 mod phone;
+mod pr;
 #[path = "../../examples/receiver/mod.rs"]
 mod receiver;
 mod rights;

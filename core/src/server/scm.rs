@@ -184,7 +184,7 @@ fn groups(handle: &Handle, looks: &mut Looks) -> Vec<Group> {
             let wanted = !session.is_over()
                 && session.intent == Want::Run
                 && session.step == Step::Ready
-                && session.branch.is_some();
+                && session.works_on().is_some();
             let late = looks
                 .at
                 .get(&session.id)
@@ -201,7 +201,7 @@ fn groups(handle: &Handle, looks: &mut Looks) -> Vec<Group> {
         if looks.rests.iter().any(|(resting, _)| resting == choice) {
             continue;
         }
-        let Some(branch) = work.session.branch.clone() else { continue };
+        let Some(branch) = work.session.works_on().map(str::to_owned) else { continue };
         // At its end nothing follows but a reopening, which its hint or the slow pace shows.
         let watched = Watched {
             session: work.session.id.clone(),

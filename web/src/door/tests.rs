@@ -202,3 +202,53 @@ async fn s21_a_channel_that_takes_no_requests_has_no_address() {
         assert_eq!(port.post(&to(channel), "", "{}").await, 404, "{channel}");
     }
 }
+
+#[tokio::test]
+async fn s22_a_webhook_is_taken_once_by_its_signature_alone() {
+    use ao_conformance::scm::Forge;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let n = listener.local_addr().unwrap().port();
+    let (house, vendor) = House::with_vendor("webhooks", &["my-app"]).await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(serve_tcp(listener, house.api.clone(), async { drop(stopped.await) }));
+    let port = Port { port: n, house, _stop: stop };
+
+    let (headers, body) = vendor.webhook(Some(ao_core::slots::PrNumber(1))).await;
+    let lines = |headers: &[(String, String)]| {
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>()
+    };
+    let body = String::from_utf8(body).unwrap();
+    let signed = lines(&headers);
+    let path = "/api/webhooks/vendor";
+    assert_eq!(port.post(path, "", &body).await, 401, "unsigned");
+    assert_eq!(port.post(path, &signed, "pr 2").await, 401, "of another body");
+    assert_eq!(port.post("/api/webhooks/other", &signed, &body).await, 401, "nobody's");
+    assert_eq!(port.post(path, &signed, &body).await, 202);
+    assert_eq!(port.post(path, &signed, &body).await, 202, "the same again does nothing more");
+    let (headers, nothing) = vendor.webhook(None).await;
+    let nothing = String::from_utf8(nothing).unwrap();
+    assert_eq!(port.post(path, &lines(&headers), &nothing).await, 202, "it concerns nobody");
+    // What other doors are held to holds here too.
+    let page = format!("{signed}origin: http://evil.com\r\n");
+    assert_eq!(port.post(path, &page, &body).await, 403);
+    let host = format!(
+        "POST {path} HTTP/1.1\r\nhost: evil.com\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    );
+    assert_eq!(port.status(&host).await, 403);
+    assert_eq!(port.get(path, &format!("localhost:{n}")).await, 405);
+}
+
+#[tokio::test]
+async fn s22_a_webhook_may_be_large_and_no_larger() {
+    let port = Port::open().await;
+    let n = port.port;
+    // 401 = its whole body was read, and nobody has signed it.
+    let large = "x".repeat(1 << 20);
+    assert_eq!(port.post("/api/webhooks/vendor", "", &large).await, 401);
+    let head = format!(
+        "POST /api/webhooks/vendor HTTP/1.1\r\nhost: localhost:{n}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        (25 << 20) + 1
+    );
+    assert_eq!(port.status(&head).await, 413);
+    assert_eq!(port.post("/api/channels/hook/provider", "", &large).await, 413);
+}

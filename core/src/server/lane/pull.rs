@@ -66,7 +66,7 @@ impl Shell {
         base: &Option<String>,
     ) -> Result<Outcome, Failure> {
         let scm = self.own_scm(handle, work)?;
-        let branch = work.session.branch.clone();
+        let branch = work.session.works_on().map(str::to_owned);
         let head = branch.ok_or_else(|| no_such("it has no branch yet"))?;
         let whole = |text: &Text| {
             let whole = text.blob.as_ref().and_then(|blob| handle.text(blob));

@@ -1,0 +1,33 @@
+//! `ao review-check`.
+
+use ao_core::slots::ProjectId;
+use ao_web::prs::{CheckBody, ReviewCheckDoc};
+
+use crate::{cx::Cx, fail::Fail, out, render};
+
+/// Look at all pull requests now, and do what follows
+///
+/// Examples:
+///   ao review-check
+///   ao review-check my-app --dry-run    only look: what would be sent
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Cmd {
+    /// Print only the sessions of this project
+    project: Option<ProjectId>,
+    /// Only look; send and do nothing
+    #[arg(long, help_heading = "Safety")]
+    dry_run: bool,
+}
+
+impl Cmd {
+    pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
+        let body = CheckBody { project: self.project.clone(), dry_run: self.dry_run };
+        let doc: ReviewCheckDoc = cx.client().post("/api/review-check", &body).await?;
+        match cx.global.json {
+            true => out::json(&doc),
+            false => out::say(&render::pr::review_check(&doc, &cx.style)),
+        }
+        Ok(0)
+    }
+}
