@@ -14,7 +14,7 @@ use super::{
     file::{Project, ReactionEntry, Threshold},
     layer::{Layer, base, default_channels},
     paths,
-    policy::{Lifecycle, ReactionAction},
+    policy::ReactionAction,
     prefix,
     source::Role,
     trigger::Trigger,
@@ -22,6 +22,7 @@ use super::{
     units::{Bytes, Dollars, Millis},
     vars,
 };
+use crate::words::brief;
 
 /// What was found, per file.
 pub(super) struct Findings<'a> {
@@ -185,11 +186,8 @@ impl<'l> Judge<'l, '_> {
         for (place, message, rule) in wrong {
             self.error(at, &place, message, rule);
         }
-        let scm = project.scm.is_some() && !self.world.catalog.fills("scm");
-        for (key, said) in [("scm", scm), ("requiredApprovals", project.required_approvals != 0)] {
-            if said {
-                self.without_effect(at, &["projects", id, key], key);
-            }
+        if project.scm.is_some() && !self.world.catalog.fills("scm") {
+            self.without_effect(at, &["projects", id, "scm"], "scm");
         }
     }
 
@@ -382,12 +380,6 @@ impl<'l> Judge<'l, '_> {
                 );
             }
         }
-        if config
-            .scm_interval
-            .is_some_and(|Millis(said)| said != Lifecycle::default().scm_interval_ms)
-        {
-            self.without_effect(at, &["lifecycle", "scmInterval"], "lifecycle.scmInterval");
-        }
         if self.layers[at].source.role == Role::Registered {
             for part in ["lifecycle", "retention", "notifications", "publicUrl"] {
                 self.decided_elsewhere(at, &mut vec![part]);
@@ -461,6 +453,15 @@ impl<'l> Judge<'l, '_> {
                 let message = format!("the threshold of `{trigger}` is {wanted}");
                 self.error(at, &place("threshold").0, message, "");
             }
+            if let Some(wrong) = entry.message.as_deref().and_then(|text| brief::check(text).err())
+            {
+                let line = match wrong.line {
+                    0 | 1 => String::new(),
+                    line => format!(" in its line {line}"),
+                };
+                let message = format!("the message of `{trigger}` is wrong{line}");
+                self.error(at, &place("message").0, message, wrong.what);
+            }
             let row = trigger.default_reaction();
             let duration = |said: Option<Millis>, row| said.map(|Millis(said)| Some(said) != row);
             let threshold = entry.threshold.map(|said| match said {
@@ -529,16 +530,14 @@ fn reads(trigger: Trigger, key: &str) -> bool {
     }
 }
 
-/// Whether this version acts by a key that its trigger's answer hangs on. The triggers of pull requests, and what is
-/// said of an answer that cannot be changed yet, are read and kept for later versions.
+/// Whether this version acts by a key that its trigger's answer hangs on. What is said of an answer that cannot be
+/// changed yet is read and kept for later versions.
 fn has_effect(trigger: Trigger, key: &str) -> bool {
     use Trigger::{
-        AllComplete, ApprovedAndGreen, BudgetExceeded, BugbotComments, ChangesRequested, CiFailed,
-        MergeConflicts, PrClosed, PromptUndelivered, RuntimeLost, ScmUnavailable, Tampered,
+        AllComplete, BudgetExceeded, PromptUndelivered, RuntimeLost, ScmUnavailable, Tampered,
     };
     match trigger {
-        CiFailed | ChangesRequested | BugbotComments | MergeConflicts | ApprovedAndGreen
-        | ScmUnavailable | PrClosed => false,
+        ScmUnavailable => !matches!(key, "auto" | "action"),
         BudgetExceeded => !matches!(key, "auto" | "action"),
         // A summary is told of as what it is.
         AllComplete => key != "priority",

@@ -458,7 +458,6 @@ fn what_is_not_as_it_seems_is_a_warning() {
                 "a:2:18: `threshold` does nothing for `agent-exited` (not used)",
                 "a:2:33: `retries` does nothing for `agent-exited` (not used)",
                 "a:2:45: `auto` does nothing for `agent-exited` (not used)",
-                "a:3:24: `approved-and-green.action` has no effect in this version (not used)",
                 "a:3:32: nothing is merged: `auto` is not `true` (a human is asked)",
             ],
         ),
@@ -467,11 +466,7 @@ fn what_is_not_as_it_seems_is_a_warning() {
                 repo("a", "lifecycle: {sweepInterval: 1s, scmInterval: 1m}\n"),
                 repo("b", "lifecycle: {sweepInterval: 2s, scmInterval: 1m}\n"),
             ],
-            vec![
-                "a:1:32: `lifecycle.scmInterval` has no effect in this version (not used)",
-                "b:1:28: `lifecycle.sweepInterval` is decided by another file (a says \"1s\")",
-                "b:1:32: `lifecycle.scmInterval` has no effect in this version (not used)",
-            ],
+            vec!["b:1:28: `lifecycle.sweepInterval` is decided by another file (a says \"1s\")"],
         ),
         // What is said as it would be anyway has its effect.
         (
@@ -482,9 +477,7 @@ fn what_is_not_as_it_seems_is_a_warning() {
             )],
             vec![
                 "a:2:14: `tampered.auto` has no effect in this version (not used)",
-                "a:3:27: `ci-failed.retries` has no effect in this version (not used)",
                 "a:7:5: `scm` has no effect in this version (not used)",
-                "a:8:5: `requiredApprovals` has no effect in this version (not used)",
                 "a:9:28: `disk-low.threshold` is not used in a project (not used)",
                 "a:9:86: `tampered.priority` is not used in a project (not used)",
                 "a:9:118: `runtime-lost.threshold` is not used in a project (not used)",
@@ -992,10 +985,10 @@ proptest! {
 
 #[test]
 fn a_key_that_nothing_reads_is_never_taken_in_silence() {
-    let text = "reactions: {prompt-undelivered: {retries: 9}, ci-failed: {retries: 9}}\n";
+    let text = "reactions: {prompt-undelivered: {retries: 9}, tampered: {auto: false}}\n";
     let warnings = good(&[repo("a", text)]).warnings;
     let text: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(text.len(), 2, "{text:?}");
     assert!(text[0].contains("`retries` does nothing for `prompt-undelivered`"), "{text:?}");
-    assert!(text[1].contains("`ci-failed.retries` has no effect in this version"), "{text:?}");
+    assert!(text[1].contains("`tampered.auto` has no effect in this version"), "{text:?}");
 }

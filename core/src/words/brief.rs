@@ -2,14 +2,14 @@
 //! where it begins and ends.
 
 use ao_slots::{
-    fact::PrFacts,
+    fact::{Checks, Mergeable, PrFacts, PrState, Review},
     scm::Thread,
     text::{count, cut_counted, plain},
 };
 use minijinja::context;
 
-use super::phrase::clean_line;
-use crate::event::digest;
+use super::{phrase::clean_line, template::Wrong};
+use crate::{config::check::nearest, event::digest};
 
 /// Most characters of one check's log, of all comments, of a body.
 const LOG: usize = 6_000;
@@ -148,6 +148,53 @@ pub(crate) fn by_template(
     super::template::environment().render_str(template, fields)
 }
 
+/// What a configured text can name.
+const NAMES: [&str; 9] =
+    ["facts", "number", "title", "head", "base", "url", "checks", "files", "comments"];
+
+/// Whether a configured text can be taken: its syntax, the names in it, and what becomes of a pull request that has
+/// all of them and of one that has few.
+pub(crate) fn check(template: &str) -> Result<(), Wrong> {
+    let environment = super::template::environment();
+    let parsed = environment.template_from_str(template)?;
+    let known = |name: &str| {
+        NAMES.contains(&name) || environment.globals().any(|(global, _)| global == name)
+    };
+    let unknown = parsed.undeclared_variables(false).into_iter().filter(|name| !known(name));
+    if let Some(name) = unknown.min_by_key(|name| (template.find(name.as_str()), name.clone())) {
+        let line = template[..template.find(&name).unwrap_or(0)].matches('\n').count() + 1;
+        let hint = match nearest(&name, NAMES) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known: {}", NAMES.join(", ")),
+        };
+        let what = format!("`{name}` is nothing that a pull request has; {hint}");
+        return Err(Wrong { line, what });
+    }
+    let few = PrFacts {
+        number: ao_slots::PrNumber(57),
+        title: "Dark mode".to_owned(),
+        head: "3f9c2d1".to_owned(),
+        state: PrState::Open,
+        checks: Checks::None,
+        failing: vec![],
+        review: Review::None,
+        human_threads: 0,
+        bot_threads: 0,
+        mergeable: Mergeable::Unknown,
+        discussion: String::new(),
+        details: Box::default(),
+    };
+    let mut all = few.clone();
+    all.failing = vec!["unit".to_owned(), "lint".to_owned()];
+    (all.human_threads, all.bot_threads) = (2, 1);
+    all.details.conflicts = vec!["src/theme.ts".to_owned()];
+    all.details.url = Some("https://example.com/57".to_owned());
+    for pr in [&few, &all] {
+        by_template(template, "It fails.", pr, "main")?;
+    }
+    Ok(())
+}
+
 fn short(head: &str) -> String {
     clean_line(head).chars().take(7).collect()
 }
@@ -211,5 +258,16 @@ mod tests {
             by_template("Fix {{ number }} ({{ head }}).\n{{ facts }}", "It fails.", &pr, "main");
         assert_eq!(text.unwrap(), "Fix #57 (abcdef0).\nIt fails.");
         assert!(by_template("{{ nothing }}", "", &pr, "main").is_err());
+        assert_eq!(check("{{ facts }}{% if checks %} {{ checks|join(', ') }}{% endif %}"), Ok(()));
+        for (template, line, what) in [
+            ("Fix it.\n{{ chekcs }}", 2, "did you mean `checks`?"),
+            ("{% if false %}{{ nothing_like_it }}{% endif %}", 1, "known: facts, number"),
+            ("{{ facts", 1, "syntax error"),
+            ("{{ files[0].name }}", 1, "undefined value"),
+        ] {
+            let wrong = check(template).unwrap_err();
+            assert_eq!(wrong.line, line, "{template}");
+            assert!(wrong.what.contains(what), "{template}: {}", wrong.what);
+        }
     }
 }
