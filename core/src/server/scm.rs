@@ -209,7 +209,9 @@ fn groups(handle: &Handle, looks: &mut Looks) -> Vec<Group> {
             branch,
             pr: work.session.follow.pr.clone().filter(|_| is_followed(&work.session)),
         };
-        looks.at.insert(watched.session.clone(), now);
+        // In step with the others, so that one request asks for all.
+        let every = handle.state().policy.lifecycle.scm_interval_ms.max(1);
+        looks.at.insert(watched.session.clone(), now - now % every);
         let known = groups.iter_mut().find(|group| group.choice == *choice);
         match known {
             Some(group) => {
