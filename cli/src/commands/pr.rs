@@ -207,7 +207,7 @@ struct Merged {
     /// With a merge commit
     #[arg(long, group = "method")]
     merge: bool,
-    /// As one new commit [default]
+    /// As one new commit (default)
     #[arg(long, group = "method")]
     squash: bool,
     /// Each commit on top of the base

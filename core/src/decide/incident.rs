@@ -581,6 +581,15 @@ fn settled_how(session: &Session, incident: &Incident) -> Settled {
             None => Settled::ByItself,
         };
     }
+    // The agent was told of it, and saw to it.
+    let told = session.messages.values().any(|message| {
+        let about = message.about.as_ref().is_some_and(|about| about.trigger == incident.trigger);
+        let has = matches!(message.fate, Fate::Confirmed { .. });
+        about && has && message.queued.seq > incident.opened.seq
+    });
+    if told {
+        return Settled::Handled;
+    }
     let repaired = matches!(
         incident.trigger,
         Trigger::AgentExited | Trigger::AgentErrored | Trigger::AgentStuck

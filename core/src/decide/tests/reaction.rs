@@ -82,6 +82,26 @@ fn r17_an_agent_is_told_once_of_each_failure_as_it_stands() {
 }
 
 #[test]
+fn what_the_agent_was_told_and_saw_to_was_handled() {
+    for takes_it in [true, false] {
+        let mut w = followed();
+        scm(&mut w, red("a"));
+        prepares(&mut w, 1, &[]);
+        if takes_it {
+            takes(&mut w, 1);
+        }
+        let from = w.events.len();
+        scm(&mut w, PrFacts { state: PrState::Draft, ..green("b") });
+        let cleared = w.events[from..].iter().find_map(|event| match &event.kind {
+            Kind::IncidentCleared(e) => Some(e.how.clone()),
+            _ => None,
+        });
+        let how = if takes_it { Settled::Handled } else { Settled::ByItself };
+        assert_eq!(cleared, Some(how));
+    }
+}
+
+#[test]
 fn a_message_about_what_has_passed_is_withdrawn() {
     let passed: [(&str, PrFacts, PrFacts); 4] = [
         ("another head", red("a"), red("b")),
