@@ -1,6 +1,6 @@
 //! Pull requests, checks and reviews over any git repository, without a forge.
 //!
-//! What is known lies in the host's journal (see [`book`]); the repository holds refs alone, `refs/ao/pull/<n>/head` and
+//! What is known lies in the host's journal (see `book`); the repository holds refs alone, `refs/ao/pull/<n>/head` and
 //! `…/base`, so that no commit of a pull request is collected. Drives the `git` program (2.40 or newer).
 
 mod book;
