@@ -144,11 +144,9 @@ pub struct Actor {
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.via == "cli" {
+        // A channel that knows no names gives its own.
+        if self.via == "cli" || self.name == self.via {
             f.write_str(&self.name)
-        } else if self.name == self.via {
-            // A channel that knows no names gives its own.
-            write!(f, "by {}", self.via)
         } else {
             write!(f, "{} by {}", self.name, self.via)
         }

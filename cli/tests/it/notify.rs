@@ -62,6 +62,7 @@ fn ntfy_is_set_up_tested_and_used_and_what_it_did_is_counted_and_replayed() {
 
     let log = house.ao(&["notify", "log"]).success().stdout();
     assert!(log.contains("by ntfy") && !log.contains("by ntfy by ntfy"), "{log}");
+    assert!(!log.contains("by by"), "{log}");
     let stats = house.json(&["notify", "stats"]);
     assert_eq!((&stats["schema"], &stats["needs"]), (&"ao.stats/1".into(), &1.into()), "{stats:#}");
     assert_eq!((&stats["pushes"], &stats["misses"]), (&1.into(), &0.into()), "{stats:#}");
