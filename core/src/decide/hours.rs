@@ -1,12 +1,13 @@
 //! Local time: when a human is not to be disturbed, and when the next digest is due.
 //!
 //! Everything is asked of an instant, so that nothing has to be kept: two changes of the clock a year make an hour
-//! that comes twice and one that is not there, and a window that touches either is the longer one.
+//! that comes twice and one that is not there. A window that touches the first is the longer one; one that lies
+//! within the second is none on that day, as no clock ever shows it.
 
 use jiff::{
     SignedDuration, Timestamp,
-    civil::{Date, Time},
-    tz::TimeZone,
+    civil::{Date, DateTime, Time},
+    tz::{AmbiguousOffset, AmbiguousTimestamp, TimeZone},
 };
 
 use crate::config::policy::{Day, DigestEvery, QuietHours};
@@ -26,9 +27,26 @@ fn window(quiet: &QuietHours, zone: &TimeZone, day: Date) -> Option<(Timestamp, 
         return None;
     }
     let ends = if quiet.to > quiet.from { day } else { day.tomorrow().ok()? };
-    let from = zone.to_ambiguous_timestamp(day.to_datetime(quiet.from)).earlier().ok()?;
-    let to = zone.to_ambiguous_timestamp(ends.to_datetime(quiet.to)).later().ok()?;
+    let from = instant(zone, day.to_datetime(quiet.from), AmbiguousTimestamp::earlier)?;
+    let to = instant(zone, ends.to_datetime(quiet.to), AmbiguousTimestamp::later)?;
     Some((from, to))
+}
+
+/// When the clock shows this, `which` of the two where it does so twice; where it never does, the instant at which
+/// it leaps over it.
+fn instant(
+    zone: &TimeZone,
+    shown: DateTime,
+    which: fn(AmbiguousTimestamp) -> Result<Timestamp, jiff::Error>,
+) -> Option<Timestamp> {
+    let found = zone.to_ambiguous_timestamp(shown);
+    match found.offset() {
+        AmbiguousOffset::Gap { after, .. } => {
+            let before_the_leap = after.to_timestamp(shown).ok()?;
+            Some(zone.following(before_the_leap).next()?.timestamp())
+        }
+        _ => which(found).ok(),
+    }
 }
 
 /// The local day, as one instant within it names it.
@@ -68,7 +86,7 @@ pub(crate) fn next_digest(
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::{DateTime, time};
+    use jiff::civil::time;
     use proptest::prelude::*;
 
     use super::*;
@@ -120,6 +138,26 @@ mod tests {
         // Friday's night reaches into Saturday; Saturday's is none.
         assert!(quiet_until(&weekend, &berlin, at("2026-11-21T06:00:00Z")).is_some());
         assert!(quiet_until(&weekend, &berlin, at("2026-11-21T22:00:00Z")).is_none());
+    }
+
+    #[test]
+    fn an_hour_that_is_left_out_is_quiet_only_for_what_the_clock_shows() {
+        let berlin = zone("Europe/Berlin");
+        // The clock leaps from 2:00 to 3:00 at 01:00 UTC.
+        for (from, to, now, until) in [
+            // No clock shows any of it on this day.
+            ((2, 0), (2, 1), "2026-03-29T00:00:00Z", None),
+            ((2, 0), (2, 1), "2026-03-29T01:00:00Z", None),
+            ((2, 0), (2, 1), "2026-03-28T01:00:00Z", Some("2026-03-28T01:01:00Z")),
+            ((2, 30), (4, 0), "2026-03-29T00:59:59Z", None),
+            ((2, 30), (4, 0), "2026-03-29T01:00:00Z", Some("2026-03-29T02:00:00Z")),
+            ((1, 0), (2, 30), "2026-03-29T00:59:59Z", Some("2026-03-29T01:00:00Z")),
+            ((1, 0), (2, 30), "2026-03-29T01:00:00Z", None),
+        ] {
+            let clock = |(hour, minute): (i8, i8)| time(hour, minute, 0, 0);
+            let hours = quiet(clock(from), clock(to));
+            assert_eq!(quiet_until(&hours, &berlin, at(now)), until.map(at), "{hours:?} {now}");
+        }
     }
 
     #[test]
