@@ -140,7 +140,8 @@ impl Settings {
         }
         let bearer = |token: &Secret| format!("Bearer {}", token.reveal());
         let secret = authorization.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-        let account = digest([host.as_bytes(), &[0], secret].concat(), 8);
+        let origin = server.origin().ascii_serialization();
+        let account = digest([origin.as_bytes(), &[0], secret].concat(), 8);
         Ok(Target {
             host,
             topic,
