@@ -2,6 +2,7 @@
 //! shown to catch a deliberately wrong fake. A plugin's own tests call its slot's suite.
 
 pub mod agent;
+pub mod context;
 pub mod notifier;
 pub mod runtime;
 pub mod scm;

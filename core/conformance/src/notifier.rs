@@ -1,17 +1,16 @@
 //! The contract of the notifier slot as cases. A plugin's tests stand up its far end (the desktop's daemon,
 //! a receiver, a fake of the vendor), describe it as a [`FarEnd`], and call [`all`].
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use ao_slots::{
-    Call, ErrorKind, IncidentId, InstanceId, NotificationId, PluginError,
+    Call, ErrorKind, IncidentId, NotificationId, PluginError,
     call::Answer,
     fact::Priority,
     notifier::{
         Action, Block, Button, ButtonStyle, ChannelHandle, ChannelKind, Form, Mark, Message,
         Notifier, NotifierCapabilities, Press, Receipt,
     },
-    plugin::BuildContext,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -398,23 +397,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A call with this key, and time enough.
 pub fn call(key: &str) -> Call {
     Call::new(key, PATIENCE)
-}
-
-/// The data directory's identity in [`context`].
-pub const INSTANCE: &str = "0123456789ABCDEFGHJKMNPQRS";
-
-/// What a plugin is built in: folders that are not there, no environment.
-pub fn context() -> BuildContext {
-    #[expect(clippy::unwrap_used, reason = "the id is a literal")]
-    let instance = InstanceId::try_from(INSTANCE.to_owned()).unwrap();
-    BuildContext {
-        data_dir: "/d".into(),
-        run_dir: "/d/run".into(),
-        instance,
-        ao: "/d/run/ao".into(),
-        home: "/h".into(),
-        env: BTreeMap::new(),
-    }
 }
 
 async fn in_time<T>(what: &str, call: impl Future<Output = T>) -> T {

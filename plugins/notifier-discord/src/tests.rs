@@ -1,7 +1,8 @@
 //! The plugin against a fake of the channel.
 
-use ao_conformance::notifier::{
-    self as suite, FarEnd, Mood, Shown, book, call, message, plain_button,
+use ao_conformance::{
+    context,
+    notifier::{self as suite, FarEnd, Mood, Shown, book, call, message, plain_button},
 };
 use ao_fakes::discord::{self as fake};
 use ao_slots::{
@@ -16,7 +17,7 @@ use super::*;
 const WIDE: (u32, Duration) = (1000, Duration::from_secs(1));
 
 fn build(settings: &Value) -> Result<Arc<dyn Notifier>, PluginError> {
-    (registration().build)(settings, &suite::context())
+    (registration().build)(settings, &context::nowhere())
 }
 
 struct Channel {

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use ao_conformance::notifier::{
-    self as suite, FarEnd, Mood, Shown, book, call, message, plain_button, text_button,
+use ao_conformance::{
+    context,
+    notifier::{
+        self as suite, FarEnd, Mood, Shown, book, call, message, plain_button, text_button,
+    },
 };
 use ao_fakes::ntfy::{self as fake, Options};
 use ao_slots::{
@@ -19,7 +22,7 @@ const TOPIC: &str = "ao-00112233445566778899aabbccddeeff";
 const REPLY: &str = "ao-ffeeddccbbaa99887766554433221100";
 
 fn build(settings: &Value) -> Result<Arc<dyn Notifier>, PluginError> {
-    (registration().build)(settings, &suite::context())
+    (registration().build)(settings, &context::nowhere())
 }
 
 /// A server, a phone that listens to the topic, and the plugin.
@@ -583,6 +586,20 @@ async fn s32_no_error_and_no_debug_output_holds_a_secret() {
     for text in texts {
         assert!(!text.contains("hush"), "{text}");
     }
+}
+
+#[test]
+fn s16_topics_of_one_server_and_visitor_rest_together_and_others_do_not() {
+    let account = |more: Value| {
+        let mut settings = json!({"topic": "not-easily-guessed"});
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        plugin::settings::<Settings>(NAME, &settings).unwrap().target().unwrap().account
+    };
+    let mine = account(json!({"server": "https://n.example"}));
+    assert_eq!(mine, account(json!({"server": "https://N.example:443/", "topic": "another-one"})));
+    assert_ne!(mine, account(json!({"server": "https://n.example:8443"})));
+    assert_ne!(mine, account(json!({"server": "https://m.example"})));
+    assert_ne!(mine, account(json!({"server": "https://n.example", "token": "tk_a"})));
 }
 
 #[test]

@@ -2,34 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use ao_conformance::notifier::{
-    self as suite, FarEnd, Mood as Suite, Shown, message, plain_button, text_button,
+use ao_conformance::{
+    context,
+    notifier::{self as suite, FarEnd, Mood as Suite, Shown, message, plain_button, text_button},
 };
 use ao_fakes::slack::{
     ANA, APP_TOKEN, BEN, BOT_TOKEN, CHANNEL, EVE, Mood, OLD, Outcome, SIGNING_SECRET,
     Slack as Fake, Submitted,
 };
-use ao_slots::{
-    InstanceId,
-    notifier::{Action, Block, ButtonStyle, Confirm, Form, Mark, OPEN, Press},
-    plugin::BuildContext,
-};
+use ao_slots::notifier::{Action, Block, ButtonStyle, Confirm, Form, Mark, OPEN, Press};
 
 use super::*;
 
-fn context() -> BuildContext {
-    BuildContext {
-        data_dir: "/d".into(),
-        run_dir: "/d/run".into(),
-        instance: InstanceId::try_from("0123456789ABCDEFGHJKMNPQRS".to_owned()).unwrap(),
-        ao: "/d/run/ao".into(),
-        home: "/h".into(),
-        env: BTreeMap::new(),
-    }
-}
-
 fn build(settings: &Value) -> Result<Arc<dyn Notifier>, PluginError> {
-    (registration().build)(settings, &context())
+    (registration().build)(settings, &context::nowhere())
 }
 
 fn call(key: &str) -> Call {

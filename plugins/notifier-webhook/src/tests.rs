@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use ao_conformance::notifier::{self as suite, FarEnd, INSTANCE, Mood, Shown, call, message};
+use ao_conformance::{
+    context::{self, INSTANCE},
+    notifier::{self as suite, FarEnd, Mood, Shown, call, message},
+};
 use ao_slots::{ErrorKind, notifier::Block};
 use axum::{
     Router,
@@ -20,7 +23,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 fn build(settings: &Value) -> Result<Arc<dyn Notifier>, PluginError> {
-    (registration().build)(settings, &suite::context())
+    (registration().build)(settings, &context::nowhere())
 }
 
 /// A receiver that remembers ids, as the standard asks for.

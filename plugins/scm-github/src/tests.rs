@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ao_conformance::scm::{self as suite, Forge, Headers};
+use ao_conformance::{
+    context,
+    scm::{self as suite, Forge, Headers},
+};
 use ao_fakes::github::{By, GitHub, Mood, TOKEN};
 use ao_slots::{
     Call, ErrorKind, PluginError, PrNumber,
     call::Answer,
     fact::{Checks, Mergeable, PrFacts, PrState, Review},
-    plugin::BuildContext,
     scm::{BranchRef, GiveReview, MergeMethod, PrRef, Scm, Verdict},
 };
 use async_trait::async_trait;
@@ -23,22 +25,11 @@ struct House {
     scm: Arc<dyn Scm>,
 }
 
-fn context() -> BuildContext {
-    BuildContext {
-        data_dir: "/nowhere".into(),
-        run_dir: "/nowhere".into(),
-        instance: "01JD0000000000000000000000".parse().unwrap(),
-        ao: "/nowhere/ao".into(),
-        home: "/nowhere".into(),
-        env: Default::default(),
-    }
-}
-
 fn plugin(url: &str) -> Arc<dyn Scm> {
     let settings = json!({"token": TOKEN, "url": url, "webhookSecret": SECRET});
     let registration = crate::registration();
     (registration.check)(&settings).unwrap();
-    (registration.build)(&settings, &context()).unwrap()
+    (registration.build)(&settings, &context::nowhere()).unwrap()
 }
 
 fn house() -> House {
@@ -678,7 +669,7 @@ async fn s22_only_what_the_secret_signed_is_believed() {
     assert!(house.scm.verify_webhook(&other.headers, &other.body).is_err());
     // Without a secret nothing is believed.
     let settings = json!({"token": TOKEN, "url": house.hub.url()});
-    let open = (crate::registration().build)(&settings, &context()).unwrap();
+    let open = (crate::registration().build)(&settings, &context::nowhere()).unwrap();
     assert!(open.verify_webhook(&delivery.headers, &delivery.body).is_err());
 }
 
@@ -734,7 +725,7 @@ proptest::proptest! {
 async fn without_a_token_it_is_built_and_says_what_to_do() {
     let house = house();
     let settings = json!({"url": house.hub.url()});
-    let scm = (crate::registration().build)(&settings, &context()).unwrap();
+    let scm = (crate::registration().build)(&settings, &context::nowhere()).unwrap();
     let error = scm.threads(&call(), &house.opened("feat/x")).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Missing);
     assert!(error.remedy.is_some_and(|remedy| remedy.contains("gh auth login")));

@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use ao_conformance::scm::{self as conformance, Forge, Headers, Mood, records::Memory};
+use ao_conformance::{
+    context::with_git,
+    scm::{self as conformance, Forge, Headers, Mood, records::Memory},
+};
 use ao_slots::{
     Call, ErrorKind, PluginError, PrNumber,
     call::Answer,
@@ -43,22 +46,10 @@ struct Bench {
 }
 
 fn context(root: &Path) -> BuildContext {
-    let env = [
-        ("PATH".to_owned(), std::env::var("PATH").unwrap()),
-        ("GIT_CONFIG_GLOBAL".to_owned(), root.join("gitconfig").display().to_string()),
-        ("GIT_CONFIG_NOSYSTEM".to_owned(), "1".to_owned()),
-        ("GIT_DIR".to_owned(), "/nowhere".to_owned()),
-        ("SOME_TOKEN".to_owned(), "secret".to_owned()),
-        ("LANG".to_owned(), "C.UTF-8".to_owned()),
-    ];
-    BuildContext {
-        data_dir: root.join("data"),
-        run_dir: root.join("data/run"),
-        instance: "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
-        ao: root.join("data/run/ao"),
-        home: root.join("home"),
-        env: BTreeMap::from(env),
-    }
+    let mut context = with_git(root);
+    let more = [("SOME_TOKEN", "secret"), ("LANG", "C.UTF-8")];
+    context.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    context
 }
 
 impl Bench {

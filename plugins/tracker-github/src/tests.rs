@@ -1,11 +1,11 @@
 //! Over the strict fake.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use ao_conformance::tracker::Bench;
+use ao_conformance::{context, tracker::Bench};
 use ao_fakes::github::{GitHub, Mood, TOKEN};
 use ao_slots::{
-    Call, ErrorKind, InstanceId,
+    Call, ErrorKind,
     plugin::BuildContext,
     tracker::{IssueChange, IssueFilter, Tracker},
 };
@@ -24,14 +24,7 @@ struct House {
 
 fn context(env: &[(&str, &str)]) -> BuildContext {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    BuildContext {
-        data_dir: PathBuf::from("/nowhere"),
-        run_dir: PathBuf::from("/nowhere"),
-        instance: InstanceId::try_from("0123456789ABCDEFGHJKMNPQRS".to_owned()).unwrap(),
-        ao: PathBuf::from("/nowhere/ao"),
-        home: PathBuf::from("/nowhere"),
-        env,
-    }
+    BuildContext { env, ..context::nowhere() }
 }
 
 fn plugin(settings: &Value, env: &[(&str, &str)]) -> Arc<dyn Tracker> {

@@ -7,19 +7,17 @@ mod repositories;
 mod spawning;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use ao_conformance::workspace::Bench;
+use ao_conformance::{context, workspace::Bench};
 use ao_slots::{
     Call, PluginError,
     call::Answer,
     fact::WorkFacts,
-    plugin::BuildContext,
     workspace::{CreateWorkspace, Removal, Removed, Workspace, WorkspaceHandle, WorkspaceInfo},
 };
 use async_trait::async_trait;
@@ -36,23 +34,6 @@ struct House {
     plugin: Worktrees,
 }
 
-fn context(root: &Path) -> BuildContext {
-    let env = [
-        ("PATH".to_owned(), std::env::var("PATH").unwrap()),
-        ("GIT_CONFIG_GLOBAL".to_owned(), root.join("gitconfig").display().to_string()),
-        ("GIT_CONFIG_NOSYSTEM".to_owned(), "1".to_owned()),
-        ("GIT_DIR".to_owned(), "/nowhere".to_owned()),
-    ];
-    BuildContext {
-        data_dir: root.join("data"),
-        run_dir: root.join("data/run"),
-        instance: "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
-        ao: root.join("data/run/ao"),
-        home: root.join("home"),
-        env: BTreeMap::from(env),
-    }
-}
-
 impl House {
     /// No repository yet.
     fn empty() -> Self {
@@ -62,7 +43,7 @@ impl House {
         let config = "[user]\nname = Ana\nemail = ana@example.org\nuseConfigOnly = true\n\
             [init]\ndefaultBranch = main\n[advice]\ndetachedHead = false\n";
         fs::write(root.join("gitconfig"), config).unwrap();
-        let plugin = Worktrees { reserve: 0, ..Worktrees::new(&context(&root)) };
+        let plugin = Worktrees { reserve: 0, ..Worktrees::new(&context::with_git(&root)) };
         Self { _folder: folder, root, plugin }
     }
 
@@ -98,7 +79,9 @@ impl House {
     fn try_git(&self, dir: &Path, args: &[&str]) -> std::process::Output {
         let mut command = Command::new("git");
         command.args(args).current_dir(dir).env_clear().env("LC_ALL", "C");
-        for (name, value) in context(&self.root).env.iter().filter(|(name, _)| *name != "GIT_DIR") {
+        for (name, value) in
+            context::with_git(&self.root).env.iter().filter(|(name, _)| *name != "GIT_DIR")
+        {
             command.env(name, value);
         }
         command.env("HOME", self.root.join("home")).output().unwrap()
@@ -233,5 +216,5 @@ fn it_takes_no_settings() {
     let error = (registration.check)(&serde_json::json!({"sparse": []})).unwrap_err();
     assert!(error.to_string().contains("worktree"), "{error}");
     let folder = tempfile::tempdir().unwrap();
-    (registration.build)(&serde_json::json!({}), &context(folder.path())).unwrap();
+    (registration.build)(&serde_json::json!({}), &context::with_git(folder.path())).unwrap();
 }

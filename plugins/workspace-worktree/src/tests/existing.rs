@@ -95,7 +95,7 @@ async fn r19_an_orphan_at_the_very_place_of_its_heir_is_not_undone() {
     // The journal was lost: numbers begin anew, and the data directory has another name.
     let orphan = house.made(1).await;
     fs::write(orphan.join("new"), "new\n").unwrap();
-    let mut heir = crate::Worktrees::new(&super::context(&house.root));
+    let mut heir = crate::Worktrees::new(&super::context::with_git(&house.root));
     heir.reserve = 0;
     heir.instance = "01BX5ZZKBKACTAV9WEVGEMMVRZ".parse().unwrap();
     let info = heir.create(&call(), &house.existing(1, "ao/app-1")).await.unwrap();

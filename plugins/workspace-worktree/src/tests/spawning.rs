@@ -15,7 +15,7 @@ use crate::Worktrees;
 async fn r19_twenty_at_once_in_one_repository_all_succeed() {
     let house = Arc::new(House::new());
     // Half of them by another server, which shares nothing but the files.
-    let other = Worktrees { reserve: 0, ..Worktrees::new(&super::context(&house.root)) };
+    let other = Worktrees { reserve: 0, ..Worktrees::new(&super::context::with_git(&house.root)) };
     let other = Arc::new(other);
     let mut making = tokio::task::JoinSet::new();
     for number in 1..=20_u32 {
@@ -42,7 +42,8 @@ async fn r19_twenty_at_once_in_one_repository_all_succeed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r19_fifty_cuts_anywhere_leave_nothing_behind() {
     let house = House::new();
-    let fresh = || Worktrees { reserve: 0, ..Worktrees::new(&super::context(&house.root)) };
+    let fresh =
+        || Worktrees { reserve: 0, ..Worktrees::new(&super::context::with_git(&house.root)) };
     for round in 0..25_u32 {
         let number = round + 1;
         let (call, request, handle) = (call(), house.request(number), house.handle(number));
@@ -126,7 +127,7 @@ async fn r19_a_branch_without_its_worktree_is_taken_up_again() {
     let head = house.git(&house.repo(), &["rev-parse", "main"]);
     // As the crash leaves it: the first transaction is done, nothing else.
     house.git(&house.repo(), &["update-ref", "refs/heads/ao/app-1", &head]);
-    let mark = "refs/ao/made/01ARZ3NDEKTSV4RRFFQ69G5FAV/app-1/ao/app-1";
+    let mark = "refs/ao/made/0123456789ABCDEFGHJKMNPQRS/app-1/ao/app-1";
     house.git(&house.repo(), &["update-ref", mark, &head]);
     house.commit_all(&house.repo());
     let info = house.create(1).await.unwrap();
