@@ -3,6 +3,7 @@
 //! What is known lies in the host's journal (see `book`); the repository holds refs alone, `refs/ao/pull/<n>/head` and
 //! `…/base`, so that no commit of a pull request is collected. Drives the `git` program (2.40 or newer).
 
+mod base;
 mod book;
 mod check;
 mod look;
@@ -50,6 +51,7 @@ use crate::{
     book::{Book, Changes, Pull, PullStage, open_key, pull_key, put, reviews_of},
     check::Live,
     look::{Sight, Watched, merge_base, not_found},
+    merge::symbolic,
     review::Review,
 };
 
@@ -216,6 +218,9 @@ impl House {
         let base = refs.branch(into).ok_or_else(|| {
             absent(into).with_remedy("name the base, or set `defaultBranch:` of the project")
         })?;
+        if let Some(meant) = refs.meant_by(into) {
+            return Err(refused(symbolic(into, meant)).with_remedy(format!("--base {meant}")));
+        }
         let repo = self.open(&git).await?;
         match merge_base(&repo.git, base, head).await? {
             None => return Err(refused(format!("it has no history in common with `{into}`"))),

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use ao_sdk::git::{Git, GitError, Repo, read_small};
+use ao_sdk::git::{Git, GitError, Ref, Repo, read_small};
 use ao_slots::{
     ErrorKind, PluginError, PrNumber,
     call::Answer,
@@ -31,16 +31,22 @@ const CONFLICTS: usize = 50;
 
 /// Branches and the commits of pull requests, by full name.
 #[derive(Debug)]
-pub(crate) struct Refs(BTreeMap<String, String>);
+pub(crate) struct Refs(BTreeMap<String, Ref>);
 
 impl Refs {
     pub(crate) fn branch(&self, name: &str) -> Option<&String> {
-        self.0.get(&format!("refs/heads/{name}"))
+        Some(&self.0.get(&format!("refs/heads/{name}"))?.oid)
+    }
+
+    /// The branch that another one stands for.
+    pub(crate) fn meant_by(&self, name: &str) -> Option<&str> {
+        let meant = self.0.get(&format!("refs/heads/{name}"))?.symref.as_ref()?;
+        Some(meant.strip_prefix("refs/heads/").unwrap_or(meant))
     }
 
     /// The last head that had something to merge (`head`), and the base at that time (`base`).
     pub(crate) fn pin(&self, number: u64, what: &str) -> Option<&String> {
-        self.0.get(&pin(number, what))
+        Some(&self.0.get(&pin(number, what))?.oid)
     }
 
     /// The largest number that this repository has seen, also by another data directory.
@@ -99,7 +105,7 @@ impl House {
         let listed = git.on(&common, None).refs(&["refs/heads", "refs/ao/pull"]).await;
         *self.common() = listed.is_ok().then_some(common);
         let listed = listed.map_err(|error| away(error.into()))?;
-        Ok(Refs(listed.into_iter().map(|found| (found.name, found.oid)).collect()))
+        Ok(Refs(listed.into_iter().map(|found| (found.name.clone(), found)).collect()))
     }
 
     /// Looks at pull requests; what has to follow from it is done: commits kept, checks begun and ended, a merge by hand
@@ -380,10 +386,10 @@ impl House {
     }
 }
 
-/// A branch's file, as long as it is one.
+/// A branch's file, as long as it is one; of one that stands for another, that other's tells.
 fn tip(file: &Path) -> Option<String> {
     let text = String::from_utf8(read_small(file).ok()?).ok()?;
-    Some(text.trim_end().to_owned())
+    Some(text.trim_end().to_owned()).filter(|text| !text.starts_with("ref:"))
 }
 
 /// Files of branches: what they hold, and whose head it is.

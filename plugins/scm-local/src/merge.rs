@@ -5,13 +5,14 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
-use ao_sdk::git::{Entry, Git, GitError, Repo, read_small};
+use ao_sdk::git::{Git, GitError, Repo};
 use ao_slots::{ErrorKind, PluginError, scm::MergeMethod, text};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
 use crate::{
     House,
+    base::Move,
     book::{Changes, Merge, Pull, PullStage, pull_key, put},
     look::{contains, merge_base, not_found},
 };
@@ -111,6 +112,10 @@ impl House {
             self.merged(number, pull, begun).await?;
             return answer;
         }
+        if let Some(meant) = refs.meant_by(&pull.base) {
+            let remedy = format!("ao pr close {number}, then ao pr create with --base {meant}");
+            return Err(refused(number, &symbolic(&pull.base, meant)).with_remedy(remedy));
+        }
         let head = refs.branch(&pull.branch).or(refs.pin(number, "head"));
         if head.is_none_or(|head| head != expected) {
             let now = head.map_or("gone", |head| short(head));
@@ -127,7 +132,8 @@ impl House {
         let mut changes = Changes::new();
         put(&mut changes, pull_key(number), &pull)?;
         self.book.write(changes).await?;
-        move_base(&repo, number, &pull.base, &base, &merge.commit).await?;
+        let step = Move { repo: &repo, number, branch: &pull.base, old: &base, new: &merge.commit };
+        step.make().await?;
         self.merged(number, pull, merge.clone()).await?;
         Ok(merge.commit)
     }
@@ -193,6 +199,11 @@ impl House {
         let call = git.cmd("commit-tree").args(parents).args(["-F", "-", &tree]);
         Ok(call.stdin(message).line().await?)
     }
+}
+
+/// Why a base is none: a merge would move the other branch, and not its checkout.
+pub(crate) fn symbolic(base: &str, meant: &str) -> String {
+    format!("`{base}` only stands for the branch `{meant}`")
 }
 
 /// Names the pull request and the head that a commit merged.
@@ -270,107 +281,7 @@ fn author(raw: &[u8]) -> Option<Author> {
     Some((line[..open].trim_ascii().to_vec(), line.get(open + 1..close)?.to_vec(), date))
 }
 
-/// Moves the base, if it still is at `old`: where it is checked out, together with that checkout.
-async fn move_base(
-    repo: &Repo,
-    number: u64,
-    branch: &str,
-    old: &str,
-    new: &str,
-) -> Result<(), PluginError> {
-    if let Some(place) = in_progress(repo, branch) {
-        let cause = format!("`{branch}` is being rebased in {}", place.display());
-        return Err(refused(number, &cause).with_remedy("finish or abort that rebase"));
-    }
-    // A checkout whose folder is gone is none, unless a lock says that it comes back.
-    let has_it = |entry: &&Entry| {
-        entry.branch.as_deref() == Some(branch) && (entry.locked.is_some() || entry.path.exists())
-    };
-    let holders: Vec<&Entry> = repo.worktrees.iter().filter(has_it).collect();
-    let entry = match holders[..] {
-        [] => {
-            let action = format!("ao: merge #{number}");
-            let name = format!("refs/heads/{branch}");
-            let args = ["-m", &action, "--end-of-options", &name, new, old];
-            return match repo.git.cmd("update-ref").args(args).run().await {
-                Err(GitError::Failed { message, .. }) => Err(moved(number, branch, &message)),
-                done => Ok(done.map(drop)?),
-            };
-        }
-        [entry] => entry,
-        _ => {
-            let places: Vec<String> =
-                holders.iter().map(|entry| entry.path.display().to_string()).collect();
-            let cause =
-                format!("`{branch}` is checked out in several places: {}", places.join(", "));
-            return Err(refused(number, &cause));
-        }
-    };
-    let path = match repo.worktrees.first() {
-        Some(main) if main == entry => repo.root().await?,
-        _ => entry.path.clone(),
-    };
-    if !path.exists() {
-        let cause = format!("`{branch}` is checked out in {}, which is away", path.display());
-        return Err(refused(number, &cause));
-    }
-    let admin = repo.admin(&path).unwrap_or_else(|| repo.common.clone());
-    let git = repo.git.on(&admin, Some(&path)).guarded().await?;
-    let at = text::shell_word(&path.to_string_lossy());
-    let status = ["--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=dirty"];
-    let changed = changed_files(&git.cmd("status").args(status).run().await?);
-    if !changed.is_empty() {
-        let cause = format!(
-            "`{branch}` is checked out in {} and has uncommitted changes: {}",
-            path.display(),
-            named(&changed)
-        );
-        let remedy = format!("commit or stash them: git -C {at} stash");
-        return Err(refused(number, &cause).with_remedy(remedy));
-    }
-    let merge = ["--ff-only", "--quiet", "--no-stat", "--no-autostash", "--end-of-options", new];
-    let call =
-        git.cmd("merge").args(merge).env("GIT_REFLOG_ACTION", format!("ao: merge #{number}"));
-    match call.run().await {
-        Ok(_) => Ok(()),
-        Err(GitError::Failed { message, .. }) if message.contains("would be overwritten") => {
-            let cause =
-                format!("files in {} are in the way: {}", path.display(), text::one_line(&message));
-            Err(refused(number, &cause).with_remedy(format!("move them away: cd {at}")))
-        }
-        Err(GitError::Failed { message, .. }) => Err(moved(number, branch, &message)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The worktree in which a rebase of this branch waits. Git lists it as detached.
-fn in_progress(repo: &Repo, branch: &str) -> Option<PathBuf> {
-    let name = format!("refs/heads/{branch}");
-    repo.worktrees.iter().enumerate().find_map(|(at, entry)| {
-        let admin = if at == 0 { repo.common.clone() } else { repo.admin(&entry.path)? };
-        let is_it = |folder: &str| {
-            read_small(&admin.join(folder).join("head-name"))
-                .is_ok_and(|text| text.trim_ascii_end() == name.as_bytes())
-        };
-        (is_it("rebase-merge") || is_it("rebase-apply")).then(|| entry.path.clone())
-    })
-}
-
-/// The paths of `git status --porcelain -z`.
-fn changed_files(listed: &[u8]) -> Vec<String> {
-    let mut files = Vec::new();
-    let mut fields = listed.split(|byte| *byte == 0);
-    while let Some(field) = fields.next() {
-        let Some((state, path)) = field.split_at_checked(3) else { continue };
-        files.push(text::one_line(&String::from_utf8_lossy(path)));
-        if state.starts_with(b"R") || state.starts_with(b"C") {
-            fields.next(); // where it came from
-        }
-    }
-    files
-}
-
-fn named(files: &[String]) -> String {
+pub(crate) fn named(files: &[String]) -> String {
     let shown = files.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     match files.len().saturating_sub(NAMED) {
         0 => shown,
@@ -378,7 +289,7 @@ fn named(files: &[String]) -> String {
     }
 }
 
-fn short(commit: &str) -> &str {
+pub(crate) fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
 }
 
@@ -393,10 +304,4 @@ fn already(number: u64, merge: &Merge, expected: &str) -> Result<String, PluginE
 
 pub(crate) fn refused(number: u64, cause: &str) -> PluginError {
     PluginError::new(ErrorKind::Refused, format!("#{number} is not merged"), text::one_line(cause))
-}
-
-/// Somebody else was faster: it did not happen, and may on top of theirs.
-fn moved(number: u64, branch: &str, message: &str) -> PluginError {
-    let cause = format!("`{branch}` could not be moved: {}", text::one_line(message));
-    PluginError::transient(format!("#{number} is not merged"), cause)
 }

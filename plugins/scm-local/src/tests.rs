@@ -4,6 +4,7 @@ mod checking;
 mod killing;
 mod looking;
 mod merging;
+mod moving;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,8 @@ use tempfile::TempDir;
 
 use crate::{House, Local, Settings};
 
+const METHODS: [MergeMethod; 3] = [MergeMethod::Merge, MergeMethod::Squash, MergeMethod::Rebase];
+
 /// A repository whose path has a space, worktrees of its branches, and a plugin.
 struct Bench {
     _folder: TempDir,
@@ -47,7 +50,8 @@ struct Bench {
 
 fn context(root: &Path) -> BuildContext {
     let mut context = with_git(root);
-    let more = [("SOME_TOKEN", "secret"), ("LANG", "C.UTF-8")];
+    let path = format!("{}:{}", root.join("bin").display(), context.env["PATH"]);
+    let more = [("SOME_TOKEN", "secret"), ("LANG", "C.UTF-8"), ("PATH", &path)];
     context.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
     context
 }
@@ -93,12 +97,35 @@ impl Bench {
         &self.scm.0
     }
 
+    /// Lets these lines of shell run first whenever the plugin calls git, for the subcommand `$SUB`. `$GIT` is the real
+    /// one, and `once` holds the first time.
+    fn wrap(&self, lines: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let git = ao_sdk::local::program("git", &std::env::var("PATH").unwrap());
+        let script = format!(
+            "#!/bin/sh\nGIT='{}' REPO='{}' SUB= VALUE=\n\
+             once() {{ [ ! -e \"$0.done\" ] && : > \"$0.done\"; }}\n\
+             for arg; do\n\
+             if [ \"$VALUE\" ]; then VALUE=; continue; fi\n\
+             case $arg in -c) VALUE=1;; -*) ;; *) SUB=$arg; break;; esac\n\
+             done\n{lines}\nexec \"$GIT\" \"$@\"\n",
+            git.display(),
+            self.repo().display()
+        );
+        let path = self.root.join("bin/git");
+        fs::create_dir_all(self.root.join("bin")).unwrap();
+        let _none_before = fs::remove_file(self.root.join("bin/git.done"));
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     fn try_git(&self, dir: &Path, args: &[&str]) -> Output {
         let mut command = Command::new("git");
         command.args(args).current_dir(dir).env_clear().env("LC_ALL", "C");
         for (name, value) in context(&self.root).env.iter().filter(|(name, _)| *name != "GIT_DIR") {
             command.env(name, value);
         }
+        command.env("PATH", std::env::var("PATH").unwrap());
         command.env("HOME", self.root.join("home")).output().unwrap()
     }
 

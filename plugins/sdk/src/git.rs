@@ -28,7 +28,7 @@ pub use self::{
     config::Config,
     lock::{Held, Locks, RepoLock},
     refs::{Ref, is_branch},
-    repo::{Base, Entry, Repo, no_commit, normal, read_small},
+    repo::{Base, Entry, Repo, leads_to, no_commit, normal, read_small},
 };
 use crate::{group::Group, local};
 
@@ -174,7 +174,7 @@ impl Git {
 
     /// Refs that match the patterns of `for-each-ref`, by name.
     pub async fn refs(&self, patterns: &[&str]) -> Result<Vec<Ref>, GitError> {
-        let format = "--format=%(refname) %(objectname)";
+        let format = "--format=%(refname) %(objectname) %(symref)";
         let call = self.cmd("for-each-ref").args([format, "--end-of-options"]).args(patterns);
         Ok(refs::parse_refs(&call.cap(64 << 20).run().await?))
     }

@@ -131,6 +131,8 @@ fn neutral(key: &[u8]) -> Option<&'static [u8]> {
         (b"filter", b"required") => b"false",
         (b"diff", b"command" | b"textconv" | b"external") => b"",
         (b"merge", b"driver") => b"false",
+        // `-s <name>` runs `git-merge-<name>`.
+        (b"branch", b"mergeoptions") => b"",
         (b"submodule", b"update") => b"checkout",
         (b"core", b"sshcommand") => b"ssh",
         (b"core", b"editor" | b"pager" | b"alternaterefscommand") => b"false",
@@ -170,6 +172,10 @@ mod tests {
                 vec![("filter.lfs.clean", "mine")],
             ),
             (vec![("global", "filter.lfs.clean", "mine")], vec![]),
+            (
+                vec![("local", "branch.main.mergeoptions", "-s evil")],
+                vec![("branch.main.mergeoptions", "")],
+            ),
             (vec![("local", "filter.x.required", "true")], vec![("filter.x.required", "false")]),
             (vec![("local", "diff.x.textconv", "evil")], vec![("diff.x.textconv", "")]),
             (vec![("local", "gpg.ssh.program", "evil")], vec![("gpg.ssh.program", "ssh-keygen")]),

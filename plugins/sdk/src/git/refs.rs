@@ -7,14 +7,19 @@ pub struct Ref {
     pub name: String,
     /// The full object name of what it points to.
     pub oid: String,
+    /// The full name of the ref that it stands for, if it is symbolic.
+    pub symref: Option<String>,
 }
 
-/// Reads `<refname> <objectname>` lines.
+/// Reads `<refname> <objectname> <symref>` lines; the last may be empty, and none has a space.
 pub(super) fn parse_refs(listed: &[u8]) -> Vec<Ref> {
     String::from_utf8_lossy(listed)
         .lines()
-        .filter_map(|line| line.rsplit_once(' '))
-        .map(|(name, oid)| Ref { name: name.to_owned(), oid: oid.to_owned() })
+        .filter_map(|line| {
+            let mut fields = line.split(' ').map(str::to_owned);
+            let (name, oid) = (fields.next()?, fields.next()?);
+            Some(Ref { name, oid, symref: fields.next().filter(|name| !name.is_empty()) })
+        })
         .collect()
 }
 

@@ -270,6 +270,21 @@ pub fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether the `.git` of this checkout is, or names, this folder of git's own. Whoever can write to a repository can
+/// make it name any folder as a checkout of its own; whoever can write there needs no git for it.
+pub fn leads_to(checkout: &Path, admin: &Path) -> bool {
+    let git = checkout.join(".git");
+    let named = match read_small(&git) {
+        Ok(text) => text
+            .strip_prefix(b"gitdir: ")
+            .map(|path| checkout.join(OsStr::from_bytes(path.trim_ascii_end()))),
+        // A folder, or a link to one.
+        Err(_) => Some(git),
+    };
+    let named = named.and_then(|named| named.canonicalize().ok());
+    named.is_some_and(|named| admin.canonicalize().is_ok_and(|admin| admin == named))
+}
+
 /// A path without `.` and `..`, by its text alone.
 pub fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
