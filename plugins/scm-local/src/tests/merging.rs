@@ -352,3 +352,35 @@ async fn s31_no_hook_of_the_repository_runs() {
     bench.merge(&pr, &head, MergeMethod::Merge).await.unwrap();
     assert!(!bench.root.join("ran").exists());
 }
+
+#[tokio::test]
+async fn s31_what_a_partial_clone_lacks_is_fetched_by_no_program_of_the_repository() {
+    let bench = Bench::new();
+    let head = bench.write("ao/one", "README.md", "one\n\ntwo\n");
+    bench.write("main", "README.md", "zero\n\none\n");
+    bench.git(&bench.root, &["clone", "--quiet", "--bare", "a repo", "up.git"]);
+    bench.git(&bench.root, &["--git-dir=up.git", "config", "uploadpack.allowFilter", "true"]);
+    let pr = bench.create("ao/one").await.unwrap();
+    let trace = bench.root.join("ran");
+    let program = format!("touch '{}'; git-upload-pack", trace.display());
+    for (key, value) in [
+        ("core.repositoryformatversion", "1"),
+        ("extensions.partialClone", "up"),
+        ("remote.up.url", bench.root.join("up.git").to_str().unwrap()),
+        ("remote.up.promisor", "true"),
+        ("remote.up.uploadpack", &program),
+    ] {
+        bench.git(&bench.repo(), &["config", key, value]);
+    }
+    let lacking = bench.git(&bench.repo(), &["rev-parse", "ao/one:README.md"]);
+    let (folder, file) = lacking.split_at(2);
+    fs::remove_file(bench.repo().join(".git/objects").join(folder).join(file)).unwrap();
+    bench.house().sights().clear();
+    let answer = bench.scm.observe(&call("o"), std::slice::from_ref(&pr)).await.unwrap();
+    assert!(matches!(answer[..], [Answer::Unknown(_)]), "{answer:?}");
+    bench.merge(&pr, &head, MergeMethod::Merge).await.unwrap_err();
+    assert!(!trace.exists(), "it ran");
+    // Where nothing of the repository's own would run, git helps itself.
+    bench.git(&bench.repo(), &["config", "--unset", "remote.up.uploadpack"]);
+    bench.facts(&pr).await;
+}

@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt};
 /// The configuration of one repository, by who wrote it.
 #[derive(Debug, Default)]
 pub struct Config {
+    /// False before it is read.
+    is_known: bool,
     user: BTreeMap<Vec<u8>, Vec<u8>>,
     own: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -16,7 +18,7 @@ pub struct Config {
 impl Config {
     /// Reads `git config --list --show-scope -z`: `<scope> NUL <key> LF <value> NUL`; the last one of a key counts.
     pub(super) fn parse(listed: &[u8]) -> Self {
-        let mut config = Self::default();
+        let mut config = Self { is_known: true, ..Self::default() };
         let mut fields = listed.split(|byte| *byte == 0);
         while let (Some(scope), Some(entry)) = (fields.next(), fields.next()) {
             let end = entry.iter().position(|byte| *byte == b'\n');
@@ -90,6 +92,11 @@ impl Config {
         self.own.keys().find(runs).map(|key| String::from_utf8_lossy(key).into_owned())
     }
 
+    /// Whether a partial clone may fetch an object that it lacks: git does so in any call that needs one.
+    pub(super) fn may_fetch(&self) -> bool {
+        self.is_known && self.runs_on_network().is_none()
+    }
+
     /// The environment that overrides every key which would execute something.
     pub(super) fn overrides(&self) -> Vec<(OsString, OsString)> {
         let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
@@ -107,6 +114,9 @@ impl Config {
             }
         }
         let mut env = vec![("GIT_CONFIG_COUNT".into(), pairs.len().to_string().into())];
+        if !self.may_fetch() {
+            env.push(("GIT_NO_LAZY_FETCH".into(), "1".into()));
+        }
         for (at, (key, value)) in pairs.into_iter().enumerate() {
             env.push((format!("GIT_CONFIG_KEY_{at}").into(), OsString::from_vec(key)));
             env.push((format!("GIT_CONFIG_VALUE_{at}").into(), OsString::from_vec(value)));
@@ -134,6 +144,8 @@ fn neutral(key: &[u8]) -> Option<&'static [u8]> {
         // `-s <name>` runs `git-merge-<name>`.
         (b"branch", b"mergeoptions") => b"",
         (b"submodule", b"update") => b"checkout",
+        // A git before 2.45 fetches all the same what a partial clone lacks.
+        (b"remote", b"uploadpack") => b"git-upload-pack",
         (b"core", b"sshcommand") => b"ssh",
         (b"core", b"editor" | b"pager" | b"alternaterefscommand") => b"false",
         (b"gpg", b"program") if key.starts_with(b"gpg.ssh.") => b"ssh-keygen",
@@ -159,7 +171,13 @@ mod tests {
     fn overridden(config: &Config) -> Vec<(String, String)> {
         let env = config.overrides();
         let text = |value: &OsString| value.to_string_lossy().into_owned();
-        env[1..].chunks(2).map(|pair| (text(&pair[0].1), text(&pair[1].1))).collect()
+        let pairs = env.iter().filter(|(name, _)| {
+            ["GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"]
+                .iter()
+                .any(|prefix| name.to_string_lossy().starts_with(prefix))
+        });
+        let pairs: Vec<_> = pairs.collect();
+        pairs.chunks(2).map(|pair| (text(&pair[0].1), text(&pair[1].1))).collect()
     }
 
     #[test]
@@ -180,6 +198,10 @@ mod tests {
             (vec![("local", "diff.x.textconv", "evil")], vec![("diff.x.textconv", "")]),
             (vec![("local", "gpg.ssh.program", "evil")], vec![("gpg.ssh.program", "ssh-keygen")]),
             (vec![("system", "hook.lint.command", "lint")], vec![("hook.lint.enabled", "false")]),
+            (
+                vec![("local", "remote.x.uploadpack", "evil")],
+                vec![("remote.x.uploadpack", "git-upload-pack")],
+            ),
             (vec![("local", "user.name", "Ana"), ("local", "core.bare", "false")], vec![]),
         ] {
             let expected: Vec<(String, String)> =
@@ -195,7 +217,9 @@ mod tests {
             let found = config(&[("local", key, "evil")]).runs_on_network();
             assert_eq!(found.as_deref(), Some(key));
             assert_eq!(config(&[("global", key, "mine")]).runs_on_network(), None);
+            assert!(!config(&[("local", key, "evil")]).may_fetch());
         }
+        assert!(config(&[]).may_fetch() && !Config::default().may_fetch());
     }
 
     #[test]
