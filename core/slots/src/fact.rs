@@ -177,6 +177,9 @@ pub struct PrFacts {
     pub checks: Checks,
     /// Names of the failing required checks, sorted, without URLs or attempt numbers.
     pub failing: Vec<String>,
+    /// Required checks that have not ended, whether others failed or not: with some the verdict is not complete.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pending: u32,
     /// Its reviews.
     pub review: Review,
     /// Unresolved threads begun by people.
@@ -191,6 +194,11 @@ pub struct PrFacts {
     /// What no rule reads: it is only told.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub details: Box<PrDetails>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_nothing(details: &PrDetails) -> bool {

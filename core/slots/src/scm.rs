@@ -74,6 +74,9 @@ pub struct Comment {
     pub is_bot: bool,
     /// The author may write to the repository, or is an app that someone who may has installed.
     pub trusted: bool,
+    /// Written by whoever opened the pull request: an agent's own answer is no news to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
     /// The words, at most 64 KiB.
     pub text: String,
 }

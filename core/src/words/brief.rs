@@ -177,6 +177,7 @@ pub(crate) fn check(template: &str) -> Result<(), Wrong> {
         state: PrState::Open,
         checks: Checks::None,
         failing: vec![],
+        pending: 0,
         review: Review::None,
         human_threads: 0,
         bot_threads: 0,
@@ -223,6 +224,7 @@ mod tests {
             author: "eve\u{202e}".into(),
             is_bot: false,
             trusted: false,
+            own: false,
             text: text.into(),
         };
         let thread = Thread {

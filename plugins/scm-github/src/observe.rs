@@ -477,6 +477,7 @@ impl Seen {
             },
             checks: Checks::Unknown,
             failing: Vec::new(),
+            pending: 0,
             review,
             human_threads: 0,
             bot_threads: 0,
@@ -659,6 +660,8 @@ fn verdict(facts: &mut PrFacts, contexts: &[Context], demanded: &[String], begin
     };
     facts.failing = failing.into_iter().collect();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let unborn = demanded.iter().filter(|name| counts.iter().all(|one| one.name() != *name));
+    facts.pending = count(unborn.count() + counts.iter().filter(|one| !one.is_over()).count());
     let passed = contexts.iter().filter(|one| one.state() == CheckState::Passed).count();
     facts.details.passed = count(passed);
     facts.details.checks = count(contexts.len());

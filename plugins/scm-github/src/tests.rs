@@ -387,6 +387,8 @@ async fn threads_tell_people_from_bots_and_what_is_settled() {
     let threads = house.scm.threads(&call(), &pr).await.unwrap();
     assert_eq!(threads.len(), 5);
     assert_eq!(threads[0].comments.len(), 61);
+    let own = threads.iter().flat_map(|thread| &thread.comments).filter(|comment| comment.own);
+    assert_eq!(own.count(), 60, "those of whoever opened it");
     let first = |at: usize| &threads[at].comments[0];
     let told = |at: usize| (first(at).author.as_str(), first(at).is_bot, first(at).trusted);
     assert_eq!(told(0), ("ben", false, true));

@@ -24,17 +24,20 @@ const THREADS: &str =
   reviewThreads(first: 50, after: $after) { totalCount pageInfo { hasNextPage endCursor } nodes {
     id isResolved isOutdated path line originalLine
     comments(first: 50) { pageInfo { hasNextPage endCursor } nodes {
-      id body isMinimized authorAssociation author { __typename login } } }
+      id body isMinimized authorAssociation author { __typename login }
+      pullRequest { author { __typename login } } } }
   } } } } }";
 
 const COMMENTS: &str = "query($id: ID!, $after: String) { rateLimit { cost } node(id: $id) { ... on PullRequestReviewThread {
   comments(first: 100, after: $after) { pageInfo { hasNextPage endCursor } nodes {
-    id body isMinimized authorAssociation author { __typename login } } } } } }";
+    id body isMinimized authorAssociation author { __typename login }
+    pullRequest { author { __typename login } } } } } } }";
 
 const REVIEWS: &str =
     "query($id: ID!, $after: String) { rateLimit { cost } node(id: $id) { ... on PullRequest {
   reviews(first: 100, after: $after) { pageInfo { hasNextPage endCursor } nodes {
-    id state body authorAssociation author { __typename login } } } } } }";
+    id state body authorAssociation author { __typename login }
+    pullRequest { author { __typename login } } } } } } }";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +64,13 @@ struct Words {
     is_minimized: bool,
     author_association: String,
     author: Option<Actor>,
+    pull_request: Opened,
+}
+
+/// Who opened the pull request.
+#[derive(Debug, Deserialize)]
+struct Opened {
+    author: Option<Actor>,
 }
 
 impl Words {
@@ -68,9 +78,12 @@ impl Words {
         let is_bot = self.author.as_ref().is_some_and(Actor::is_bot);
         let may_write =
             matches!(self.author_association.as_str(), "OWNER" | "MEMBER" | "COLLABORATOR");
+        let author = login(self.author.as_ref());
+        let opener = self.pull_request.author.as_ref().map(|author| login(Some(author)));
         Comment {
             id: self.id,
-            author: login(self.author.as_ref()),
+            own: opener.as_ref() == Some(&author),
+            author,
             is_bot,
             trusted: is_bot || may_write,
             text: capped(&plain(&self.body), TEXT_CAP),

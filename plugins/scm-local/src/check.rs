@@ -91,6 +91,7 @@ impl Ended {
 pub(crate) struct Roll {
     pub(crate) checks: ao_slots::fact::Checks,
     pub(crate) failing: Vec<String>,
+    pub(crate) pending: u32,
     pub(crate) passed: u32,
     pub(crate) failure: Option<String>,
 }
@@ -475,10 +476,10 @@ pub(crate) fn roll(runs: &[CheckRun]) -> Roll {
     let passed = with(CheckState::Passed).count();
     let mut failing: Vec<String> = with(CheckState::Failed).map(|run| run.name.clone()).collect();
     failing.sort();
-    let waits = with(CheckState::Queued).chain(with(CheckState::Running)).next().is_some();
+    let pending = with(CheckState::Queued).chain(with(CheckState::Running)).count();
     let checks = match (passed, failing.len()) {
         (_, 1..) => Checks::Failing,
-        _ if waits => Checks::Pending,
+        _ if pending > 0 => Checks::Pending,
         (0, _) => Checks::None,
         _ => Checks::Passing,
     };
@@ -486,6 +487,7 @@ pub(crate) fn roll(runs: &[CheckRun]) -> Roll {
     Roll {
         checks,
         passed: u32::try_from(passed).unwrap_or(u32::MAX),
+        pending: u32::try_from(pending).unwrap_or(u32::MAX),
         failure: failure.and_then(|run| run.summary.clone()),
         failing,
     }

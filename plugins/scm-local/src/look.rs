@@ -305,7 +305,7 @@ impl House {
     pub(crate) fn facts(&self, seen: &Seen, threads: &[Thread]) -> PrFacts {
         let Seen { number, pull, head, sight, reviews, .. } = seen;
         let runs = self.runs(*number, &seen.checks);
-        let check::Roll { checks, failing, passed, failure } = check::roll(&runs);
+        let check::Roll { checks, failing, pending, passed, failure } = check::roll(&runs);
         let (review, approved_by) = reviews.roll(head, self.settings.required_approvals);
         let unresolved = || threads.iter().filter(|thread| !thread.resolved);
         let (files, added, removed) = sight.as_ref().map_or((0, 0, 0), |sight| sight.changes);
@@ -317,6 +317,7 @@ impl House {
             state: pull.state(),
             checks,
             failing,
+            pending,
             review,
             human_threads: count(unresolved().count()),
             bot_threads: 0,

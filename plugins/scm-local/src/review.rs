@@ -81,6 +81,8 @@ impl Reviews {
                     is_bot: false,
                     // Whoever reviews here may write to the repository: it lies on their machine.
                     trusted: true,
+                    // An agent gives no review, and the human of this machine opens for it.
+                    own: false,
                     text: review.text.clone(),
                 }],
             })

@@ -232,6 +232,7 @@ impl Scm for Vendor {
                     state: if request.draft { PrState::Draft } else { PrState::Open },
                     checks: Checks::None,
                     failing: Vec::new(),
+                    pending: 0,
                     review: Review::None,
                     human_threads: 0,
                     bot_threads: 0,
@@ -404,6 +405,7 @@ impl Forge for Arc<Vendor> {
                         author: "ben".to_owned(),
                         is_bot: false,
                         trusted: true,
+                        own: false,
                         text: format!("comment {number}"),
                     }],
                 });

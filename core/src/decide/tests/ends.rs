@@ -170,6 +170,7 @@ fn what_runs_well_or_never_ran_or_is_merged_is_not_restored() {
         state: ao_slots::fact::PrState::Merged,
         checks: Default::default(),
         failing: vec![],
+        pending: 0,
         review: Default::default(),
         human_threads: 0,
         bot_threads: 0,

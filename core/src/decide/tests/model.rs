@@ -153,6 +153,7 @@ fn pr_facts() -> impl Strategy<Value = PrFacts> {
         state,
         checks,
         failing: vec![],
+        pending: 0,
         review: Review::None,
         human_threads: 0,
         bot_threads: 0,

@@ -17,6 +17,7 @@ pub(crate) fn green(head: &str) -> PrFacts {
         state: PrState::Open,
         checks: Checks::Passing,
         failing: vec![],
+        pending: 0,
         review: Review::None,
         human_threads: 0,
         bot_threads: 0,

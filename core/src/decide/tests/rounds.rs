@@ -73,6 +73,7 @@ fn a_session_that_only_waits_for_a_merge_does_not_hold_up_the_round() {
         state: ao_slots::fact::PrState::Open,
         checks: ao_slots::fact::Checks::Passing,
         failing: vec![],
+        pending: 0,
         review: ao_slots::fact::Review::None,
         human_threads: 0,
         bot_threads: 0,

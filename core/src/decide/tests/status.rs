@@ -16,6 +16,7 @@ fn pr(state: PrState, checks: Checks, mergeable: Mergeable, review: Review) -> P
         state,
         checks,
         failing: vec![],
+        pending: 0,
         review,
         human_threads: 0,
         bot_threads: 0,

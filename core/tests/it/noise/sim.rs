@@ -830,6 +830,7 @@ impl Agent {
                 state: PrState::None,
                 checks: Checks::None,
                 failing: vec![],
+                pending: 0,
                 review: Review::None,
                 human_threads: 0,
                 bot_threads: 0,

@@ -997,6 +997,7 @@ impl Graph<'_> {
             "state" => leaf(review.state),
             "body" => leaf(review.body.as_str()),
             "commit" => Out::Node(At::Commit(review.pr.0, review.sha.clone())),
+            "pullRequest" => Out::Node(At::Issue(review.pr.0, review.pr.1)),
             "createdAt" | "submittedAt" | "updatedAt" => leaf(review.at.to_string()),
             "url" => leaf(format!("{}/review/{id}", self.url)),
             "comments" => connection([]),
