@@ -12,7 +12,7 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
-use ao_core::slots::{ChannelName, notifier::HttpRequest};
+use ao_core::slots::{ChannelName, ErrorKind, notifier::HttpRequest};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -30,6 +30,7 @@ use hyper_util::{
 };
 use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore};
+use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_governor::{
     GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
 };
@@ -49,6 +50,8 @@ const MOST_HEADERS: usize = 32 * 1024;
 const MOST_BODY: usize = 256 * 1024;
 /// Most bytes of a forge's webhook: GitHub sends none above 25 MB (Webhook events and payloads, "Payload cap").
 const MOST_WEBHOOK: usize = 25 << 20;
+/// Webhooks that are read at one time: with their size they bound what strangers make `ao` keep in memory.
+const WEBHOOKS: usize = 4;
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests in a row; after them one each [`REFILL`].
@@ -107,7 +110,9 @@ fn router(api: Arc<Api>, port: u16) -> Router {
     let forges = Router::new()
         .route("/api/webhooks/{scm}", post(webhook))
         .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(MOST_WEBHOOK));
+        .layer(RequestBodyLimitLayer::new(MOST_WEBHOOK))
+        .layer(GlobalConcurrencyLimitLayer::new(WEBHOOKS))
+        .route_layer(middleware::from_fn_with_state(api.clone(), is_awaited));
     let small = not_too_often(pages)
         .merge(not_too_often(providers))
         .layer(RequestBodyLimitLayer::new(MOST_BODY));
@@ -233,7 +238,22 @@ async fn provider(
     }
 }
 
-/// Has `ao` look at what a forge says has moved. Nothing it says is taken over.
+/// Where no project has such an scm, nothing of a webhook is read.
+async fn is_awaited(
+    State(api): State<Arc<Api>>,
+    Path(scm): Path<String>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if api.handle.has_scm(&scm) {
+        next.run(request).await
+    } else {
+        Problem::new(Code::NotFound, "no project has this scm").into_response()
+    }
+}
+
+/// Has `ao` look at what a forge says has moved. Nothing it says is taken over. The forge shows its user the answer,
+/// so it says what is wrong.
 async fn webhook(
     State(api): State<Arc<Api>>,
     Path(scm): Path<String>,
@@ -248,7 +268,13 @@ async fn webhook(
         Ok(_) => StatusCode::ACCEPTED.into_response(),
         Err(error) => {
             tracing::debug!(scm, %error, "a webhook was refused");
-            StatusCode::UNAUTHORIZED.into_response()
+            let status = match error.kind {
+                ErrorKind::Refused => StatusCode::UNAUTHORIZED,
+                ErrorKind::Missing | ErrorKind::Unsupported => StatusCode::NOT_FOUND,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            let remedy = error.remedy.iter().map(|remedy| format!("; {remedy}"));
+            (status, format!("{error}{}", remedy.collect::<String>())).into_response()
         }
     }
 }

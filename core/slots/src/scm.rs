@@ -339,7 +339,7 @@ pub trait Scm: fmt::Debug + Send + Sync {
         vec![]
     }
 
-    /// Checks a webhook's signature over its raw body. Constant in time.
+    /// Checks a webhook's signature over its raw body. Constant in time; `Refused` where it is not the vendor's.
     fn verify_webhook(&self, headers: &[(String, String)], body: &[u8]) -> Result<(), PluginError>;
 
     /// What a verified webhook says; none for events that concern nobody.

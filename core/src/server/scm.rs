@@ -11,7 +11,7 @@ use std::{
 };
 
 use ao_slots::{
-    Call, PluginError, ProjectId, SessionId,
+    Call, ErrorKind, PluginError, ProjectId, SessionId,
     call::Answer,
     fact::{Activity, Checks, Mergeable, PrFacts},
     scm::{BranchRef, PrRef, Records, Scm, ScmHint, Thread},
@@ -470,26 +470,44 @@ impl Handle {
         let _ = self.shell.pokes.send(Poke::Session(session.clone()));
     }
 
+    /// The scms of this plugin, each once however many projects it is for.
+    fn scms(&self, plugin: &str) -> Vec<Arc<dyn Scm>> {
+        let state = self.state();
+        let mine =
+            state.policy.projects.iter().filter(|(_, project)| {
+                project.scm.as_ref().is_some_and(|scm| scm.plugin == plugin)
+            });
+        let mut scms: Vec<Arc<dyn Scm>> = vec![];
+        for scm in mine.filter_map(|(id, _)| self.shell.scm_of(self, id)) {
+            if !scms.iter().any(|known| Arc::ptr_eq(known, &scm)) {
+                scms.push(scm);
+            }
+        }
+        scms
+    }
+
+    /// Whether a project has this plugin for its scm.
+    pub fn has_scm(&self, plugin: &str) -> bool {
+        !self.scms(plugin).is_empty()
+    }
+
     /// Takes a webhook for the scms of this plugin. It changes nothing by itself: it makes `ao` look.
     ///
     /// # Errors
-    /// Where no scm of this plugin takes it: it is not signed with the secret of any.
+    /// `Missing` where no project has such an scm, `Refused` where it is not signed with the secret of any,
+    /// `Permanent` where what is signed does not read.
     pub fn webhook(
         &self,
         plugin: &str,
         headers: &[(String, String)],
         body: &[u8],
     ) -> Result<Heard, PluginError> {
-        let projects: Vec<ProjectId> = {
-            let state = self.state();
-            let of =
-                |scm: &Option<PluginChoice>| scm.as_ref().is_some_and(|scm| scm.plugin == plugin);
-            let mine = state.policy.projects.iter().filter(|(_, project)| of(&project.scm));
-            mine.map(|(id, _)| id.clone()).collect()
-        };
-        let mut refused = PluginError::permanent(format!("no project has the scm {plugin}"), "");
-        for project in projects {
-            let Some((scm, _)) = self.scm(&project) else { continue };
+        let mut refused = PluginError::new(
+            ErrorKind::Missing,
+            "the webhook is not taken",
+            format!("no project has the scm {plugin}"),
+        );
+        for scm in self.scms(plugin) {
             if let Err(error) = scm.verify_webhook(headers, body) {
                 refused = error;
                 continue;

@@ -9,6 +9,8 @@ use tokio::{
 };
 
 use super::*;
+use ao_conformance::scm::fake::Vendor;
+
 use crate::tests::House;
 
 struct Port {
@@ -20,6 +22,16 @@ struct Port {
 impl Port {
     async fn open() -> Self {
         Self::named(|port| format!("http://localhost:{port}")).await
+    }
+
+    /// A port at which a forge that is the vendor's fake may be heard.
+    async fn heard() -> (Self, Arc<Vendor>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (house, vendor) = House::with_vendor("webhooks", &["my-app"]).await;
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(serve_tcp(listener, house.api.clone(), async { drop(stopped.await) }));
+        (Self { port, house, _stop: stop }, vendor)
     }
 
     /// A port that is reached at an address of its own too.
@@ -206,13 +218,8 @@ async fn s21_a_channel_that_takes_no_requests_has_no_address() {
 #[tokio::test]
 async fn s22_a_webhook_is_taken_once_by_its_signature_alone() {
     use ao_conformance::scm::Forge;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let n = listener.local_addr().unwrap().port();
-    let (house, vendor) = House::with_vendor("webhooks", &["my-app"]).await;
-    let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(serve_tcp(listener, house.api.clone(), async { drop(stopped.await) }));
-    let port = Port { port: n, house, _stop: stop };
-
+    let (port, vendor) = Port::heard().await;
+    let n = port.port;
     let (headers, body) = vendor.webhook(Some(ao_core::slots::PrNumber(1))).await;
     let lines = |headers: &[(String, String)]| {
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>()
@@ -222,7 +229,7 @@ async fn s22_a_webhook_is_taken_once_by_its_signature_alone() {
     let path = "/api/webhooks/vendor";
     assert_eq!(port.post(path, "", &body).await, 401, "unsigned");
     assert_eq!(port.post(path, &signed, "pr 2").await, 401, "of another body");
-    assert_eq!(port.post("/api/webhooks/other", &signed, &body).await, 401, "nobody's");
+    assert_eq!(port.post("/api/webhooks/other", &signed, &body).await, 404, "nobody's");
     assert_eq!(port.post(path, &signed, &body).await, 202);
     assert_eq!(port.post(path, &signed, &body).await, 202, "the same again does nothing more");
     let (headers, nothing) = vendor.webhook(None).await;
@@ -240,15 +247,18 @@ async fn s22_a_webhook_is_taken_once_by_its_signature_alone() {
 
 #[tokio::test]
 async fn s22_a_webhook_may_be_large_and_no_larger() {
-    let port = Port::open().await;
+    let (port, _vendor) = Port::heard().await;
     let n = port.port;
     // 401 = its whole body was read, and nobody has signed it.
     let large = "x".repeat(1 << 20);
     assert_eq!(port.post("/api/webhooks/vendor", "", &large).await, 401);
+    // What nobody waits for is not read, however large it says it is.
+    assert_eq!(port.post("/api/webhooks/other", "", &large).await, 404);
     let head = format!(
         "POST /api/webhooks/vendor HTTP/1.1\r\nhost: localhost:{n}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         (25 << 20) + 1
     );
     assert_eq!(port.status(&head).await, 413);
+    let port = Port::open().await;
     assert_eq!(port.post("/api/channels/hook/provider", "", &large).await, 413);
 }

@@ -340,7 +340,11 @@ impl Scm for Vendor {
     fn verify_webhook(&self, headers: &[(String, String)], body: &[u8]) -> Result<(), PluginError> {
         match header(headers, "x-signature") {
             Some(signature) if signature == object(&body) => Ok(()),
-            _ => Err(PluginError::permanent("a webhook is not the vendor's", "wrong signature")),
+            _ => Err(PluginError::new(
+                ErrorKind::Refused,
+                "a webhook is not the vendor's",
+                "wrong signature",
+            )),
         }
     }
 
