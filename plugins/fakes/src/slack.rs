@@ -109,6 +109,8 @@ pub struct Message {
     pub metadata: Value,
     /// How often it was changed.
     pub edits: usize,
+    /// When it was posted.
+    pub at: Instant,
 }
 
 /// What only one person sees.
@@ -1049,6 +1051,7 @@ impl State {
             blocks,
             metadata: arguments.get("metadata").cloned().unwrap_or_default(),
             edits: 0,
+            at: Instant::now(),
         };
         message.draw(text("text"));
         self.buzzes += usize::from(message.active.iter().any(|one| one.starts_with('@')));
@@ -1265,6 +1268,7 @@ impl State {
             blocks: Value::Null,
             metadata: Value::Null,
             edits: 0,
+            at: Instant::now(),
         };
         message.draw(text);
         self.messages.push(message);

@@ -146,6 +146,8 @@ pub(crate) struct App {
     unreachable: AtomicBool,
     /// When something was last posted.
     last: Mutex<Instant>,
+    /// Held by the details that are next: of what waits they are posted one at a time.
+    adding: AsyncMutex<()>,
     out: mpsc::Sender<Result<IncomingAction, PluginError>>,
 }
 
@@ -172,6 +174,7 @@ impl App {
     /// Posts under a message, once the channel has been quiet for a while: Slack takes one a second, and a card goes
     /// first.
     async fn add(self: Arc<Self>, body: Value) {
+        let _turn = self.adding.lock().await;
         for _ in 0..ADDS {
             let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
             let left = QUIET.saturating_sub(last.elapsed());
@@ -181,6 +184,11 @@ impl App {
             tokio::time::sleep(left).await;
         }
         self.api.aside("chat.postMessage", &body, ADD).await;
+        self.posted_now();
+    }
+
+    fn posted_now(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// The channel's id. Of a name it is known from the first message that was sent, or found where the app may list
@@ -219,6 +227,7 @@ impl Slack {
                 open: AtomicUsize::new(0),
                 unreachable: AtomicBool::new(false),
                 last: Mutex::new(Instant::now()),
+                adding: AsyncMutex::default(),
                 out,
             }),
             clicks,
@@ -235,7 +244,7 @@ impl Slack {
         let posted: Posted =
             self.app.api.post("chat.postMessage", &body, call.limit(), Act::Adds).await?;
         self.app.learn(&posted.channel);
-        *self.app.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.app.posted_now();
         let handle = Some(ChannelHandle(format!("{}:{}", posted.channel, posted.ts)));
         Ok((Receipt { handle, reached: Reached::Accepted }, posted))
     }

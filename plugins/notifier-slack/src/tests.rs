@@ -1028,6 +1028,18 @@ async fn details_stand_in_the_thread_and_their_failure_changes_nothing() {
     );
     assert_eq!(receipt.unwrap().handle, Some(ChannelHandle(format!("{CHANNEL}:{}", said[0].ts))));
     assert!(house.fake.last("chat.postMessage").unwrap().get("reply_broadcast").is_none());
+    // Slack takes one message a second: those of two cards do not come at once.
+    for key in ["k-2", "k-3"] {
+        house
+            .notifier
+            .send(&call(key), &Message { details: log.clone(), ..question() })
+            .await
+            .unwrap();
+    }
+    house.fake.until(|fake| fake.messages().len() == 6).await;
+    let said = house.fake.messages();
+    assert!(said[5].thread.is_some() && said[4].thread.is_some());
+    assert!(said[5].at.duration_since(said[4].at) >= Duration::from_secs(1));
 }
 
 #[tokio::test]
