@@ -50,7 +50,7 @@ pub use crate::settings::{CheckSetting, Limit, Settings};
 use crate::{
     book::{Book, Changes, Pull, PullStage, open_key, pull_key, put, reviews_of},
     check::Live,
-    look::{Sight, Watched, merge_base, not_found},
+    look::{Seen, Sight, Watched, head_of, merge_base, not_found, pin},
     merge::symbolic,
     review::Review,
 };
@@ -212,10 +212,10 @@ impl House {
                 return Err(refused(format!("`{}` is no name for a branch", name.escape_debug())));
             }
         }
-        let refs = self.refs(&git).await?;
+        let mut refs = self.refs(&git).await?;
         let absent = |name: &str| refused(format!("the branch `{name}` does not exist"));
-        let head = refs.branch(branch).ok_or_else(|| absent(branch))?;
-        let base = refs.branch(into).ok_or_else(|| {
+        let head = &refs.branch(branch).cloned().ok_or_else(|| absent(branch))?;
+        let base = &refs.branch(into).cloned().ok_or_else(|| {
             absent(into).with_remedy("name the base, or set `defaultBranch:` of the project")
         })?;
         if let Some(meant) = refs.meant_by(into) {
@@ -232,7 +232,22 @@ impl House {
         }
         let args = ["--max-count=1", "--no-commit-header", "--format=%an", "--end-of-options"];
         let author = repo.git.cmd("rev-list").args(args).arg(head).line().await?;
-        let number = pulls.keys().last().copied().unwrap_or(0).max(refs.largest()) + 1;
+        let last = pulls.keys().last().copied().unwrap_or(0);
+        let number = loop {
+            let number = last.max(refs.largest()) + 1;
+            let pins = [("head", head), ("base", base)];
+            let lines = pins.map(|(what, oid)| format!("create {} {oid}", pin(number, what)));
+            match repo.transact(&lines).await {
+                Ok(()) => break number,
+                Err(error) => {
+                    refs = self.refs(&git).await?;
+                    if refs.largest() < number {
+                        return Err(error.into());
+                    }
+                    // Another project of this repository was faster.
+                }
+            }
+        };
         let pull = Pull {
             key: call.key.clone(),
             title,
@@ -247,7 +262,6 @@ impl House {
             merged: None,
         };
         self.write_pull(number, &pull).await?;
-        self.keep(&repo, number, head, Some(base)).await?;
         self.want(number, head, into, &[]).await?;
         Ok(self.reference(number))
     }
@@ -318,6 +332,7 @@ impl House {
         };
         let git = self.git(call.limit());
         let seen = self.look_at_one(&git, number).await?;
+        let head = seen.known_head()?;
         let (text, by) = (words(&given.text), text::cut(&text::one_line(&given.by), 100));
         if by.is_empty() {
             return Err(refused("nobody gives the review"));
@@ -334,7 +349,7 @@ impl House {
         if !pull.is_open() {
             return Err(refused("it is no longer open"));
         }
-        if given.head.as_ref().is_some_and(|head| *head != seen.head) {
+        if given.head.as_ref().is_some_and(|given| given != head) {
             return Err(refused("its head has moved since it was looked at")
                 .with_remedy(format!("look again: ao pr diff {number}")));
         }
@@ -342,7 +357,7 @@ impl House {
         let path = path.map(|path| text::cut(&text::one_line(&path), 400));
         let review = Review {
             key: call.key.clone(),
-            head: seen.head,
+            head: head.to_owned(),
             verdict: given.verdict,
             text,
             path: path.filter(|path| !path.is_empty()),
@@ -380,7 +395,13 @@ impl House {
             return Err(no_check(number, check));
         }
         let _change = self.book.hold(git.until()).await?;
-        self.want(number, &seen.head, &seen.pull.base, &again).await
+        let pull = self.book.pull(number).await?.ok_or_else(|| not_found(number))?;
+        let now = head_of(number, &pull, &self.refs(&git).await?);
+        if !pull.is_open() || now.as_ref() != Some(&seen.head) {
+            let what = format!("no check of #{number} runs again");
+            return Err(PluginError::transient(what, "its head has just moved"));
+        }
+        self.want(number, &seen.head, &pull.base, &again).await
     }
 
     async fn diff(self: &Arc<Self>, call: &Call, number: u64) -> Result<String, PluginError> {
@@ -396,7 +417,7 @@ impl House {
             PluginError::permanent(format!("cannot compare #{number} with its base"), cause)
         })?;
         let repo = self.open(&git).await?;
-        let range = format!("{base}...{}", seen.head);
+        let range = format!("{base}...{}", seen.known_head()?);
         let args =
             ["--no-ext-diff", "--no-textconv", "--no-color", "--end-of-options", &range, "--"];
         let call = repo.git.cmd("diff").args(args).cap(DIFF_CAP);
@@ -505,11 +526,11 @@ impl Scm for Local {
         let numbers: Vec<u64> = prs.iter().map(|pr| pr.number.0).collect();
         let git = self.0.git(call.limit());
         let seen = self.0.look(&git, &numbers).await.map_err(looking)?;
-        let facts = |answer| match answer {
-            Answer::Yes(seen) => {
-                let seen: look::Seen = seen;
-                Answer::Yes(self.0.facts(&seen, &seen.reviews.threads(&seen.head)))
-            }
+        let facts = |answer: Answer<Seen>| match answer {
+            Answer::Yes(seen) => match seen.pull.is_open().then(|| seen.known_head()) {
+                Some(Err(error)) => Answer::Unknown(error.to_string()),
+                _ => Answer::Yes(self.0.facts(&seen, &seen.reviews.threads(&seen.head))),
+            },
             Answer::No => Answer::No,
             Answer::Unknown(why) => Answer::Unknown(why),
         };
@@ -525,7 +546,7 @@ impl Scm for Local {
         numbers.truncate(LISTED);
         let git = self.0.git(call.limit());
         let seen = self.0.look(&git, &numbers).await.map_err(looking)?;
-        let view = |answer: Answer<look::Seen>| match answer {
+        let view = |answer: Answer<Seen>| match answer {
             Answer::Yes(seen) => Some(Ok(self.0.view(&seen))),
             Answer::No => None,
             Answer::Unknown(why) => {

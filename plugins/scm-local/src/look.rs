@@ -20,7 +20,7 @@ use crate::{
     House, away,
     book::{Changes, Check, Merge, Pull, PullStage, open_key, pull_key, put, reviews_of},
     check,
-    merge::{Merged, Scratch, merge_trees},
+    merge::{Merged, Scratch, merge_trees, tree_of},
     review::{Review, Reviews, discussion},
 };
 
@@ -51,13 +51,15 @@ impl Refs {
 
     /// The largest number that this repository has seen, also by another data directory.
     pub(crate) fn largest(&self) -> u64 {
-        let number =
-            |name: &String| name.strip_prefix("refs/ao/pull/")?.split('/').next()?.parse().ok();
-        self.0.keys().filter_map(number).max().unwrap_or(0)
+        // Anybody can write such a ref: one far off must not use the numbers up.
+        let number = |name: &String| {
+            name.strip_prefix("refs/ao/pull/")?.split('/').next()?.parse::<u32>().ok()
+        };
+        self.0.keys().filter_map(number).max().unwrap_or(0).into()
     }
 }
 
-fn pin(number: u64, what: &str) -> String {
+pub(crate) fn pin(number: u64, what: &str) -> String {
     format!("refs/ao/pull/{number}/{what}")
 }
 
@@ -67,11 +69,22 @@ pub(crate) struct Sight {
     head: String,
     base: String,
     /// It has commits that the base lacks.
-    pub(crate) is_ahead: bool,
+    is_ahead: bool,
+    /// It changed something, and a merge would change nothing.
+    is_in: bool,
+    /// Nobody has merged it by hand.
+    is_judged: bool,
     mergeable: Mergeable,
     conflicts: Vec<String>,
     /// Files, lines added, lines removed.
     changes: (u32, u32, u32),
+}
+
+impl Sight {
+    /// Whether somebody may have merged it by hand, and it is not known that nobody has.
+    fn is_to_judge(&self) -> bool {
+        (!self.is_ahead || self.is_in) && !self.is_judged
+    }
 }
 
 /// What several looks of one sweep share, once one of them needs it.
@@ -86,11 +99,20 @@ struct Opened {
 pub(crate) struct Seen {
     pub(crate) number: u64,
     pub(crate) pull: Pull,
+    /// Empty where its commits are gone.
     pub(crate) head: String,
     /// None when its base is gone.
     pub(crate) sight: Option<Sight>,
     pub(crate) reviews: Reviews,
     pub(crate) checks: BTreeMap<String, Check>,
+}
+
+impl Seen {
+    /// The head, where it is to be known.
+    pub(crate) fn known_head(&self) -> Result<&str, PluginError> {
+        let is_known = !self.head.is_empty();
+        is_known.then_some(&*self.head).ok_or_else(|| no_commits(self.number, &self.pull))
+    }
 }
 
 impl House {
@@ -150,24 +172,29 @@ impl House {
         number: u64,
     ) -> Result<Option<Seen>, PluginError> {
         let Some(mut pull) = self.book.pull(number).await? else { return Ok(None) };
-        let head = head_of(number, &pull, refs)?;
+        let head = head_of(number, &pull, refs);
         let base = base_of(number, &pull, refs);
-        let sight = match &base {
-            Some(base) => Some(self.sight(git, opened, number, &head, base).await?),
+        let sight = match head.as_ref().zip(base.as_ref()) {
+            Some((head, base)) => match self.sight(git, opened, number, head, base).await {
+                // Of what has ended the record is enough: its commits may be gone.
+                Err(error) if !pull.is_open() && error.kind == ErrorKind::Permanent => None,
+                sight => Some(sight?),
+            },
             None => None,
         };
-        if pull.is_open() {
+        if let Some(head) = head.as_ref().filter(|_| pull.is_open()) {
             let is_ahead = sight.as_ref().is_none_or(|sight| sight.is_ahead);
-            let kept = refs.pin(number, "head") == Some(&head);
-            let due = match is_ahead {
-                true => !kept || pull.merging.is_some() || self.is_wanting(number, &head).await?,
-                false => true,
-            };
-            if due {
-                pull = self.follow(git, number, &head, base.as_ref(), is_ahead).await?;
+            let to_judge = sight.as_ref().is_some_and(Sight::is_to_judge);
+            let is_kept = refs.pin(number, "head") == Some(head);
+            if pull.merging.is_some() && base.is_some()
+                || to_judge
+                || is_ahead && (!is_kept || self.is_wanting(number, head).await?)
+            {
+                pull = self.follow(git, number, head, base.as_ref(), sight.as_ref()).await?;
             }
         }
-        let head = pull.merged.as_ref().map_or(head, |merged| merged.head.clone());
+        let merged = pull.merged.as_ref().map(|merged| merged.head.clone());
+        let head = merged.or(head).unwrap_or_default();
         let reviews = self.book.all::<Review>(&reviews_of(number)).await?;
         let reviews = Reviews(reviews.into_values().collect());
         let checks = self.book.checks(number, &head).await?;
@@ -181,37 +208,39 @@ impl House {
         number: u64,
         head: &str,
         base: Option<&String>,
-        is_ahead: bool,
+        sight: Option<&Sight>,
     ) -> Result<Pull, PluginError> {
         let _change = self.book.hold(git.until()).await?;
-        let Some(pull) = self.book.pull(number).await? else { return Err(not_found(number)) };
+        let Some(mut pull) = self.book.pull(number).await? else { return Err(not_found(number)) };
         let refs = self.refs(git).await?;
         if !pull.is_open()
-            || head_of(number, &pull, &refs)? != head
+            || head_of(number, &pull, &refs).is_none_or(|now| now != head)
             || base_of(number, &pull, &refs).as_ref() != base
         {
             return Ok(pull);
         }
         let repo = self.open(git).await?;
-        if let (Some(merging), Some(base)) = (&pull.merging, base)
-            && contains(&repo, base, &merging.commit).await?
-        {
-            let merge = merging.clone();
-            return self.merged(number, pull, merge).await;
-        }
-        if !is_ahead {
-            // Only what had something to merge can have been merged; a branch that was put back to its base was not.
-            let kept = refs.pin(number, "head").cloned();
-            if let (Some(kept), Some(base)) = (kept, base)
-                && is_all_in(&repo, base, &kept).await?
-            {
-                let merge = Merge { commit: kept.clone(), head: kept, at: Timestamp::now() };
+        if let (Some(merge), Some(base)) = (pull.merging.clone(), base) {
+            if contains(&repo, base, &merge.commit).await? {
                 return self.merged(number, pull, merge).await;
             }
-            return Ok(pull);
+            pull.merging = None;
+            self.write_pull(number, &pull).await?;
         }
-        self.keep(&repo, number, head, base).await?;
-        self.want(number, head, &pull.base, &[]).await?;
+        if let Some(sight) = sight.filter(|sight| sight.is_to_judge()) {
+            if let Some(commit) = by_hand(&repo, &refs, number, sight).await? {
+                let head = refs.pin(number, "head").cloned().unwrap_or_default();
+                let merge = Merge { commit, head, at: Timestamp::now() };
+                return self.merged(number, pull, merge).await;
+            }
+            if let Some(sight) = self.sights().get_mut(&number).filter(|known| *known == sight) {
+                sight.is_judged = true;
+            }
+        }
+        if sight.is_none_or(|sight| sight.is_ahead) {
+            self.keep(&repo, &refs, number, head, base).await?;
+            self.want(number, head, &pull.base, &[]).await?;
+        }
         Ok(pull)
     }
 
@@ -219,13 +248,21 @@ impl House {
     pub(crate) async fn keep(
         &self,
         repo: &Repo,
+        refs: &Refs,
         number: u64,
         head: &str,
         base: Option<&String>,
     ) -> Result<(), PluginError> {
-        let mut lines = vec![format!("update {} {head}", pin(number, "head"))];
-        lines.extend(base.map(|base| format!("update {} {base}", pin(number, "base"))));
-        Ok(repo.transact(&lines).await?)
+        let pins = [("head", Some(head)), ("base", base.map(String::as_str))];
+        let moved = |(what, oid): (&str, Option<&str>)| {
+            let oid = oid.filter(|oid| refs.pin(number, what).is_none_or(|kept| kept != oid))?;
+            Some(format!("update {} {oid}", pin(number, what)))
+        };
+        let lines: Vec<String> = pins.into_iter().filter_map(moved).collect();
+        if !lines.is_empty() {
+            repo.transact(&lines).await?;
+        }
+        Ok(())
     }
 
     /// Records a merge that has happened. The caller holds the book.
@@ -278,6 +315,8 @@ impl House {
             head: head.to_owned(),
             base: base.to_owned(),
             is_ahead: true,
+            is_in: false,
+            is_judged: false,
             mergeable: Mergeable::Unknown,
             conflicts: Vec::new(),
             changes: (0, 0, 0),
@@ -288,7 +327,10 @@ impl House {
             Some(_) => {
                 sight.changes = git.changes(base, head).await?;
                 match merge_trees(git, base, head, None, scratch.as_ref()).await? {
-                    Merged::Clean(_) => sight.mergeable = Mergeable::Yes,
+                    Merged::Clean(tree) => {
+                        sight.mergeable = Mergeable::Yes;
+                        sight.is_in = sight.changes.0 > 0 && tree == tree_of(git, base).await?;
+                    }
                     Merged::Conflicting(mut files) => {
                         files.truncate(CONFLICTS);
                         sight.mergeable = Mergeable::Conflicting;
@@ -414,17 +456,19 @@ fn comment(thread: &Thread) -> Option<PrComment> {
 }
 
 /// Where its branch is, else where it was.
-fn head_of(number: u64, pull: &Pull, refs: &Refs) -> Result<String, PluginError> {
+pub(crate) fn head_of(number: u64, pull: &Pull, refs: &Refs) -> Option<String> {
     let (branch, kept) = (refs.branch(&pull.branch), refs.pin(number, "head"));
     let head = match (&pull.merged, pull.is_open()) {
         (Some(merged), _) => Some(&merged.head),
         (None, true) => branch.or(kept),
         (None, false) => kept.or(branch),
     };
-    head.cloned().ok_or_else(|| {
-        let cause = format!("the branch `{}` is gone", text::one_line(&pull.branch));
-        PluginError::permanent(format!("the commits of #{number} are not known"), cause)
-    })
+    head.cloned()
+}
+
+fn no_commits(number: u64, pull: &Pull) -> PluginError {
+    let cause = format!("the branch `{}` is gone", text::one_line(&pull.branch));
+    PluginError::permanent(format!("the commits of #{number} are not known"), cause)
 }
 
 /// What it goes into; of one that has ended, what it was meant for then.
@@ -457,6 +501,31 @@ pub(crate) async fn contains(repo: &Repo, base: &str, commit: &str) -> Result<bo
         Err(GitError::Failed { .. }) => Ok(false),
         answer => answer,
     }
+}
+
+/// The commit by which somebody has put all of it into the base: the last kept head, or the base itself. Only what had
+/// something to merge can have been merged; a branch that was put back to its base was not.
+async fn by_hand(
+    repo: &Repo,
+    refs: &Refs,
+    number: u64,
+    sight: &Sight,
+) -> Result<Option<String>, GitError> {
+    let Sight { head, base, .. } = sight;
+    let Some(kept) = refs.pin(number, "head") else { return Ok(None) };
+    if !sight.is_ahead {
+        return Ok(is_all_in(repo, base, kept).await?.then(|| kept.clone()));
+    }
+    let Some(before) = refs.pin(number, "base").filter(|before| *before != base && kept == head)
+    else {
+        return Ok(None);
+    };
+    let scratch = Scratch::beside(repo);
+    let had_something = match merge_trees(&repo.git, before, head, None, scratch.as_ref()).await? {
+        Merged::Clean(tree) => tree != tree_of(&repo.git, before).await?,
+        Merged::Conflicting(_) => true,
+    };
+    Ok(had_something.then(|| base.clone()))
 }
 
 /// Whether each commit of a head is in the base, by itself or by what it changes.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{
     House,
     base::Move,
-    book::{Changes, Merge, Pull, PullStage, pull_key, put},
+    book::{Merge, Pull, PullStage},
     look::{contains, merge_base, not_found},
 };
 
@@ -88,6 +88,10 @@ impl House {
         method: MergeMethod,
     ) -> Result<String, PluginError> {
         self.recover(git).await?;
+        let mut repo = self.open(git).await?;
+        // Others may hold the repository for long: until it is ours, the book is everybody's. What was read before then,
+        // another plugin of this repository may have changed.
+        let _held = repo.hold(&self.locks).await?;
         let _change = self.book.hold(git.until()).await?;
         let mut pull = self.book.pull(number).await?.ok_or_else(|| not_found(number))?;
         if let Some(merged) = &pull.merged {
@@ -98,8 +102,6 @@ impl House {
                 refused(number, "it is closed").with_remedy(format!("ao pr reopen {number}"))
             );
         }
-        let mut repo = self.open(git).await?;
-        let _held = repo.hold(&self.locks).await?;
         let refs = self.refs(&repo.git).await?;
         let Some(base) = refs.branch(&pull.base).cloned() else {
             let cause = format!("the branch `{}` does not exist", text::one_line(&pull.base));
@@ -126,19 +128,26 @@ impl House {
             return Err(refused(number, "it is a draft").with_remedy(remedy));
         }
         let commit = self.commit(&repo, number, &pull, &base, expected, method).await?;
-        self.keep(&repo, number, expected, Some(&base)).await?;
+        self.keep(&repo, &refs, number, expected, Some(&base)).await?;
         let merge = Merge { head: expected.to_owned(), commit, at: Timestamp::now() };
-        pull.merging = Some(merge.clone());
-        let mut changes = Changes::new();
-        put(&mut changes, pull_key(number), &pull)?;
-        self.book.write(changes).await?;
-        let step = Move { repo: &repo, number, branch: &pull.base, old: &base, new: &merge.commit };
-        step.make().await?;
+        if merge.commit != base {
+            pull.merging = Some(merge.clone());
+            self.write_pull(number, &pull).await?;
+            let (branch, new) = (&pull.base, &merge.commit);
+            let step = Move { repo: &repo, number, branch, old: &base, new };
+            if let Err(error) = step.make().await {
+                if error.kind != ErrorKind::InDoubt {
+                    pull.merging = None;
+                    self.write_pull(number, &pull).await?;
+                }
+                return Err(error);
+            }
+        }
         self.merged(number, pull, merge.clone()).await?;
         Ok(merge.commit)
     }
 
-    /// Makes the commit that the base is to move to.
+    /// Makes the commit that the base is to move to; the base itself, where it has all of it.
     async fn commit(
         &self,
         repo: &Repo,
@@ -178,6 +187,9 @@ impl House {
             Merged::Clean(tree) => tree,
             Merged::Conflicting(files) => return Err(conflicting(files)),
         };
+        if tree == tree_of(git, base).await? {
+            return Ok(base.to_owned());
+        }
         if method == MergeMethod::Rebase {
             return replay(repo, number, base, head).await?.map_err(conflicting);
         }
@@ -259,7 +271,7 @@ async fn replay(
     Ok(Ok(onto))
 }
 
-async fn tree_of(git: &Git, commit: &str) -> Result<String, GitError> {
+pub(crate) async fn tree_of(git: &Git, commit: &str) -> Result<String, GitError> {
     let name = format!("{commit}^{{tree}}");
     git.cmd("rev-parse").args(["--verify", "--end-of-options", &name]).line().await
 }

@@ -5,6 +5,7 @@ mod killing;
 mod looking;
 mod merging;
 mod moving;
+mod settling;
 
 use std::{
     collections::BTreeMap,
@@ -238,6 +239,13 @@ impl Bench {
             GiveReview { head: None, verdict, text: text.to_owned(), at: None, by: by.to_owned() };
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         self.scm.review(&call(&format!("review {number}")), pr, &given).await
+    }
+}
+
+/// Waits until something holds; what never does ends with the test's own limit.
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -21,13 +21,6 @@ fn process(pid: &str) -> ProcessId {
     ProcessId::of(pid.parse().unwrap()).expect("it runs")
 }
 
-/// Waits until something holds; what never does ends with the test's own limit.
-async fn until(holds: impl Fn() -> bool) {
-    while !holds() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 /// Git knows no worktree of a check, and there is no folder of one.
 fn is_tidy(bench: &Bench) -> bool {
     let listed = bench.git(&bench.repo(), &["worktree", "list"]);
