@@ -142,6 +142,13 @@ pub struct Actor {
     pub via: String,
 }
 
+impl Actor {
+    /// `ao` itself, as the configuration says.
+    pub fn ao() -> Self {
+        Self { name: "ao".into(), via: "ao".into() }
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A channel that knows no names gives its own.
@@ -1062,9 +1069,14 @@ kinds! {
     }
     /// The set-up is finished: the agent runs and has its task.
     Dec "session.ready" SessionReady {}
-    /// A lost session is brought back without asking.
+    /// A session is brought back without asking.
     Dec "restore.decided" RestoreDecided {
         /// Why, e.g. `runtime-lost`.
+        cause: Trigger,
+    }
+    /// `ao` ends a session by itself.
+    Dec "kill.decided" KillDecided {
+        /// Why.
         cause: Trigger,
     }
     /// A restore that was asked for came to its end.

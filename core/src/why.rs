@@ -17,7 +17,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::trigger::Trigger,
+    config::{policy::ReactionAction, trigger::Trigger},
     decide,
     event::{Effect, Event, Held, Kind, Outcome, Over, Subject},
     state::{Incident, Notification, Now, Progress, State, Status},
@@ -286,6 +286,11 @@ impl Teller<'_> {
         if let Some(parent) = decide::cause::muted_by(self.state, incident) {
             let (id, trigger) = (parent.id, parent.trigger);
             return format!("Nobody is told while {id} ({trigger}) stands, which explains it");
+        }
+        let reaction = self.state.policy.reaction(incident.project.as_ref(), incident.trigger);
+        if reaction.action == ReactionAction::Nothing {
+            let key = format!("reactions.{}.action", incident.trigger);
+            return format!("Nobody is told: the configuration says so ({key}: none)");
         }
         match decide::schedule::wanted_at(self.state, incident) {
             None if incident.trigger == Trigger::ChannelFailing => {
@@ -707,6 +712,7 @@ pub fn describe(event: &Event) -> Described {
         Kind::SessionReady(_) => {
             say(Some(Mark::Working), "set up", "the agent runs and has its task".into())
         }
+        Kind::KillDecided(e) => say(None, "ao ends it", e.cause.to_string()),
         Kind::RestoreDecided(e) => say(None, "ao brings it back", e.cause.to_string()),
         Kind::RestoreSettled(e) => match &e.failure {
             None if e.ok => say(Some(Mark::Settled), "works again", none()),

@@ -241,6 +241,8 @@ pub enum Goes {
     Held,
     /// A human is told, not the agent.
     ToHuman,
+    /// Nobody is told: the configuration says so.
+    ToNobody,
 }
 
 /// What may still be spent.
@@ -977,6 +979,7 @@ fn troubles(state: &Known, session: &Session) -> Vec<Trouble> {
             _ if knows => Goes::Told,
             ReactionAction::SendToAgent if reaction.auto && held => Goes::Held,
             ReactionAction::SendToAgent if reaction.auto => Goes::ToAgent,
+            ReactionAction::Nothing => Goes::ToNobody,
             _ => Goes::ToHuman,
         };
         let subject = Subject::Session(session.id.clone());

@@ -285,6 +285,7 @@ pub(crate) fn review_check(doc: &ReviewCheckDoc, style: &Style) -> String {
                 (Goes::ToAgent, false) => "goes to the agent when it can take it".to_owned(),
                 (Goes::Held, _) => held(),
                 (Goes::ToHuman, _) => "is yours".to_owned(),
+                (Goes::ToNobody, _) => "is left alone, as the configuration says".to_owned(),
             };
             let line = format!("{}{}{goes}", trouble.words, style.dot());
             out.push_str(&format!(

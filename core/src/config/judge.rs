@@ -482,10 +482,10 @@ impl<'l> Judge<'l, '_> {
                 ("include-summary", entry.include_summary.map(|said| said != row.include_summary)),
             ] {
                 let Some(another) = said else { continue };
-                if !reads(*trigger, key) {
+                if !reads(*trigger, key, entry.action) {
                     let message = format!("`{key}` does nothing for `{trigger}`");
                     self.found.warnings[at].add(&place(key).1, message, "not used", None);
-                } else if another && !has_effect(*trigger, key) {
+                } else if another && !has_effect(*trigger, key, entry.action) {
                     let path = ["reactions", trigger.as_str(), key];
                     let path: Vec<&str> = parent.iter().chain(&path).copied().collect();
                     self.without_effect(at, &path, &format!("{trigger}.{key}"));
@@ -497,9 +497,15 @@ impl<'l> Judge<'l, '_> {
                     self.found.warnings[at].add(&place, message, "not used", Some(help.to_owned()));
                 }
             }
-            if entry.action == Some(ReactionAction::AutoMerge) && entry.auto != Some(true) {
-                let help = "to merge without a human add `auto: true`".to_owned();
-                let message = "nothing is merged: `auto` is not `true`".to_owned();
+            let (verb, done) = match entry.action {
+                Some(ReactionAction::AutoMerge) => ("merge", "merged"),
+                Some(ReactionAction::Restart) => ("restart", "restarted"),
+                Some(ReactionAction::Kill) => ("kill", "killed"),
+                _ => continue,
+            };
+            if !entry.auto.unwrap_or(row.auto) {
+                let help = format!("to {verb} without a human add `auto: true`");
+                let message = format!("nothing is {done}: `auto` is not `true`");
                 self.found.warnings[at].add(
                     &place("action").0,
                     message,
@@ -512,10 +518,13 @@ impl<'l> Judge<'l, '_> {
 }
 
 /// Whether a trigger's answer hangs on a key.
-fn reads(trigger: Trigger, key: &str) -> bool {
+fn reads(trigger: Trigger, key: &str, action: Option<ReactionAction>) -> bool {
     let row = trigger.default_reaction();
     match key {
-        "auto" => trigger.actions().len() > 1,
+        "auto" => {
+            let done = action.is_some_and(ReactionAction::is_done) || row.action.is_done();
+            done || trigger == Trigger::ApprovedAndGreen
+        }
         "message" => row.action == ReactionAction::SendToAgent,
         "retries" => row.retries > 0,
         "escalate-after" => !matches!(row.action, ReactionAction::Notify | ReactionAction::Pause),
@@ -532,11 +541,14 @@ fn reads(trigger: Trigger, key: &str) -> bool {
 
 /// Whether this version acts by a key that its trigger's answer hangs on. What is said of an answer that cannot be
 /// changed yet is read and kept for later versions.
-fn has_effect(trigger: Trigger, key: &str) -> bool {
+fn has_effect(trigger: Trigger, key: &str, action: Option<ReactionAction>) -> bool {
     use Trigger::{
         AllComplete, BudgetExceeded, PromptUndelivered, RuntimeLost, ScmUnavailable, Tampered,
     };
+    let everywhere =
+        [ReactionAction::Restart, ReactionAction::Kill, ReactionAction::Nothing].map(Some);
     match trigger {
+        _ if matches!(key, "auto" | "action") && everywhere.contains(&action) => true,
         ScmUnavailable => !matches!(key, "auto" | "action"),
         BudgetExceeded => !matches!(key, "auto" | "action"),
         // A summary is told of as what it is.

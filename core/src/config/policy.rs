@@ -346,9 +346,21 @@ pub enum ReactionAction {
     Retry,
     /// Pause the session; it goes on when the cause has passed.
     Pause,
+    /// End the agent and start it again, in the same conversation.
+    Restart,
+    /// End the session, as a human's kill does.
+    Kill,
+    /// Nothing at all: nobody is told either.
+    #[serde(rename = "none")]
+    Nothing,
 }
 
 impl ReactionAction {
+    /// Something is done, which `auto` allows without a human.
+    pub fn is_done(self) -> bool {
+        !matches!(self, Self::Notify | Self::Nothing)
+    }
+
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -358,6 +370,9 @@ impl ReactionAction {
             Self::Restore => "restore",
             Self::Retry => "retry",
             Self::Pause => "pause",
+            Self::Restart => "restart",
+            Self::Kill => "kill",
+            Self::Nothing => "none",
         }
     }
 }

@@ -324,9 +324,20 @@ fn what_cannot_be_is_told_with_its_place() {
                 "reactions:\n  agent-stuck: {action: auto-merge, threshold: 1GiB}\n  disk-low: {threshold: 5m}\n",
             )],
             vec![
-                "a:2:25: `agent-stuck` cannot do `auto-merge` (it can: notify)",
+                "a:2:25: `agent-stuck` cannot do `auto-merge` (it can: notify, restart, kill, none)",
                 "a:2:48: the threshold of `agent-stuck` is a duration such as `10m`",
                 "a:3:25: the threshold of `disk-low` is a size such as `1GiB`",
+            ],
+        ),
+        (
+            vec![repo(
+                "a",
+                "reactions:\n  ci-failed: {action: restart}\n  agent-needs-input: {action: none}\n  tampered: {action: none}\n",
+            )],
+            vec![
+                "a:2:23: `ci-failed` cannot do `restart` (it can: send-to-agent, notify, none)",
+                "a:3:31: `agent-needs-input` cannot do `none` (it can: notify)",
+                "a:4:22: `tampered` cannot do `none` (it can: restore, notify)",
             ],
         ),
         (
@@ -452,13 +463,14 @@ fn what_is_not_as_it_seems_is_a_warning() {
         (
             vec![repo(
                 "a",
-                "reactions:\n  agent-exited: {threshold: 1m, retries: 2, auto: true, action: notify}\n  approved-and-green: {action: auto-merge}\n",
+                "reactions:\n  agent-exited: {threshold: 1m, retries: 2, auto: true, action: notify}\n  approved-and-green: {action: auto-merge}\n  pr-closed: {action: kill}\n  agent-stuck: {action: restart, auto: true}\n  scm-unavailable: {action: none}\n",
             )],
             vec![
                 "a:2:18: `threshold` does nothing for `agent-exited` (not used)",
                 "a:2:33: `retries` does nothing for `agent-exited` (not used)",
                 "a:2:45: `auto` does nothing for `agent-exited` (not used)",
                 "a:3:32: nothing is merged: `auto` is not `true` (a human is asked)",
+                "a:4:23: nothing is killed: `auto` is not `true` (a human is asked)",
             ],
         ),
         (

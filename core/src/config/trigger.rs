@@ -157,22 +157,36 @@ impl Trigger {
         }
     }
 
-    /// The answers that can be configured: to tell a human, and what `ao` can do by itself here.
+    /// The answers that can be configured: to tell a human, what `ao` can do by itself here, and nothing. Nobody but a
+    /// human can do anything about an agent that asks, or about `ao` itself: of that he always hears.
     pub fn actions(self) -> &'static [ReactionAction] {
-        match self.default_reaction().action {
-            ReactionAction::SendToAgent => &[ReactionAction::SendToAgent, ReactionAction::Notify],
-            ReactionAction::Restore => &[ReactionAction::Restore, ReactionAction::Notify],
-            ReactionAction::Retry => &[ReactionAction::Retry, ReactionAction::Notify],
-            ReactionAction::Pause => &[ReactionAction::Pause, ReactionAction::Notify],
-            ReactionAction::Notify | ReactionAction::AutoMerge
-                if self == Self::ApprovedAndGreen =>
-            {
-                &[ReactionAction::Notify, ReactionAction::AutoMerge]
+        use ReactionAction::{
+            AutoMerge, Kill, Nothing, Notify, Pause, Restart, Restore, Retry, SendToAgent,
+        };
+        match self {
+            Self::CiFailed
+            | Self::ChangesRequested
+            | Self::BugbotComments
+            | Self::MergeConflicts => &[SendToAgent, Notify, Nothing],
+            Self::ApprovedAndGreen => &[Notify, AutoMerge, Nothing],
+            Self::AgentStuck | Self::AgentExited | Self::AgentErrored => {
+                &[Notify, Restart, Kill, Nothing]
             }
-            ReactionAction::Notify if self == Self::BudgetExceeded => {
-                &[ReactionAction::Notify, ReactionAction::Pause]
+            Self::AgentIdle | Self::AgentIdleNoPr | Self::AgentFinished | Self::PrClosed => {
+                &[Notify, Kill, Nothing]
             }
-            ReactionAction::Notify | ReactionAction::AutoMerge => &[ReactionAction::Notify],
+            Self::BudgetExceeded => &[Notify, Pause, Kill, Nothing],
+            Self::PromptUndelivered => &[Retry, Notify, Kill, Nothing],
+            Self::RuntimeLost => &[Restore, Notify, Nothing],
+            Self::ScmUnavailable => &[Retry, Notify, Nothing],
+            Self::RateLimited => &[Pause, Notify, Nothing],
+            Self::AllComplete => &[Notify, Nothing],
+            Self::Tampered => &[Restore, Notify],
+            Self::AgentNeedsInput
+            | Self::DiskLow
+            | Self::ChannelFailing
+            | Self::ConfigRefused
+            | Self::ServerWasAway => &[Notify],
         }
     }
 }
@@ -222,6 +236,30 @@ mod tests {
             let merges = actions.contains(&ReactionAction::AutoMerge);
             assert_eq!(merges, *trigger == Trigger::ApprovedAndGreen, "{trigger}");
         }
+    }
+
+    #[test]
+    fn what_else_can_be_answered() {
+        use ReactionAction::{Kill, Nothing, Restart};
+        for (action, triggers) in [
+            (Restart, "agent-stuck agent-exited agent-errored"),
+            (
+                Kill,
+                "agent-stuck agent-exited agent-errored agent-idle agent-idle-no-pr \
+                 agent-finished prompt-undelivered budget-exceeded pr-closed",
+            ),
+        ] {
+            let can = |trigger: &&Trigger| trigger.actions().contains(&action);
+            let found: Vec<_> = Trigger::ALL.iter().filter(can).map(|t| t.as_str()).collect();
+            assert_eq!(found.join(" "), triggers, "{action:?}");
+        }
+        let told = Trigger::ALL.iter().filter(|trigger| !trigger.actions().contains(&Nothing));
+        let told: Vec<_> = told.map(|trigger| trigger.as_str()).collect();
+        assert_eq!(
+            told.join(" "),
+            "agent-needs-input tampered disk-low channel-failing config-refused server-was-away",
+            "of what only a human can settle he always hears"
+        );
     }
 
     #[test]

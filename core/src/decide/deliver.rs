@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Decider, schedule::retry_wait, silence::silent_to};
 use crate::{
-    config::trigger::Trigger,
+    config::{policy::ReactionAction, trigger::Trigger},
     event::{
         Call, DeliveryDropped, Effect, EffectIntended, Failure, NotificationOpened, RoundCompleted,
     },
@@ -171,10 +171,14 @@ impl Decider<'_> {
             .take(16)
             .collect();
         let (title, summary) = words::all_complete(self.state, &sessions);
-        let channels = self.route(Some(project), Priority::Info, Trigger::AllComplete);
-        let notification = self.next_notification();
         let draft = self.push(RoundCompleted { sessions }).rule("round-over").because(&because);
         draft.project = Some(project.clone());
+        let reaction = self.state.policy.reaction(Some(project), Trigger::AllComplete);
+        if reaction.action == ReactionAction::Nothing {
+            return;
+        }
+        let channels = self.route(Some(project), Priority::Info, Trigger::AllComplete);
+        let notification = self.next_notification();
         let event = NotificationOpened {
             notification,
             incident: None,

@@ -11,7 +11,7 @@ use super::{
     silence::silent_to,
 };
 use crate::{
-    config::policy::{ESCALATION_LOOPS, EscalateTo},
+    config::policy::{ESCALATION_LOOPS, EscalateTo, ReactionAction},
     event::{Call, NotificationEscalated, NotificationOpened},
     state::{Incident, Notification, State},
     words,
@@ -47,7 +47,9 @@ pub(super) fn follows_at(state: &State, incident: &Incident) -> Option<Timestamp
 
 fn next(state: &State, incident: &Incident) -> Option<(Timestamp, Next)> {
     let notification = state.notifications.get(&incident.notification?)?;
+    let reaction = state.policy.reaction(incident.project.as_ref(), incident.trigger);
     if notification.settled
+        || reaction.action == ReactionAction::Nothing
         || calling(state, notification).next()?.id != incident.id
         || muted_by(state, incident).is_some()
     {

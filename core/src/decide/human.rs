@@ -527,6 +527,19 @@ fn lacks_its_task(state: &State, session: &Session) -> bool {
     told.is_some_and(Incident::is_open) && session.undelivered().is_some_and(|m| m.first)
 }
 
+/// It runs and cannot go on.
+pub(super) fn hangs(state: &State, session: &Session) -> bool {
+    let silent = matches!(
+        session.activity.value,
+        Activity::Errored { .. } | Activity::Exited | Activity::NoSignal
+    );
+    set_up(session)
+        && (state.is_stuck(session)
+            || session.runtime_state.value == RuntimeState::Unknown
+            || silent
+            || lacks_its_task(state, session))
+}
+
 /// Whether a session can be started again: it has ended, it is over, or it runs and cannot go on.
 fn restorable(state: &State, session: &Session) -> Result<(), Refusal> {
     let id = &session.id;
@@ -555,15 +568,7 @@ fn restorable(state: &State, session: &Session) -> Result<(), Refusal> {
     if session.over.is_none() && session.intent != Want::Run {
         return Err(conflict(format!("{id} is still being ended; try again in a moment")));
     }
-    let hangs = set_up(session)
-        && (state.is_stuck(session)
-            || session.runtime_state.value == RuntimeState::Unknown
-            || matches!(
-                session.activity.value,
-                Activity::Errored { .. } | Activity::Exited | Activity::NoSignal
-            )
-            || lacks_its_task(state, session));
-    if !session.has_ended() && session.over.is_none() && !hangs {
+    if !session.has_ended() && session.over.is_none() && !hangs(state, session) {
         return Err(conflict(format!("{id} runs; restoring would end what it does"))
             .with_remedy(format!("ao session attach {id}   or: ao session kill {id}")));
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::trigger::Trigger,
     event::{
-        Call, Held, IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened,
+        Actor, Call, Held, IncidentChanged, IncidentCleared, IncidentOpened, IncidentReopened,
         IncidentResolved, NotificationChanged, NotificationJoined, NotificationOpened, Settled,
         Subject,
     },
@@ -210,6 +210,9 @@ impl Decider<'_> {
                 self.tag(incident, event).rule("resolution-held").because(&because);
                 self.revise(incident, true);
             }
+            return;
+        }
+        if self.act_alone(incident) {
             return;
         }
         let shown = incident.notification.and_then(|id| self.state.notifications.get(&id));
@@ -567,6 +570,7 @@ fn causes(session: &Session) -> Vec<Cause<'_>> {
 fn settled_how(session: &Session, incident: &Incident) -> Settled {
     if session.is_over() || session.intent != Want::Run {
         return match &session.intent {
+            Want::Kill(by) if *by == Actor::ao() => Settled::Handled,
             Want::Kill(by) | Want::Done(by) => Settled::By(by.clone()),
             Want::Run => Settled::Over,
         };

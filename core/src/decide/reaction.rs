@@ -1,4 +1,5 @@
-//! What `ao` does by itself about a pull request: tells the agent, runs a flaky check again, merges.
+//! What `ao` does by itself about a pull request: tells the agent, runs a flaky check again, merges. And what it does
+//! about an agent, where the configuration says so: starts it again, ends its session.
 //!
 //! Each rule reads what stands. A message is about one trouble at one moment ([`Session::brief_key`]); when that has
 //! passed before the agent had it, it is withdrawn. What failed is counted by what fails, until the checks have passed for
@@ -6,17 +7,20 @@
 
 use ao_slots::{
     SessionId,
-    fact::{Activity, Checks, Mergeable, PrFacts, PrState},
+    fact::{Activity, Checks, Mergeable, PrFacts, PrState, RuntimeState},
     scm::PrRef,
 };
 
-use super::{Decider, schedule::settles_at};
+use super::{Decider, cause::muted_by, human::hangs, schedule::settles_at};
 use crate::{
     config::{
         policy::{Reaction, ReactionAction},
         trigger::Trigger,
     },
-    event::{About, AttemptFailed, Effect, MergeDecided, MessageQueued, MessageWithdrawn, Subject},
+    event::{
+        About, AttemptFailed, Effect, KillDecided, MergeDecided, MessageQueued, MessageWithdrawn,
+        RestoreDecided, Subject,
+    },
     state::{Attempt, Brief, Due, Fate, Incident, Session, State, Step, Want},
 };
 
@@ -203,7 +207,55 @@ fn auto_merge<'s>(state: &'s State, session: &Session) -> Option<&'s Incident> {
     (!wanted && merges_alone(state, session, offered)).then_some(offered)
 }
 
+/// What the configuration has `ao` do about the session of an incident: nobody hears of it then. Not where a human is
+/// at it; and an agent is started again once in a while only, since what ended it may do it once more.
+pub(super) fn done_alone(state: &State, incident: &Incident) -> Option<ReactionAction> {
+    let Subject::Session(id) = &incident.subject else { return None };
+    let session = state.sessions.get(id)?;
+    let reaction = state.policy.reaction(Some(&session.project), incident.trigger);
+    let may = match reaction.action {
+        ReactionAction::Kill => true,
+        ReactionAction::Restart => {
+            let pause = state.policy.lifecycle.restore_again_after_ms;
+            let again = session.restores.last().map(|when| when.awake.saturating_add(pause));
+            (session.has_ended() || hangs(state, session))
+                && session.runtime_state.value != RuntimeState::Unknown
+                && again.is_none_or(|at| at <= incident.stands.awake)
+        }
+        _ => false,
+    };
+    let lives = !session.is_over() && session.intent == Want::Run && session.restore.is_none();
+    let taken =
+        incident.acknowledged.is_some() || incident.snoozed.is_some() || state.present.types_in(id);
+    let alone = reaction.auto && may && lives && !taken && incident.is_open();
+    (alone && muted_by(state, incident).is_none()).then_some(reaction.action)
+}
+
+/// When that is done, in awake milliseconds: once the incident has lasted, and nothing else is being done.
+pub(super) fn done_alone_at(state: &State, incident: &Incident) -> Option<u64> {
+    done_alone(state, incident)?;
+    let Subject::Session(id) = &incident.subject else { return None };
+    let free = state.sessions.get(id)?.busy.is_none() && state.unswept_since.is_none();
+    free.then(|| settles_at(state, incident))
+}
+
 impl Decider<'_> {
+    /// Does about an incident what the configuration says, without a human.
+    pub(super) fn act_alone(&mut self, incident: &Incident) -> bool {
+        let due = done_alone_at(self.state, incident).is_some_and(|at| self.now.awake >= at);
+        let action = done_alone(self.state, incident).filter(|_| due);
+        let (Some(action), Subject::Session(id)) = (action, &incident.subject) else {
+            return false;
+        };
+        let cause = incident.trigger;
+        let draft = match action {
+            ReactionAction::Kill => self.about(id, KillDecided { cause }).rule("kill-by-itself"),
+            _ => self.about(id, RestoreDecided { cause }).rule("restart-by-itself"),
+        };
+        draft.because(&[incident.stands.seq]);
+        true
+    }
+
     /// What follows for a session's pull request.
     pub(super) fn react(&mut self, session: &Session) {
         if !follows(session) {

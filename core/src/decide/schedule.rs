@@ -6,7 +6,7 @@ use ao_slots::{
 };
 use jiff::SignedDuration;
 
-use super::reaction::{is_held, is_in_place, merges_alone};
+use super::reaction::{done_alone, done_alone_at, is_held, is_in_place, merges_alone};
 use super::{
     cause::muted_by,
     deliver::{rest_of, rests_until},
@@ -231,6 +231,9 @@ pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
         return None;
     }
     let reaction = state.policy.reaction(incident.project.as_ref(), incident.trigger);
+    if reaction.action == ReactionAction::Nothing || done_alone(state, incident).is_some() {
+        return None;
+    }
     match incident.trigger {
         Trigger::ChannelFailing => match &incident.subject {
             Subject::Channel(name) if others(state, name).is_empty() => None,
@@ -245,7 +248,8 @@ pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
         // What is brought back is told only when that did not work.
         Trigger::RuntimeLost => incident.detail.is_some().then_some(0),
         trigger if trigger.is_of_a_pr() || trigger == Trigger::ScmUnavailable => {
-            if !reaction.auto || reaction.action == ReactionAction::Notify {
+            let told = matches!(reaction.action, ReactionAction::Notify | ReactionAction::Kill);
+            if !reaction.auto || told {
                 return Some(0);
             }
             let session = match &incident.subject {
@@ -348,6 +352,9 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
         return vec![];
     }
     if let Some(at) = resolves_at(state, incident) {
+        return vec![Due::Awake(at)];
+    }
+    if let Some(at) = done_alone_at(state, incident) {
         return vec![Due::Awake(at)];
     }
     if state.unswept_since.is_some()

@@ -313,7 +313,7 @@ impl Shell {
         match &event.kind {
             Kind::EffectIntended(e) => self.perform(handle, event.seq, &e.effect),
             Kind::EffectDoubted(e) => self.settle(handle, e.intent),
-            Kind::KillRequested(_) => {
+            Kind::KillRequested(_) | Kind::KillDecided(_) => {
                 if let Some(session) = &event.session {
                     self.interrupt(session);
                 }

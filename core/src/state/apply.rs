@@ -61,6 +61,10 @@ impl State {
             if let Some(session) = self.sessions.get_mut(id) {
                 session.settle_attempts();
             }
+            // Whether a human is wanted may hang on what became of the session.
+            let subject = Subject::Session(id.clone());
+            let about = self.incidents_of(&subject);
+            foci.extend(about.map(|incident| Focus::Incident(incident.id)));
             self.mark(id, &marks);
         }
         foci
@@ -284,6 +288,7 @@ impl State {
             | Kind::DoneMarked(_)
             | Kind::RestoreRequested(_)
             | Kind::RestoreDecided(_)
+            | Kind::KillDecided(_)
             | Kind::RestoreSettled(_)
             | Kind::CleanupRequested(_)
             | Kind::StatusChanged(_)

@@ -67,9 +67,11 @@ impl Words<'_> {
     /// The session's own end settles everything about it.
     fn ended(&self, session: &Session, how: &Settled) -> Option<Lines> {
         let id = &session.id;
-        let by = match how {
-            Settled::By(actor) => format!("by {actor}"),
-            Settled::ByItself | Settled::Handled | Settled::Over => String::new(),
+        let by = match (how, &session.intent) {
+            (Settled::By(actor), _) | (Settled::Handled, Want::Kill(actor)) => {
+                format!("by {actor}")
+            }
+            _ => String::new(),
         };
         let Some((over, when)) = &session.over else {
             let doing = match session.intent {

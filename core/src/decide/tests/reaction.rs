@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::policy::{Reaction, ReactionAction},
+    event::Over,
     state::Fate,
 };
 
@@ -343,4 +344,141 @@ fn a_pull_request_is_opened_by_itself_where_that_is_wanted() {
     w.succeed(1);
     assert_eq!(w.session(1).follow.pr, Some(pr()));
     assert_eq!(w.effect(1), None);
+}
+
+fn done_by_itself(action: ReactionAction) -> impl Fn(&mut Reaction) {
+    move |reaction| (reaction.auto, reaction.action) = (true, action)
+}
+
+#[test]
+fn an_agent_is_started_again_by_itself_once_in_a_while() {
+    let mut w = with(Trigger::AgentExited, done_by_itself(ReactionAction::Restart));
+    let exits = |w: &World| seen(w, 1, RuntimeState::Exited { code: Some(1) }, false);
+    w.check(exits(&w.clone()), &["is errored", "opens agent-exited"]);
+    w.after(2 * SECOND, &["restores app-1", "is spawning", "do resume 2"]);
+    w.comes_back(1);
+    w.pass(20 * SECOND);
+    assert_eq!(w.pushes(), [""; 0], "nobody was bothered");
+    let handled = w
+        .events
+        .iter()
+        .any(|event| matches!(&event.kind, Kind::IncidentResolved(e) if e.how == Settled::Handled));
+    assert!(handled, "the digest tells of it");
+    // So soon after it what ended the agent would do it again: a human hears of it.
+    w.give(exits(&w.clone())).unwrap();
+    w.pass(5 * SECOND);
+    assert_eq!(w.pushes(), ["app-1 stopped: exited with code 1"]);
+    let incident = w.state.open.values().next().unwrap();
+    let told = &w.state.notifications[&w.state.incidents[incident].notification.unwrap()];
+    let message = w.message(told, &desk());
+    let tried = "Tried: ao started it again.";
+    assert!(format!("{:?}", message.body).contains(tried), "{:?}", message.body);
+    // Later it is tried once more.
+    w.give(restore(1)).unwrap();
+    w.succeed(1);
+    w.tell(1, [started()]);
+    w.pass(31 * MINUTE);
+    w.tell(1, [turn_started("t9")]);
+    w.give(exits(&w.clone())).unwrap();
+    w.after(2 * SECOND, &["restores app-1", "is spawning", "do resume 4"]);
+    // One that fails is a human's.
+    w.fail(1, ErrorKind::Permanent);
+    w.pass(5 * SECOND);
+    assert_eq!(w.pushes().last(), Some(&"app-1 stopped: it could not be restored"));
+}
+
+#[test]
+fn what_hangs_or_cannot_go_on_is_started_again_where_that_is_wanted() {
+    let restarts = done_by_itself(ReactionAction::Restart);
+    let mut w = with(Trigger::AgentStuck, &restarts);
+    w.after(
+        10 * MINUTE + 2 * SECOND,
+        &["opens agent-stuck", "is stuck", "restores app-1", "is spawning", "do end 1"],
+    );
+    let mut w = with(Trigger::AgentErrored, &restarts);
+    let told = Told::Failed {
+        kind: ao_slots::fact::AgentErrorKind::ProviderDown,
+        text: Text::short("overloaded"),
+    };
+    w.tell(1, [told]);
+    w.after(2 * SECOND, &["restores app-1", "is spawning", "do end 1"]);
+    // What is not known to run or not is left alone: there is never a second one.
+    let mut w = with(Trigger::AgentStuck, &restarts);
+    w.see(1, RuntimeState::Unknown);
+    w.pass(11 * MINUTE);
+    assert_eq!(w.effect(1), None);
+    assert_eq!(w.pushes().len(), 1, "{:?}", w.pushes());
+}
+
+#[test]
+fn a_human_who_is_at_it_is_not_interrupted() {
+    for taken in [true, false] {
+        let types = |sessions| Input::Presence { sessions, page: false };
+        let mut w = with(Trigger::AgentExited, done_by_itself(ReactionAction::Kill));
+        w.see(1, RuntimeState::Exited { code: Some(1) });
+        let incident = *w.state.open.values().next().unwrap();
+        match taken {
+            true => w.give(Input::Acknowledge { incident, by: ana() }).unwrap(),
+            false => w.give(types([app(1)].into())).unwrap(),
+        };
+        w.pass(MINUTE);
+        assert!(!w.session(1).is_over() && w.session(1).intent == crate::state::Want::Run);
+        if !taken {
+            w.give(types(Default::default())).unwrap();
+            assert_eq!(w.session(1).intent, crate::state::Want::Kill(Actor::ao()));
+        }
+    }
+}
+
+#[test]
+fn a_session_is_ended_by_itself_as_a_human_would() {
+    let mut w = with(Trigger::PrClosed, done_by_itself(ReactionAction::Kill));
+    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+    w.tell(1, [turn_ended("t1")]);
+    w.look(1, work(2, 1));
+    scm(&mut w, PrFacts { state: PrState::Closed, ..green("a") });
+    w.after(16 * SECOND, &["is cleanup", "do end 1", "clears i-1 by ao"]);
+    w.succeed(1);
+    assert_eq!(w.session(1).over.map(|(how, _)| how), Some(Over::Killed));
+    // What is not safe stays, as for a human.
+    let removal = ao_slots::workspace::Removal::IfSafe;
+    assert_eq!(w.effect(1), Some(Effect::DestroyWorkspace { removal }));
+    w.fail(1, ErrorKind::Refused);
+    assert!(!w.session(1).workspace_gone);
+    assert_eq!(about_prs(&w), [""; 0], "nobody was bothered");
+    // Without `auto` a human is asked.
+    let mut w = with(Trigger::PrClosed, |reaction| reaction.action = ReactionAction::Kill);
+    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+    scm(&mut w, PrFacts { state: PrState::Closed, ..green("a") });
+    w.pass(MINUTE);
+    assert_eq!((w.effect(1), about_prs(&w).len()), (None, 1));
+}
+
+#[test]
+fn nothing_means_nothing_and_is_explained() {
+    let nothing = |reaction: &mut Reaction| reaction.action = ReactionAction::Nothing;
+    let mut w = with(Trigger::CiFailed, nothing);
+    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+    scm(&mut w, red("a"));
+    prepares(&mut w, 1, &[]);
+    w.pass(10 * 60 * MINUTE);
+    assert!(told(&w).is_empty() && about_prs(&w).is_empty());
+    let id = *w.state.open.values().next().unwrap();
+    let about = crate::why::About::Incident(id);
+    let zone = jiff::tz::TimeZone::UTC;
+    let why = crate::why::explain(&w.state, &about, &BTreeMap::new(), 0, w.now, &zone).unwrap();
+    let says = "Nobody is told: the configuration says so (reactions.ci-failed.action: none).";
+    assert!(why.headline.ends_with(says), "{}", why.headline);
+
+    let mut w = with(Trigger::AgentStuck, nothing);
+    w.pass(60 * MINUTE);
+    assert_eq!(w.session(1).status, crate::state::Status::Stuck);
+    assert_eq!(w.pushes(), ["app-1 works for 30 min and has no commit yet"; 0]);
+
+    let mut w = with(Trigger::AllComplete, nothing);
+    w.give(kill(1)).unwrap();
+    while w.effect(1).is_some() {
+        w.succeed(1);
+    }
+    assert!(w.state.rounds.is_empty() && w.pushes().is_empty(), "{:?}", w.pushes());
 }

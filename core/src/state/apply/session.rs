@@ -367,6 +367,7 @@ impl Session {
                 self.intent = Want::Kill(e.by.clone());
                 self.forced |= e.force;
             }
+            Kind::KillDecided(_) => self.intent = Want::Kill(Actor::ao()),
             Kind::DoneMarked(e) => self.intent = Want::Done(e.by.clone()),
             Kind::RestoreRequested(e) => {
                 if let Some(names) = &e.env_names {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::trigger::Trigger,
     event::Subject,
-    state::{Fate, Incident, Session},
+    state::{Fate, Incident, Moment, Session},
 };
 
 impl Words<'_> {
@@ -58,6 +58,7 @@ impl Words<'_> {
         if !tail.is_empty() {
             body.push(text(format!("Its last 50 lines: ao logs {id}")));
         }
+        body.extend(self.brought_back(session));
         body.push(text(safe.clone()));
         body.push(text(self.restoring(session)));
         if session.work().is_none() {
@@ -74,6 +75,14 @@ impl Words<'_> {
             buttons: vec![restore_button(), open_button(), kill_button(session)],
             command: Some(format!("ao session restore {id}")),
         }
+    }
+
+    /// What was tried already: `ao` started it again lately.
+    pub(in crate::words) fn brought_back(&self, session: &Session) -> Option<Block> {
+        let pause = self.state.policy.lifecycle.restore_again_after_ms;
+        let lately = |when: &&Moment| when.awake.saturating_add(pause) > self.now.awake;
+        let last = session.restores.last().filter(lately)?;
+        Some(text(format!("Tried: ao started it again{}.", self.at(last.at))))
     }
 
     pub(in crate::words) fn restoring(&self, session: &Session) -> &'static str {
@@ -123,6 +132,7 @@ impl Words<'_> {
         if kind != AgentErrorKind::Reported || words.is_empty() {
             body.push(text(remedy.clone()));
         }
+        body.extend(self.brought_back(session));
         body.push(text(work_is_safe(session)));
         let mut buttons = vec![restore_button()];
         if matches!(kind, AgentErrorKind::RequestRefused | AgentErrorKind::Reported) {

@@ -58,7 +58,9 @@ impl Words<'_> {
                     Some(cpu) => format!("The process is alive, {cpu} % CPU."),
                     None => "The process is alive.".into(),
                 }),
-                text("Tried: nothing; ao never types into a running command."),
+                self.brought_back(session).unwrap_or_else(|| {
+                    text("Tried: nothing; ao never types into a running command.")
+                }),
             ],
             short,
             buttons: vec![
