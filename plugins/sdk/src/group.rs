@@ -55,7 +55,7 @@ impl Group {
     /// Ends the group and waits until it is gone.
     pub async fn stop(mut self) {
         if let Some(child) = self.child.take() {
-            end(child, self.id, self.lock.take()).await;
+            end(child, Left(Some(self.id)), self.lock.take()).await;
         }
     }
 }
@@ -65,14 +65,32 @@ impl Drop for Group {
         let Some(child) = self.child.take() else { return };
         match Handle::try_current() {
             Ok(runtime) => {
-                runtime.spawn(end(child, self.id, self.lock.take()));
+                runtime.spawn(end(child, Left(Some(self.id)), self.lock.take()));
             }
             Err(_) => send(self.id, Signal::SIGKILL),
         }
     }
 }
 
-async fn end(mut child: Child, id: Pid, lock: Option<Arc<Held>>) {
+/// A group that is being ended. Dropped, as by a runtime that shuts down, it is killed.
+struct Left(Option<Pid>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            send(id, Signal::SIGKILL);
+        }
+    }
+}
+
+async fn end(child: Child, mut left: Left, lock: Option<Arc<Held>>) {
+    if let Some(id) = left.0 {
+        end_group(child, id, lock).await;
+    }
+    left.0 = None;
+}
+
+async fn end_group(mut child: Child, id: Pid, lock: Option<Arc<Held>>) {
     if lock.is_some() && timeout(PATIENCE, child.wait()).await.is_ok() {
         return kill(id).await;
     }
@@ -105,4 +123,33 @@ async fn kill(group: Pid) {
 /// A group that is gone already is no error.
 fn send(group: Pid, signal: Signal) {
     let _gone = killpg(group, signal);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read, process::Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_shuts_down_leaves_no_group() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let out = runtime.block_on(async {
+            let mut command = Command::new("sh");
+            command.args(["-c", "sleep 86464.75 & echo; wait"]).stdout(Stdio::piped());
+            let mut group = Group::spawn(&mut command, None).unwrap();
+            let out = group.leader().unwrap().stdout.take().unwrap().into_owned_fd().unwrap();
+            tokio::spawn(async move {
+                let _group = group;
+                std::future::pending::<()>().await;
+            });
+            tokio::task::yield_now().await;
+            out
+        });
+        let mut out = File::from(out);
+        out.read_exact(&mut [0]).unwrap();
+        drop(runtime);
+        // The pipe ends with the last process that has it.
+        assert_eq!(out.read(&mut [0]).unwrap(), 0);
+    }
 }
