@@ -100,7 +100,12 @@ impl Repo {
 
     /// Lists the worktrees again.
     pub async fn refresh(&mut self) -> Result<(), GitError> {
-        let listed = self.git.cmd("worktree").args(["list", "--porcelain", "-z"]).run().await?;
+        let list = || self.git.cmd("worktree").args(["list", "--porcelain", "-z"]).run();
+        let listed = match list().await {
+            // Git fails on one that goes while it reads. Whoever does not hold the repository reads once more.
+            Err(GitError::Failed { .. }) => list().await?,
+            listed => listed?,
+        };
         self.worktrees = parse_worktrees(&listed);
         Ok(())
     }
