@@ -23,12 +23,14 @@ use ao_slots::{
     text,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::{
     io::AsyncReadExt,
     net::unix::pipe::Receiver,
     process::Command,
     sync::oneshot,
-    time::{Instant, timeout},
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
@@ -175,6 +177,28 @@ impl House {
         Ok(stray || self.settings.checks.iter().any(missing))
     }
 
+    /// Lets go of the checks of one that has ended, but for those of its last head.
+    pub(crate) async fn forget_all_but_last(
+        &self,
+        number: u64,
+        merged: Option<&str>,
+        changes: &mut Changes,
+    ) -> Result<(), PluginError> {
+        let all = self.book.all::<Check>(&format!("check/{number}/")).await?;
+        let newest = || {
+            let (key, _) = all
+                .iter()
+                .max_by_key(|(_, check)| (check.is_under_way(), check.ended.or(check.started)))?;
+            key.split('/').nth(2)
+        };
+        let Some(last) = merged.or_else(newest) else { return Ok(()) };
+        let of_last = checks_of(number, last);
+        changes.extend(
+            all.keys().filter(|key| !key.starts_with(&of_last)).map(|key| (key.clone(), None)),
+        );
+        Ok(())
+    }
+
     /// Records that what is under way for other heads than this one ends; without one, for all.
     pub(crate) async fn cancel_others(
         &self,
@@ -202,19 +226,36 @@ impl House {
     }
 
     /// Ends what a server that is gone left under way, once; it is wanted again where its head still counts.
-    pub(crate) async fn recover(&self, git: &Git) -> Result<(), PluginError> {
+    pub(crate) async fn recover(self: &Arc<Self>, git: &Git) -> Result<(), PluginError> {
         let recovered = self.recovered.get_or_try_init(async || {
             let _change = self.book.hold(git.until()).await?;
             let mut changes = Changes::new();
-            for (key, check) in self.book.all::<Check>("check/").await? {
+            let mut left: BTreeMap<String, Option<ProcessId>> = self.left_places().collect();
+            for (key, value) in self.book.all::<Value>("check/").await? {
+                // One that cannot be read is the trouble of its pull request alone.
+                let Ok(check) = serde_json::from_value::<Check>(value) else { continue };
                 if check.is_under_way() && !self.is_live(&check.mark) {
-                    stray::end(&check.mark, check.process).await;
-                    self.clear(&check.mark).await;
                     put(&mut changes, key, &check.cancelled())?;
+                    left.insert(check.mark, check.process);
                 }
             }
+            let marks: Vec<String> = left.keys().cloned().collect();
+            let mut ending = JoinSet::new();
+            for (mark, leader) in left {
+                ending.spawn(async move { stray::end(&mark, leader).await });
+            }
+            timeout_at(git.until(), ending.join_all()).await.map_err(|_| {
+                let what = "the checks of an earlier server are still being ended";
+                PluginError::transient(what, "they do not go")
+            })?;
             self.book.write(changes).await?;
-            self.clear_left().await;
+            // Nobody waits for files.
+            let house = self.clone();
+            tokio::spawn(async move {
+                for mark in marks {
+                    house.clear(&mark).await;
+                }
+            });
             Ok(())
         });
         recovered.await.copied()
@@ -224,6 +265,8 @@ impl House {
         let work = async {
             let Ok(_slot) = self.slots.acquire().await else { return };
             let ended = self.execute(&mut job).await;
+            // Also of a check that passed: its folder goes, and nothing may go on in it.
+            stray::end(&job.check.mark, None).await;
             self.clear(&job.check.mark).await;
             let stage = if ended.passed { CheckStage::Passed } else { CheckStage::Failed };
             let Ended { exit, summary, .. } = ended;
@@ -298,13 +341,18 @@ impl House {
         }
         let args = ["add", "--quiet", "--detach", "--lock", "--reason", "ao check"];
         let call = repo.git.cmd("worktree").args(args).arg("--end-of-options");
+        // A check sees all of the commit, whatever part a human has checked out.
+        let call = call.set("core.sparseCheckout=false");
         call.arg(&place).arg(&job.head).run().await?;
         Ok(())
     }
 
     async fn command(&self, job: &mut Job) -> io::Result<Ended> {
         let setting = job.setting.clone();
-        let mut log = Log::create(&self.log(job.number, &job.check.mark))?;
+        let needed = self.book.checks(job.number, &job.head).await.unwrap_or_default();
+        let needed: Vec<PathBuf> =
+            needed.values().map(|check| self.log(job.number, &check.mark)).collect();
+        let mut log = Log::create(&self.log(job.number, &job.check.mark), &needed)?;
         log.write(format!("$ {}\n", text::one_line(&text::redact(&setting.run))).as_bytes());
         let place = self
             .place(&job.check.mark)
@@ -384,7 +432,6 @@ impl House {
             Err(_) => format!("it took longer than {}", text::duration(setting.limit().as_secs())),
         };
         group.stop().await;
-        stray::end(&job.check.mark, None).await;
         log.finish(Some(&format!("… ended: {reason}")));
         Ok(Ended::failed(reason))
     }
@@ -434,14 +481,11 @@ impl House {
         self.places().join(mark)
     }
 
-    /// Removes worktrees that servers left which are gone.
-    async fn clear_left(&self) {
+    /// The marks of worktrees that servers left which are gone.
+    fn left_places(&self) -> impl Iterator<Item = (String, Option<ProcessId>)> {
         let entries = std::fs::read_dir(self.places()).into_iter().flatten().flatten();
         let marks = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        for mark in marks.filter(|mark| !mark.ends_with(&server())) {
-            stray::end(&mark, None).await;
-            self.clear(&mark).await;
-        }
+        marks.filter(|mark| !mark.ends_with(&server())).map(|mark| (mark, None))
     }
 
     pub(crate) fn log(&self, number: u64, mark: &str) -> PathBuf {

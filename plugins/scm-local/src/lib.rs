@@ -274,7 +274,7 @@ impl House {
         self.book.write(changes).await
     }
 
-    async fn close(&self, call: &Call, number: u64) -> Result<(), PluginError> {
+    async fn close(self: &Arc<Self>, call: &Call, number: u64) -> Result<(), PluginError> {
         let git = self.git(call.limit());
         self.recover(&git).await?;
         let _change = self.book.hold(git.until()).await?;

@@ -283,6 +283,8 @@ impl House {
     pub(crate) async fn end(&self, number: u64, pull: &Pull) -> Result<(), PluginError> {
         let mut changes = Changes::new();
         self.cancel_others(number, None, &mut changes).await?;
+        let merged = pull.merged.as_ref().map(|merged| &*merged.head);
+        self.forget_all_but_last(number, merged, &mut changes).await?;
         put(&mut changes, pull_key(number), pull)?;
         changes.insert(open_key(&pull.branch), None);
         self.book.write(changes.clone()).await?;

@@ -259,7 +259,12 @@ async fn replay(
             continue;
         }
         let end = raw.windows(2).position(|two| two == b"\n\n").map_or(raw.len(), |at| at + 2);
-        let call = git.cmd("commit-tree").args(["-p", &onto, "-F", "-", &new]);
+        let mut call = git.cmd("commit-tree").args(["-p", &onto, "-F", "-", &new]);
+        // The words are copied byte by byte.
+        if let Some(encoding) = header(&raw, b"encoding ") {
+            let encoding = String::from_utf8_lossy(encoding);
+            call = call.set(format!("i18n.commitEncoding={encoding}"));
+        }
         let (name, email, date) = author(&raw).unwrap_or_default();
         let call = call
             .env("GIT_AUTHOR_NAME", OsStr::from_bytes(&name))

@@ -5,7 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ao_slots::text;
@@ -30,11 +30,11 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// A new file, readable by its owner alone. Older ones beside it beyond the newest go.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    /// A new file, readable by its owner alone. Older ones beside it beyond the newest go, but for what is needed.
+    pub(crate) fn create(path: &Path, needed: &[PathBuf]) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-            prune(folder);
+            prune(folder, needed);
         }
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
@@ -67,14 +67,14 @@ impl Log {
     }
 }
 
-fn prune(folder: &Path) {
+fn prune(folder: &Path, needed: &[PathBuf]) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let aged =
         |entry: std::fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
     let mut logs: Vec<_> = entries.filter_map(aged).collect();
     logs.sort();
     let over = (logs.len() + 1).saturating_sub(LOGS);
-    for (_, path) in &logs[..over] {
+    for (_, path) in logs.iter().filter(|(_, path)| !needed.contains(path)).take(over) {
         let _gone = std::fs::remove_file(path);
     }
 }
@@ -175,7 +175,7 @@ mod tests {
     fn a_flood_keeps_its_ends() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("7/log");
-        let mut log = Log::create(&path).unwrap();
+        let mut log = Log::create(&path, &[]).unwrap();
         log.write(b"first\n");
         for _ in 0..100 {
             log.write(&[b'x'; 64 << 10]);
@@ -186,16 +186,20 @@ mod tests {
         assert!(text.starts_with("first\n") && text.ends_with("\nlast\nended after 5 s\n"));
         assert!(text.contains("MiB left out …\n"));
         assert!(text.len() < HEAD + TAIL + 200, "{}", text.len());
-        assert!(Log::create(&path).is_err(), "a log is never written twice");
+        assert!(Log::create(&path, &[]).is_err(), "a log is never written twice");
     }
 
     #[test]
     fn old_logs_go() {
         let folder = tempfile::tempdir().unwrap();
+        let path = |number: usize| folder.path().join(number.to_string());
+        let needed: Vec<_> = (0..3).map(path).collect();
         for number in 0..LOGS + 5 {
-            Log::create(&folder.path().join(number.to_string())).unwrap().finish(None);
+            Log::create(&path(number), &needed).unwrap().finish(None);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), LOGS);
+        assert!(needed.iter().all(|path| path.exists()));
+        assert!(!path(3).exists() && path(LOGS + 4).exists());
     }
 
     #[test]

@@ -201,6 +201,7 @@ impl Git {
         GitCall {
             git: self,
             what: subcommand,
+            settings: Vec::new(),
             args: vec![subcommand.into()],
             env: Vec::new(),
             stdin: Vec::new(),
@@ -215,6 +216,7 @@ impl Git {
 pub struct GitCall<'a> {
     git: &'a Git,
     what: &'static str,
+    settings: Vec<String>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     stdin: Vec<u8>,
@@ -252,6 +254,12 @@ impl GitCall<'_> {
         self
     }
 
+    /// A setting for this call, `key=value`: it counts whatever the configuration says.
+    pub fn set(mut self, setting: impl Into<String>) -> Self {
+        self.settings.push(setting.into());
+        self
+    }
+
     /// A variable more.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().to_owned()));
@@ -278,7 +286,7 @@ impl GitCall<'_> {
             None => Stdio::null(),
         };
         let mut command = Command::new(&self.git.program);
-        for setting in FIXED {
+        for setting in FIXED.into_iter().chain(self.settings.iter().map(String::as_str)) {
             command.args(["-c", setting]);
         }
         command

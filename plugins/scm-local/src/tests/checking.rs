@@ -246,5 +246,88 @@ async fn a_worktree_that_no_record_knows_is_removed() {
     fs::create_dir(bench.house().places().join("8-left")).unwrap();
     bench.restart();
     bench.opened("ao/one").await;
+    until(|| is_tidy(&bench)).await;
+}
+
+#[tokio::test]
+async fn a_check_that_passes_leaves_nothing_running() {
+    let run = "setsid sleep 1000 > /dev/null 2>&1 < /dev/null & echo $! > \"$PIPE\"";
+    let (bench, pipe) = telling(run, "1h");
+    let (pr, _) = bench.opened("ao/one").await;
+    let daemon = process(&told(&pipe).await);
+    assert_eq!(bench.checked(&pr).await.checks, Checks::Passing);
+    assert!(!daemon.is_alive(), "a process is left");
     assert!(is_tidy(&bench));
+}
+
+#[tokio::test]
+async fn the_first_call_after_a_restart_ends_in_time_whatever_was_left() {
+    let (mut bench, pipe) = telling(HANG, "1h");
+    let (pr, head) = bench.opened("ao/one").await;
+    let pids: Vec<ProcessId> = told(&pipe).await.split(' ').map(process).collect();
+    let key = format!("check/1/{head}/unit");
+    until(|| bench.records.all()[&key]["process"]["pid"] == json!(pids[0].pid)).await;
+    let unreadable = format!("check/1/{}/unit", "0".repeat(40));
+    bench.records.all().insert(unreadable.clone(), json!({"stage": "of another time"}));
+    let dead = std::mem::replace(
+        &mut bench.scm,
+        Arc::new(start(&bench.root, &bench.settings, &bench.records)),
+    );
+    // Git never answers, and the worktree of the check is still there.
+    bench.wrap("sleep 1000");
+    let short = Call::new("s", Duration::from_millis(500));
+    let look = bench.scm.show(&short, &pr);
+    let error = tokio::time::timeout(Duration::from_secs(60), look).await.unwrap().unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    // What needs no git is done, and one record that cannot be read harms no other.
+    assert!(pids.iter().all(|pid| !pid.is_alive()), "a process is left");
+    assert_eq!(bench.records.all()[&key]["stage"], json!("cancelled"));
+    fs::remove_dir_all(bench.root.join("bin")).unwrap();
+    bench.records.all().remove(&unreadable);
+    bench.scm.close(&call("c"), &pr).await.unwrap();
+    drop(dead);
+}
+
+#[tokio::test]
+async fn a_check_sees_all_of_the_commit_in_a_sparse_checkout() {
+    for extension in ["false", "true"] {
+        let bench =
+            Bench::with(json!([{"name": "unit", "run": "test -f deep/within && test -f file-0"}]));
+        let work = bench.work("ao/one");
+        fs::create_dir(work.join("deep")).unwrap();
+        fs::write(work.join("deep/within"), "").unwrap();
+        bench.git(&bench.repo(), &["config", "extensions.worktreeConfig", extension]);
+        for (name, value) in [("core.sparseCheckout", "true"), ("core.sparseCheckoutCone", "true")]
+        {
+            bench.git(&bench.repo(), &["config", name, value]);
+        }
+        fs::create_dir_all(bench.repo().join(".git/info")).unwrap();
+        fs::write(bench.repo().join(".git/info/sparse-checkout"), "/*\n!/*/\n").unwrap();
+        let (pr, _) = bench.opened("ao/one").await;
+        assert_eq!(bench.checked(&pr).await.checks, Checks::Passing, "{extension}");
+    }
+}
+
+#[tokio::test]
+async fn of_an_ended_one_the_checks_of_its_last_head_are_remembered() {
+    for merge in [true, false] {
+        let bench = Bench::with(json!([{"name": "unit", "run": "true"}]));
+        let (pr, old) = bench.opened("ao/one").await;
+        bench.checked(&pr).await;
+        let head = bench.more("ao/one");
+        bench.checked(&pr).await;
+        let heads = || {
+            let all = bench.records.all();
+            let of =
+                |key: &String| Some(key.strip_prefix("check/1/")?.split_once('/')?.0.to_owned());
+            all.keys().filter_map(of).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(heads(), [old, head.clone()].into());
+        match merge {
+            true => drop(bench.merge(&pr, &head, MergeMethod::Squash).await.unwrap()),
+            false => bench.scm.close(&call("c"), &pr).await.unwrap(),
+        }
+        assert_eq!(heads(), [head].into());
+        assert_eq!(bench.facts(&pr).await.checks, Checks::Passing);
+    }
 }

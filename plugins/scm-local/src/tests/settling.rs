@@ -193,3 +193,20 @@ async fn ended_ones_are_listed_from_the_record_when_their_commits_are_gone() {
     assert!(bench.scm.diff(&call("d"), &open).await.is_err());
     assert!(bench.review(&open, "ana", Verdict::Approve, "").await.is_err());
 }
+
+#[tokio::test]
+async fn a_rebase_keeps_the_encoding_of_a_message() {
+    let bench = Bench::new();
+    let work = bench.work("ao/one");
+    fs::write(work.join("a"), "1\n").unwrap();
+    fs::write(bench.root.join("message"), b"\xf0\xd2\xc9\xd7\xc5\xd4\n").unwrap();
+    bench.git(&work, &["add", "--all"]);
+    let message = format!("--file={}", bench.root.join("message").display());
+    let encoding = "i18n.commitEncoding=KOI8-R";
+    bench.git(&work, &["-c", encoding, "commit", "--quiet", &message]);
+    let head = bench.tip("ao/one");
+    bench.more("main");
+    let pr = bench.create("ao/one").await.unwrap();
+    bench.merge(&pr, &head, MergeMethod::Rebase).await.unwrap();
+    assert_eq!(bench.git(&bench.repo(), &["log", "-1", "--format=%s", "main"]), "Привет");
+}
