@@ -423,8 +423,10 @@ fn find(handle: &Handle, caller: &Caller, name: &str) -> Result<Found, Problem> 
 }
 
 fn not_its_own(name: &PrName) -> Problem {
-    let what = format!("an agent may look at its own pull request only, not at {name}'s");
-    Problem::new(Code::Forbidden, what.trim_end_matches("'s"))
+    Problem::new(
+        Code::Forbidden,
+        format!("an agent may look at its own pull request only, not at {name}"),
+    )
 }
 
 #[derive(Deserialize)]
@@ -883,7 +885,8 @@ async fn check(
     let mut sessions = vec![];
     for session in followed(&state, project.as_ref()) {
         let mut session = session.clone();
-        let mut unknown = None;
+        let away = state.scm_away.get(&session.project);
+        let mut unknown = away.filter(|_| !dry_run).map(|(failure, _)| failure.message.clone());
         match seen.remove(&session.id) {
             Some(Ok(facts)) => {
                 let at = session.pr.as_ref().map_or(session.created, |fact| fact.since);

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use ao_core::slots::{
     ProjectId, SessionId,
-    fact::{Checks, PrFacts, Review},
+    fact::{Mergeable, PrFacts, PrState},
     notifier::Mark,
     scm::{MergeMethod, Verdict},
     text::{one_line, plain},
@@ -403,7 +403,7 @@ impl Merged {
         let shown: PrDoc = client.get(&path).await?;
         let name = format!("{}{}", shown.pr.project, shown.pr.view.facts.number);
         let facts = &shown.pr.view.facts;
-        confirm(cx, &name, facts)?;
+        confirm(cx, &name, method, facts)?;
         let body = MergeBody { head: facts.head.clone(), method };
         let doc: ChangedDoc = client.act(&format!("{path}/merge"), &body).await?;
         let base = facts.details.base.as_deref().map(|base| format!(" into {}", one_line(base)));
@@ -416,11 +416,16 @@ impl Merged {
 }
 
 /// What is not ready is merged by a human who knows that.
-fn confirm(cx: &Cx, name: &str, facts: &PrFacts) -> Result<(), Fail> {
+fn confirm(cx: &Cx, name: &str, method: MergeMethod, facts: &PrFacts) -> Result<(), Fail> {
     let Some(why) = not_ready(facts).filter(|_| !cx.global.yes) else { return Ok(()) };
     if !cx.asks() {
+        let how = match method {
+            MergeMethod::Squash => "",
+            MergeMethod::Merge => " --merge",
+            MergeMethod::Rebase => " --rebase",
+        };
         return Err(Fail::new(Exit::NotConfirmed, format!("{name} is not ready: {why}"))
-            .remedy(format!("ao pr merge {name} --yes")));
+            .remedy(format!("ao pr merge {name}{how} --yes")));
     }
     match cx.ask(&format!("{name} is not ready: {why}. Merge it?"), false, "--yes")? {
         true => Ok(()),
@@ -428,24 +433,20 @@ fn confirm(cx: &Cx, name: &str, facts: &PrFacts) -> Result<(), Fail> {
     }
 }
 
+/// What stands against merging it, in the words of `ao pr ls`. What cannot be merged at all the scm refuses with its
+/// remedy, and whether it can it finds out.
 fn not_ready(facts: &PrFacts) -> Option<String> {
-    let listed = || facts.failing.iter().map(|name| one_line(name)).collect::<Vec<_>>().join(", ");
-    match (facts.checks, facts.review) {
-        (Checks::Failing, _) if facts.failing.is_empty() => Some("its checks fail".to_owned()),
-        (Checks::Failing, _) => Some(format!(
-            "{} {}",
-            listed(),
-            if facts.failing.len() == 1 { "fails" } else { "fail" }
-        )),
-        (Checks::Pending, _) => Some("its checks have not ended".to_owned()),
-        (Checks::Unknown, _) => Some("how its checks stand is not known".to_owned()),
-        (_, Review::ChangesRequested) => Some("changes are requested".to_owned()),
-        _ => None,
+    if facts.state != PrState::Open || facts.mergeable == Mergeable::Conflicting {
+        return None;
     }
+    let (mark, words) = render::pr::state(&PrFacts { mergeable: Mergeable::Yes, ..facts.clone() });
+    (mark != Mark::Decide).then_some(words)
 }
 
 #[cfg(test)]
 mod tests {
+    use ao_core::slots::fact::{Checks, Review};
+
     use super::*;
 
     #[test]
@@ -475,11 +476,14 @@ mod tests {
             (facts.checks, facts.failing) = (Checks::Failing, vec!["unit".into(), "lint".into()]);
         };
         assert_eq!(why(&failing), "unit, lint fail");
-        assert_eq!(why(&|facts| facts.checks = Checks::Pending), "its checks have not ended");
-        assert_eq!(
-            why(&|facts| facts.checks = Checks::Unknown),
-            "how its checks stand is not known"
-        );
-        assert_eq!(why(&|facts| facts.review = Review::ChangesRequested), "changes are requested");
+        assert_eq!(why(&|facts| facts.checks = Checks::Pending), "checks run");
+        assert_eq!(why(&|facts| facts.checks = Checks::Unknown), "checks not known");
+        assert_eq!(why(&|facts| facts.review = Review::ChangesRequested), "changes requested");
+        assert_eq!(why(&|facts| facts.review = Review::Pending), "waits for a review");
+        assert_eq!(why(&|facts| facts.human_threads = 2), "2 open comments");
+        // Those the scm refuses, with what to do.
+        assert_eq!(why(&|facts| facts.state = PrState::Draft), "");
+        assert_eq!(why(&|facts| facts.mergeable = Mergeable::Conflicting), "");
+        assert_eq!(why(&|facts| facts.mergeable = Mergeable::Unknown), "");
     }
 }

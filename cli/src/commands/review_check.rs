@@ -3,9 +3,15 @@
 use ao_core::slots::ProjectId;
 use ao_web::prs::{CheckBody, ReviewCheckDoc};
 
-use crate::{cx::Cx, fail::Fail, out, render};
+use crate::{
+    cx::Cx,
+    fail::{Exit, Fail},
+    out, render,
+};
 
 /// Look at all pull requests now, and do what follows
+///
+/// Exits with 9 where an scm did not answer for one of them.
 ///
 /// Examples:
 ///   ao review-check
@@ -28,6 +34,7 @@ impl Cmd {
             true => out::json(&doc),
             false => out::say(&render::pr::review_check(&doc, &cx.style)),
         }
-        Ok(0)
+        let known = doc.sessions.iter().all(|looked| looked.unknown.is_none());
+        Ok(if known { 0 } else { Exit::Partly as u8 })
     }
 }

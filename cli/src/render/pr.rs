@@ -309,7 +309,7 @@ pub(crate) fn review_check(doc: &ReviewCheckDoc, style: &Style) -> String {
 fn seen(looked: &Looked) -> String {
     match (&looked.facts, &looked.unknown) {
         (_, Some(why)) => format!("its pull request is not known: {}", one_line(why)),
-        (None, None) => "no pull request".to_owned(),
+        (None, None) => "no pull request is known".to_owned(),
         (Some(pr), None) => {
             let (_, words) = state(pr);
             format!("{} at {}: {words}", pr.number, short(&pr.head))
@@ -320,7 +320,8 @@ fn seen(looked: &Looked) -> String {
 /// `ao quota`.
 pub(crate) fn quota(doc: &QuotaDoc, style: &Style, zone: &TimeZone, now: Timestamp) -> String {
     if doc.quotas.is_empty() {
-        return "Nothing is counted: no scm in use has a quota.\n".to_owned();
+        return "Nothing is counted: no scm in use has a quota, or none has been asked yet.\n"
+            .to_owned();
     }
     let mut out = String::new();
     for view in &doc.quotas {
