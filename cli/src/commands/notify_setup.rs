@@ -360,21 +360,23 @@ impl Setup<'_> {
             ));
         }
         let app = self.secret("APP_TOKEN", "Paste the app-level token (xapp-…)")?;
-        check_app_token(None, &ao_sdk::Secret::new(&app.value)).await?;
+        let api = self.said("/apiUrl");
+        check_app_token(api, &ao_sdk::Secret::new(&app.value)).await?;
         self.good("socket open");
         let bot = self.secret("BOT_TOKEN", "Paste the bot token (xoxb-…)")?;
         let token = ao_sdk::Secret::new(&bot.value);
-        let workspace = check_bot_token(None, &token).await?;
+        let workspace = check_bot_token(api, &token).await?;
         self.good(&format!("token of workspace {}", workspace.name));
-        match check_channel(None, &token, &channel).await? {
+        match check_channel(api, &token, &channel).await? {
             Some(found) => {
                 self.good(&format!(
                     "{} is in #{}",
                     workspace.bot,
                     found.name.trim_start_matches('#')
                 ));
-                // The name may change, the id does not.
-                answers.set("channel", found.id);
+                // The name may change, the id does not; but what is there stays as it is.
+                let same = self.said("/channel") == Some(&*channel);
+                answers.set("channel", if same { channel } else { found.id });
             }
             None => {
                 let name = channel.trim_start_matches('#');
@@ -478,7 +480,7 @@ impl Setup<'_> {
         let to = self.text(
             said.to.as_deref(),
             "Your address",
-            self.said("/to").unwrap_or_default(),
+            self.said("/to").or_else(|| self.said("/to/0")).unwrap_or_default(),
             "--to",
         )?;
         // A provider lets its users write to themselves: who receives can send.
@@ -499,6 +501,9 @@ impl Setup<'_> {
             )?,
         };
         let mut smtp = Map::from_iter([("host".to_owned(), host.as_str().into())]);
+        // Lines that name no port mean the usual one.
+        let names = |there: &Value| there.pointer("/smtp/port").is_some();
+        let known = known.filter(|_| self.there.as_ref().is_none_or(names));
         if let Some(port) = said.port.or(known.map(|provider| provider.port)) {
             smtp.insert("port".into(), port.into());
         }
@@ -683,6 +688,8 @@ fn unlike(there: &Value, wanted: &Value, at: &str) -> Option<String> {
         (Value::Object(there), Value::Object(wanted)) => wanted.iter().find_map(|(key, wanted)| {
             unlike(there.get(key).unwrap_or(&Value::Null), wanted, &format!("{at}.{key}"))
         }),
+        // One address may stand alone or in a list.
+        (Value::Array(list), Value::String(_)) if list.len() == 1 => unlike(&list[0], wanted, at),
         _ => (there != wanted).then(|| at.trim_start_matches('.').to_owned()),
     }
 }
