@@ -278,8 +278,17 @@ impl Forge for Bench {
     fn repo(&self) -> String {
         self.house().repo()
     }
+    /// The vendor is git, and the folder of the repository. It has no pages to leave out.
     async fn set(&self, mood: Mood) -> bool {
-        mood == Mood::Well
+        let (here, away) = (Forge::repo(self), self.root.join("away"));
+        match mood {
+            Mood::Silent => self.wrap("\"$GIT\" \"$@\"; exec sleep 1000"),
+            Mood::Away => fs::rename(here, away).unwrap(),
+            Mood::Well if away.exists() => fs::rename(away, here).unwrap(),
+            Mood::Well => drop(fs::remove_file(self.root.join("bin/git"))),
+            Mood::Partial => return false,
+        }
+        true
     }
     async fn push(&self, branch: &str) -> String {
         self.more(branch)
