@@ -80,7 +80,8 @@ pub struct WorkspaceHandle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Removal {
-    /// Only when clean and with nothing that is not safe elsewhere. The branch stays unless it is merged into the base.
+    /// Only when clean and with nothing that is not safe elsewhere. The branch stays unless it is merged into the base: its
+    /// commits are there, or it is at [`merged_head`](WorkspaceHandle::merged_head).
     IfSafe,
     /// Undo of a spawn before the agent's first launch: the workspace goes when this spawn made it; one that it
     /// took over is refused. The branch goes when this spawn made it and it has no commit.

@@ -318,7 +318,11 @@ async fn retire(
     Ok(branch_removed)
 }
 
+/// The base has it, or got it by a pull request that was merged at exactly this commit.
 async fn is_merged(repo: &Repo, handle: &WorkspaceHandle, tip: &str) -> Result<bool, PluginError> {
+    if handle.merged_head.as_deref() == Some(tip) {
+        return Ok(true);
+    }
     let base = match repo.base(&handle.base).await {
         Ok(base) => base,
         Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Permanent) => {

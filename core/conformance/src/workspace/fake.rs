@@ -317,7 +317,8 @@ impl Workspace for Memory {
         }
         let keeps = removal == Removal::Forced && !facts.is_clean();
         let made = state.branches[&place.branch].made_for == handle.session;
-        let branch_removed = facts.commits == 0 && (removal != Removal::Undo || made);
+        let merged = facts.commits == 0 || handle.merged_head.as_ref() == Some(&facts.head);
+        let branch_removed = merged && (removal != Removal::Undo || made);
         state.places.remove(&handle.path);
         if branch_removed {
             state.branches.remove(&handle.branch);

@@ -293,7 +293,7 @@ async fn a_squash_merge_counts_as_pushed() {
     let mut handle = house.handle(1);
     handle.merged_head = Some(head);
     let removed = house.plugin.destroy(&call(), &handle, Removal::IfSafe).await.unwrap();
-    assert!(!removed.branch_removed && house.has("refs/heads/ao/app-1"));
+    assert!(removed.branch_removed && !house.has("refs/heads/ao/app-1"));
 }
 
 #[tokio::test]
