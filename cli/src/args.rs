@@ -89,6 +89,7 @@ pub(crate) enum Command {
     Pr(commands::pr::Cmd),
     ReviewCheck(commands::review_check::Cmd),
     Release(commands::release::Cmd),
+    Retry(commands::retry::Cmd),
     Quota(commands::quota::Cmd),
     // Push
     Notify(commands::notify::Cmd),

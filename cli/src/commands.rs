@@ -26,6 +26,7 @@ pub(crate) mod quota;
 pub(crate) mod release;
 pub(crate) mod report;
 pub(crate) mod restart;
+pub(crate) mod retry;
 pub(crate) mod review_check;
 pub(crate) mod send;
 pub(crate) mod session;
@@ -170,6 +171,7 @@ async fn dispatch(command: Command, cx: &Cx) -> Result<u8, Fail> {
         Command::Pr(cmd) => cmd.run(cx).await,
         Command::ReviewCheck(cmd) => cmd.run(cx).await,
         Command::Release(cmd) => cmd.run(cx).await,
+        Command::Retry(cmd) => cmd.run(cx).await,
         Command::Quota(cmd) => cmd.run(cx).await,
         Command::Notify(cmd) => cmd.run(cx).await,
         Command::Ack(cmd) => cmd.run(cx).await,

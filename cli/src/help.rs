@@ -10,7 +10,7 @@ ao runs coding agents side by side and calls you only when you are needed.
 
 Run          init  spawn  batch-spawn  send  session  open  start  stop  restart
 Understand   status  why  logs  events  doctor
-Review       pr  review-check  release  quota
+Review       pr  review-check  release  retry  quota
 Push         notify  ack  snooze  silence  digest  answer  approve  deny
 Configure    config  plugin  completions  man
 For agents   hook  report

@@ -307,6 +307,8 @@ pub enum Effect {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base: Option<String>,
     },
+    /// Open the session's closed pull request again.
+    ReopenPr,
     /// End the agent.
     DestroyRuntime {
         /// Which start of it.
@@ -356,6 +358,32 @@ impl Effect {
             | Self::UpdateNotification { notification, .. }
             | Self::ResolveNotification { notification, .. } => Some(*notification),
             _ => None,
+        }
+    }
+}
+
+/// What a human can have done about a session's pull request, beside a merge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum PrAct {
+    /// One is opened.
+    Open,
+    /// It is opened again.
+    Reopen,
+    /// Its failed checks are run again.
+    Rerun {
+        /// Of this head, and of no other.
+        head: String,
+    },
+}
+
+impl PrAct {
+    /// The effect that does it.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Open => Effect::OpenPr { title: None, body: None, draft: false, base: None },
+            Self::Reopen => Effect::ReopenPr,
+            Self::Rerun { head } => Effect::RerunChecks { head: head.clone() },
         }
     }
 }
@@ -801,6 +829,22 @@ kinds! {
         trigger: Trigger,
         /// What it was about when he looked.
         key: String,
+        /// Who.
+        by: Actor,
+    }
+    /// A human has the agent told of a trouble once more.
+    Obs "retry.requested" RetryRequested {
+        /// The incident that told him of it.
+        incident: IncidentId,
+        /// The trouble.
+        trigger: Trigger,
+        /// Who.
+        by: Actor,
+    }
+    /// A human wants something done about a session's pull request.
+    Obs "pr.act-requested" PrActRequested {
+        /// What.
+        act: PrAct,
         /// Who.
         by: Actor,
     }

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{Account, Digests, Part, ROWS};
 pub use due::{Due, Focus};
-pub use follow::{Attempt, Brief, Follow, Merge};
+pub use follow::{Asked, Attempt, Brief, Follow, Merge};
 pub use heard::Heard;
 pub use silence::{Matchers, Silence};
 pub use status::{Status, Zone};
@@ -640,6 +640,9 @@ pub struct Incident {
     pub acknowledged: Option<(Actor, Moment)>,
     /// Quiet until.
     pub snoozed: Option<Timestamp>,
+    /// Who had the agent told of it once more since it was last told to a human: he hears of it again if that fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<(Actor, Moment)>,
     /// The message that tells of it.
     pub notification: Option<NotificationId>,
     /// Further messages that stand beside it: other channels or people were called since.

@@ -587,6 +587,13 @@ pub fn describe(event: &Event) -> Described {
         Kind::BriefReleased(e) => {
             say(Some(Mark::Settled), &format!("released by {}", e.by), e.trigger.to_string())
         }
+        Kind::RetryRequested(e) => {
+            say(None, &format!("sent once more, asked by {}", e.by), e.trigger.to_string())
+        }
+        Kind::PrActRequested(e) => {
+            let what = effect(&e.act.effect());
+            say(None, &format!("asked for by {}", e.by), what)
+        }
         Kind::AttemptFailed(e) => say(
             Some(Mark::Slow),
             "nothing came of it",
@@ -851,6 +858,7 @@ fn effect(effect: &Effect) -> String {
         Effect::MergePr { head, .. } => format!("merging at {}", cut(head, 7)),
         Effect::RerunChecks { head } => format!("running the checks of {} again", cut(head, 7)),
         Effect::OpenPr { .. } => "opening a pull request".into(),
+        Effect::ReopenPr => "opening the pull request again".into(),
         Effect::PostCreate => "running the set-up commands".into(),
         Effect::CreateRuntime { resume: true, .. } => {
             "starting the agent, same conversation".into()

@@ -37,8 +37,8 @@ use crate::{
     blob::BlobRef,
     config::trigger::Trigger,
     decide::called,
-    event::{Actor, Failure, Settled, Subject, Summary},
-    state::{CONFIRM_MS, Incident, Moment, Notification, Now, Session, State, Want},
+    event::{Actor, Failure, PrAct, Settled, Subject, Summary},
+    state::{Asked, CONFIRM_MS, Incident, Moment, Notification, Now, Session, State, Want},
 };
 
 /// The title of an incident's message, without local time.
@@ -559,6 +559,29 @@ impl Words<'_> {
                 None => Stage::Doing(format!("Merging…{by}{}.", self.at_seconds(merge.when.at))),
             };
         }
+        if let Some(asked) = session.follow.asked.as_ref().filter(|it| asked_of(it, incident)) {
+            let (doing, not) = match &asked.act {
+                PrAct::Open => ("Opening a PR", "No PR was opened"),
+                PrAct::Reopen => ("Reopening it", "It was not reopened"),
+                PrAct::Rerun { .. } => ("Running the checks again", "They were not run again"),
+            };
+            return match &asked.failure {
+                Some(failure) => {
+                    Stage::Failed(format!("{not}: {}.", phrase::sentence(&failure.message)))
+                }
+                None => {
+                    let at = self.at_seconds(asked.when.at);
+                    Stage::Doing(format!("{doing}… asked by {}{at}.", asked.by))
+                }
+            };
+        }
+        if let Some((by, when)) = &incident.again {
+            let at = self.at_seconds(when.at);
+            return Stage::Doing(format!(
+                "Sent to {} once more, asked by {by}{at}. You hear of it if that does not help.",
+                session.id
+            ));
+        }
         let decided = incident.request.and_then(|id| session.requests.get(&id)?.decided.as_ref());
         match decided {
             Some(decided) => match &decided.handed {
@@ -692,6 +715,21 @@ impl Words<'_> {
         meta
     }
 }
+
+/// What was asked for is the answer to this incident.
+fn asked_of(asked: &Asked, incident: &Incident) -> bool {
+    match &asked.act {
+        PrAct::Open => {
+            matches!(incident.trigger, Trigger::AgentFinished | Trigger::AgentIdle)
+        }
+        PrAct::Reopen => incident.trigger == Trigger::PrClosed,
+        PrAct::Rerun { .. } => incident.trigger == Trigger::CiFailed,
+    }
+}
+
+/// What an agent is told that is to open a pull request.
+pub(crate) const ASK_FOR_PR: &str = "Open a pull request for your work: commit what belongs to it, push the branch \
+                                     where there is a remote, then run `ao pr create`.";
 
 /// A message that is about no incident that is still known.
 fn summary_card(notification: &Notification) -> Card {

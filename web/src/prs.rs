@@ -58,6 +58,7 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
         .route("/api/sessions/{id}/pr", post(create))
         .route("/api/sessions/{id}/claim-pr", post(claim))
         .route("/api/incidents/{id}/release", post(release))
+        .route("/api/incidents/{id}/retry", post(retry))
         .route("/api/review-check", post(check))
         .route("/api/quota", get(quota))
 }
@@ -267,6 +268,7 @@ pub struct QuotaView {
 }
 
 /// A pull request where it lies.
+#[derive(Clone)]
 struct Found {
     project: ProjectId,
     /// The session that owns it, while that is not over.
@@ -636,6 +638,8 @@ async fn merge(
             merged(&api, &mut live, &session, &head).await?
         }
         None => {
+            let limit = api.handle.state().policy.lifecycle.limits.merge_ms;
+            let found = Found { limit: Duration::from_millis(limit).min(WAIT), ..found.clone() };
             let call = found.call("merge");
             let merged = within(found.limit, found.scm.merge(&call, &found.pr, &head, method));
             let commit = merged.await?;
@@ -835,6 +839,14 @@ async fn release(
     Path(incident): Path<IncidentId>,
 ) -> Reply<view::Taken> {
     api.submit(&handle, Input::Release { incident, by }).await
+}
+
+async fn retry(
+    State(api): State<Arc<Api>>,
+    Human { by, handle }: Human,
+    Path(incident): Path<IncidentId>,
+) -> Reply<view::Taken> {
+    api.submit(&handle, Input::Retry { incident, by }).await
 }
 
 /// A round to make.

@@ -83,5 +83,6 @@ fn a_closed_pull_request_is_opened_again_and_what_is_not_there_is_said() {
     house.ao(&["pr", "show", "other#1"]).exits(4);
     house.ao(&["session", "claim-pr", "app-1", "9"]).exits(4);
     house.ao(&["release", "i-1"]).exits(5);
+    house.ao(&["retry", "i-99"]).exits(4);
     house.ao(&["pr", "show"]).exits(2);
 }

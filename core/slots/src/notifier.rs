@@ -120,6 +120,8 @@ pub enum Action {
     Kill,
     /// Merges a pull request at the head that the message names.
     Merge,
+    /// Opens a pull request, or opens one again.
+    Pr,
     /// Lets held text through to the agent.
     Release,
     /// Proves that a press comes back: of a test message.
@@ -140,6 +142,7 @@ impl Action {
                 | Self::Done
                 | Self::Kill
                 | Self::Merge
+                | Self::Pr
                 | Self::Release
         )
     }

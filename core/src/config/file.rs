@@ -317,6 +317,8 @@ pub(super) struct LimitsEntry {
     pub(super) prompt_confirm: Option<Millis>,
     /// One call to the scm or the tracker. Default: 10s.
     pub(super) scm: Option<Millis>,
+    /// Merging a pull request. Default: 60s.
+    pub(super) merge: Option<Millis>,
     /// One call to a channel. Default: 5s.
     pub(super) notify: Option<Millis>,
 }

@@ -355,7 +355,7 @@ impl<'l> Judge<'l, '_> {
     fn lifecycle(&mut self, at: usize) {
         let config = &self.layers[at].live.config.lifecycle;
         let limits = &config.limits;
-        let checks: [(&[&str], Option<Millis>, u64); 10] = [
+        let checks: [(&[&str], Option<Millis>, u64); 11] = [
             (&["sweepInterval"], config.sweep_interval, 100),
             (&["scmInterval"], config.scm_interval, 100),
             (&["askFor"], config.ask_for, 1),
@@ -365,6 +365,7 @@ impl<'l> Judge<'l, '_> {
             (&["limits", "runtimeCreate"], limits.runtime_create, 1),
             (&["limits", "promptConfirm"], limits.prompt_confirm, 1),
             (&["limits", "scm"], limits.scm, 1),
+            (&["limits", "merge"], limits.merge, 1),
             (&["limits", "notify"], limits.notify, 1),
         ];
         for (path, value, least) in checks {

@@ -472,6 +472,11 @@ fn is_true(value: &bool) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_a_minute(value: &u64) -> bool {
+    *value == 60_000
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
@@ -524,6 +529,9 @@ pub struct Limits {
     pub prompt_confirm_ms: u64,
     /// One call to the scm or the tracker.
     pub scm_ms: u64,
+    /// Merging a pull request.
+    #[serde(skip_serializing_if = "is_a_minute")]
+    pub merge_ms: u64,
     /// One call to a channel.
     pub notify_ms: u64,
 }
@@ -537,6 +545,7 @@ impl Default for Limits {
             runtime_create_ms: 30_000,
             prompt_confirm_ms: 60_000,
             scm_ms: 10_000,
+            merge_ms: 60_000,
             notify_ms: 5_000,
         }
     }

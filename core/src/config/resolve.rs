@@ -291,6 +291,7 @@ fn lifecycle(said: &LifecycleEntry) -> Lifecycle {
     set(&mut made.limits.runtime_create_ms, said.limits.runtime_create);
     set(&mut made.limits.prompt_confirm_ms, said.limits.prompt_confirm);
     set(&mut made.limits.scm_ms, said.limits.scm);
+    set(&mut made.limits.merge_ms, said.limits.merge);
     set(&mut made.limits.notify_ms, said.limits.notify);
     made
 }

@@ -42,7 +42,7 @@ impl Decider<'_> {
 
     /// A failed kill is tried again, never believed.
     fn end_runtime(&mut self, session: &Session, rule: &'static str, because: &[Seq]) {
-        if end_again_at(session).is_none_or(|at| self.now.awake >= at) {
+        if end_again_at(self.state, session).is_none_or(|at| self.now.awake >= at) {
             let effect = Effect::DestroyRuntime { launch: session.launch };
             self.intend(&session.id, effect, rule, because);
         }
@@ -107,13 +107,20 @@ impl Decider<'_> {
     }
 }
 
-/// Done: the work is there, the agent has come to an end, and somebody but us says so.
-pub(super) fn evidence_of_done(session: &Session) -> bool {
+/// Done: the work is there, the agent has come to an end, and somebody but us says so. Where there are pull requests work
+/// is done when it is merged: one that is open is followed to its end, and an agent that says that it is done and has
+/// none is a human's (`agent-finished`).
+pub(super) fn evidence_of_done(state: &State, session: &Session) -> bool {
     if session.step != Step::Ready || session.restore.is_some() {
         return false;
     }
-    if session.pr().is_some_and(|pr| pr.state == PrState::Merged) {
-        return true;
+    match session.pr().map(|pr| pr.state) {
+        Some(PrState::Merged) => return true,
+        Some(PrState::Open | PrState::Draft) => return false,
+        Some(PrState::None | PrState::Closed) => {}
+        // Opened, and not looked at yet.
+        None if session.follow.pr.is_some() => return false,
+        None => {}
     }
     let exited = session.runtime_state.value == (RuntimeState::Exited { code: Some(0) });
     let ended = match (exited, session.turn_ended) {
@@ -123,13 +130,19 @@ pub(super) fn evidence_of_done(session: &Session) -> bool {
     };
     // The look at the workspace that evidence rests on must be later than the end.
     let looked = session.work_looked.is_some_and(|when| when.seq > ended);
-    let claimed = session.claimed.is_some() || session.issue_closed;
+    let claimed = session.claimed.is_some() && !has_scm(state, session) || session.issue_closed;
     // What a human still wants to say keeps it from being done; what `ao` would say to one that ended does not.
     let waits = session.next_message().is_some_and(|message| !exited || message.by.is_some());
     looked
         && claimed
         && !waits
         && session.work().is_some_and(|work| work.is_clean() && work.commits > 0)
+}
+
+/// Its project has pull requests.
+pub(super) fn has_scm(state: &State, session: &Session) -> bool {
+    let project = state.policy.projects.get(&session.project);
+    project.is_some_and(|project| project.scm.is_some())
 }
 
 /// Until when a session whose pull request was merged goes on, in awake milliseconds.
@@ -148,9 +161,9 @@ fn evidence(session: &Session) -> Vec<Seq> {
 
 /// When an agent that could not be ended is tried again, in awake milliseconds: after 5 s, and ever more seldom
 /// the longer that goes on, at most 5 min.
-pub(super) fn end_again_at(session: &Session) -> Option<u64> {
+pub(super) fn end_again_at(state: &State, session: &Session) -> Option<u64> {
     let failed = session.failure.as_ref().is_some_and(|(step, _)| step == "kill");
-    let ends = session.intent != Want::Run || evidence_of_done(session);
+    let ends = session.intent != Want::Run || evidence_of_done(state, session);
     let tries = failed && ends && session.busy.is_none() && !session.is_over();
     let began = session.status_since.awake;
     let wait = (session.step_since.awake.saturating_sub(began) / 2).clamp(5_000, 300_000);

@@ -6,12 +6,12 @@ use ao_slots::{
     IncidentId, ProjectId, SessionId,
     agent::{Ask, Decision},
     fact::{Activity, PrState, RuntimeState},
-    text::shell_word,
+    text::{self, shell_word},
 };
 
 use super::{
     Answered, Decider, Input, Refusal, RefusalKind, Spawn,
-    reaction::{is_followed, is_held, owner},
+    reaction::{can_be_told_again, is_followed, is_held, owner},
     schedule::set_up,
     silence::ends_in_sight,
 };
@@ -19,8 +19,8 @@ use crate::{
     config::{check::nearest, policy::Closed, trigger::Trigger},
     event::{
         BriefReleased, CleanupRequested, DoneMarked, Effect, IncidentAcknowledged, IncidentSnoozed,
-        KillRequested, MergeRequested, MessageRequested, Over, PrLinked, RequestDecided,
-        RestoreRequested, SessionRequested, Subject, TokenSpent,
+        KillRequested, MergeRequested, MessageRequested, Over, PrAct, PrActRequested, PrLinked,
+        RequestDecided, RestoreRequested, RetryRequested, SessionRequested, Subject, TokenSpent,
     },
     state::{Incident, Request, Session, State, Step, Want},
     words,
@@ -102,13 +102,41 @@ impl Decider<'_> {
                 }
                 Ok(self.meant(session))
             }
+            Input::Retry { incident, by } => {
+                let found = self::incident(self.state, *incident)?;
+                let refuse = |message: String| {
+                    Refusal::new(RefusalKind::Conflict, message)
+                        .with_remedy(format!("ao why {incident}"))
+                };
+                let Subject::Session(id) = &found.subject else {
+                    return Err(refuse(format!("{incident} is about no session")));
+                };
+                let known = self.alive_session(id)?;
+                if let Some((other, when)) = found.again.as_ref().filter(|_| found.is_open()) {
+                    let message =
+                        format!("{id} was asked once more by {other}; nothing was done twice");
+                    return Err(refuse(message).at(Some(when.at)));
+                }
+                let trigger = found.trigger;
+                if !found.is_open() || !can_be_told_again(self.state, known, trigger) {
+                    return Err(refuse(format!("nothing of {incident} can be sent once more")));
+                }
+                let event = RetryRequested { incident: *incident, trigger, by: by.clone() };
+                self.about(id, event).because(&[found.stands.seq]);
+                Ok(self.meant(id))
+            }
+            Input::ActOnPr { session, act, by } => {
+                let known = self.alive_session(session)?;
+                may_be_done(known, act)?;
+                let asked = known.follow.asked.as_ref();
+                if !asked.is_some_and(|asked| asked.act == *act && asked.failure.is_none()) {
+                    self.about(session, PrActRequested { act: act.clone(), by: by.clone() });
+                }
+                Ok(self.meant(session))
+            }
             Input::OpenPr { session, title, body, draft, base } => {
                 let known = self.alive_session(session)?;
-                if let Some(pr) = known.follow.pr.as_ref().filter(|_| is_followed(known)) {
-                    let message = format!("{session} has pull request {} already", pr.number);
-                    return Err(Refusal::new(RefusalKind::Conflict, message)
-                        .with_remedy(format!("ao pr show {session}")));
-                }
+                may_be_done(known, &PrAct::Open)?;
                 if known.busy.is_some() || known.step != Step::Ready {
                     let message = format!("{session} is busy; nothing was done");
                     return Err(Refusal::new(RefusalKind::Conflict, message)
@@ -355,7 +383,37 @@ pub(crate) fn branch_taken(other: &Session, branch: &str) -> Refusal {
     Refusal::new(RefusalKind::Conflict, message).with_remedy(format!("ao session {verb} {id}"))
 }
 
-/// Why a project takes no new session, and what opens it.
+/// Whether something can be done about a session's pull request as it is now.
+fn may_be_done(session: &Session, act: &PrAct) -> Result<(), Refusal> {
+    let id = &session.id;
+    let refuse = |message: String| {
+        Refusal::new(RefusalKind::Conflict, message).with_remedy(format!("ao pr show {id}"))
+    };
+    let pr = session.follow.pr.as_ref();
+    if *act == PrAct::Open {
+        return match pr.filter(|_| is_followed(session)) {
+            Some(pr) => Err(refuse(format!("{id} has pull request {} already", pr.number))),
+            None => Ok(()),
+        };
+    }
+    let (Some(pr), Some(facts)) = (pr, session.pr()) else {
+        return Err(refuse(format!("{id} has no pull request")));
+    };
+    match act {
+        PrAct::Rerun { head } if *head != facts.head => {
+            let [wanted, now] = [head, &facts.head].map(|head| text::cut(head, 7));
+            Err(refuse(format!(
+                "the checks of pull request {} were not run again: its head was {wanted} when this was offered, and is {now} now",
+                pr.number
+            )))
+        }
+        PrAct::Reopen if facts.state != PrState::Closed => {
+            Err(refuse(format!("pull request {} is not closed", pr.number)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The head at which a session's pull request may be merged.
 fn mergeable(session: &Session, wanted: Option<&str>) -> Result<String, Refusal> {
     let id = &session.id;
@@ -384,6 +442,7 @@ fn mergeable(session: &Session, wanted: Option<&str>) -> Result<String, Refusal>
     Ok(pr.head.clone())
 }
 
+/// Why a project takes no new session, and what opens it.
 fn closed_refusal(project: &ProjectId, closed: &Closed) -> Refusal {
     match closed {
         Closed::Gone => {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     blob::BlobRef,
     config::policy::Policy,
-    event::{About, Actor, Failure, Offer, Outcome, Text},
+    event::{About, Actor, Failure, Offer, Outcome, PrAct, Text},
     state::Matchers,
 };
 
@@ -215,6 +215,22 @@ pub enum Input {
     Release {
         /// The incident that waits for it.
         incident: IncidentId,
+        /// Who.
+        by: Actor,
+    },
+    /// A human has the agent told of a trouble with its pull request once more.
+    Retry {
+        /// The incident that told him of it.
+        incident: IncidentId,
+        /// Who.
+        by: Actor,
+    },
+    /// A human wants something done about a session's pull request.
+    ActOnPr {
+        /// Whose.
+        session: SessionId,
+        /// What.
+        act: PrAct,
         /// Who.
         by: Actor,
     },

@@ -90,7 +90,7 @@ impl Decider<'_> {
             return self.done(session, Some(by.clone()));
         }
         let waits = grace_ends(self.state, session).is_some_and(|at| self.now.awake < at);
-        if evidence_of_done(session) && !waits || session.was_ended_by_us() {
+        if evidence_of_done(self.state, session) && !waits || session.was_ended_by_us() {
             return self.done(session, None);
         }
         match session.step {
@@ -279,7 +279,8 @@ impl Decider<'_> {
             .open_requests()
             .filter_map(|r| r.decided.as_ref().map(|decided| (r.id, decided)))
             .find(|(_, decided)| decided.handed.is_none());
-        let Some((request, decided)) = decided.filter(|_| can_be_reached(session)) else {
+        let Some((request, decided)) = decided.filter(|_| can_be_reached(self.state, session))
+        else {
             return false;
         };
         let effect = Effect::DecideRequest { request };
@@ -290,7 +291,7 @@ impl Decider<'_> {
     /// Text is handed over only when the turn has ended and nothing is asked (the executor proves the rest on
     /// the screen). A failed try waits before the next.
     fn type_message(&mut self, session: &Session) {
-        let Some(message) = next_to_type(session) else { return };
+        let Some(message) = next_to_type(self.state, session) else { return };
         if retry_at(message).is_some_and(|at| self.now.awake < at) {
             return;
         }
@@ -310,7 +311,7 @@ impl Decider<'_> {
         if let Some(message) = self.handed_to(session, hook) {
             return Some(message);
         }
-        let message = next_to_hand_over(session, turn)?;
+        let message = next_to_hand_over(self.state, session, turn)?;
         let because = [message.queued.seq, session.activity.since.seq];
         let effect = Effect::HandOverMessage { message: message.id, hook };
         self.intend(&session.id, effect, "hand-over-at-stop", &because);
@@ -353,17 +354,17 @@ fn workspace_effect(state: &State, session: &Session) -> Option<Effect> {
 }
 
 /// Its lane is free, its agent runs, and nothing ends it.
-fn can_be_reached(session: &Session) -> bool {
+fn can_be_reached(state: &State, session: &Session) -> bool {
     session.busy.is_none()
         && session.intent == Want::Run
         && session.handle.is_some()
         && !session.has_ended()
-        && !evidence_of_done(session)
+        && !evidence_of_done(state, session)
 }
 
 /// The message that may be handed over now, but for the wait after a failed try. The first prompt that went in
 /// with the launch is confirmed by the first turn, and never given twice.
-pub(super) fn next_to_type(session: &Session) -> Option<&QueuedMessage> {
+pub(super) fn next_to_type<'s>(state: &State, session: &'s Session) -> Option<&'s QueuedMessage> {
     let message = match session.step {
         Step::Ready => session.next_message(),
         Step::Launching | Step::Prompting => {
@@ -380,13 +381,17 @@ pub(super) fn next_to_type(session: &Session) -> Option<&QueuedMessage> {
     let stands = idle || starts || failed && message.by.is_some();
     let asks = session.suspected.is_some() || session.open_requests().next().is_some();
     let in_launch = message.is_in_launch();
-    let may = can_be_reached(session) && heard && stands && !asks && !in_launch;
+    let may = can_be_reached(state, session) && heard && stands && !asks && !in_launch;
     may.then_some(message)
 }
 
 /// The message that the end of `turn` may be answered with. Work that goes on in the background does not keep
 /// the agent from reading it.
-fn next_to_hand_over<'s>(session: &'s Session, turn: Option<&str>) -> Option<&'s QueuedMessage> {
+fn next_to_hand_over<'s>(
+    state: &State,
+    session: &'s Session,
+    turn: Option<&str>,
+) -> Option<&'s QueuedMessage> {
     let present = session.turn.is_none() || session.turn.as_deref() == turn;
     let stands = match session.activity.value {
         Activity::Idle => true,
@@ -394,7 +399,7 @@ fn next_to_hand_over<'s>(session: &'s Session, turn: Option<&str>) -> Option<&'s
         _ => false,
     };
     let asks = session.suspected.is_some() || session.open_requests().next().is_some();
-    let may = session.step == Step::Ready && can_be_reached(session) && stands && !asks;
+    let may = session.step == Step::Ready && can_be_reached(state, session) && stands && !asks;
     session.next_message().filter(|message| may && !message.is_in_launch())
 }
 
@@ -409,7 +414,7 @@ pub(super) fn retry_at(message: &QueuedMessage) -> Option<u64> {
 pub(super) fn quota_back_at(state: &State, session: &Session) -> Option<Timestamp> {
     let reaction = state.policy.reaction(Some(&session.project), Trigger::RateLimited);
     let resumes = reaction.auto && reaction.action == ReactionAction::Pause;
-    let stands = session.step == Step::Ready && can_be_reached(session);
+    let stands = session.step == Step::Ready && can_be_reached(state, session);
     match session.activity.value {
         Activity::RateLimited { until } => until.filter(|_| resumes && stands),
         _ => None,

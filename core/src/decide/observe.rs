@@ -238,6 +238,8 @@ impl Decider<'_> {
             | Input::Kill { .. }
             | Input::Link { .. }
             | Input::Release { .. }
+            | Input::Retry { .. }
+            | Input::ActOnPr { .. }
             | Input::Merge { .. }
             | Input::OpenPr { .. }
             | Input::Done { .. }

@@ -73,6 +73,7 @@ pub(super) fn is_in_place(session: &Session) -> bool {
     let idle = |attempt: Option<&Attempt>| {
         attempt
             .filter(|attempt| attempt.trigger == Trigger::CiFailed && attempt.idle)
+            .filter(|attempt| !attempt.again)
             .map(|attempt| attempt.failing.clone())
     };
     idle(tries.next()).is_some_and(|last| idle(tries.next()) == Some(last))
@@ -122,6 +123,16 @@ fn flaky(session: &Session, pr: &PrFacts) -> Flaky {
     }
 }
 
+/// Whether a human can have the agent told of a trouble once more: it goes to the agent as it stands, and nothing holds it.
+pub(crate) fn can_be_told_again(state: &State, session: &Session, trigger: Trigger) -> bool {
+    let reaction = state.policy.reaction(Some(&session.project), trigger);
+    TOLD.contains(&trigger)
+        && goes_to_agent(reaction)
+        && follows(session)
+        && session.brief_key(trigger).is_some()
+        && !is_held(session, trigger)
+}
+
 /// The incident about a trouble that is left to the agent, as long as another try is of use.
 fn left_to_agent<'s>(
     state: &'s State,
@@ -158,7 +169,7 @@ fn telling<'s>(state: &'s State, session: &'s Session, trigger: Trigger) -> Opti
     let key = session.brief_key(trigger)?;
     let brief = session.follow.briefs.get(&trigger).filter(|brief| brief.key == key)?;
     let told = session.follow.attempts.iter().any(|attempt| {
-        let same = attempt.trigger == trigger && attempt.key == key;
+        let same = attempt.trigger == trigger && attempt.key == key && !attempt.again;
         same && !(attempt.idle && trigger == Trigger::CiFailed)
     });
     let from = match flaky(session, pr) {
@@ -176,6 +187,7 @@ fn idle_at(session: &Session, attempt: &Attempt) -> Option<u64> {
     let ended = session.turn_ended.filter(|_| session.activity.value == Activity::Idle)?;
     let confirmed = attempt.confirmed.filter(|confirmed| confirmed.seq < ended.seq)?;
     let stands = attempt.failed.is_none()
+        && !attempt.again
         && attempt.trigger == Trigger::CiFailed
         && attempt.head == pr.head
         && pr.checks == Checks::Failing
@@ -261,8 +273,14 @@ impl Decider<'_> {
         if !follows(session) {
             return;
         }
-        let rules: [fn(&mut Self, &Session); 5] =
-            [Self::withdraw_passed, Self::open_pr, Self::merge, Self::count_idle, Self::tell_agent];
+        let rules: [fn(&mut Self, &Session); 6] = [
+            Self::withdraw_passed,
+            Self::act_on_pr,
+            Self::open_pr,
+            Self::merge,
+            Self::count_idle,
+            Self::tell_agent,
+        ];
         for rule in rules {
             rule(self, session);
             if !self.drafts.is_empty() {
@@ -288,6 +306,14 @@ impl Decider<'_> {
                     .rule("trouble-passed")
                     .because(&because);
             }
+        }
+    }
+
+    /// What a human asked for, as soon as nothing else is being done.
+    fn act_on_pr(&mut self, session: &Session) {
+        let asked = session.follow.asked.as_ref().filter(|asked| asked.failure.is_none());
+        if let Some(asked) = asked.filter(|_| session.busy.is_none()) {
+            self.intend(&session.id, asked.act.effect(), "asked-for", &[asked.when.seq]);
         }
     }
 

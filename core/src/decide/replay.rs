@@ -279,6 +279,7 @@ impl Replay {
         match &mut kind {
             Kind::IncidentAcknowledged(e) => e.incident = self.incident(e.incident)?,
             Kind::IncidentSnoozed(e) => e.incident = self.incident(e.incident)?,
+            Kind::RetryRequested(e) => e.incident = self.incident(e.incident)?,
             Kind::MessageConfirmed(e) => e.message = self.message(e.message),
             Kind::TurnStarted(e) => e.confirms = e.confirms.map(|id| self.message(id)),
             Kind::EffectSucceeded(e) => e.intent = self.ended(e.intent)?,

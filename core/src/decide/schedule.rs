@@ -10,7 +10,7 @@ use super::reaction::{done_alone, done_alone_at, is_held, is_in_place, merges_al
 use super::{
     cause::muted_by,
     deliver::{rest_of, rests_until},
-    ending::{end_again_at, grace_ends},
+    ending::{end_again_at, grace_ends, has_scm},
     escalate::follows_at,
     fallback::falls_back_at,
     lifecycle::{next_to_type, quota_back_at, retry_at},
@@ -57,7 +57,11 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
     let alive = runtime.value == RuntimeState::Alive;
     let active = ready && alive && activity.value == Activity::Active;
     let asks = session.open_requests().next().is_some();
-    let pr_open = session.pr().is_some_and(|pr| matches!(pr.state, PrState::Open | PrState::Draft));
+    // One that was opened and not looked at yet is open.
+    let pr_open = match session.pr() {
+        Some(pr) => matches!(pr.state, PrState::Open | PrState::Draft),
+        None => session.follow.pr.is_some(),
+    };
 
     let mut limits = vec![];
     let mut limit = |trigger: Trigger, since: Moment, wait: u64, because: Vec<Seq>| {
@@ -71,11 +75,9 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
         limit(Trigger::AgentStuck, session.progress, stuck_after(state, session), because);
     }
     if let Some(busy) = session.busy_since.filter(|_| active && !pr_open) {
-        let project = state.policy.projects.get(&session.project);
-        let has_scm = project.is_some_and(|project| project.scm.is_some());
         let shows = session.work().is_some_and(|work| work.commits > 0);
         // One that is stuck is told of as that.
-        if (has_scm || !shows) && !state.is_stuck(session) {
+        if (has_scm(state, session) || !shows) && !state.is_stuck(session) {
             let wait = threshold(Trigger::AgentIdleNoPr);
             limit(Trigger::AgentIdleNoPr, busy, wait, vec![busy.seq]);
         }
@@ -94,7 +96,10 @@ pub(crate) fn limits(state: &State, session: &Session) -> Vec<Limit> {
         let finished = looked && made && quiet;
         match (finished, exited.is_some()) {
             (true, _) => {
-                limit(Trigger::AgentFinished, ended, threshold(Trigger::AgentFinished), because);
+                // What it says itself, and what does not end it, need not be waited for.
+                let says = session.claimed.is_some() && has_scm(state, session);
+                let wait = if says { 0 } else { threshold(Trigger::AgentFinished) };
+                limit(Trigger::AgentFinished, ended, wait, because);
             }
             (false, true) if set_up(session) => {
                 let wait = if looked { 0 } else { GOOD_BYE_MS };
@@ -216,6 +221,12 @@ fn told_at(state: &State, incident: &Incident) -> Option<Due> {
         (_, Some(until)) => Some(Due::Wall(until)),
         (None, None) => (!in_digest(incident) && !incident.is_taken())
             .then(|| Due::Awake(settles_at(state, incident).max(wanted))),
+        // The agent was told once more, and that failed too.
+        (Some(_), None) if let Some((_, when)) = &incident.again => {
+            let taken = incident.acknowledged.as_ref();
+            let taken = taken.is_some_and(|(_, taken)| taken.seq > when.seq);
+            (!taken).then(|| Due::Awake(settles_at(state, incident).max(wanted)))
+        }
         // It has become more urgent than what was sent.
         (Some(id), None) => {
             let shown = state.notifications.get(&id)?;
@@ -269,7 +280,8 @@ pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
                 return Some(0);
             }
             let waits = reaction.escalate_after_ms;
-            waits.map(|wait| incident.opened.awake.saturating_add(wait))
+            let since = incident.again.as_ref().map_or(incident.opened, |(_, when)| *when);
+            waits.map(|wait| since.awake.saturating_add(wait))
         }
         _ => Some(0),
     }
@@ -337,8 +349,8 @@ fn session_dues(state: &State, session: &Session) -> Vec<Due> {
         let limits = limits(state, session);
         dues.extend(limits.iter().filter(|l| !open(l.trigger)).map(|l| Due::Awake(l.at)));
     }
-    dues.extend(next_to_type(session).and_then(retry_at).map(Due::Awake));
-    dues.extend(end_again_at(session).map(Due::Awake));
+    dues.extend(next_to_type(state, session).and_then(retry_at).map(Due::Awake));
+    dues.extend(end_again_at(state, session).map(Due::Awake));
     dues.extend(super::reaction::dues(state, session));
     // What the lane is busy with ends first, and is followed by another look.
     let grace = grace_ends(state, session).filter(|at| session.busy.is_none() && *at > state.awake);
@@ -365,7 +377,9 @@ fn incident_dues(state: &State, incident: &Incident) -> Vec<Due> {
     }
     let doubt = doubted_at(state, incident).map(Due::Awake);
     let told = told_at(state, incident).and_then(|due| {
-        let news = incident.notification.is_some() && incident.snoozed.is_none();
+        let news = incident.notification.is_some()
+            && incident.snoozed.is_none()
+            && incident.again.is_none();
         // What is more urgent than what was sent is told at once, and needs no deadline.
         silent_until(state, incident, due).or((!news).then_some(due))
     });

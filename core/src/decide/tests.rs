@@ -170,7 +170,7 @@ pub(crate) fn usual(effect: &Effect) -> Outcome {
             Outcome::Sent { handle, reached: Reached::Delivered }
         }
         Effect::MergePr { .. } => Outcome::Merged { commit: "c01dbee".into() },
-        Effect::OpenPr { .. } => Outcome::PrOpened(pr()),
+        Effect::OpenPr { .. } | Effect::ReopenPr => Outcome::PrOpened(pr()),
         Effect::TypeMessage { .. }
         | Effect::HandOverMessage { .. }
         | Effect::DecideRequest { .. }
@@ -576,6 +576,7 @@ fn line(event: &Event) -> Option<String> {
             Effect::MergePr { head, .. } => format!("do merge {head}"),
             Effect::RerunChecks { head } => format!("do rerun {head}"),
             Effect::OpenPr { .. } => "do open-pr".into(),
+            Effect::ReopenPr => "do reopen-pr".into(),
             Effect::DestroyWorkspace { removal } => format!("do remove {removal:?}"),
             Effect::SendNotification { .. }
             | Effect::UpdateNotification { .. }

@@ -343,7 +343,8 @@ async fn write(
     let text = match trigger {
         Trigger::CiFailed => {
             let logs = logs_of(&*scm, limit, at, pr, enough).await?;
-            brief::checks(pr, &Told { logs: &logs, ..Told::default() })
+            let flaky = work.session.follow.green.as_ref() == Some(&pr.head);
+            brief::checks(pr, &Told { logs: &logs, flaky, ..Told::default() })
         }
         Trigger::ChangesRequested | Trigger::BugbotComments => {
             let bots = trigger == Trigger::BugbotComments;

@@ -272,6 +272,8 @@ impl State {
             | Kind::PrLinked(_)
             | Kind::BriefPrepared(_)
             | Kind::BriefReleased(_)
+            | Kind::RetryRequested(_)
+            | Kind::PrActRequested(_)
             | Kind::MergeRequested(_)
             | Kind::MergeDecided(_)
             | Kind::AttemptFailed(_)
@@ -327,6 +329,16 @@ impl State {
                     | Kind::MergeRequested(_)
                     | Kind::MergeDecided(_) => {
                         foci.extend(self.touch_incidents(id, when, Trigger::is_of_a_pr));
+                    }
+                    Kind::PrActRequested(_) => {
+                        foci.extend(self.touch_incidents(id, when, |_| true));
+                    }
+                    Kind::RetryRequested(e) => {
+                        let again = Some((e.by.clone(), when));
+                        foci.extend(self.change_incident(e.incident, |incident| {
+                            incident.again = again;
+                            incident.changed = Some(when);
+                        }));
                     }
                     _ => {}
                 }
@@ -500,9 +512,14 @@ impl State {
         match &intent.lane {
             Lane::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
+                let asked = session.follow.asked.is_some();
                 session.fold_outcome(&intent.effect, outcome, when);
+                let ended = asked && session.follow.asked.is_none();
                 let mut foci =
                     vec![Focus::Session(id.clone()), Focus::Runtime(session.runtime.clone())];
+                if ended {
+                    foci.extend(self.touch_incidents(id, when, |_| true));
+                }
                 if let Effect::DecideRequest { request } = &intent.effect {
                     // No change for a human: it is being done until the agent has confirmed it.
                     foci.extend(self.asked_by(id, *request).map(Focus::Incident));
@@ -558,8 +575,14 @@ impl State {
             Lane::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
                 session.fold_failure(&intent.effect, failure, when);
+                let asked = session.follow.asked.as_ref();
+                let failed = asked.is_some_and(|asked| asked.act.effect() == intent.effect)
+                    || matches!(intent.effect, Effect::MergePr { .. });
                 let mut foci =
                     vec![Focus::Session(id.clone()), Focus::Runtime(session.runtime.clone())];
+                if failed {
+                    foci.extend(self.touch_incidents(id, when, |_| true));
+                }
                 if let Effect::DecideRequest { request } = &intent.effect {
                     foci.extend(self.touch_request(id, *request, when));
                 }

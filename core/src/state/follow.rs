@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Fate, Moment, Session, apply::trim_front};
 use crate::{
     config::trigger::Trigger,
-    event::{Actor, BriefPrepared, Failure, MessageQueued, Text},
+    event::{Actor, BriefPrepared, Failure, MessageQueued, PrAct, Text},
 };
 
 /// Attempts and heads that are remembered.
@@ -44,6 +44,9 @@ pub struct Follow {
     /// Somebody wants it merged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
+    /// A human wants something else done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// Words of others were passed on to the agent, and no human has looked since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tainted: Option<Moment>,
@@ -94,6 +97,23 @@ pub struct Attempt {
     /// It failed since no other head came of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
+    /// A human had the agent told once more: it counts no longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+}
+
+/// What a human wants done about a pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What.
+    pub act: PrAct,
+    /// Who.
+    pub by: Actor,
+    /// Wanted when.
+    pub when: Moment,
+    /// Why it was not done; it is not tried again then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 /// A merge that somebody wants.
@@ -194,6 +214,7 @@ impl Follow {
             failed: None,
             passed: false,
             idle: false,
+            again: false,
         });
         trim_front(&mut self.attempts, KEEP);
         // A conflict is told in words of `ao`'s own.
@@ -264,8 +285,37 @@ impl Session {
         });
     }
 
-    /// Attempts of the agent at the present failure of its checks that have failed.
+    /// A human has the agent told of a trouble as it stands once more: what was sent about it counts no longer. Where all
+    /// of that has failed, it is the last try that does not count.
+    pub(super) fn tell_again(&mut self, trigger: Trigger) {
+        let key = self.brief_key(trigger);
+        let failing = self.pr().map(|pr| pr.failing.clone()).unwrap_or_default();
+        let mine = |attempt: &&mut Attempt| attempt.trigger == trigger && !attempt.again;
+        let mut waits = false;
+        for attempt in self.follow.attempts.iter_mut().filter(mine) {
+            attempt.again = attempt.failed.is_none() && Some(&attempt.key) == key.as_ref();
+            waits |= attempt.again;
+        }
+        let failed =
+            |attempt: &&mut Attempt| attempt.failed.is_some() && attempt.failing == failing;
+        let mut attempts = self.follow.attempts.iter_mut().rev().filter(mine);
+        if let Some(last) = attempts.find(failed).filter(|_| !waits) {
+            last.again = true;
+        }
+    }
+
+    /// Attempts of the agent at the present failure of its checks that have failed, but for those that a human had it
+    /// told of once more.
     pub fn failed_attempts(&self) -> u32 {
+        self.failed_tries(|attempt| !attempt.again)
+    }
+
+    /// All of them.
+    pub fn tries(&self) -> u32 {
+        self.failed_tries(|_| true)
+    }
+
+    fn failed_tries(&self, counts: impl Fn(&Attempt) -> bool) -> u32 {
         let failing = self.pr().map(|pr| &pr.failing[..]).unwrap_or_default();
         let same = |attempt: &&Attempt| attempt.failing == failing || failing.is_empty();
         let failed = self
@@ -273,6 +323,7 @@ impl Session {
             .attempts
             .iter()
             .filter(|attempt| attempt.trigger == Trigger::CiFailed && attempt.failed.is_some());
-        u32::try_from(failed.filter(same).count()).unwrap_or(u32::MAX)
+        let failed = failed.filter(same).filter(|attempt| counts(attempt));
+        u32::try_from(failed.count()).unwrap_or(u32::MAX)
     }
 }

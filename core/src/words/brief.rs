@@ -34,6 +34,8 @@ pub(crate) struct Told<'a> {
     pub threads: &'a [&'a Thread],
     /// They were begun by bots.
     pub bots: bool,
+    /// The checks passed on this head before.
+    pub flaky: bool,
 }
 
 /// The message about checks that fail.
@@ -49,6 +51,11 @@ pub(crate) fn checks(pr: &PrFacts, told: &Told<'_>) -> String {
         },
         short(&pr.head),
     );
+    if told.flaky {
+        text.push_str(
+            " The checks passed on this very commit before, and were run again first: it may be the check that is at fault.",
+        );
+    }
     for (name, log) in told.logs.iter().take(LOGS) {
         let name = clean_line(name);
         text.push_str("\n\n");
@@ -249,7 +256,9 @@ mod tests {
             ("lint".to_owned(), Err("the scm does not answer".to_owned())),
         ];
         let text = checks(&green("a"), &Told { logs: &logs, ..Told::default() });
-        assert!(text.chars().count() < 8_000);
+        assert!(text.chars().count() < 8_000 && !text.contains("passed"));
+        let flaky = checks(&green("a"), &Told { flaky: true, ..Told::default() });
+        assert!(flaky.contains("passed on this very commit before"), "{flaky}");
         assert!(text.ends_with("The log of lint could not be read: the scm does not answer"));
     }
 

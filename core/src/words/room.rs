@@ -50,8 +50,8 @@ impl Words<'_> {
             || buttons.iter().any(|button| button.action == Action::Ack);
         let take = (!taken).then(|| button("ack", "I take it"));
         if self.is_kind(ChannelKind::Phone) {
-            let kills = buttons.iter().position(|button| button.action == Action::Kill);
-            let at = kills.unwrap_or(buttons.len());
+            let rare = |button: &Button| button.more || button.action == Action::Kill;
+            let at = buttons.iter().position(rare).unwrap_or(buttons.len());
             buttons.splice(at..at, take);
             return;
         }
@@ -59,7 +59,7 @@ impl Words<'_> {
             return;
         }
         for rare in buttons.iter_mut() {
-            rare.more = matches!(rare.action, Action::Kill | Action::Snooze);
+            rare.more |= matches!(rare.action, Action::Kill | Action::Snooze);
         }
         buttons.extend(take.map(|take| Button { more: true, ..take }));
         let snoozes = buttons.iter().any(|button| button.action == Action::Snooze);

@@ -6,7 +6,10 @@ use ao_slots::{
     text::{count, duration, thousands},
 };
 
-use super::phrase::{asked, capital, clean_line, dollars};
+use super::{
+    open::short,
+    phrase::{asked, capital, clean_line, dollars},
+};
 use crate::{
     config::trigger::Trigger,
     event::{Over, Summary},
@@ -58,7 +61,11 @@ pub(super) fn line(session: &Session) -> String {
         .map_or_else(|| session.id.to_string(), |issue| format!("#{}", clean_line(issue)));
     let what = match session.over {
         Some((Over::Merged, _)) => match session.pr() {
-            Some(pr) => format!("merged as {}", pr.head.chars().take(7).collect::<String>()),
+            Some(pr) => {
+                let ours = session.follow.merge.as_ref().filter(|merge| merge.head == pr.head);
+                let commit = ours.and_then(|merge| merge.commit.as_ref()).unwrap_or(&pr.head);
+                format!("merged as {}", short(commit))
+            }
             None => "merged".into(),
         },
         Some((Over::Done, _)) => "done".into(),
@@ -78,9 +85,23 @@ pub(super) fn line(session: &Session) -> String {
     parts.join(" · ")
 }
 
-/// `Sum 5 h 40 min, $9.12, 0.5 interruptions per merged PR`
+/// How long all of it took by the clock: from the first that was asked for to the last end.
+fn elapsed(sessions: &[&Session]) -> u64 {
+    let end = |session: &&&Session| session.over.map_or(session.status_since, |(_, when)| when).at;
+    let first = sessions.iter().map(|session| session.created.at).min();
+    let all = first.zip(sessions.iter().map(|session| end(&session)).max());
+    let seconds = all.map_or(0, |(first, last)| last.duration_since(first).as_secs());
+    u64::try_from(seconds).unwrap_or(0)
+}
+
+/// `Sum 5 h 40 min in 1 h 50 min, $9.12, 0.5 interruptions per merged PR`
 fn sum(sessions: &[&Session], merged: u64) -> String {
-    let mut parts = vec![duration(sessions.iter().map(|session| took(session)).sum())];
+    let all = duration(sessions.iter().map(|session| took(session)).sum());
+    let elapsed = duration(elapsed(sessions));
+    let mut parts = match elapsed == all {
+        true => vec![all],
+        false => vec![format!("{all} in {elapsed}")],
+    };
     let costs: Vec<u64> = sessions.iter().filter_map(|session| session.usage.cost_micros).collect();
     if !costs.is_empty() {
         parts.push(dollars(costs.iter().fold(0, |sum, cost| sum.saturating_add(*cost))));

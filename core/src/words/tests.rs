@@ -688,6 +688,14 @@ fn golden_finished() {
     w.look(1, diff(3, 0));
     w.pass(6 * MINUTE);
     book.add("with an scm", &w);
+    let mut asked = w.clone();
+    asked.give(Input::ActOnPr { session: app(1), act: PrAct::Open, by: ana() }).unwrap();
+    book.add("its pull request is being opened", &asked);
+    let mut says = with_scm();
+    says.tell(1, [Told::Completed { text: None }, turn_ended("t1")]);
+    says.look(1, diff(3, 0));
+    says.pass(MINUTE);
+    book.add("it says that it is done, and has no pull request", &says);
     w.give(done(1)).unwrap();
     book.add("being done", &w);
     w.succeed(1);
@@ -835,6 +843,19 @@ fn golden_pull_requests() {
         alive(&mut w, 6);
     }
     book.add("checks fail after two tries", &w);
+    let linked = |w: &World| {
+        let mut w = w.clone();
+        w.give(Input::Link { session: app(1), pr: crate::decide::tests::pr(), by: None }).unwrap();
+        w
+    };
+    let mut asked_again = linked(&w);
+    let incident = *w.state.open.values().next().unwrap();
+    asked_again.give(Input::Retry { incident, by: ana() }).unwrap();
+    book.add("sent once more", &asked_again);
+    let mut rerun = linked(&w);
+    let act = PrAct::Rerun { head: "c01dbeeaa".into() };
+    rerun.give(Input::ActOnPr { session: app(1), act, by: ana() }).unwrap();
+    book.add("run again", &rerun);
     review::sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("d00dfeeaa") });
     alive(&mut w, 1);
     book.add("checks pass", &w);
@@ -938,6 +959,11 @@ fn golden_pull_requests() {
     );
     w.pass(2 * MINUTE);
     book.add("closed", &w);
+    let mut reopened = linked(&w);
+    reopened.give(Input::ActOnPr { session: app(1), act: PrAct::Reopen, by: ana() }).unwrap();
+    book.add("being reopened", &reopened);
+    reopened.settle(1, Err(Failure::refused("its branch is gone", None)));
+    book.add("not reopened", &reopened);
     let mut unknown = World::working("44");
     review::sees(&mut unknown, 1, PrFacts { state: PrState::Closed, ..review::green("a") });
     unknown.pass(MINUTE);

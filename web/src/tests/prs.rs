@@ -139,6 +139,7 @@ async fn s12_an_agent_changes_no_pull_request_and_looks_at_none_but_its_own() {
     let acts = acts.map(|verb| format!("/api/prs/my-app%231/{verb}"));
     let others = [
         "/api/incidents/i-1/release",
+        "/api/incidents/i-1/retry",
         "/api/review-check",
         "/api/sessions/app-1/claim-pr",
         "/api/sessions/app-2/pr",

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::policy::{Reaction, ReactionAction},
-    event::Over,
+    event::{Over, PrAct},
     state::Fate,
 };
 
@@ -481,4 +481,177 @@ fn nothing_means_nothing_and_is_explained() {
         w.succeed(1);
     }
     assert!(w.state.rounds.is_empty() && w.pushes().is_empty(), "{:?}", w.pushes());
+}
+
+fn sole(w: &World) -> ao_slots::IncidentId {
+    *w.state.open.values().next().expect("an incident stands")
+}
+
+fn retry(w: &World) -> Input {
+    Input::Retry { incident: sole(w), by: ana() }
+}
+
+/// The agent begins a turn with what it was told, and brings another head that fails too.
+fn tries(w: &mut World, head: &str) {
+    takes(w, 1);
+    w.tell(1, [Told::Alive]);
+    scm(w, red(head));
+    prepares(w, 1, &[]);
+    w.pass(2 * MINUTE);
+}
+
+#[test]
+fn a_human_has_the_agent_try_once_more_and_hears_of_it_if_that_fails() {
+    let mut w = followed();
+    scm(&mut w, red("a"));
+    prepares(&mut w, 1, &[]);
+    tries(&mut w, "b");
+    tries(&mut w, "c");
+    let titles = ["PR #57 still fails after 2 tries by app-1: unit"];
+    assert_eq!((about_prs(&w), told(&w).len()), (titles.to_vec(), 2), "it was not told of c");
+    w.give(retry(&w)).unwrap();
+    assert_eq!(told(&w).last().unwrap(), "ci-failed: c unit");
+    let incident = sole(&w);
+    w.refused(retry(&w), "app-1 was asked once more by ana; nothing was done twice");
+    let shown = |w: &World| {
+        let told = w.state.incidents[&incident].notification.unwrap();
+        w.message(&w.state.notifications[&told], &desk())
+    };
+    let short = "Sent to app-1 once more, asked by ana. You hear of it if that does not help.";
+    assert_eq!((shown(&w).short.as_str(), shown(&w).buttons.len()), (short, 0));
+    w.pass(2 * MINUTE);
+    assert_eq!(about_prs(&w).len(), 1, "it is at it");
+    // One attempt more, no matter how it is seen.
+    tries(&mut w, "d");
+    let again = "PR #57 still fails after 3 tries by app-1: unit";
+    assert_eq!(about_prs(&w), [titles[0], again]);
+    assert_eq!(told(&w).len(), 3, "and it is not told of d");
+    w.indices_are_true();
+    // A server that died in between knows it all.
+    w.give(retry(&w)).unwrap();
+    w.start("boot-1");
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    assert_eq!(told(&w).len(), 4);
+    scm(&mut w, PrFacts { state: PrState::Draft, ..green("e") });
+    w.pass(MINUTE);
+    assert_eq!(about_prs(&w).len(), 2);
+    w.refused(
+        Input::Retry { incident, by: ana() },
+        &format!("nothing of {incident} can be sent once more"),
+    );
+}
+
+#[test]
+fn comments_are_sent_again_and_told_again_after_their_time() {
+    let mut w = followed();
+    let talk = PrFacts { human_threads: 2, discussion: "1".into(), ..green("a") };
+    scm(&mut w, talk.clone());
+    prepares(&mut w, 1, &[]);
+    takes(&mut w, 1);
+    let alive = |w: &mut World, minutes: u64| {
+        for _ in 0..minutes {
+            w.tell(1, [Told::Alive]);
+            w.pass(MINUTE);
+        }
+    };
+    alive(&mut w, 32);
+    assert_eq!(about_prs(&w).len(), 1);
+    w.give(retry(&w)).unwrap();
+    assert_eq!(told(&w).len(), 2, "the same words again");
+    takes(&mut w, 1);
+    alive(&mut w, 28);
+    assert_eq!(about_prs(&w).len(), 1, "it has its time");
+    alive(&mut w, 4);
+    assert_eq!(about_prs(&w).len(), 2);
+    // Who took it meanwhile is not called.
+    w.give(retry(&w)).unwrap();
+    w.give(Input::Acknowledge { incident: sole(&w), by: ana() }).unwrap();
+    alive(&mut w, 40);
+    assert_eq!(about_prs(&w).len(), 2);
+}
+
+#[test]
+fn what_cannot_go_to_the_agent_is_not_sent_again() {
+    let mut w = with(Trigger::CiFailed, |reaction| reaction.action = ReactionAction::Notify);
+    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+    scm(&mut w, red("a"));
+    w.pass(2 * MINUTE);
+    assert_eq!(about_prs(&w).len(), 1);
+    let (incident, input) = (sole(&w), retry(&w));
+    w.refused(input, &format!("nothing of {incident} can be sent once more"));
+    // Nor while its checks run: what comes of them is not known.
+    let mut w = followed();
+    scm(&mut w, red("a"));
+    scm(&mut w, PrFacts { checks: Checks::Pending, ..red("a") });
+    let (incident, input) = (sole(&w), retry(&w));
+    w.refused(input, &format!("nothing of {incident} can be sent once more"));
+}
+
+fn acts(act: PrAct) -> Input {
+    Input::ActOnPr { session: app(1), act, by: ana() }
+}
+
+#[test]
+fn checks_are_run_again_at_the_head_that_was_shown() {
+    let mut w = followed();
+    w.tell(1, [turn_ended("t1")]);
+    scm(&mut w, red("a"));
+    w.refused(
+        acts(PrAct::Rerun { head: "0ld".into() }),
+        "the checks of pull request #57 were not run again: its head was 0ld when this was offered, and is a now",
+    );
+    w.give(acts(PrAct::Rerun { head: "a".into() })).unwrap();
+    w.give(acts(PrAct::Rerun { head: "a".into() })).unwrap();
+    assert_eq!(w.effect(1), Some(Effect::RerunChecks { head: "a".into() }));
+    w.succeed(1);
+    assert_eq!((w.effect(1), &w.session(1).follow.asked), (None, &None));
+}
+
+#[test]
+fn a_pull_request_is_opened_for_whoever_asks_and_what_failed_is_said() {
+    let mut policy = Policy::with_projects(&["my-app"]);
+    for project in policy.projects.values_mut() {
+        project.scm = Some(crate::config::policy::PluginChoice::of("local"));
+    }
+    let mut w = World::with(policy);
+    w.add_working("41");
+    // It says that it is done, and has none: that is for a human to see, at once.
+    w.tell(1, [Told::Completed { text: None }, turn_ended("t1")]);
+    w.look(1, work(3, 0));
+    assert_eq!(w.effect(1), None, "it does not simply end");
+    w.pass(20 * SECOND);
+    assert_eq!(w.pushes(), ["app-1 looks finished: 3 commits, no PR"]);
+    let shown = |w: &World| {
+        let told = w.state.notifications.values().next().unwrap();
+        w.message(told, &desk())
+    };
+    let labels: Vec<_> = shown(&w).buttons.into_iter().map(|button| button.label).collect();
+    assert_eq!(labels, ["Open PR", "Done", "Send a message…", "Open"]);
+    w.give(acts(PrAct::Open)).unwrap();
+    assert_eq!(shown(&w).short, "Opening a PR… asked by ana.");
+    let revision = w.state.notifications.values().next().unwrap().revision;
+    w.fail(1, ErrorKind::Refused);
+    let told = w.state.notifications.values().next().unwrap();
+    assert!(told.revision > revision, "who looks at it sees that");
+    assert_eq!(shown(&w).short, "No PR was opened: it broke.");
+    w.give(acts(PrAct::Open)).unwrap();
+    w.succeed(1);
+    assert_eq!(w.session(1).follow.pr, Some(pr()));
+    w.refused(acts(PrAct::Open), "app-1 has pull request #57 already");
+    // It is followed to its end, whatever the agent says.
+    scm(&mut w, PrFacts { checks: Checks::Pending, ..green("8a1b77e") });
+    w.pass(MINUTE);
+    assert_eq!(w.effect(1), None);
+    assert!(w.state.notifications.values().next().unwrap().settled);
+    // Closed without a merge it is not done either, until the issue is.
+    w.refused(acts(PrAct::Reopen), "pull request #57 is not closed");
+    scm(&mut w, PrFacts { state: PrState::Closed, ..green("8a1b77e") });
+    w.pass(MINUTE);
+    assert_eq!(about_prs(&w), ["PR #57 was closed without a merge"]);
+    w.give(acts(PrAct::Reopen)).unwrap();
+    assert_eq!(w.effect(1), Some(Effect::ReopenPr));
+    w.succeed(1);
+    scm(&mut w, PrFacts { checks: Checks::Pending, ..green("8a1b77e") });
+    w.pass(MINUTE);
+    assert!(w.state.open.is_empty(), "{:?}", w.state.open);
 }

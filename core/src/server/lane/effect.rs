@@ -127,10 +127,11 @@ impl Shell {
     fn limit(&self, effect: &Effect) -> Duration {
         let limits = self.state().policy.lifecycle.limits;
         let ms = match effect {
+            Effect::MergePr { .. } => limits.merge_ms,
             Effect::FetchIssue
-            | Effect::MergePr { .. }
             | Effect::RerunChecks { .. }
-            | Effect::OpenPr { .. } => limits.scm_ms,
+            | Effect::OpenPr { .. }
+            | Effect::ReopenPr => limits.scm_ms,
             Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace => {
                 limits.worktree_ms.saturating_add(limits.fetch_ms)
             }
@@ -205,6 +206,7 @@ impl Shell {
                 self.merge_pr(handle, &work, &call, head, *method).await
             }
             Effect::RerunChecks { .. } => self.rerun_checks(handle, &work, &call).await,
+            Effect::ReopenPr => self.reopen_pr(handle, &work, &call).await,
             Effect::OpenPr { title, body, draft, base } => {
                 self.open_pr(handle, &work, &call, title, body, *draft, base).await
             }

@@ -15,8 +15,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::notify::token_hash;
 use crate::{
-    decide::{Answered, Input, Pressed, Refusal, RefusalKind, may, presser},
-    event::{Actor, Failure, Offer, Subject},
+    decide::{Answered, Input, Pressed, Refusal, RefusalKind, may, presser, reaction::TOLD},
+    event::{Actor, Failure, Offer, PrAct, Subject},
     server::handle::{Handle, Pressable},
     state::{Decided, Incident, Matchers, Notification, QueuedMessage, Token},
     words::{self, Seen, Words},
@@ -635,6 +635,15 @@ async fn acts(
             by,
         },
         "release" => Input::Release { incident, by },
+        "ask-pr" => handle.message(whose()?, words::ASK_FOR_PR, by).await.map_err(refused)?,
+        "pr-open" => Input::ActOnPr { session: whose()?, act: PrAct::Open, by },
+        "pr-reopen" => Input::ActOnPr { session: whose()?, act: PrAct::Reopen, by },
+        // Of the head that the message names, whatever the pull request's is by now.
+        "rerun" => {
+            let act = PrAct::Rerun { head: argument.to_owned() };
+            Input::ActOnPr { session: whose()?, act, by }
+        }
+        "again" if TOLD.contains(&about.trigger) => Input::Retry { incident, by },
         "approve" => {
             handle.decision(whose()?, request, Decision::Approve, by).await.map_err(refused)?
         }

@@ -54,6 +54,17 @@ impl Shell {
         Ok(Outcome::Done)
     }
 
+    pub(super) async fn reopen_pr(
+        &self,
+        handle: &Handle,
+        work: &Work,
+        call: &Call,
+    ) -> Result<Outcome, Failure> {
+        let (scm, pr) = self.pr_of(handle, work)?;
+        scm.reopen(call, &pr).await?;
+        Ok(Outcome::PrOpened(pr))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the parts of one effect")]
     pub(super) async fn open_pr(
         &self,

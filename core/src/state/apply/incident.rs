@@ -49,6 +49,7 @@ impl State {
                     resolved: None,
                     acknowledged: None,
                     snoozed: None,
+                    again: None,
                     notification: None,
                     also: vec![],
                     held: None,
@@ -99,7 +100,7 @@ impl State {
                         }
                         incident.notification = Some(e.notification);
                         incident.also.clear();
-                        incident.snoozed = None;
+                        (incident.snoozed, incident.again) = (None, None);
                         if e.call.reminder > 0 {
                             continue;
                         }
@@ -424,7 +425,7 @@ impl State {
         covers.copied().map(Focus::Incident).collect()
     }
 
-    fn change_incident(
+    pub(super) fn change_incident(
         &mut self,
         id: IncidentId,
         change: impl FnOnce(&mut Incident),

@@ -10,8 +10,8 @@ use crate::{
     decide::review::KEEP_HEADS,
     event::{Actor, Effect, Event, Failure, Kind, Outcome, Over},
     state::{
-        Decided, Fact, Fate, Merge, Moment, PrHead, QueuedMessage, Request, Restore, RunningTool,
-        Session, Step, Want,
+        Asked, Decided, Fact, Fate, Merge, Moment, PrHead, QueuedMessage, Request, Restore,
+        RunningTool, Session, Step, Want,
     },
 };
 
@@ -268,6 +268,11 @@ impl Session {
                 {
                     brief.released = Some(e.by.clone());
                 }
+            }
+            Kind::RetryRequested(e) => self.tell_again(e.trigger),
+            Kind::PrActRequested(e) => {
+                let (act, by) = (e.act.clone(), e.by.clone());
+                self.follow.asked = Some(Asked { act, by, when, failure: None });
             }
             Kind::AttemptFailed(e) => {
                 let mut attempts = self.follow.attempts.iter_mut();
@@ -548,6 +553,7 @@ impl Session {
     }
 
     pub(super) fn fold_outcome(&mut self, effect: &Effect, outcome: &Outcome, when: Moment) {
+        self.follow.asked.take_if(|asked| asked.act.effect() == *effect);
         match (effect, outcome) {
             (Effect::FetchIssue, Outcome::Issue { title, prompt, digest, branch }) => {
                 self.prompt_digest.clone_from(digest);
@@ -651,7 +657,9 @@ impl Session {
                 }
             }
             (Effect::RerunChecks { head }, _) => self.follow.rerun = Some((head.clone(), when)),
-            (Effect::OpenPr { .. }, Outcome::PrOpened(pr)) => self.follow.link(pr),
+            (Effect::OpenPr { .. } | Effect::ReopenPr, Outcome::PrOpened(pr)) => {
+                self.follow.link(pr);
+            }
             (Effect::DestroyRuntime { .. }, _) => {
                 self.runtime_state =
                     Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
@@ -671,6 +679,11 @@ impl Session {
     }
 
     pub(super) fn fold_failure(&mut self, effect: &Effect, failure: &Failure, when: Moment) {
+        if let Some(asked) = &mut self.follow.asked
+            && asked.act.effect() == *effect
+        {
+            asked.failure = Some(failure.clone());
+        }
         match effect {
             Effect::MergePr { .. } => {
                 if let Some(merge) = &mut self.follow.merge {
@@ -679,6 +692,8 @@ impl Session {
             }
             // What cannot be run again is told to the agent as it is.
             Effect::RerunChecks { head } => self.follow.rerun = Some((head.clone(), when)),
+            // Whoever asked for it is told.
+            Effect::ReopenPr => {}
             Effect::OpenPr { .. } => {
                 self.follow.not_opened = self.work.as_ref().map(|fact| fact.value.head.clone());
             }
@@ -730,7 +745,7 @@ fn step_name(effect: &Effect) -> &'static str {
         Effect::DestroyWorkspace { .. } => "cleanup",
         Effect::MergePr { .. } => "merge",
         Effect::RerunChecks { .. } => "checks",
-        Effect::OpenPr { .. } => "pull request",
+        Effect::OpenPr { .. } | Effect::ReopenPr => "pull request",
         Effect::SendNotification { .. }
         | Effect::UpdateNotification { .. }
         | Effect::ResolveNotification { .. } => "push",

@@ -1,22 +1,22 @@
 //! What a pull request needs. What no scm told is left out, never guessed.
 
 use ao_slots::{
-    fact::{PrComment, PrFacts, Review},
+    fact::{Checks, PrComment, PrFacts, Review},
     notifier::{Block, Button, ButtonStyle},
     text::{count, cut, thousands},
 };
 
 use super::{
     super::phrase::{
-        asked, clean_line, commits, confirmed, dollars, for_ms, form, in_title, kill_button,
-        open_button, primary, text_button,
+        asked, button, clean_line, commits, confirmed, dollars, for_ms, form, in_title,
+        kill_button, open_button, primary, text_button,
     },
     super::{Card, Words},
     text,
 };
 use crate::{
     config::{policy::ReactionAction, trigger::Trigger},
-    decide::reaction::is_held,
+    decide::reaction::{can_be_told_again, is_held},
     state::{Incident, PrHead, Session},
 };
 
@@ -35,10 +35,16 @@ pub(in crate::words) fn jobs(failing: &[String]) -> String {
 }
 
 fn hint_button(session: &Session) -> Button {
-    {
-        let hint = text_button("send", "Send a hint…", form(&session.id, "Message to", "Send it"));
-        Button { style: ButtonStyle::Primary, ..hint }
+    text_button("send", "Send a hint…", form(&session.id, "Message to", "Send it"))
+}
+
+/// The first of them is what one likely wants.
+fn led_by(first: Option<Button>, others: impl IntoIterator<Item = Button>) -> Vec<Button> {
+    let mut buttons: Vec<Button> = first.into_iter().chain(others).collect();
+    if let Some(first) = buttons.first_mut() {
+        first.style = ButtonStyle::Primary;
     }
+    buttons
 }
 
 impl Words<'_> {
@@ -48,7 +54,7 @@ impl Words<'_> {
             Trigger::CiFailed => self.ci_failed(session, pr),
             Trigger::ChangesRequested => self.comments(incident, session, pr, false),
             Trigger::BugbotComments => self.comments(incident, session, pr, true),
-            Trigger::MergeConflicts => self.conflicts(session, pr),
+            Trigger::MergeConflicts => self.conflicts(incident, session, pr),
             Trigger::ApprovedAndGreen => self.ready(session, pr),
             _ => self.pr_closed(session, pr),
         }
@@ -56,7 +62,7 @@ impl Words<'_> {
 
     fn ci_failed(&self, session: &Session, pr: &PrFacts) -> Card {
         let (id, number) = (&session.id, pr.number);
-        let tries = session.failed_attempts();
+        let tries = session.tries();
         let names = jobs(&pr.failing);
         let what = if names.is_empty() { String::new() } else { format!(": {names}") };
         let title = match tries {
@@ -85,6 +91,9 @@ impl Words<'_> {
             (Some(line), Some(name)) => format!("Check {}: {line}.", cut(&clean_line(name), 80)),
             _ => format!("{} fail.", count(pr.failing.len().max(1) as u64, "check", "checks")),
         })];
+        if session.follow.rerun.as_ref().is_some_and(|(head, _)| *head == pr.head) {
+            body.push(text(format!("It was run again on {} before.", short(&pr.head))));
+        }
         if tries > 0 {
             let tried = red.iter().skip(1).map(|head| {
                 let (names, since) = head.red.as_ref().map(|(f, when)| (jobs(f), *when)).unzip();
@@ -99,9 +108,23 @@ impl Words<'_> {
             title,
             short: short_text,
             body,
-            buttons: vec![hint_button(session), open_button()],
+            buttons: {
+                let again = self.again_button(session, Trigger::CiFailed, "Try once more");
+                let rerun = (pr.checks == Checks::Failing).then(|| {
+                    let rerun = button(&format!("rerun:{}", pr.head), "Re-run check");
+                    Button { more: true, ..rerun }
+                });
+                let rest = again.into_iter().chain([open_button()]).chain(rerun);
+                led_by(Some(hint_button(session)), rest)
+            },
             command: Some(format!("ao send {id} \"…\"")),
         }
+    }
+
+    /// Has the agent told of it once more.
+    fn again_button(&self, session: &Session, trigger: Trigger, label: &str) -> Option<Button> {
+        let can = can_be_told_again(self.state, session, trigger);
+        can.then(|| button("again", label))
     }
 
     /// ` after 30 min`: how long it was left to the agent; nothing where a human is told at once.
@@ -161,21 +184,24 @@ impl Words<'_> {
             )));
             let question = format!("Pass what {names} wrote to {id}?");
             let release = confirmed(primary("release", "Release"), question, "Release", "Not now");
-            let hint = Button { style: ButtonStyle::Plain, ..hint_button(session) };
             return Card {
                 title: format!("{title}, held back"),
                 short: first,
                 body,
-                buttons: vec![release, hint, open_button()],
+                buttons: vec![release, hint_button(session), open_button()],
                 command: Some(format!("ao release {}", incident.id)),
             };
         }
+        let again = self.again_button(session, incident.trigger, "Send again");
         Card {
             title,
             short: first,
             body,
-            buttons: vec![hint_button(session), open_button()],
-            command: Some(format!("ao send {id} \"…\"")),
+            command: Some(match &again {
+                Some(_) => format!("ao retry {}", incident.id),
+                None => format!("ao send {id} \"…\""),
+            }),
+            buttons: led_by(again, [hint_button(session), open_button()]),
         }
     }
 
@@ -187,7 +213,7 @@ impl Words<'_> {
         base.map_or_else(|| "its base".into(), |base| cut(&clean_line(base), 60))
     }
 
-    fn conflicts(&self, session: &Session, pr: &PrFacts) -> Card {
+    fn conflicts(&self, incident: &Incident, session: &Session, pr: &PrFacts) -> Card {
         let (id, number, base) = (&session.id, pr.number, self.base(session, pr));
         let files: Vec<String> = pr.details.conflicts.iter().map(|file| clean_line(file)).collect();
         let n = files.len() as u64;
@@ -203,12 +229,16 @@ impl Words<'_> {
             true => format!("{base} has moved on."),
             false => format!("{base} has moved on; not resolved{after}."),
         };
+        let again = self.again_button(session, Trigger::MergeConflicts, "Ask again");
         Card {
             title: format!("PR {number} conflicts with {base}{known}"),
             short: if named.is_empty() { why.clone() } else { format!("{}.", named.join(", ")) },
             body: list.into_iter().chain([text(why)]).collect(),
-            buttons: vec![hint_button(session), open_button()],
-            command: Some(format!("ao send {id} \"Rebase onto {base}.\"")),
+            command: Some(match &again {
+                Some(_) => format!("ao retry {}", incident.id),
+                None => format!("ao send {id} \"Rebase onto {base}.\""),
+            }),
+            buttons: led_by(again, [hint_button(session), open_button()]),
         }
     }
 
@@ -269,8 +299,10 @@ impl Words<'_> {
             buttons: vec![
                 confirmed(merge, question, &format!("Merge {number}"), "Not now"),
                 open_button(),
+                // Quiet until it changes.
+                button("ack", "Not now"),
             ],
-            command: Some(format!("ao why {id}")),
+            command: Some(format!("ao pr merge {id}")),
         }
     }
 
@@ -297,7 +329,12 @@ impl Words<'_> {
             title: format!("PR {} was closed without a merge", pr.number),
             short: who.clone(),
             body: vec![text(who), text(branch)],
-            buttons: vec![primary("ack", "Keep the session"), open_button(), kill_button(session)],
+            buttons: vec![
+                primary("ack", "Keep the session"),
+                button("pr-reopen", "Reopen PR"),
+                open_button(),
+                Button { label: "Kill and clean up…".into(), ..kill_button(session) },
+            ],
             command: Some(format!("ao session show {id}")),
         }
     }

@@ -9,7 +9,7 @@ use ao_slots::{
 use super::{
     super::phrase::{
         LABEL, button, capital, clean_line, commits, done_button, kill_button, open_button,
-        restore_running_button, some,
+        primary, restore_running_button, some,
     },
     super::{Card, Words},
     send_button, text,
@@ -129,13 +129,29 @@ impl Words<'_> {
             title: format!("{id} ended its turn {lasted} ago; nothing followed"),
             short: self.made(session),
             body,
-            buttons: vec![
-                Button { style: ButtonStyle::Primary, ..send_button(session) },
-                done_button(session),
-                open_button(),
-            ],
+            buttons: match self.lacks_pr(session) {
+                true => vec![
+                    primary("ask-pr", "Ask for a PR"),
+                    send_button(session),
+                    done_button(session),
+                    open_button(),
+                ],
+                false => vec![
+                    Button { style: ButtonStyle::Primary, ..send_button(session) },
+                    done_button(session),
+                    open_button(),
+                ],
+            },
             command: Some(format!("ao send {id} \"…\"")),
         }
+    }
+
+    /// There are commits, an scm to open a pull request for them, and none.
+    fn lacks_pr(&self, session: &Session) -> bool {
+        let project = self.state.policy.projects.get(&session.project);
+        project.is_some_and(|project| project.scm.is_some())
+            && session.follow.pr.is_none()
+            && session.work().is_some_and(|work| work.commits > 0)
     }
 
     /// `3 commits, 5 files, not pushed, no PR.`
@@ -185,7 +201,13 @@ impl Words<'_> {
             title: format!("{id} works for {lasted} and has no {missing} yet"),
             body: vec![text(short.clone()), text("Tried: nothing.")],
             short,
-            buttons: vec![send_button(session), open_button()],
+            buttons: [send_button(session), open_button()]
+                .into_iter()
+                .chain(
+                    self.has_scm(session)
+                        .then(|| Button { more: true, ..button("ack", "No PR needed") }),
+                )
+                .collect(),
             command: Some(format!("ao send {id} \"…\"")),
         }
     }
@@ -210,14 +232,29 @@ impl Words<'_> {
         body.extend(self.last_words(session));
         Card {
             title: format!("{id} looks finished: {made}{no_pr}"),
-            short: "Tree clean, checks not run. It did not say it is done.".into(),
+            short: match session.claimed.is_some() {
+                true => "Tree clean, checks not run. It says that it is done.",
+                false => "Tree clean, checks not run. It did not say it is done.",
+            }
+            .into(),
             body,
-            buttons: vec![
-                Button { style: ButtonStyle::Primary, ..done_button(session) },
-                send_button(session),
-                open_button(),
-            ],
-            command: Some(format!("ao session done {id}")),
+            buttons: match self.lacks_pr(session) {
+                true => vec![
+                    primary("pr-open", "Open PR"),
+                    done_button(session),
+                    send_button(session),
+                    open_button(),
+                ],
+                false => vec![
+                    Button { style: ButtonStyle::Primary, ..done_button(session) },
+                    send_button(session),
+                    open_button(),
+                ],
+            },
+            command: Some(match self.lacks_pr(session) {
+                true => format!("ao pr create {id}"),
+                false => format!("ao session done {id}"),
+            }),
         }
     }
 
