@@ -136,7 +136,11 @@ impl Decider<'_> {
             }
             Input::OpenPr { session, title, body, draft, base } => {
                 let known = self.alive_session(session)?;
-                may_be_done(known, &PrAct::Open)?;
+                // Opened again without `draft`, a draft is made ready.
+                let is_draft = known.pr().is_some_and(|pr| pr.state == PrState::Draft);
+                if *draft || !is_draft {
+                    may_be_done(known, &PrAct::Open)?;
+                }
                 if known.busy.is_some() || known.step != Step::Ready {
                     let message = format!("{session} is busy; nothing was done");
                     return Err(Refusal::new(RefusalKind::Conflict, message)
@@ -426,7 +430,11 @@ fn mergeable(session: &Session, wanted: Option<&str>) -> Result<String, Refusal>
     let (number, head) = (pr.number, pr.head.chars().take(7).collect::<String>());
     match pr.state {
         PrState::Open => {}
-        PrState::Draft => return Err(refuse(format!("pull request {number} is a draft"))),
+        PrState::Draft => {
+            let message = format!("pull request {number} is a draft");
+            return Err(Refusal::new(RefusalKind::Conflict, message)
+                .with_remedy(format!("make it ready: ao pr create {id}")));
+        }
         PrState::Merged => return Err(refuse(format!("pull request {number} is merged already"))),
         PrState::Closed | PrState::None => {
             return Err(refuse(format!("pull request {number} is closed")));

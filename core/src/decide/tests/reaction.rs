@@ -219,6 +219,34 @@ fn s25_words_of_strangers_wait_for_a_human() {
 }
 
 #[test]
+fn a_draft_is_made_ready_by_opening_it_again() {
+    for (state, draft, opens) in [
+        (PrState::Open, false, false),
+        (PrState::Open, true, false),
+        (PrState::Draft, true, false),
+        (PrState::Draft, false, true),
+        (PrState::Closed, false, true),
+    ] {
+        let mut w = followed();
+        w.tell(1, [turn_ended("t1")]);
+        scm(&mut w, PrFacts { state, ..green("a") });
+        let open = Input::OpenPr { session: app(1), title: None, body: None, draft, base: None };
+        if opens {
+            w.give(open).unwrap();
+            assert!(matches!(w.effect(1), Some(Effect::OpenPr { .. })), "{state:?} {draft}");
+        } else {
+            w.refused(open, "app-1 has pull request #57 already");
+        }
+    }
+    let mut w = followed();
+    scm(&mut w, PrFacts { state: PrState::Draft, ..green("a") });
+    let merge =
+        Input::Merge { session: app(1), head: None, method: MergeMethod::Squash, by: ana() };
+    let refusal = w.give(merge).unwrap_err();
+    assert_eq!(refusal.remedy.as_deref(), Some("make it ready: ao pr create app-1"));
+}
+
+#[test]
 fn a_merge_is_done_once_at_the_head_that_was_shown() {
     let mut w = followed();
     w.tell(1, [turn_ended("t1")]);
