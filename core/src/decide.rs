@@ -51,7 +51,7 @@ pub(crate) use schedule::NO_SIGNAL;
 
 use crate::{
     event::{Effect, EffectIntended, Event, Kind, Subject},
-    state::{Focus, Lane, Now, State},
+    state::{Focus, Lane, Now, Session, State},
 };
 
 /// An event that has no place yet.
@@ -239,7 +239,13 @@ impl Draft {
             }
             Kind::NotificationChanged(e) => foci.extend(notification(&e.notification)),
             Kind::NotificationJoined(e) => foci.extend(notification(&e.notification)),
-            Kind::ScmObserved(_) => foci.extend(self.project.clone().map(Focus::Project)),
+            Kind::ScmObserved(_) => {
+                // What waits for its answer goes on with it.
+                let waits = |session: &&Session| Some(&session.project) == self.project.as_ref();
+                let waits = state.sessions.values().filter(waits);
+                foci.extend(waits.map(|session| Focus::Session(session.id.clone())));
+                foci.extend(self.project.clone().map(Focus::Project));
+            }
             Kind::ChannelTried(e) => foci.push(Focus::Channel(e.channel.clone())),
             Kind::PressRefused(e) => foci.push(Focus::Channel(e.channel.clone())),
             Kind::DeliveryDropped(e) => {

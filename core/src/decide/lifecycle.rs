@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use super::{
     Decider,
     ending::{evidence_of_done, grace_ends},
+    reaction::{is_of_a_head, waits_for_push},
+    review::required_approvals,
 };
 use crate::{
     config::{policy::ReactionAction, trigger::Trigger},
@@ -24,7 +26,8 @@ impl Decider<'_> {
     /// Everything that follows for one session.
     pub(super) fn session(&mut self, id: &SessionId) {
         let Some(session) = self.state.sessions.get(id) else { return };
-        let status = session.derive_status(self.state.is_stuck(session));
+        let required = required_approvals(self.state, session);
+        let status = session.derive_status(self.state.is_stuck(session), required);
         if status != session.status {
             let because = [session.activity.since.seq, session.runtime_state.since.seq];
             self.about(id, StatusChanged { from: session.status, to: status })
@@ -33,8 +36,10 @@ impl Decider<'_> {
             return;
         }
         // One conclusion at a time: what follows from it is looked at once it stands.
-        let rules: [fn(&mut Self, &Session); 5] = [
+        let rules: [fn(&mut Self, &Session); 6] = [
             Self::give_up_messages,
+            // Before anything is typed.
+            Self::withdraw_passed,
             Self::advance,
             Self::session_incidents,
             Self::react,
@@ -292,7 +297,8 @@ impl Decider<'_> {
     /// the screen). A failed try waits before the next.
     fn type_message(&mut self, session: &Session) {
         let Some(message) = next_to_type(self.state, session) else { return };
-        if retry_at(message).is_some_and(|at| self.now.awake < at) {
+        let not_before = retry_at(message).max(waits_for_push(session, message));
+        if not_before.is_some_and(|at| self.now.awake < at) {
             return;
         }
         let because = [message.queued.seq, session.activity.since.seq];
@@ -400,7 +406,9 @@ fn next_to_hand_over<'s>(
     };
     let asks = session.suspected.is_some() || session.open_requests().next().is_some();
     let may = session.step == Step::Ready && can_be_reached(state, session) && stands && !asks;
-    session.next_message().filter(|message| may && !message.is_in_launch())
+    // Whether the turn has brought another head is seen once it has ended.
+    let late = |message: &QueuedMessage| session.work.is_some() && is_of_a_head(message);
+    session.next_message().filter(|message| may && !message.is_in_launch() && !late(message))
 }
 
 /// When a message that could not be handed over is tried again, in awake milliseconds: 2, 4, 8 … at most 60 s

@@ -135,7 +135,7 @@ impl Decider<'_> {
                     .state
                     .sessions
                     .get(session)
-                    .is_none_or(|s| s.pr() == Some(pr) || is_overtaken(s, pr));
+                    .is_none_or(|s| s.pr() == Some(pr) || is_overtaken(s, pr, self.now.awake));
                 if !known {
                     self.about(session, PrObserved { pr: pr.clone() });
                 }

@@ -21,7 +21,7 @@ use crate::{
         About, AttemptFailed, Effect, KillDecided, MergeDecided, MessageQueued, MessageWithdrawn,
         RestoreDecided, Subject,
     },
-    state::{Attempt, Brief, Due, Fate, Incident, Session, State, Step, Want},
+    state::{Attempt, Brief, Due, Fate, Incident, QueuedMessage, Session, State, Step, Want},
 };
 
 /// The troubles that an agent is told of.
@@ -35,6 +35,13 @@ pub(crate) const TOLD: [Trigger; 4] = [
 /// How long after its turn an agent's push may still be unknown, in awake milliseconds: the longest pause between two
 /// looks at a pull request whose agent was just at work, twice.
 const PUSH_SEEN_MS: u64 = 120_000;
+
+/// How long an agent's commit may stay unpushed, or what it did unseen, in awake milliseconds: it is asked again then.
+const UNPUSHED_MS: u64 = 600_000;
+
+/// Messages about comments that an agent gets at one head. Whoever goes on talking after that, itself perhaps, talks to a
+/// human.
+pub(crate) const TALKS: usize = 3;
 
 /// How long checks that run again may stay as they were, in awake milliseconds.
 const RERUN_SEEN_MS: u64 = 600_000;
@@ -79,6 +86,32 @@ pub(super) fn is_in_place(session: &Session) -> bool {
     idle(tries.next()).is_some_and(|last| idle(tries.next()) == Some(last))
 }
 
+/// More was said about one head than the agent is told: a change of its code would have helped by now.
+pub(crate) fn is_talked_out(session: &Session, trigger: Trigger) -> bool {
+    let comments = matches!(trigger, Trigger::ChangesRequested | Trigger::BugbotComments);
+    let (Some(pr), Some(key)) = (session.pr(), session.brief_key(trigger)) else { return false };
+    let attempts = session.follow.attempts.iter().filter(|attempt| attempt.trigger == trigger);
+    let told: Vec<&Attempt> =
+        attempts.filter(|a| a.head == pr.head && !a.passed && !a.again).collect();
+    comments && told.len() >= TALKS && !told.iter().any(|attempt| attempt.key == key)
+}
+
+/// What it says is about a head.
+pub(super) fn is_of_a_head(message: &QueuedMessage) -> bool {
+    let about = message.about.as_ref().map(|about| about.trigger);
+    matches!(about, Some(Trigger::CiFailed | Trigger::MergeConflicts))
+}
+
+/// Until when a message about a head waits, in awake milliseconds: a turn has ended since it was queued, and may have
+/// brought another head that was not seen yet.
+pub(super) fn waits_for_push(session: &Session, message: &QueuedMessage) -> Option<u64> {
+    let ended = session.turn_ended.filter(|ended| ended.seq > message.queued.seq)?;
+    let (work, pr) = (session.work()?, session.pr()?);
+    let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
+    let same = looked && (work.head == pr.head || work.head.is_empty());
+    (is_of_a_head(message) && !same).then(|| ended.awake.saturating_add(PUSH_SEEN_MS))
+}
+
 /// The merge that the configuration wants is not refused: nobody has to be asked.
 pub(super) fn merges_alone(state: &State, session: &Session, incident: &Incident) -> bool {
     let reaction = state.policy.reaction(Some(&session.project), Trigger::ApprovedAndGreen);
@@ -112,9 +145,8 @@ enum Flaky {
 }
 
 fn flaky(session: &Session, pr: &PrFacts) -> Flaky {
-    let Some(fact) = &session.pr else { return Flaky::No };
     match &session.follow.rerun {
-        Some((head, when)) if *head == pr.head => match fact.since.seq > when.seq {
+        Some((head, when)) if *head == pr.head => match session.follow.reran {
             true => Flaky::No,
             false => Flaky::Until(when.awake.saturating_add(RERUN_SEEN_MS)),
         },
@@ -142,9 +174,13 @@ fn left_to_agent<'s>(
     let reaction = state.policy.reaction(Some(&session.project), trigger);
     let subject = Subject::Session(session.id.clone());
     let incident = state.open_incident(&subject, trigger, None)?;
-    let spent = trigger == Trigger::CiFailed
-        && (reaction.retries > 0 && session.failed_attempts() >= reaction.retries
-            || is_in_place(session));
+    let spent = match trigger {
+        Trigger::CiFailed => {
+            reaction.retries > 0 && session.failed_attempts() >= reaction.retries
+                || is_in_place(session)
+        }
+        trigger => is_talked_out(session, trigger),
+    };
     (goes_to_agent(reaction) && incident.is_open() && !spent).then_some(incident)
 }
 
@@ -190,10 +226,14 @@ fn idle_at(session: &Session, attempt: &Attempt) -> Option<u64> {
         && !attempt.again
         && attempt.trigger == Trigger::CiFailed
         && attempt.head == pr.head
-        && pr.checks == Checks::Failing
-        // The work that is there may be pushed yet.
-        && session.work().is_none_or(|work| work.head == pr.head || work.head.is_empty());
-    stands.then(|| ended.awake.max(confirmed.awake).saturating_add(PUSH_SEEN_MS))
+        && pr.checks == Checks::Failing;
+    let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
+    let wait = match session.work() {
+        None => PUSH_SEEN_MS,
+        Some(work) if looked && (work.head == pr.head || work.head.is_empty()) => PUSH_SEEN_MS,
+        Some(_) => UNPUSHED_MS,
+    };
+    stands.then(|| ended.awake.max(confirmed.awake).saturating_add(wait))
 }
 
 /// When the rules about a session's pull request are to be looked at again.
@@ -210,13 +250,14 @@ pub(super) fn dues(state: &State, session: &Session) -> Vec<Due> {
     idle.chain(told.filter(|from| *from > 0)).chain(merge).map(Due::Awake).collect()
 }
 
-/// The offer that the configuration takes once it has settled.
+/// The offer that the configuration takes once it has settled, and while the scm answers.
 fn auto_merge<'s>(state: &'s State, session: &Session) -> Option<&'s Incident> {
     let subject = Subject::Session(session.id.clone());
     let offered = state.open_incident(&subject, Trigger::ApprovedAndGreen, None)?;
     let head = offered.detail.as_deref().filter(|_| offered.is_open())?;
     let wanted = session.follow.merge.as_ref().is_some_and(|merge| merge.head == head);
-    (!wanted && merges_alone(state, session, offered)).then_some(offered)
+    let away = state.scm_away.contains_key(&session.project);
+    (!wanted && !away && merges_alone(state, session, offered)).then_some(offered)
 }
 
 /// What the configuration has `ao` do about the session of an incident: nobody hears of it then. Not where a human is
@@ -273,14 +314,8 @@ impl Decider<'_> {
         if !follows(session) {
             return;
         }
-        let rules: [fn(&mut Self, &Session); 6] = [
-            Self::withdraw_passed,
-            Self::act_on_pr,
-            Self::open_pr,
-            Self::merge,
-            Self::count_idle,
-            Self::tell_agent,
-        ];
+        let rules: [fn(&mut Self, &Session); 5] =
+            [Self::act_on_pr, Self::open_pr, Self::merge, Self::count_idle, Self::tell_agent];
         for rule in rules {
             rule(self, session);
             if !self.drafts.is_empty() {
@@ -290,7 +325,10 @@ impl Decider<'_> {
     }
 
     /// A message about what has passed is no use to the agent.
-    fn withdraw_passed(&mut self, session: &Session) {
+    pub(super) fn withdraw_passed(&mut self, session: &Session) {
+        if !follows(session) {
+            return;
+        }
         let busy = session.busy.and_then(|seq| self.state.intents.get(&seq));
         for message in session.messages.values().filter(|m| m.fate == Fate::Waiting) {
             let typed = busy.is_some_and(|intent| match &intent.effect {

@@ -8,8 +8,11 @@ use super::{Decider, incident::Cause};
 use crate::{
     config::trigger::Trigger,
     event::Subject,
-    state::{Incident, Session},
+    state::{Incident, Session, State},
 };
+
+/// How much an answer of the scm may be behind, in awake milliseconds.
+const LATE_MS: u64 = 120_000;
 
 /// Heads of a pull request that are remembered.
 pub(crate) const KEEP_HEADS: usize = 32;
@@ -71,36 +74,47 @@ impl Decider<'_> {
         causes
     }
 
-    /// Approved as far as that is asked for, green, without conflict or open comment.
     fn merges(&self, session: &Session, pr: &PrFacts, known: bool) -> bool {
-        let project = self.state.policy.projects.get(&session.project);
-        let required = project.map_or(0, |project| project.required_approvals);
-        let green = match pr.checks {
-            Checks::Passing | Checks::None => true,
-            Checks::Unknown => known,
-            Checks::Pending | Checks::Failing => false,
-        };
-        let clean = match pr.mergeable {
-            Mergeable::Yes => true,
-            Mergeable::Unknown => known,
-            Mergeable::Conflicting => false,
-        };
-        let approved = match pr.review {
-            Review::Approved => true,
-            Review::None => required == 0,
-            Review::Pending | Review::ChangesRequested => false,
-        };
-        let quiet = pr.human_threads == 0 && pr.bot_threads == 0;
-        pr.state == PrState::Open && green && clean && approved && quiet
+        is_ready(pr, required_approvals(self.state, session), known)
     }
 }
 
+/// Approvals that the configuration asks for.
+pub(super) fn required_approvals(state: &State, session: &Session) -> u32 {
+    let project = state.policy.projects.get(&session.project);
+    project.map_or(0, |project| project.required_approvals)
+}
+
+/// Approved as far as that is asked for, green, without conflict or open comment; a bot's comment does not outweigh an
+/// approval. What is not known again yet is as it was where it was `known`.
+pub(crate) fn is_ready(pr: &PrFacts, required: u32, known: bool) -> bool {
+    let green = match pr.checks {
+        Checks::Passing | Checks::None => true,
+        Checks::Unknown => known,
+        Checks::Pending | Checks::Failing => false,
+    };
+    let clean = match pr.mergeable {
+        Mergeable::Yes => true,
+        Mergeable::Unknown => known,
+        Mergeable::Conflicting => false,
+    };
+    let approved = match pr.review {
+        Review::Approved => true,
+        Review::None => required == 0,
+        Review::Pending | Review::ChangesRequested => false,
+    };
+    let quiet = pr.human_threads == 0 && (pr.bot_threads == 0 || pr.review == Review::Approved);
+    pr.state == PrState::Open && green && clean && approved && quiet
+}
+
 /// Whether facts are of a head that another has followed: they arrived late. A branch that was set back is known by
-/// what lies in the workspace; the end of a pull request is final whatever its head was.
-pub(super) fn is_overtaken(session: &Session, pr: &PrFacts) -> bool {
+/// what lies in the workspace, or by answers that go on to say so; the end of a pull request is final whatever its head
+/// was.
+pub(super) fn is_overtaken(session: &Session, pr: &PrFacts, awake: u64) -> bool {
     let ended = matches!(pr.state, PrState::Merged | PrState::Closed);
     let earlier = session.heads.split_last().is_some_and(|(last, earlier)| {
-        last.head != pr.head && earlier.iter().any(|seen| seen.head == pr.head)
+        let late = awake < last.since.awake.saturating_add(LATE_MS);
+        late && last.head != pr.head && earlier.iter().any(|seen| seen.head == pr.head)
     });
     earlier && !ended && session.work().is_none_or(|work| work.head != pr.head)
 }

@@ -6,7 +6,9 @@ use ao_slots::{
 };
 use jiff::SignedDuration;
 
-use super::reaction::{done_alone, done_alone_at, is_held, is_in_place, merges_alone};
+use super::reaction::{
+    done_alone, done_alone_at, is_held, is_in_place, is_talked_out, merges_alone, waits_for_push,
+};
 use super::{
     cause::muted_by,
     deliver::{rest_of, rests_until},
@@ -273,7 +275,7 @@ pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
                     reaction.retries > 0 && tried >= reaction.retries || is_in_place(session)
                 }
                 Trigger::ApprovedAndGreen => !merges_alone(state, session, incident),
-                _ => false,
+                trigger => is_talked_out(session, trigger),
             });
             // What strangers say waits for a human to let it through.
             if tried || session.is_some_and(|session| is_held(session, trigger)) {
@@ -349,7 +351,9 @@ fn session_dues(state: &State, session: &Session) -> Vec<Due> {
         let limits = limits(state, session);
         dues.extend(limits.iter().filter(|l| !open(l.trigger)).map(|l| Due::Awake(l.at)));
     }
-    dues.extend(next_to_type(state, session).and_then(retry_at).map(Due::Awake));
+    let typed = next_to_type(state, session);
+    let typed = typed.and_then(|m| retry_at(m).max(waits_for_push(session, m)));
+    dues.extend(typed.map(Due::Awake));
     dues.extend(end_again_at(state, session).map(Due::Awake));
     dues.extend(super::reaction::dues(state, session));
     // What the lane is busy with ends first, and is followed by another look.

@@ -8,6 +8,7 @@ mod clocks;
 mod digests;
 mod ends;
 mod fallback;
+mod histories;
 mod limits;
 mod lost;
 mod model;

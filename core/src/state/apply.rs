@@ -197,7 +197,11 @@ impl State {
                         self.scm_away.remove(&project);
                     }
                 }
-                vec![Focus::Project(project)]
+                // What waits for its answer goes on with it.
+                let sessions = self.sessions.values().filter(|s| s.project == project);
+                let mut foci: Vec<_> = sessions.map(|s| Focus::Session(s.id.clone())).collect();
+                foci.push(Focus::Project(project));
+                foci
             }
             Kind::RecordWritten(e) => {
                 let Some(project) = event.project.clone() else { return vec![] };

@@ -41,6 +41,9 @@ pub struct Follow {
     /// The last head whose failed checks were run again, since they had passed on it before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerun: Option<(String, Moment)>,
+    /// They were seen to run since, or to pass.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reran: bool,
     /// Somebody wants it merged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
@@ -91,7 +94,7 @@ pub struct Attempt {
     /// When it was known to have failed: another head that fails too, or a turn without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Moment>,
-    /// Its failure is over: nothing more comes of it.
+    /// Its trouble is over, or a human has stepped in: nothing more comes of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub passed: bool,
     /// It failed since no other head came of it.
@@ -149,8 +152,8 @@ impl Follow {
         *self == Self::default()
     }
 
-    /// Another pull request than before.
-    pub(super) fn link(&mut self, pr: &PrRef) {
+    /// Takes this pull request; says whether it had another before.
+    pub(super) fn link(&mut self, pr: &PrRef) -> bool {
         let same = self.pr.as_ref().is_some_and(|known| {
             known
                 .node
@@ -158,10 +161,12 @@ impl Follow {
                 .zip(pr.node.as_ref())
                 .map_or(known == pr, |(one, other)| one == other)
         });
+        let other = self.pr.is_some() && !same;
         if !same {
             *self = Self::default();
         }
         self.pr = Some(pr.clone());
+        other
     }
 
     /// What its checks say of a head, and of what was tried before it.
@@ -174,6 +179,8 @@ impl Follow {
                 !ci || attempt.failed.is_some() || attempt.head == pr.head
             });
         }
+        self.reran |= pr.checks != Checks::Failing
+            && self.rerun.as_ref().is_some_and(|(head, _)| *head == pr.head);
         if pr.checks != Checks::Failing || known {
             return;
         }
@@ -184,6 +191,10 @@ impl Follow {
                 attempt.failed = Some(when);
             }
         }
+    }
+
+    pub(super) fn runs_again(&mut self, head: &str, when: Moment) {
+        (self.rerun, self.reran) = (Some((head.to_owned(), when)), false);
     }
 
     pub(super) fn prepare(&mut self, e: &BriefPrepared, when: Moment) {
@@ -238,6 +249,8 @@ impl Follow {
     pub(super) fn looked_at(&mut self) {
         self.tainted = None;
         self.attempts.retain(|attempt| attempt.failed.is_none());
+        let talks = self.attempts.iter_mut().filter(|a| a.trigger != Trigger::CiFailed);
+        talks.for_each(|attempt| attempt.passed = true);
     }
 }
 
@@ -316,7 +329,13 @@ impl Session {
     }
 
     fn failed_tries(&self, counts: impl Fn(&Attempt) -> bool) -> u32 {
-        let failing = self.pr().map(|pr| &pr.failing[..]).unwrap_or_default();
+        let known = self.pr().map(|pr| &pr.failing[..]).unwrap_or_default();
+        // While checks run, what failed last is what was tried.
+        let last = || self.heads.iter().rev().find_map(|head| head.red.as_ref());
+        let failing = match known {
+            [] => last().map(|(failing, _)| &failing[..]).unwrap_or_default(),
+            known => known,
+        };
         let same = |attempt: &&Attempt| attempt.failing == failing || failing.is_empty();
         let failed = self
             .follow

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Session, State, Step, Want};
 use crate::{
     config::trigger::Trigger,
+    decide::review::is_ready,
     event::{Over, Subject},
 };
 
@@ -186,8 +187,9 @@ impl From<Priority> for Zone {
 }
 
 impl Session {
-    /// The status table. Each row names the facts that it reads; `stuck` is given, since it is judged by time.
-    pub fn derive_status(&self, stuck: bool) -> Status {
+    /// The status table. Each row names the facts that it reads; `stuck` is given, since it is judged by time, and so are
+    /// the approvals that the configuration asks for.
+    pub fn derive_status(&self, stuck: bool, required_approvals: u32) -> Status {
         // 1 · over: how it ended, and whether its workspace is still being removed.
         if let Some((how, _)) = &self.over {
             return match how {
@@ -236,14 +238,14 @@ impl Session {
             return Status::Stuck;
         }
         // 10 · the pull request.
-        if let Some(status) = self.pr_status() {
+        if let Some(status) = self.pr_status(required_approvals) {
             return status;
         }
         // 11, 12 · between two turns, or in one.
         if matches!(self.activity.value, Activity::Idle) { Status::Idle } else { Status::Working }
     }
 
-    fn pr_status(&self) -> Option<Status> {
+    fn pr_status(&self, required_approvals: u32) -> Option<Status> {
         let pr = self.pr()?;
         Some(match pr.state {
             PrState::None => return None,
@@ -254,13 +256,11 @@ impl Session {
                 (Checks::Failing, ..) => Status::CiFailed,
                 (_, Mergeable::Conflicting, _) => Status::Conflicting,
                 (_, _, Review::ChangesRequested) => Status::ChangesRequested,
-                (
-                    Checks::Passing | Checks::None,
-                    Mergeable::Yes,
-                    Review::Approved | Review::None,
-                ) => Status::Mergeable,
+                _ if pr.human_threads > 0 => Status::ChangesRequested,
+                _ if is_ready(pr, required_approvals, false) => Status::Mergeable,
                 (_, _, Review::Approved) => Status::Approved,
                 (_, _, Review::Pending) => Status::ReviewPending,
+                (_, _, Review::None) if required_approvals > 0 => Status::ReviewPending,
                 _ => Status::PrOpen,
             },
         })

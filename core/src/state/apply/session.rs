@@ -58,11 +58,12 @@ impl Session {
         // One head that was seen to fail twice has failed once.
         let known = self.heads.iter().position(|head| head.head == pr.head && head.red.is_some());
         self.follow.see(pr, known.is_some(), when);
-        if pr.checks == Checks::Failing
-            && known.is_none()
-            && let Some(head) = self.heads.last_mut()
-        {
-            head.red = Some((pr.failing.clone(), when));
+        if pr.checks == Checks::Failing {
+            let at = known.unwrap_or(self.heads.len().saturating_sub(1));
+            if let Some(head) = self.heads.get_mut(at) {
+                let since = head.red.as_ref().map_or(when, |(_, since)| *since);
+                head.red = Some((pr.failing.clone(), since));
+            }
         }
         self.pr = Some(Fact { value: pr.clone(), source: Source::Scm, since: when });
     }
@@ -254,9 +255,8 @@ impl Session {
             }
             Kind::PrObserved(e) => self.see_pr(&e.pr, when),
             Kind::PrLinked(e) => {
-                let before = self.follow.pr.as_ref().map(|pr| pr.number);
-                self.follow.link(&e.pr);
-                if before.is_some_and(|before| before != e.pr.number) {
+                let other = self.follow.link(&e.pr);
+                if other {
                     self.pr = None;
                     self.heads.clear();
                 }
@@ -656,7 +656,7 @@ impl Session {
                     merge.commit = Some(commit.clone());
                 }
             }
-            (Effect::RerunChecks { head }, _) => self.follow.rerun = Some((head.clone(), when)),
+            (Effect::RerunChecks { head }, _) => self.follow.runs_again(head, when),
             (Effect::OpenPr { .. } | Effect::ReopenPr, Outcome::PrOpened(pr)) => {
                 self.follow.link(pr);
             }
@@ -691,7 +691,10 @@ impl Session {
                 }
             }
             // What cannot be run again is told to the agent as it is.
-            Effect::RerunChecks { head } => self.follow.rerun = Some((head.clone(), when)),
+            Effect::RerunChecks { head } => {
+                self.follow.runs_again(head, when);
+                self.follow.reran = true;
+            }
             // Whoever asked for it is told.
             Effect::ReopenPr => {}
             Effect::OpenPr { .. } => {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{policy::ReactionAction, trigger::Trigger},
-    decide::reaction::{can_be_told_again, is_held},
+    decide::reaction::{TALKS, can_be_told_again, is_held, is_talked_out},
     state::{Incident, PrHead, Session},
 };
 
@@ -139,7 +139,11 @@ impl Words<'_> {
         let (id, number) = (&session.id, pr.number);
         // What waits for a release is told at once.
         let held = is_held(session, incident.trigger);
-        let after = if held { String::new() } else { self.left_alone(session, incident.trigger) };
+        let after = match is_talked_out(session, incident.trigger) {
+            _ if held => String::new(),
+            true => format!(" after {TALKS} messages to {id}"),
+            false => self.left_alone(session, incident.trigger),
+        };
         let open = if bots { pr.bot_threads } else { pr.human_threads };
         let (one, many) = match bots {
             true => ("bot comment", "bot comments"),
