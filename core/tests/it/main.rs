@@ -8,6 +8,7 @@ mod fakes;
 mod golden;
 mod guard;
 mod harness;
+mod histories;
 mod human;
 mod life;
 mod load;

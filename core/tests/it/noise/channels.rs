@@ -183,14 +183,15 @@ impl Sim {
                 Some(wall + SignedDuration::from_millis(i64::try_from(asked).unwrap()));
         }
         let took = self.some(usual);
+        let boot = Some(self.boots);
         match mood {
-            Mood::Well => self.after(took, move |sim| sim.takes(intent, &effect, decided, true)),
+            Mood::Well => self.after(took, move |sim| sim.takes(intent, &effect, decided, boot)),
             Mood::Slow(by) => {
-                self.after(took + by, move |sim| sim.takes(intent, &effect, decided, true));
+                self.after(took + by, move |sim| sim.takes(intent, &effect, decided, boot));
             }
             Mood::Mute => {
-                self.after(took, move |sim| sim.takes(intent, &effect, decided, false));
-                self.after(6_000, move |sim| {
+                self.after(took, move |sim| sim.takes(intent, &effect, decided, None));
+                self.meanwhile(6_000, move |sim| {
                     let failure =
                         Failure { kind: ErrorKind::InDoubt, ..Failure::permanent("no answer") };
                     sim.outcome(intent, Err(failure));
@@ -206,11 +207,11 @@ impl Sim {
     }
 
     fn fails_with(&mut self, intent: Seq, took: u64, failure: Failure) {
-        self.after(took, move |sim| sim.outcome(intent, Err(failure)));
+        self.meanwhile(took, move |sim| sim.outcome(intent, Err(failure)));
     }
 
-    /// The provider has it: people see it now, whether the server hears of that or not.
-    fn takes(&mut self, intent: Seq, effect: &Effect, decided: u64, says_so: bool) {
+    /// The provider has it: people see it now, whether the server hears of that or not. It says so to the one that asked.
+    fn takes(&mut self, intent: Seq, effect: &Effect, decided: u64, says_so_to: Option<u64>) {
         let Some((id, name)) = parts(effect) else { return };
         let Some(notification) = self.state.notifications.get(&id) else { return };
         let channel = &self.channels.0[name];
@@ -255,7 +256,7 @@ impl Sim {
         let people: BTreeSet<_> = show.buzzes.iter().map(|(person, _)| *person).collect();
         self.judge.shown(show);
         self.are_called(people, id, &name, message.emergency);
-        if says_so {
+        if says_so_to == Some(self.boots) {
             let outcome = match sends {
                 true => Outcome::Sent {
                     handle: Some(ChannelHandle(id.to_string())),

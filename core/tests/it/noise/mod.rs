@@ -3,12 +3,13 @@
 //! `AO_NOISE_SEEDS` asks for another number of seeds than 20.
 
 mod chance;
-mod channels;
+pub(crate) mod channels;
+pub(crate) mod forge;
 mod judge;
 mod mixes;
-mod people;
+pub(crate) mod people;
 mod scenarios;
-mod sim;
+pub(crate) mod sim;
 
 use std::{
     fmt::Write as _,

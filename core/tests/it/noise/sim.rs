@@ -7,16 +7,19 @@
 //! Its clock is awake time. A cause begins when a hook tells it or the sweep sees it: what the sweep's interval
 //! adds is measured with the whole program.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use ao_core::{
     config::{policy::Policy, trigger::Trigger},
     decide::{Answered, Input, RuntimeSeen, Spawn, Told, step},
-    event::{About, Actor, Class, Effect, Event, Failure, Kind, Outcome, Text, digest},
-    state::{Fate, Lane, Now, State, Step},
+    event::{Actor, Class, Effect, Event, Failure, Kind, Outcome, Text, digest},
+    state::{Lane, Now, State, Step},
 };
 use ao_slots::{
-    ErrorKind, Launch, PrNumber, Seq, SessionId,
+    ErrorKind, Launch, MessageId, PrNumber, Seq, SessionId,
     agent::Ask,
     fact::{
         AgentErrorKind, Checks, Mergeable, PrFacts, PrState, Priority, Review, RuntimeState,
@@ -30,6 +33,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     chance::Chance,
     channels::{Channels, policy},
+    forge::Forge,
     judge::{Judge, Need},
     people::People,
 };
@@ -57,6 +61,12 @@ pub(crate) struct Agent {
     pub(crate) restores: Result<(), ErrorKind>,
     /// Its pull request, as the scm has it.
     pub(crate) pr: PrFacts,
+    /// Its workspace holds what is not committed.
+    pub(crate) dirty: bool,
+    /// Its workspace is gone.
+    pub(crate) removed: bool,
+    /// What was typed into its terminal.
+    typed: BTreeSet<MessageId>,
 }
 
 /// Everything that happens in one run of one scenario.
@@ -75,10 +85,15 @@ pub(crate) struct Sim {
     /// False while the server is down.
     serves: bool,
     spool: Vec<Input>,
-    keys: u64,
-    boots: u64,
+    pub(crate) keys: u64,
+    /// Servers so far.
+    pub(crate) boots: u64,
     /// Prompts do not arrive.
     pub(crate) loses_prompts: bool,
+    /// Where pull requests stand; none where a scenario tells of them itself. With it, the script says when a turn ends.
+    pub(crate) forge: Option<Forge>,
+    /// What agents got and what was done at the forge, each with its awake time.
+    pub(crate) deeds: Vec<(u64, String)>,
 }
 
 fn ms(ms: u64) -> SignedDuration {
@@ -140,6 +155,8 @@ impl Sim {
             keys: 0,
             boots: 0,
             loses_prompts: false,
+            forge: None,
+            deeds: vec![],
         };
         sim.server_starts();
         sim.pass(5 * SECOND);
@@ -214,6 +231,16 @@ impl Sim {
         self.agenda.insert((self.now.awake + wait, self.planned), Box::new(act));
     }
 
+    /// Plans what this server does: it does not outlive it.
+    pub(crate) fn meanwhile(&mut self, wait: u64, act: impl FnOnce(&mut Self) + 'static) {
+        let boot = self.boots;
+        self.after(wait, move |sim| {
+            if sim.boots == boot {
+                act(sim);
+            }
+        });
+    }
+
     /// Lets time pass: what is planned happens, and the loop ticks when something is due.
     pub(crate) fn pass(&mut self, wait: u64) {
         let end = self.now.awake + wait;
@@ -277,7 +304,54 @@ impl Sim {
         self.judge.adjourn(self.now);
     }
 
+    /// It is killed and starts again at once, with nothing but its journal. Of what was under way some was done.
+    pub(crate) fn server_is_replaced(&mut self) {
+        self.server_dies();
+        let under_way: Vec<(SessionId, Effect)> = self
+            .state
+            .intents
+            .values()
+            .filter_map(|intent| match &intent.lane {
+                Lane::Session(id) => Some((id.clone(), intent.effect.clone())),
+                Lane::Channel(_) => None,
+            })
+            .collect();
+        for (id, effect) in under_way {
+            if self.chance.of(0..2) == 1 {
+                match &effect {
+                    Effect::TypeMessage { message } if self.agents[&id].typed.contains(message) => {
+                    }
+                    Effect::TypeMessage { .. } => self.follows(&id, &effect),
+                    _ => drop(self.at_forge(&id, &effect)),
+                }
+            }
+        }
+        self.state = State::default();
+        self.events.iter().for_each(|event| self.state.replay(event));
+        self.state.reindex();
+        self.serves_since(Some(self.now.wall));
+        let agents: Vec<SessionId> = self.agents.keys().cloned().collect();
+        for id in agents {
+            let wait = self.some(200..2_000);
+            self.meanwhile(wait, move |sim| sim.looks(&id));
+        }
+    }
+
     pub(crate) fn server_starts(&mut self) {
+        self.serves_since(None);
+    }
+
+    /// The journal, as it is written, tells what stands.
+    pub(crate) fn journal_tells_all(&self) -> bool {
+        let mut state = State::default();
+        for event in &self.events {
+            state.replay(&Event::decode(&event.encode().unwrap()).unwrap());
+        }
+        state.hash() == self.state.hash()
+    }
+
+    /// It starts; the one before it was alive then, where that is known.
+    fn serves_since(&mut self, alive: Option<Timestamp>) {
         self.serves = true;
         self.judge.postpone(self.now);
         let open: Vec<(Seq, Effect)> =
@@ -289,7 +363,7 @@ impl Sim {
             monotonic_ms: self.now.awake,
             version: "0.1.0".into(),
             pid: i32::try_from(self.boots).unwrap(),
-            alive: None,
+            alive,
             zone: Some("UTC".into()),
         });
         self.configure();
@@ -297,7 +371,7 @@ impl Sim {
             self.give(input);
         }
         for (seq, effect) in open {
-            self.after(100, move |sim| sim.settle_doubt(seq, effect));
+            self.meanwhile(100, move |sim| sim.settle_doubt(seq, effect));
         }
         self.sweeps_soon();
     }
@@ -351,7 +425,7 @@ impl Sim {
             Kind::StatusChanged(e) => self.judge.transition(e.to),
             Kind::EffectIntended(e) => {
                 let (seq, effect) = (event.seq, e.effect.clone());
-                self.after(0, move |sim| sim.perform(seq, effect));
+                self.meanwhile(0, move |sim| sim.perform(seq, effect));
             }
             _ => {}
         }
@@ -372,7 +446,7 @@ impl Sim {
             Effect::CreateWorkspace { .. } | Effect::CreateRuntime { .. } => self.some(50..800),
             _ => self.some(5..200),
         };
-        self.after(wait, move |sim| sim.performed(intent, &session, effect));
+        self.meanwhile(wait, move |sim| sim.performed(intent, &session, effect));
     }
 
     fn session_of(&self, intent: Seq) -> Option<SessionId> {
@@ -390,8 +464,17 @@ impl Sim {
     /// A new server looks for what the one before it left.
     fn settle_doubt(&mut self, intent: Seq, effect: Effect) {
         if self.state.intents.contains_key(&intent) {
+            let typed = match (&effect, self.session_of(intent)) {
+                (Effect::TypeMessage { message }, Some(id)) => {
+                    self.agents[&id].typed.contains(message)
+                }
+                _ => false,
+            };
             match effect.notification() {
                 Some(_) => self.look_for(intent, effect),
+                None if typed => {
+                    self.meanwhile(500, move |sim| sim.outcome(intent, Ok(Outcome::Done)));
+                }
                 None => self.perform(intent, effect),
             }
         }
@@ -401,12 +484,20 @@ impl Sim {
         if !self.serves || !self.state.intents.contains_key(&intent) {
             return;
         }
+        if let (Effect::TypeMessage { .. }, true) = (&effect, self.forge.is_some()) {
+            // It is done when the turn has begun.
+            self.follows(session, &effect);
+            return self.meanwhile(500, move |sim| sim.outcome(intent, Ok(Outcome::Done)));
+        }
         let launched = matches!(effect, Effect::CreateRuntime { .. });
         let result = match self.agents.get(session).map(|agent| agent.restores) {
             Some(Err(kind)) if launched => {
                 Err(Failure { kind, ..Failure::permanent("it does not start") })
             }
-            _ => Ok(self.usual(session, &effect)),
+            _ => {
+                let known = self.at_forge(session, &effect);
+                known.unwrap_or_else(|| Ok(self.usual(session, &effect)))
+            }
         };
         let ok = result.is_ok();
         self.outcome(intent, result);
@@ -437,12 +528,19 @@ impl Sim {
                 });
             }
             Effect::TypeMessage { message } => {
-                let text = self.state.sessions[session].messages.get(message);
-                let digest = text.map(|message| message.digest.clone());
+                let typed = self.state.sessions[session].messages.get(message).cloned();
+                let digest = typed.as_ref().map(|message| message.digest.clone());
+                if let (Some(typed), Some(agent)) = (typed, self.agents.get_mut(session)) {
+                    agent.typed.insert(typed.id);
+                    self.note(format!("{id} is told: {}", typed.text.excerpt));
+                }
                 let wait = self.some(50..400);
                 self.after(wait, move |sim| {
                     sim.begins_turn(&id, digest);
                     sim.over(&id, Trigger::PromptUndelivered);
+                    if sim.forge.is_some() {
+                        return;
+                    }
                     let work = sim.some(2 * MINUTE..6 * MINUTE);
                     let epoch = sim.agents[&id].epoch;
                     sim.after(work, move |sim| {
@@ -736,82 +834,6 @@ impl Sim {
     pub(crate) fn look(&mut self, id: &SessionId, work: WorkFacts) {
         self.give(Input::Work { session: id.clone(), work });
     }
-
-    // ---- the scm
-
-    /// The scm has news of a pull request.
-    pub(crate) fn pr(&mut self, id: &SessionId, change: impl FnOnce(&mut PrFacts)) {
-        let agent = self.agents.get_mut(id).unwrap();
-        change(&mut agent.pr);
-        agent.pr.number = PrNumber(u64::from(id.number()));
-        let pr = agent.pr.clone();
-        self.give(Input::Pr { session: id.clone(), pr });
-        self.tells_agent(id);
-    }
-
-    /// What the agent is to be told about its pull request is prepared, and it has it.
-    fn tells_agent(&mut self, id: &SessionId) {
-        for trigger in [
-            Trigger::CiFailed,
-            Trigger::MergeConflicts,
-            Trigger::ChangesRequested,
-            Trigger::BugbotComments,
-        ] {
-            let session = self.state.sessions.get(id);
-            let Some(key) = session.and_then(|session| session.brief_key(trigger)) else {
-                continue;
-            };
-            let said = format!("{trigger}: {key}");
-            let (about, text) = (About { trigger, key }, Text::short(&said));
-            let (session, digest) = (id.clone(), digest(&said));
-            self.give(Input::Brief { session, about, text, digest, held: vec![] });
-        }
-        let Some(session) = self.state.sessions.get(id) else { return };
-        let waits = session.messages.values().filter(|m| m.fate == Fate::Waiting);
-        let waits: Vec<_> = waits.filter(|m| m.about.is_some()).map(|m| m.digest.clone()).collect();
-        for digest in waits {
-            self.tell(id, [Told::TextSeen { digest }]);
-        }
-    }
-
-    /// The agent pushes another commit: checks begin anew.
-    pub(crate) fn pushes(&mut self, id: &SessionId) {
-        self.keys += 1;
-        let head = format!("{:07x}", 0x0a1_0000 + self.keys);
-        self.pr(id, |pr| {
-            pr.head = head;
-            pr.state = PrState::Open;
-            pr.checks = Checks::Pending;
-            pr.failing.clear();
-        });
-    }
-
-    pub(crate) fn ci(&mut self, id: &SessionId, checks: Checks) {
-        self.pr(id, |pr| {
-            pr.checks = checks;
-            pr.failing = if checks == Checks::Failing { vec!["build".into()] } else { vec![] };
-        });
-    }
-
-    pub(crate) fn review(&mut self, id: &SessionId, review: Review, human_threads: u32) {
-        self.pr(id, |pr| (pr.review, pr.human_threads) = (review, human_threads));
-    }
-
-    pub(crate) fn mergeable(&mut self, id: &SessionId, mergeable: Mergeable) {
-        self.pr(id, |pr| pr.mergeable = mergeable);
-    }
-
-    /// The forge of all pull requests answers, or does not.
-    pub(crate) fn forge_answers(&mut self, failure: Option<Failure>) {
-        let project = "my-app".parse().unwrap();
-        let _ = self.give(Input::Scm { project, failure });
-    }
-
-    /// The pull request is merged, at the forge or by a button.
-    pub(crate) fn merges(&mut self, id: &SessionId) {
-        self.pr(id, |pr| pr.state = PrState::Merged);
-        self.judge.over_all(id, self.now);
-    }
 }
 
 impl Agent {
@@ -838,6 +860,9 @@ impl Agent {
                 discussion: String::new(),
                 details: Default::default(),
             },
+            dirty: false,
+            removed: false,
+            typed: BTreeSet::new(),
         }
     }
 }

@@ -1,0 +1,199 @@
+//! Heads and bases that move.
+
+use ao_core::{config::trigger::Trigger, state::Status};
+use ao_slots::fact::Mergeable;
+
+use super::History;
+
+const READY: &str = "push approved-and-green: PR #1 is ready to merge: Dark mode";
+
+pub(super) const ALL: &[History] = &[
+    History {
+        name: "a conflict is rebased",
+        script: |p| {
+            p.opens("a");
+            p.passes();
+            p.mergeable(Mergeable::Conflicting);
+            p.minutes(3);
+            p.rebases("b");
+            p.passes();
+        },
+        deeds: &["app-1 is told: merge-conflicts a", READY],
+        status: &[Status::Mergeable],
+        open: &[Trigger::ApprovedAndGreen],
+    },
+    History {
+        name: "a conflict is not mended",
+        script: |p| {
+            p.opens("a");
+            p.passes();
+            p.mergeable(Mergeable::Conflicting);
+            p.minutes(3);
+            p.pushes("b");
+            p.passes();
+            p.minutes(3);
+            p.gives_up();
+            p.minutes(10);
+        },
+        deeds: &[
+            "app-1 is told: merge-conflicts a",
+            "app-1 is told: merge-conflicts b",
+            "push merge-conflicts: PR #1 conflicts with main",
+        ],
+        status: &[Status::Conflicting],
+        open: &[Trigger::MergeConflicts],
+    },
+    History {
+        name: "the base moves on and back while the agent works",
+        script: |p| {
+            p.opens("a");
+            p.begins_turn();
+            p.mergeable(Mergeable::Conflicting);
+            p.minutes(3);
+            p.waiting(1);
+            p.mergeable(Mergeable::Unknown);
+            p.waiting(1);
+            p.mergeable(Mergeable::Yes);
+            p.waiting(0);
+            p.gives_up();
+            p.passes();
+        },
+        deeds: &[READY],
+        status: &[Status::Mergeable],
+        open: &[Trigger::ApprovedAndGreen],
+    },
+    History {
+        name: "whether it merges is not known for long",
+        script: |p| {
+            p.opens("a");
+            p.mergeable(Mergeable::Unknown);
+            p.passes();
+            p.minutes(10);
+            p.mergeable(Mergeable::Yes);
+            p.minutes(2);
+            p.mergeable(Mergeable::Unknown);
+            p.minutes(2);
+            p.mergeable(Mergeable::Yes);
+        },
+        deeds: &[READY],
+        status: &[Status::Mergeable],
+        open: &[Trigger::ApprovedAndGreen],
+    },
+    History {
+        name: "two on one repository, and the base moves",
+        script: |p| {
+            p.opens("a");
+            p.passes();
+            p.another();
+            p.opens("x");
+            p.passes();
+            p.minutes(1);
+            p.of(1);
+            p.merges("a");
+            p.seconds(5);
+            p.of(2);
+            p.mergeable(Mergeable::Conflicting);
+            p.minutes(3);
+            p.rebases("y");
+            p.minutes(2);
+            p.passes();
+            p.minutes(1);
+            p.merges("y");
+        },
+        deeds: &[
+            READY,
+            "push approved-and-green: PR #2 is ready to merge: Dark mode",
+            "app-1: merge a",
+            "app-1: workspace removed",
+            "app-2 is told: merge-conflicts x",
+            "push approved-and-green: PR #2 is ready to merge: Dark mode",
+            "app-2: merge y",
+            "app-2: workspace removed",
+        ],
+        status: &[Status::Merged, Status::Merged],
+        open: &[],
+    },
+    History {
+        name: "a human mends it while the message waits",
+        script: |p| {
+            p.opens("a");
+            p.begins_turn();
+            p.fails("unit");
+            p.minutes(1);
+            p.waiting(1);
+            p.is_forced_to("b");
+            p.waiting(0);
+            p.gives_up();
+            p.passes();
+        },
+        deeds: &[READY],
+        status: &[Status::Mergeable],
+        open: &[Trigger::ApprovedAndGreen],
+    },
+    History {
+        name: "an answer about an older head comes late",
+        script: |p| {
+            p.opens("a");
+            p.fails("unit");
+            p.minutes(3);
+            p.pushes("b");
+            p.answers_late("a");
+            p.passes();
+            p.answers_late("a");
+            p.minutes(1);
+            p.merges("b");
+        },
+        deeds: &[
+            "app-1 is told: ci-failed a unit",
+            READY,
+            "app-1: merge b",
+            "app-1: workspace removed",
+        ],
+        status: &[Status::Merged],
+        open: &[],
+    },
+    History {
+        name: "a human sets the branch back",
+        script: |p| {
+            p.opens("a");
+            p.passes();
+            p.minutes(1);
+            p.begins_turn();
+            p.pushes("b");
+            p.fails("unit");
+            p.minutes(3);
+            p.gives_up();
+            p.is_forced_to("a");
+            p.passes();
+            p.minutes(5);
+            p.passes();
+            p.minutes(1);
+        },
+        deeds: &[READY, "app-1 is told: ci-failed b unit", READY],
+        status: &[Status::Mergeable],
+        open: &[Trigger::ApprovedAndGreen],
+    },
+    History {
+        name: "Merge is pressed after the head has moved",
+        script: |p| {
+            p.opens("a");
+            p.passes();
+            p.minutes(1);
+            p.is_forced_to("b");
+            p.merges("a");
+            p.minutes(2);
+            p.passes();
+            p.minutes(1);
+            p.merges("b");
+        },
+        deeds: &[
+            READY,
+            "merge at a is refused",
+            READY,
+            "app-1: merge b",
+            "app-1: workspace removed",
+        ],
+        status: &[Status::Merged],
+        open: &[],
+    },
+];
