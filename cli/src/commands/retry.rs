@@ -7,8 +7,8 @@ use crate::{cx::Cx, fail::Fail, out};
 
 /// Have an agent told of a trouble with its pull request once more
 ///
-/// Failing checks, comments or conflicts that it was told of and did not settle. You hear of it again if that does not
-/// help either.
+/// Failing checks, comments or conflicts that it was told of and did not settle.
+/// You hear of it again if that does not help either.
 ///
 /// Examples:
 ///   ao retry i-142
