@@ -11,12 +11,15 @@ use ao_core::{
         policy::{Person, Policy, Role},
         trigger::Trigger,
     },
+    decide::Input,
+    event::{About, Text, digest},
     server::{Handle, Pressable},
 };
 use ao_slots::{
-    PluginError, SessionId,
-    fact::WorkFacts,
+    PluginError, PrNumber, SessionId,
+    fact::{Checks, Mergeable, PrFacts, PrState, Review, WorkFacts},
     notifier::{Action, IncomingAction, Mark, Message, Notifier, Press},
+    scm::PrRef,
 };
 
 use crate::{
@@ -289,5 +292,56 @@ async fn s20_the_page_knows_no_button_that_went_out_without_a_link() {
             (house.count("request.decided").await == 1).then_some(())
         })
         .await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pull_request_needs_is_done_by_a_button_and_what_did_not_work_is_shown() {
+    let mut house = House::with(|house| {
+        reaction(&mut house.policy, Trigger::ChangesRequested).escalate_after_ms = Some(10);
+    })
+    .await;
+    let session = house.working("Do it").await;
+    let facts = |state, human_threads| PrFacts {
+        number: PrNumber(57),
+        title: "Dark mode".into(),
+        head: "3f9c2d1".into(),
+        state,
+        checks: Checks::Pending,
+        failing: vec![],
+        pending: 0,
+        review: Review::Pending,
+        human_threads,
+        bot_threads: 0,
+        mergeable: Mergeable::Yes,
+        discussion: "1".into(),
+        details: Box::default(),
+    };
+    let give = async |input| house.handle().submit(input).await.unwrap();
+    let pr = PrRef { repo: "acme/my-app".into(), number: PrNumber(57), node: None };
+    give(Input::Link { session: session.clone(), pr, by: None }).await;
+    give(Input::Pr { session: session.clone(), pr: facts(PrState::Open, 1) }).await;
+    let trigger = Trigger::ChangesRequested;
+    let key = house.session(&session).brief_key(trigger).unwrap();
+    let (about, text) = (About { trigger, key }, "ben: use the helper");
+    let (held, digest, text) = (vec![], digest(text), Text::short(text));
+    give(Input::Brief { session: session.clone(), about, text, digest, held }).await;
+    let asks = "PR #57: 1 review comment open";
+    let is = |message: &Message| message.title.starts_with(asks);
+    let told = house.until_pushed(asks, |all| all.iter().any(is)).await;
+    let queued = house.count("message.queued").await;
+    press(&house, told.iter().find(|message| is(message)).unwrap(), "again");
+    let shown = says(&house, &format!("Sent to {session} once more, asked by ana")).await;
+    assert!(shown.buttons.is_empty());
+    assert_eq!(house.count("message.queued").await, queued + 1, "it is told of it again");
+
+    give(Input::Pr { session: session.clone(), pr: facts(PrState::Closed, 0) }).await;
+    let closed = "PR #57 was closed without a merge";
+    let is = |message: &Message| message.title == closed && message.kind == "pr-closed";
+    let told = house.until_pushed(closed, |all| all.iter().any(is)).await;
+    press(&house, told.iter().find(|message| is(message)).unwrap(), "pr-reopen");
+    let shown = says(&house, "It was not reopened: the project").await;
+    assert_eq!(shown.mark, Mark::Failed);
+    assert!(shown.buttons.iter().any(|button| button.label == "Reopen PR"));
     house.stop().await;
 }
