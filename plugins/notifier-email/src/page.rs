@@ -1,7 +1,7 @@
 //! What a mail says: pure text, made harmless, cut to what a mailbox shows. The text part and the HTML part are made
 //! of the same pieces in the same order.
 
-use ao_sdk::body;
+use ao_sdk::{body, log};
 use ao_slots::{
     IncidentId,
     fact::Priority,
@@ -499,7 +499,7 @@ fn ends(log: &str, bytes: usize) -> String {
         };
         all.iter().rev().take_while(fits).count()
     };
-    let error = body::error_line(&all);
+    let error = log::error_line(all.iter().copied()).unwrap_or(0);
     let end = all.len() - fits(bytes);
     // The end alone, where it begins at the error.
     let (head, end) = match end <= error {

@@ -3,21 +3,19 @@
 use std::fmt::Write as _;
 
 use ao_github::{Answer, Errand, Method, repo_path};
+use ao_sdk::log::around_error;
 use ao_slots::{
     ErrorKind, PluginError,
     scm::{CheckState, PrRef},
-    text::{cut, one_line, plain},
+    text::{cut, one_line},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{Hub, act::Located, graph::Context};
 
-/// The most of a log that is told, in bytes, and the most of one of its lines.
+/// The most of a log that is told, in bytes.
 const MOST: usize = 48 << 10;
-const LINE: usize = 2_000;
-/// How many lines in front of the error are kept.
-const BEFORE: usize = 20;
 /// How many logs are kept, the oldest jobs' not.
 const LOGS: usize = 50;
 /// How many annotations are told.
@@ -164,71 +162,6 @@ fn of_step(log: &str, step: Option<&Value>) -> String {
     if of_it.is_empty() { lines.join("\n") } else { of_it.join("\n") }
 }
 
-/// At most so many bytes of a log: from a little before its first line that speaks of an error, and its end.
-pub(crate) fn around_error(log: &str, most: usize) -> String {
-    let log = plain(log);
-    let lines: Vec<String> = log.lines().map(|line| crate::capped(line, LINE)).collect();
-    let whole: usize = lines.iter().map(|line| line.len() + 1).sum();
-    if whole <= most {
-        return lines.iter().map(|line| format!("{line}\n")).collect();
-    }
-    // Room for the words about what is left out.
-    let room = most.saturating_sub(120);
-    let from = error_line(&lines).saturating_sub(BEFORE);
-    let mut used = 0;
-    let mut fits = |most: usize, line: &String| {
-        used += line.len() + 1;
-        used <= most
-    };
-    let to = from + lines[from..].iter().take_while(|line| fits(room / 4 * 3, line)).count();
-    let mut used = 0;
-    let last = lines[to..].iter().rev().take_while(|line| {
-        used += line.len() + 1;
-        used <= room / 4
-    });
-    let tail = lines.len() - last.count();
-    let mut out = String::new();
-    let gap = |out: &mut String, count: usize| {
-        if count > 0 {
-            // Writing to a string does not fail.
-            let _ = writeln!(out, "… {count} lines left out");
-        }
-    };
-    gap(&mut out, from);
-    lines[from..to].iter().for_each(|line| out.extend([line.as_str(), "\n"]));
-    gap(&mut out, tail - to);
-    lines[tail..].iter().for_each(|line| out.extend([line.as_str(), "\n"]));
-    out
-}
-
-/// The first line that speaks of an error, else the one that GitHub marks, else the last.
-fn error_line(lines: &[String]) -> usize {
-    const SPEAKS: [&str; 12] = [
-        "error:",
-        "error[",
-        "error ",
-        "panicked at",
-        "traceback (most recent",
-        "assertionerror",
-        "fatal:",
-        "failed",
-        "failure",
-        "exception",
-        "✗",
-        "✘",
-    ];
-    const DENIES: [&str; 5] = ["0 errors", "no errors", "0 failed", "0 failures", "errors: 0"];
-    let speaks = |line: &&String| {
-        let line = line.to_lowercase();
-        !line.starts_with("##[")
-            && SPEAKS.iter().any(|word| line.contains(word))
-            && !DENIES.iter().any(|word| line.contains(word))
-    };
-    let marked = || lines.iter().position(|line| line.starts_with("##[error]"));
-    let found = lines.iter().position(|line| speaks(&line)).or_else(marked);
-    found.unwrap_or(lines.len().saturating_sub(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,25 +182,5 @@ mod tests {
         });
         assert_eq!(of_step(log, Some(&other)).lines().count(), 5);
         assert!(of_step(log, None).starts_with("##[group]Run make\nerror: not"));
-    }
-
-    #[test]
-    fn what_is_left_out_is_counted() {
-        let noise = "compiling\n".repeat(20_000);
-        let log = format!("{noise}test result: 0 failed\nerror: no `;`\n{noise}the end\n");
-        let told = around_error(&log, MOST);
-        assert!(told.len() <= MOST, "{}", told.len());
-        assert!(told.contains("error: no `;`") && told.ends_with("the end\n"), "{told}");
-        let before = told.lines().position(|line| line == "error: no `;`");
-        assert_eq!(before, Some(BEFORE + 1));
-        assert_eq!(told.lines().filter(|line| line.contains("lines left out")).count(), 2);
-        assert_eq!(around_error("short\n", MOST), "short\n");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_log_is_longer_than_asked_for(log in "(.{0,80}\n){0,200}", most in 200usize..4_000) {
-            proptest::prop_assert!(around_error(&log, most).len() <= most);
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ao_sdk::log::{self, around_error};
 use ao_slots::text;
 use nix::fcntl::OFlag;
 
@@ -16,6 +17,8 @@ const HEAD: usize = 2 << 20;
 const TAIL: usize = 1 << 20;
 /// More than that is written by a program that has gone wild: it is ended.
 pub(crate) const MOST: u64 = 256 << 20;
+/// The most that is told of one, in bytes.
+const TOLD: usize = 60 << 10;
 /// How many logs of a pull request are kept.
 const LOGS: usize = 20;
 
@@ -89,82 +92,14 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 }
 
 /// The first line that speaks of an error, harmless and without secrets; none where no line does.
-pub(crate) fn error_line(log: &str) -> Option<String> {
-    let line = log.lines().find(|line| speaks_of_error(line))?;
+pub(crate) fn error_line(text: &str) -> Option<String> {
+    let line = text.lines().nth(log::error_line(text.lines())?)?;
     Some(text::cut(&text::one_line(&text::redact(line)), 200)).filter(|line| !line.is_empty())
 }
 
-/// At most 64 KiB: some lines before the first error, what follows it, and always the end.
+/// What a reader needs of it, without secrets.
 pub(crate) fn excerpt(log: &str) -> String {
-    const BEFORE: usize = 20;
-    const ALL: usize = 60 << 10;
-    const END: usize = 16 << 10;
-    let clean = text::redact(&text::plain(log));
-    if clean.len() <= ALL {
-        return clean;
-    }
-    let lines: Vec<&str> = clean.lines().collect();
-    // The first line may be the command itself.
-    let said = usize::from(clean.starts_with("$ "));
-    let error =
-        lines[said..].iter().position(|line| speaks_of_error(line)).map_or(0, |at| said + at);
-    let end_at = lines.len() - fitting(lines.iter().rev(), END);
-    let from = error.saturating_sub(BEFORE).min(end_at);
-    // A few very long lines before it must not push the error out.
-    let near = lines[from..error.max(from)].iter().map(|line| line.len() + 1).sum::<usize>();
-    let from = if near > END { error.min(end_at) } else { from };
-    let until = from + fitting(lines[from..end_at].iter(), ALL - END);
-    let mut out = String::new();
-    let gap = |out: &mut String, count: usize| {
-        if count > 0 {
-            out.push_str(&format!("… {} left out …\n", text::count(count as u64, "line", "lines")));
-        }
-    };
-    gap(&mut out, from);
-    // One line alone may be longer than all that there is room for.
-    if until == from && from < end_at {
-        out.push_str(head_of(lines[from], ALL - END));
-        out.push_str("…\n");
-    }
-    lines[from..until].iter().for_each(|line| push_line(&mut out, line));
-    gap(&mut out, end_at - until);
-    lines[end_at..].iter().for_each(|line| push_line(&mut out, line));
-    out
-}
-
-fn push_line(out: &mut String, line: &str) {
-    out.push_str(line);
-    out.push('\n');
-}
-
-/// How many of these lines fit.
-fn fitting<'l>(lines: impl Iterator<Item = &'l &'l str>, room: usize) -> usize {
-    let mut used = 0;
-    lines
-        .take_while(|line| {
-            used += line.len() + 1;
-            used <= room
-        })
-        .count()
-}
-
-fn head_of(line: &str, room: usize) -> &str {
-    let end = (0..=room.min(line.len())).rev().find(|at| line.is_char_boundary(*at));
-    &line[..end.unwrap_or(0)]
-}
-
-/// Says `error`, `failed`, `panicked`, but not `0 errors`.
-fn speaks_of_error(line: &str) -> bool {
-    let line = line.to_lowercase();
-    let hit = ["error", "fail", "panic", "fatal", "exception", "not ok"]
-        .iter()
-        .any(|word| line.contains(word));
-    // `10 failed` ends like `0 failed`.
-    let none = |word: &&str| {
-        line.find(word)
-            .is_some_and(|at| !line[..at].ends_with(|before: char| before.is_ascii_digit()))
-    };
-    hit && !["0 error", "0 fail", "no error", "no fail"].iter().any(none)
+    around_error(&text::redact(&text::plain(log)), TOLD)
 }
 
 #[cfg(test)]
@@ -203,23 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_has_the_error_and_the_end() {
-        let noise = "compiling a crate of this name\n".repeat(10_000);
-        let log =
-            format!("{noise}warning: 0 errors so far\nerror: \x1b[31mno such thing\n{noise}exit");
-        let cut = excerpt(&log);
-        assert!(cut.len() <= 64 << 10, "{}", cut.len());
-        assert!(cut.contains("\nerror: no such thing\n") && cut.ends_with("exit\n"));
-        assert_eq!(cut.matches("left out").count(), 2);
-        assert_eq!(error_line(&log).as_deref(), Some("error: no such thing"));
-        assert_eq!(excerpt("short\n"), "short\n");
+    fn what_is_told_of_a_log_has_no_secret() {
+        let log = "$ fail\nwarning: 0 errors so far\nerror: \x1b[31mtoken=ghp_0123456789abcdefghijklmnopqrstuvwxyz\n";
+        let told = "error: token=[hidden]";
+        assert_eq!(excerpt(log), format!("$ fail\nwarning: 0 errors so far\n{told}\n"));
+        assert_eq!(error_line(log).as_deref(), Some(told));
         assert_eq!(error_line("all well\n"), None);
-        assert_eq!(error_line("0 failed\n10 failed\n").as_deref(), Some("10 failed"));
-        let line = format!("{}error {}", "ä".repeat(50_000), "x".repeat(100_000));
-        assert!(excerpt(&format!("$ fail\n{log}")).contains("\nerror: no such thing\n"));
-        for log in [line.clone(), format!("{line}\nerror: b"), format!("{noise}{line}\n{noise}")] {
-            let cut = excerpt(&log);
-            assert!(!cut.is_empty() && cut.len() <= 64 << 10, "{}", cut.len());
-        }
     }
 }

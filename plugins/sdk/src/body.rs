@@ -6,6 +6,8 @@ use ao_slots::{
     text::{cut, cut_counted, length, one_line, plain},
 };
 
+use crate::log::error_line;
+
 /// A message's title of at most `limit` characters, and its body for a small screen: what the title could not hold,
 /// the short text (or, without one, the long), and that it may be a repetition.
 pub fn parts(message: &Message, limit: usize) -> (String, Vec<Part>) {
@@ -156,7 +158,7 @@ impl Room {
 /// The first error line and the last 3.
 fn log_ends(log: &str, room: Room) -> String {
     let all: Vec<&str> = log.lines().collect();
-    let first = error_line(&all);
+    let first = error_line(all.iter().copied()).unwrap_or(0);
     let from = all.len().saturating_sub(3).max(first + 1);
     let gap = if from > first + 1 { "…" } else { "" };
     let last = all[from..].join("\n");
@@ -166,17 +168,9 @@ fn log_ends(log: &str, room: Room) -> String {
 
 fn log_error(log: &str, room: Room) -> String {
     let all: Vec<&str> = log.lines().collect();
+    let first = error_line(all.iter().copied()).unwrap_or(0);
     let more = if all.len() > 1 { " …" } else { "" };
-    format!("{}{more}", cut(all[error_line(&all)], room.characters.saturating_sub(2).max(40)))
-}
-
-/// The first line that speaks of an error, else the first.
-pub fn error_line(lines: &[&str]) -> usize {
-    let is_error = |line: &&str| {
-        let line = line.to_lowercase();
-        ["error", "fail", "panic", "fatal"].iter().any(|word| line.contains(word))
-    };
-    lines.iter().position(is_error).unwrap_or(0)
+    format!("{}{more}", cut(all[first], room.characters.saturating_sub(2).max(40)))
 }
 
 /// The first entry, and how many there are besides.

@@ -7,6 +7,7 @@ pub mod group;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod local;
+pub mod log;
 mod secret;
 
 pub use digest::{digest, hex};
