@@ -75,6 +75,17 @@ impl Looked {
     }
 }
 
+/// The key of an effect on a message whose send has this key. Each edit is an act of its own: a receiver that drops what
+/// it has seen must not drop it. The message may have moved on since the edit was decided; what it says by then is said
+/// again by the edit that follows.
+fn key_of(send: String, effect: &Effect) -> String {
+    match effect {
+        Effect::UpdateNotification { revision, .. } => format!("{send}-r{revision}"),
+        Effect::ResolveNotification { revision, .. } => format!("{send}-r{revision}-end"),
+        _ => send,
+    }
+}
+
 fn may_pass(error: &PluginError) -> bool {
     matches!(error.kind, ErrorKind::Transient | ErrorKind::InDoubt)
 }
@@ -98,11 +109,7 @@ impl Shell {
         let seen = self.seen_for(id).await;
         let (message, shown, key) = self.message(id, channel, &can, seen, again)?;
         let message = self.offer(handle, Some(id), channel, &can, message).await;
-        // Each edit is an act of its own: a receiver that drops what it has seen must not drop it.
-        let key = match effect {
-            Effect::SendNotification { .. } => key,
-            _ => format!("{key}-r{}", message.revision),
-        };
+        let key = key_of(key, effect);
         let call = self.call(key, effect);
         match (effect, shown) {
             (Effect::SendNotification { .. }, _) => {
@@ -343,4 +350,34 @@ pub(in crate::server) fn token_hash(token: &str) -> String {
 
 fn sent(receipt: Receipt) -> Outcome {
     Outcome::Sent { handle: receipt.handle, reached: receipt.reached }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, str::FromStr as _};
+
+    use super::*;
+
+    #[test]
+    fn no_two_acts_on_a_message_have_one_key() {
+        let (notification, channel) = (NotificationId(1), ChannelName::from_str("hook").unwrap());
+        let edits = [2, 3].map(|revision| {
+            let channel = channel.clone();
+            [
+                Effect::UpdateNotification { notification, channel: channel.clone(), revision },
+                Effect::ResolveNotification { notification, channel, revision },
+            ]
+        });
+        let send = |revision, again| Effect::SendNotification {
+            notification,
+            channel: channel.clone(),
+            revision,
+            again,
+        };
+        let key = |effect: &Effect| key_of("k".to_owned(), effect);
+        assert_eq!(key(&send(1, false)), key(&send(2, true)), "one message, sent twice");
+        let acts: BTreeSet<String> =
+            edits.iter().flatten().chain([&send(1, false)]).map(key).collect();
+        assert_eq!(acts.len(), 5, "{acts:?}");
+    }
 }
