@@ -609,7 +609,10 @@ impl State {
                     }
                 }
                 let channel = self.channels.entry(name.clone()).or_default();
-                channel.tried(Some(failure), when);
+                // What the server's own end interrupted says nothing of the channel.
+                if !(intent.interrupted && failure.kind == ao_slots::ErrorKind::InDoubt) {
+                    channel.tried(Some(failure), when);
+                }
                 channel.not_before = e.channel_not_before.or(channel.not_before);
                 self.same_account(name).map(|(name, _)| Focus::Channel(name.clone())).collect()
             }

@@ -312,6 +312,7 @@ fn a_send_that_kills_interrupt_is_repeated_until_one_is_taken() {
         rest(&mut w);
         assert_eq!(sending(&w), Some("send again"), "no receiver was slow");
     }
+    assert_eq!(w.state.channels[&desk()].failures, 0, "nor did the channel fail");
 }
 
 #[test]
