@@ -1,6 +1,10 @@
 //! Looks into workspaces: commits, changed files, and whether the issue is closed.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use ao_slots::{
     Call, SessionId,
@@ -21,24 +25,32 @@ use crate::{
 
 /// One look may take that long.
 const LOOK: Duration = Duration::from_secs(30);
+/// How often it is asked whose workspace has to be looked at though nothing told so. The first time at once.
+const EVERY: Duration = Duration::from_secs(5);
+/// How soon a look is taken again that told nothing, in awake milliseconds.
+const AGAIN_MS: u64 = 60_000;
 
 /// Looks when something may have changed there: after a turn, an exit, a claim, and now and
 /// then while an agent works without other signs. At most two at a time.
 pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
     let Some(mut wanted) = lock(&handle.shell.looks_wanted).take() else { return };
     let permits = Arc::new(tokio::sync::Semaphore::new(2));
+    let mut rounds = tokio::time::interval(EVERY);
+    let mut tried = HashMap::new();
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let mut sessions = BTreeSet::new();
         tokio::select! {
             // Cancel safe, all three.
             Some(id) = wanted.recv() => { sessions.insert(id); }
-            () = tokio::time::sleep(Duration::from_secs(5)) => sessions.extend(overdue(&handle)),
+            _ = rounds.tick() => sessions.extend(overdue(&handle, &mut tried)),
             _ = stopped.changed() => return,
         }
         while let Ok(id) = wanted.try_recv() {
             sessions.insert(id);
         }
         for id in sessions {
+            tried.insert(id.clone(), handle.now().awake);
             let (handle, permits) = (handle.clone(), permits.clone());
             let Ok(permit) = permits.acquire_owned().await else { return };
             tokio::spawn(async move {
@@ -74,22 +86,33 @@ pub(super) async fn look(handle: &Handle, id: &SessionId, limit: Duration) {
 }
 
 /// Sessions whose limits would soon be judged by an old look: without signals of movement for a quarter of
-/// the shortest limit.
-fn overdue(handle: &Handle) -> Vec<SessionId> {
+/// the shortest limit. And those whose last turn, or whose process, has ended since they were looked at: that look
+/// failed, or ended with an earlier server.
+fn overdue(handle: &Handle, tried: &mut HashMap<SessionId, u64>) -> Vec<SessionId> {
     let now = handle.now().awake;
     let state = handle.state();
+    tried.retain(|id, at| {
+        let lives = state.sessions.get(id).is_some_and(|session| !session.is_over());
+        lives && now.saturating_sub(*at) < AGAIN_MS
+    });
     let wants = |session: &&Session| {
         let rules = state.policy.rules(Some(&session.project));
         let stuck = rules.reaction(Trigger::AgentStuck).threshold_ms.unwrap_or(600_000);
         let pause = (stuck / 4).clamp(1_000, 120_000);
         let looked = session.work_looked.map_or(0, |when| when.awake);
+        let works = session.runtime_state.value == RuntimeState::Alive
+            && session.activity.value == Activity::Active
+            && now.saturating_sub(session.progress.awake) > pause
+            && now.saturating_sub(looked) > pause;
+        let runtime = &session.runtime_state;
+        let exited = session.has_ended().then_some(runtime.since.seq);
+        let ended = exited.max(session.turn_ended.map(|when| when.seq));
+        let seen = session.work_looked.map(|when| when.seq);
+        let unseen = ended.is_some() && seen < ended && !tried.contains_key(&session.id);
         !session.is_over()
             && session.step == Step::Ready
             && session.workspace.is_some()
-            && session.runtime_state.value == RuntimeState::Alive
-            && session.activity.value == Activity::Active
-            && now.saturating_sub(session.progress.awake) > pause
-            && now.saturating_sub(looked) > pause
+            && (works || unseen)
     };
     state.sessions.values().filter(wants).map(|session| session.id.clone()).collect()
 }

@@ -253,6 +253,29 @@ async fn a_send_that_was_cut_off_is_repeated_only_when_urgent_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_a_turns_work_that_was_cut_off_is_taken_after_a_restart() {
+    let mut house = House::open().await;
+    let session = house.working("Do it").await;
+    house.fakes.rig.set("workspace.probe", session.as_str(), Mood::Hangs, u32::MAX);
+    house.tell(&session, &[turn_ended("t1")]).await.unwrap();
+    house
+        .patiently("a look", async || {
+            (house.fakes.rig.calls("workspace.probe", session.as_str()) > 0).then_some(())
+        })
+        .await;
+    house.kill().await;
+    house.fakes.rig.heal();
+    house.start().await.unwrap();
+    house
+        .until("its work is seen", |state| {
+            let session = &state.sessions[&session];
+            session.work_looked.map(|when| when.seq) > session.turn_ended.map(|when| when.seq)
+        })
+        .await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_decision_waits_over_restarts_for_the_hook_that_takes_it() {
     let mut house = House::open().await;
     let session = house.working("Do it").await;
