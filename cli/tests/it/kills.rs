@@ -1,8 +1,8 @@
 //! R1: the server is killed with SIGKILL at random points, again and again, while agents report, ask and end,
-//! people answer, and a receiver counts. What was acknowledged is there afterwards, and no push came twice
-//! without need.
+//! people answer, and the far ends of all channels count. What was acknowledged is there afterwards, every channel
+//! has what is open, and no push came twice without need.
 //!
-//! `AO_R1_KILLS` says how often (100), `AO_R1_SEED` which points; the seed is printed.
+//! `AO_R1_KILLS` says how often (50), `AO_R1_SEED` which points; the seed is printed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,8 +23,9 @@ use ao_core::slots::process::ProcessId;
 use serde_json::{Value, json};
 
 use crate::{
+    channels::{self, Channels},
     house::{House, text, until},
-    receiver::{Push, Receiver},
+    receiver::Push,
 };
 
 /// An agent that reports and asks without an end, and writes down what was acknowledged.
@@ -78,7 +79,7 @@ exec sleep 100000
 "#;
 
 /// Numbers that are the same for the same seed (xorshift64*).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     fn below(&mut self, end: u64) -> u64 {
@@ -89,8 +90,14 @@ impl Dice {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// Which points are drawn; others each time, unless it is said.
+pub(crate) fn seed() -> u64 {
+    let any = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.subsec_nanos().into());
+    number("AO_R1_SEED").unwrap_or_else(any)
 }
 
 /// What clients were told is done: `kind words`.
@@ -103,25 +110,74 @@ impl Acked {
     }
 }
 
+/// When a server is killed: after a part of that many milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) enum When {
+    /// After its lock.
+    Starts(u64),
+    /// After it took a first connection.
+    Serves(u64),
+}
+
+/// Kills whatever server the lock names, `kills` times, each time at one of these moments.
+pub(crate) fn kill(house: &House, kills: u64, moments: &[When], dice: &mut Dice) {
+    let serves = || UnixStream::connect(house.path("data/run/ao.sock")).is_ok();
+    let start = || {
+        let mut command = house.command_with_bin(&["start"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut killed = 0;
+    let (mut last, mut starting) = (0, Vec::<Child>::new());
+    let alive = |last: i32| {
+        let pid = house.lock_owner().filter(|pid| *pid != last);
+        pid.and_then(ProcessId::of)
+    };
+    while killed < kills {
+        // A third of the starts is left to hooks and to people.
+        let patience = if dice.below(3) == 0 { 700 } else { 0 };
+        let end = Instant::now() + Duration::from_millis(patience);
+        while alive(last).is_none() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if alive(last).is_none() {
+            starting.push(start());
+        }
+        let server = until("a server", || alive(last));
+        let longest = match moments[dice.below(moments.len() as u64) as usize] {
+            When::Starts(longest) => longest,
+            When::Serves(longest) => {
+                while ProcessId::of(server.pid).is_some() && !serves() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                longest
+            }
+        };
+        thread::sleep(Duration::from_millis(dice.below(longest)));
+        killed += u64::from(server.signal(nix::sys::signal::Signal::SIGKILL));
+        last = server.pid;
+        starting.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+    for mut child in starting {
+        child.wait().unwrap();
+    }
+}
+
 struct Scene {
     house: House,
     notes: PathBuf,
-    receiver: Receiver,
+    channels: Channels,
 }
 
 impl Scene {
     fn begin() -> Self {
         let house = House::new();
-        let receiver = Receiver::start();
+        let channels = Channels::start();
         let reporter = house.script("reporter.sh", REPORTER);
         house.script("bin/claude", HOOKER);
         let notes = house.path("notes");
         fs::create_dir(&notes).unwrap();
         let config = format!(
-            r#"defaults: {{notifiers: [hook]}}
-notifiers:
-  hook: {{plugin: webhook, url: "http://127.0.0.1:{port}/", allowPrivate: true, secret: r1-secret-r1-secret-r1}}
-lifecycle:
+            r#"{channels}lifecycle:
   sweepInterval: 300ms
   settle: {{urgent: 200ms, action: 300ms, warning: 500ms}}
 projects:
@@ -129,12 +185,12 @@ projects:
     agentConfig: {{command: ["{reporter}", "{{prompt}}"], input: none}}}}
   hooks: {{path: ., defaultBranch: main, sessionPrefix: h, agent: claude-code, env: {{NOTES: "{notes}"}}}}
 "#,
-            port = receiver.port,
+            channels = channels.config(),
             notes = notes.display(),
             reporter = reporter.display(),
         );
         house.configure_as(&config);
-        let scene = Self { house, notes, receiver };
+        let scene = Self { house, notes, channels };
         for (project, part) in [
             ("reports", "last"),
             ("reports", "last"),
@@ -171,51 +227,12 @@ projects:
         text.lines().filter_map(pane).collect()
     }
 
-    fn start(&self) -> Child {
-        let mut command = self.house.command_with_bin(&["start"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
     /// The program's output, when it came to a good end.
     fn try_ao(&self, args: &[&str]) -> Option<String> {
         let out = self.house.command_with_bin(args).output().unwrap();
         // 10 is: recorded, and not confirmed by the agent.
         matches!(out.status.code(), Some(0 | 10))
             .then(|| String::from_utf8_lossy(&out.stdout).into_owned())
-    }
-
-    /// Kills whatever server the lock names, `kills` times; returns when each of them died.
-    fn kill(&self, kills: u64, dice: &mut Dice) -> Vec<Instant> {
-        let mut killed: Vec<Instant> = vec![];
-        let (mut last, mut starting) = (0, Vec::<Child>::new());
-        let alive = |last: i32| {
-            let pid = self.house.lock_owner().filter(|pid| *pid != last);
-            pid.and_then(ProcessId::of)
-        };
-        while (killed.len() as u64) < kills {
-            // A third of the starts is left to hooks and to people.
-            let patience = if dice.below(3) == 0 { 700 } else { 0 };
-            let end = Instant::now() + Duration::from_millis(patience);
-            while alive(last).is_none() && Instant::now() < end {
-                thread::sleep(Duration::from_millis(5));
-            }
-            if alive(last).is_none() {
-                starting.push(self.start());
-            }
-            let server = until("a server", || alive(last));
-            // While it starts, while it serves, and now and then when it had time for everything.
-            let longest = [60, 400, 400, 400, 1_200][dice.below(5) as usize];
-            thread::sleep(Duration::from_millis(dice.below(longest)));
-            if server.signal(nix::sys::signal::Signal::SIGKILL) {
-                killed.push(Instant::now());
-            }
-            last = server.pid;
-            starting.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-        }
-        for mut child in starting {
-            child.wait().unwrap();
-        }
-        killed
     }
 
     /// A person: answers, allows, sends and restores what there is to answer, allow and restore.
@@ -343,67 +360,27 @@ fn counted(lines: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
     counts
 }
 
-/// One channel, one message in doubt at a time: a kill repeats at most one request, and that one once.
-fn check_pushes(pushes: &[Push], events: &[Value], killed: &[Instant]) -> usize {
-    let opened: Vec<&Value> = events
-        .iter()
-        .filter(|event| event["kind"] == "notification.opened")
-        .map(|event| &event["data"])
-        .collect();
-    let mut told: BTreeMap<&str, usize> = BTreeMap::new();
-    for incident in opened.iter().filter_map(|data| data["incident"].as_str()) {
-        *told.entry(incident).or_default() += 1;
-    }
-    let twice: Vec<_> = told.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "told twice, as if it were another: {twice:?}");
-
-    let known: BTreeSet<&str> = opened.iter().map(|data| text(&data["notification"])).collect();
-    let mut ids: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
-    for push in pushes {
-        assert!(known.contains(push.message("id")), "nobody decided to send {push:?}");
-        let kind = text(&push.body["type"]);
-        if kind == "notification.sent" {
-            ids.entry((push.message("id"), kind)).or_default().insert(&push.id);
-        }
-    }
-    let split: Vec<_> = ids.iter().filter(|(_, ids)| ids.len() > 1).collect();
-    assert!(split.is_empty(), "one message under several ids: {split:?}");
-
-    let life = |at: Instant| killed.iter().filter(|death| **death < at).count();
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let mut repeated: BTreeMap<(&str, usize), usize> = BTreeMap::new();
-    for push in pushes {
-        if !seen.insert(&push.id) {
-            *repeated.entry((&push.id, life(push.at))).or_default() += 1;
-        }
-    }
-    let repeats: usize = repeated.values().sum();
-    assert!(repeats <= killed.len(), "{repeats} repetitions of {} kills", killed.len());
-    let often: Vec<_> = repeated.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(often.is_empty(), "repeated more than once after one kill: {often:?}");
-    repeats
-}
-
 #[test]
 fn r1_sigkill_at_random_points_loses_nothing_acknowledged_and_doubles_no_push() {
-    let kills = number("AO_R1_KILLS").unwrap_or(100);
-    let seed = number("AO_R1_SEED").unwrap_or_else(|| {
-        std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.subsec_nanos().into())
-    });
+    let kills = number("AO_R1_KILLS").unwrap_or(50);
+    let seed = seed();
     println!("r1: AO_R1_KILLS={kills} AO_R1_SEED={seed}");
     let began = Instant::now();
     let scene = Scene::begin();
     let before = scene.panes();
 
     let (acked, over) = (Acked::default(), AtomicBool::new(false));
-    let killed = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| scene.person(&over, &acked));
         scope.spawn(|| scene.answerer(&over, &acked));
         scope.spawn(|| scene.feed("h-3", &over, &acked));
         scope.spawn(|| scene.feed("h-4", &over, &acked));
-        let killed = scene.kill(kills, &mut Dice(seed | 1));
+        // While it starts, while it serves, and now and then when it had time for everything.
+        let moments =
+            [60, 400].map(When::Starts).into_iter().chain([300, 300, 1_200].map(When::Serves));
+        let moments: Vec<When> = moments.collect();
+        kill(&scene.house, kills, &moments, &mut Dice(seed | 1));
         over.store(true, Ordering::Relaxed);
-        killed
     });
     let churned = began.elapsed();
 
@@ -417,7 +394,7 @@ fn r1_sigkill_at_random_points_loses_nothing_acknowledged_and_doubles_no_push() 
                 push.body["type"] == "notification.sent"
                     && push.body["message"].to_string().contains(&question)
             };
-            (scene.receiver.pushes().iter().filter(asked).count() == 1).then_some(())
+            (scene.channels.hook.pushes().iter().filter(asked).count() == 1).then_some(())
         });
     }
     until("an empty spool", || {
@@ -463,7 +440,6 @@ fn r1_sigkill_at_random_points_loses_nothing_acknowledged_and_doubles_no_push() 
     for asked in there.keys().filter_map(|line| line.strip_prefix("request.opened q ")) {
         assert!(tried.contains(asked), "nobody asked: {asked}");
     }
-    let repeats = check_pushes(&scene.receiver.pushes(), &events, &killed);
     // Agents were never touched.
     let after = scene.panes();
     for (session, process) in before.iter().filter(|(id, _)| !matches!(id.as_str(), "r-5" | "r-6"))
@@ -473,10 +449,17 @@ fn r1_sigkill_at_random_points_loses_nothing_acknowledged_and_doubles_no_push() 
     let verified = scene.house.json(&["events", "verify"]);
     assert_eq!(verified["sound"], true, "{verified:#}");
     println!(
-        "r1: {kills} kills in {:.0} s, {} events, {} acknowledgements kept, {} requests at the receiver, {repeats} repeated",
+        "r1: {kills} kills in {:.0} s, {} of servers that had begun to serve, {} events, {} acknowledgements kept",
         churned.as_secs_f64(),
+        events.iter().filter(|event| event["kind"] == "server.started").count() - 1,
         events.len(),
         promised.values().sum::<usize>(),
-        scene.receiver.pushes().len(),
     );
+    channels::check_news(&events);
+    let repeated = channels::check_requests(&scene.channels.hook.pushes(), &events);
+    println!("r1: hook: {repeated} requests were repeated");
+    for name in channels::NAMES {
+        let account = channels::judge(name, &scene.channels.arrived(name), &events, kills);
+        println!("r1: {name}: {account}");
+    }
 }

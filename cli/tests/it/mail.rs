@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use crate::house::{House, until};
 
 /// A mail server of its own; gone with this.
-struct Post {
-    port: u64,
+pub(crate) struct Post {
+    pub(crate) port: u64,
     process: Mutex<(Child, ChildStdin, BufReader<ChildStdout>)>,
 }
 
 impl Post {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let script = "../plugins/notifier-email/src/tests/server.py";
         // The system's own Python: its packages are what scripts/packages installs.
         let mut child = Command::new("/usr/bin/python3")
@@ -40,15 +40,20 @@ impl Post {
         Self { port, process: Mutex::new((child, stdin, stdout)) }
     }
 
-    /// The text of each mail.
-    fn mails(&self) -> Vec<String> {
+    /// Each mail as it was read.
+    pub(crate) fn letters(&self) -> Vec<Value> {
         let mut process = self.process.lock().unwrap();
         writeln!(process.1, "{{}}").unwrap();
         let mut line = String::new();
         process.2.read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap();
-        let mails = told["mails"].as_array().unwrap().iter();
-        mails.map(|mail| mail["text"].as_str().unwrap().to_owned()).collect()
+        told["mails"].as_array().unwrap().clone()
+    }
+
+    /// The text of each mail.
+    fn mails(&self) -> Vec<String> {
+        let letters = self.letters();
+        letters.iter().map(|mail| mail["text"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Where a button of a mail leads, once there is one: below the port's own name.

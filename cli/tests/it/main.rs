@@ -6,6 +6,7 @@
 )]
 
 mod again;
+mod channels;
 mod chat;
 mod config;
 mod doctor;

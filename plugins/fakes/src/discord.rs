@@ -163,6 +163,11 @@ impl Server {
         self.far().posts.iter().map(|(_, post)| post.clone()).collect()
     }
 
+    /// The ids of all messages, oldest first.
+    pub fn ids(&self) -> Vec<String> {
+        self.far().posts.iter().map(|(id, _)| id.clone()).collect()
+    }
+
     /// How often it called for attention.
     pub fn buzzes(&self) -> usize {
         self.far().posts.iter().filter(|(_, post)| !post.silent).count()

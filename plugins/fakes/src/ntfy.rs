@@ -293,6 +293,12 @@ impl Server {
         far.events.iter().filter(|e| e.topic == topic).map(|e| e.message.clone()).collect()
     }
 
+    /// All of a topic as subscribers get it, oldest first.
+    pub fn events(&self, topic: &str) -> Vec<Value> {
+        let far = self.far();
+        far.events.iter().filter(|e| e.topic == topic).map(|e| json!(e)).collect()
+    }
+
     /// The last message of a topic as subscribers get it.
     pub fn last(&self, topic: &str) -> Value {
         let far = self.far();
