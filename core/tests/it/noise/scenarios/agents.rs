@@ -221,8 +221,15 @@ pub(super) fn finished_without_a_claim(s: &mut Sim) {
     s.pass(HOUR);
 }
 
+/// A project without a forge: what an agent claims ends its session there.
+pub(super) fn without_forge(s: &mut Sim) {
+    s.policy.projects.values_mut().for_each(|project| project.scm = None);
+    s.configure();
+}
+
 /// The agent says so and the evidence is there: nobody is needed, and the round is told quietly.
 pub(super) fn finished_with_a_claim(s: &mut Sim) {
+    without_forge(s);
     let app = s.spawn();
     s.pass(10 * MINUTE);
     s.claims_done(&app);
@@ -231,8 +238,20 @@ pub(super) fn finished_with_a_claim(s: &mut Sim) {
     s.pass(HOUR);
 }
 
+/// It claims to be done, and there is no pull request.
+pub(super) fn finished_without_a_pull_request(s: &mut Sim) {
+    let app = s.spawn();
+    s.pass(10 * MINUTE);
+    s.claims_done(&app);
+    s.ends_turn(&app);
+    s.need(&app, Trigger::AgentFinished, Action);
+    s.look(&app, work(2, 0));
+    s.pass(HOUR);
+}
+
 /// It exits in good order with its work done.
 pub(super) fn leaves_in_good_order(s: &mut Sim) {
+    without_forge(s);
     let app = s.spawn();
     s.pass(10 * MINUTE);
     s.claims_done(&app);

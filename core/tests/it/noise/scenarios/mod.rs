@@ -51,6 +51,7 @@ corpus! {
         busy_without_a_pull_request 1,
         finished_without_a_claim 1,
         finished_with_a_claim 0,
+        finished_without_a_pull_request 1,
         leaves_in_good_order 0,
         prompt_gets_lost 1,
         everything_a_thousand_times 1,

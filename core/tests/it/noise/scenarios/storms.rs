@@ -109,6 +109,7 @@ pub(super) fn quota_is_gone(s: &mut Sim) {
 
 /// Twenty agents of one round, each done by its own word: one summary.
 pub(super) fn round_of_twenty(s: &mut Sim) {
+    super::agents::without_forge(s);
     let apps = s.spawns(20);
     for app in apps {
         let wait = s.some(5 * MINUTE..25 * MINUTE);
