@@ -3,13 +3,18 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ao_fakes::ntfy::{Options, Server};
+use ao_fakes::{
+    github::{By, GitHub, TOKEN},
+    ntfy::{Options, Server},
+};
 
-use crate::house::{House, until};
+use crate::house::{House, text, until};
 
 /// An agent that asks as often as its prompt says, and writes when it asked and when it had each answer.
 const AGENT: &str = r#"#!/bin/sh
@@ -119,4 +124,87 @@ fn from_a_question_to_the_next_channel_while_the_first_is_down() {
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
     told("the next channel has it", all);
+}
+
+const REPO: &str = "acme/app";
+const SECRET: &str = "It's a Secret to Everybody";
+
+/// An agent that writes when it heard each word of a review.
+const HEARS: &str = r#"#!/bin/sh
+ao="$AO_DATA_DIR/run/ao"
+"$ao" report ready
+while read -r line; do
+  case "$line" in
+  *"Please look at "*) echo "$(date +%s%N) $line" >> heard.txt && "$ao" report working && "$ao" report ready ;;
+  esac
+done
+"#;
+
+#[test]
+fn from_a_webhook_to_the_agents_terminal() {
+    let hub = GitHub::start().unwrap();
+    hub.repository(REPO);
+    hub.without_secondary_limits();
+    let house = House::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    fs::create_dir_all(house.path("home/.config/ao")).unwrap();
+    fs::write(house.path("home/.config/ao/config.yaml"), format!("port: {port}\n")).unwrap();
+    let agent = house.script("hears.sh", HEARS);
+    house.configure_as(&format!(
+        "projects:\n  my-app:\n    path: .\n    repo: {REPO}\n    defaultBranch: main\n    sessionPrefix: app\n    \
+         agent: custom\n    agentConfig: {{command: [\"{}\"]}}\n    \
+         scm: {{plugin: github, url: \"{}\", token: {TOKEN}, webhookSecret: \"{SECRET}\"}}\n\
+         notifiers: {{}}\ndefaults: {{notifiers: []}}\nlifecycle: {{sweepInterval: 200ms}}\n",
+        agent.display(),
+        hub.url()
+    ));
+    house.ao(&["spawn", "my-app", "--prompt", "begin"]).success();
+    let shown = house.eventually(&["session", "show", "app-1"], |doc| doc["branch"].is_string());
+    let branch = text(&shown["branch"]).to_owned();
+    hub.push(REPO, &branch);
+    let number = hub.open(REPO, &branch);
+    house.ao(&["review-check"]).success();
+    house.eventually(&["session", "show", "app-1"], |doc| {
+        doc["pr"]["number"] == number && doc["activity"]["value"]["state"] == "idle"
+    });
+    let heard = |n| {
+        let words = format!("Please look at {n}.");
+        hub.push(REPO, &branch);
+        let thread = hub.thread(REPO, number, By::person("ben"), "main.txt", 1, &words);
+        let sent = now();
+        let delivery = hub.delivery("pull_request_review_comment.created", REPO, number, SECRET);
+        post(port, "/api/webhooks/github", &delivery.headers, &delivery.body);
+        let first = || {
+            let path = house.path("data/worktrees/my-app/app-1/heard.txt");
+            let heard = fs::read_to_string(path).ok()?;
+            let line = heard.lines().find(|line| line.contains(&words))?;
+            line.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+        };
+        let took = until("the agent", first).saturating_sub(sent);
+        hub.change_thread(&thread, |thread| thread.resolved = Some(By::person("ben")));
+        house.eventually(&["session", "show", "app-1"], |doc| {
+            doc["activity"]["value"]["state"] == "idle"
+        });
+        took
+    };
+    told("webhook to terminal", (1..=times()).map(heard).collect());
+}
+
+/// Posts as a forge does; it has to be taken.
+fn post(port: u16, path: &str, headers: &[(String, String)], body: &[u8]) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n{}content-length: {}\r\n\r\n",
+        lines.collect::<String>(),
+        body.len()
+    )
+    .unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }
