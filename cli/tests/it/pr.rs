@@ -32,6 +32,7 @@ fn an_agents_pull_request_is_opened_looked_at_reviewed_and_merged() {
     let show = ["pr", "show"];
     let shown = house.run(house.within("app-1", &show), &show).success().stdout();
     assert!(shown.contains("Do the work"), "{shown}");
+    house.eventually(&["pr", "checks", "app-1"], |doc| doc["facts"]["checks"] == "passing");
     for refused in [&["pr", "merge"][..], &["pr", "review", "--approve"], &["pr", "close", "1"]] {
         let ran = house.run(house.within("app-1", refused), refused).exits(5);
         assert!(!ran.stderr().is_empty(), "{ran:?}");
@@ -41,7 +42,6 @@ fn an_agents_pull_request_is_opened_looked_at_reviewed_and_merged() {
     let list = house.json(&["pr", "ls"]);
     assert_eq!(text(&list["prs"][0]["session"]), "app-1", "{list:#}");
     assert_eq!(list["prs"][0]["facts"]["title"], "Do the work");
-    house.eventually(&["pr", "checks", "app-1"], |doc| doc["facts"]["checks"] == "passing");
     let checks = house.ao(&["pr", "checks", "1"]).success().stdout();
     assert!(checks.contains("unit") && checks.contains("passed"), "{checks}");
     let diff = house.ao(&["pr", "diff", "my-app#1"]).success().stdout();
