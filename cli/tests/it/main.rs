@@ -17,6 +17,7 @@ mod house;
 mod init;
 mod journey;
 mod kills;
+mod loops;
 mod losses;
 mod mail;
 mod notify;
