@@ -286,7 +286,20 @@ impl Found {
     }
 
     async fn show(&self) -> Result<PrView, Problem> {
-        Ok(within(self.limit, self.scm.show(&self.call("show"), &self.pr)).await?)
+        self.ask(self.scm.show(&self.call("show"), &self.pr)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        ask: impl Future<Output = Result<T, PluginError>>,
+    ) -> Result<T, Problem> {
+        within(self.limit, ask).await.map_err(|error| self.named(error.into()))
+    }
+
+    /// A plugin knows no projects: of several, a bare number in its remedy could mean another's.
+    fn named(&self, problem: Problem) -> Problem {
+        let remedy = problem.remedy.map(|said| with_project(said, &self.project, self.pr.number));
+        Problem { remedy, ..problem }
     }
 
     fn changed(&self) -> ChangedDoc {
@@ -306,6 +319,15 @@ impl Found {
             handle.look_at_pr(session);
         }
     }
+}
+
+/// A remedy with `<project>#<number>` where it has this number alone.
+pub(crate) fn with_project(remedy: String, project: &ProjectId, number: PrNumber) -> String {
+    let verbs = ["close", "diff", "merge", "reopen"];
+    verbs.iter().fold(remedy, |remedy, verb| {
+        let whole = format!("ao pr {verb} {project}{number}");
+        remedy.replace(&format!("ao pr {verb} {}", number.0), &whole)
+    })
 }
 
 /// A plugin that keeps its limit answers in time; another is not waited for.
@@ -374,7 +396,7 @@ fn only_project(
             let names: Vec<_> = all.iter().map(ToString::to_string).collect();
             let what = format!("{number} of which project? ({})", names.join(", "));
             Err(Problem::new(Code::Invalid, what)
-                .with_remedy(format!("ao pr show {first}{number}")))
+                .with_remedy(format!("name it, e.g. {first}{number}")))
         }
     }
 }
@@ -502,7 +524,7 @@ async fn diff(
     Path(name): Path<String>,
 ) -> Reply<DiffDoc> {
     let found = find(&api.handle, &caller, &name)?;
-    let diff = within(found.limit, found.scm.diff(&found.call("diff"), &found.pr)).await?;
+    let diff = found.ask(found.scm.diff(&found.call("diff"), &found.pr)).await?;
     Ok(Json(DiffDoc { schema: "ao.diff/1".into(), diff }))
 }
 
@@ -520,7 +542,7 @@ async fn log(
     let found = find(&api.handle, &caller, &name)?;
     let call = found.call("log");
     let log = found.scm.failing_check_log(&call, &found.pr, &query.check);
-    let log = within(found.limit, log).await?;
+    let log = found.ask(log).await?;
     let lines = ao_core::slots::text::plain(&log).lines().map(str::to_owned).collect();
     Ok(Json(view::Lines { schema: "ao.lines/1".into(), lines, omitted: 0 }))
 }
@@ -540,7 +562,7 @@ async fn rerun(
     let found = find(&api.handle, &Caller::Human, &name)?;
     let call = found.call("rerun");
     let asked = found.scm.rerun(&call, &found.pr, body.check.as_deref());
-    within(found.limit, asked).await?;
+    found.ask(asked).await?;
     found.look(&api.handle);
     Ok(Json(found.changed()))
 }
@@ -551,7 +573,7 @@ async fn close(
     Path(name): Path<String>,
 ) -> Reply<ChangedDoc> {
     let found = find(&api.handle, &Caller::Human, &name)?;
-    within(found.limit, found.scm.close(&found.call("close"), &found.pr)).await?;
+    found.ask(found.scm.close(&found.call("close"), &found.pr)).await?;
     found.look(&api.handle);
     Ok(Json(found.changed()))
 }
@@ -562,7 +584,7 @@ async fn reopen(
     Path(name): Path<String>,
 ) -> Reply<ChangedDoc> {
     let found = find(&api.handle, &Caller::Human, &name)?;
-    within(found.limit, found.scm.reopen(&found.call("reopen"), &found.pr)).await?;
+    found.ask(found.scm.reopen(&found.call("reopen"), &found.pr)).await?;
     found.look(&api.handle);
     Ok(Json(found.changed()))
 }
@@ -596,7 +618,7 @@ async fn review(
             .with_remedy("say them with -m"));
     }
     let given = GiveReview { head: Some(head), verdict, text, at, by: by.name };
-    within(found.limit, found.scm.review(&found.call("review"), &found.pr, &given)).await?;
+    found.ask(found.scm.review(&found.call("review"), &found.pr, &given)).await?;
     found.look(&api.handle);
     Ok(Json(found.changed()))
 }
@@ -635,14 +657,14 @@ async fn merge(
             let (session, wanted) = (session.clone(), Some(head.clone()));
             let input = Input::Merge { session: session.clone(), head: wanted, method, by };
             handle.submit(input).await?;
-            merged(&api, &mut live, &session, &head).await?
+            let merged = merged(&api, &mut live, &session, &head).await;
+            merged.map_err(|problem| found.named(problem))?
         }
         None => {
             let limit = api.handle.state().policy.lifecycle.limits.merge_ms;
             let found = Found { limit: Duration::from_millis(limit).min(WAIT), ..found.clone() };
             let call = found.call("merge");
-            let merged = within(found.limit, found.scm.merge(&call, &found.pr, &head, method));
-            let commit = merged.await?;
+            let commit = found.ask(found.scm.merge(&call, &found.pr, &head, method)).await?;
             // The base of others has moved.
             let handle = api.handle.clone();
             tokio::spawn(async move { handle.look_at_prs().await });

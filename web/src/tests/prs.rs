@@ -10,6 +10,7 @@ use ao_conformance::scm::{
     fake::{REPO, Vendor},
 };
 use ao_core::slots::{
+    PrNumber,
     fact::Checks,
     scm::{CreatePr, PrRef, Scm},
 };
@@ -151,5 +152,22 @@ async fn s12_an_agent_changes_no_pull_request_and_looks_at_none_but_its_own() {
     for path in ["/api/prs/my-app%231", "/api/prs/1/diff", "/api/prs/app-2", "/api/quota"] {
         let (status, problem) = house.ask(get(path), agent.peer()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {problem}");
+    }
+}
+
+#[test]
+fn a_remedy_names_the_project_of_a_pull_request() {
+    let (app, number) = ("my-app".parse().unwrap(), PrNumber(7));
+    for (said, told) in [
+        ("ao pr reopen 7", "ao pr reopen my-app#7"),
+        ("look again: ao pr diff 7", "look again: ao pr diff my-app#7"),
+        (
+            "ao pr close 7, then ao pr create with --base x",
+            "ao pr close my-app#7, then ao pr create with --base x",
+        ),
+        ("ao pr merge 7 --squash", "ao pr merge my-app#7 --squash"),
+        ("git branch x 7", "git branch x 7"),
+    ] {
+        assert_eq!(crate::prs::with_project(said.to_owned(), &app, number), told);
     }
 }
