@@ -10,7 +10,7 @@ use std::{
 };
 
 use ao_core::{
-    config::{Catalog, Loaded},
+    config::{Catalog, Loaded, policy::PluginChoice},
     disk::RealDisk,
     registry::Registry,
     slots::{
@@ -45,6 +45,8 @@ pub(super) struct Facts {
     pub installs: &'static str,
     /// A project (or the default) runs its agents in tmux.
     pub tmux_wanted: bool,
+    /// Whether any project has `scm: local`.
+    pub merges: bool,
     pub agents: Vec<AgentFacts>,
     /// This is the super-user.
     pub root: bool,
@@ -160,6 +162,7 @@ impl Facts {
             tmux: version_of("tmux", &["-V"], cx).await,
             installs: super::installs(cx),
             tmux_wanted: true,
+            merges: false,
             agents: vec![],
             root: nix::unistd::Uid::effective().is_root(),
             data: data_dir(&cx.data_dir),
@@ -192,6 +195,8 @@ impl Facts {
         facts.low = low.unwrap_or(facts.low);
         facts.tmux_wanted =
             projects.is_empty() || projects.values().any(|p| p.runtime.plugin == "tmux");
+        let is_local = |scm: &PluginChoice| scm.plugin == "local";
+        facts.merges = projects.values().any(|p| p.scm.as_ref().is_some_and(is_local));
         facts.agents = agents(cx, &registry, &context, &loaded).await;
         let kinds = facts.look_at_channels(cx, up, &registry, &context, &loaded).await;
         facts.untold = untold(&loaded, &kinds);

@@ -9,6 +9,8 @@ use super::{
 
 /// `git worktree list -z` appeared in it.
 const OLDEST_GIT: (u32, u32) = (2, 36);
+/// `git merge-tree --merge-base` appeared in it.
+const OLDEST_GIT_TO_MERGE: (u32, u32) = (2, 40);
 
 /// The ids that findings carry; a test breaks each.
 const IDS: [&str; 20] = [
@@ -64,14 +66,15 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 }
 
 fn git(facts: &Facts) -> Vec<Finding> {
+    let is_older = |version: &str, than| version_in(version).is_some_and(|version| version < than);
+    let too_old = |version: &str, needs: &str| {
+        Finding::problem("git", format!("{version} is too old: {needs}"), "install a newer git")
+    };
     vec![match &facts.git {
         None => Finding::problem("git", "is not installed", format!("{} git", facts.installs)),
-        Some(version) if version_in(version).is_some_and(|version| version < OLDEST_GIT) => {
-            Finding::problem(
-                "git",
-                format!("{version} is too old: worktrees need 2.36"),
-                "install a newer git",
-            )
+        Some(version) if is_older(version, OLDEST_GIT) => too_old(version, "worktrees need 2.36"),
+        Some(version) if facts.merges && is_older(version, OLDEST_GIT_TO_MERGE) => {
+            too_old(version, "`scm: local` needs 2.40")
         }
         Some(version) => Finding::good("git", version.trim_start_matches("git version ")),
     }]
@@ -452,6 +455,7 @@ mod tests {
             tmux: Some("tmux 3.5a".into()),
             installs: "sudo dnf install",
             tmux_wanted: true,
+            merges: false,
             agents: vec![AgentFacts {
                 name: "claude-code".into(),
                 used_by: Some("shop".parse().unwrap()),
@@ -524,6 +528,9 @@ mod tests {
         use Severity::{Note, Problem};
         only("git", Problem, "not installed", |f| f.git = None);
         only("git", Problem, "too old", |f| f.git = Some("git version 2.34.1".into()));
+        let old = || Some("git version 2.39.5".to_owned());
+        only("git", Problem, "`scm: local` needs 2.40", |f| (f.git, f.merges) = (old(), true));
+        assert_eq!(found(|f| f.git = old()), []);
         only("tmux", Problem, "not installed", |f| f.tmux = None);
         only("tmux", Note, "no project uses it", |f| {
             f.tmux = None;
