@@ -119,7 +119,9 @@ impl<'a> Client<'a> {
     pub(crate) async fn register_here(&self) -> Result<Option<ConfigReport>, Fail> {
         let file = self.cx.global.config.clone().or_else(|| self.cx.file_here());
         let Some(file) = file else { return Ok(None) };
-        Ok(Some(self.post("/api/config/register", &FileBody { file }).await?))
+        let body = written(&FileBody { file }, MOST_BODY)?;
+        // The same however often it is done.
+        Ok(Some(self.exchange(PATIENCE, &AGAIN, "POST", "/api/config/register", body, &[]).await?))
     }
 
     /// Whether a server serves, without starting one.

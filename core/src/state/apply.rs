@@ -344,6 +344,11 @@ impl State {
                             incident.changed = Some(when);
                         }));
                     }
+                    // Tries that failed before count no more.
+                    Kind::MessageRequested(_) => {
+                        let checks = |trigger| trigger == Trigger::CiFailed;
+                        foci.extend(self.touch_incidents(id, when, checks));
+                    }
                     _ => {}
                 }
                 if let Some(session) = self.sessions.get(id) {

@@ -317,6 +317,31 @@ impl Session {
         }
     }
 
+    /// A human says something to the agent. After tries that failed it is what the agent is told of its checks as they
+    /// fail now; the log goes to it again when nothing comes of that.
+    pub(super) fn human_told(&mut self, message: MessageId) {
+        let stepped_in = self.failed_attempts() > 0;
+        self.follow.looked_at();
+        let trigger = Trigger::CiFailed;
+        let (Some(key), Some(pr)) = (self.brief_key(trigger), self.pr()) else { return };
+        let (failing, head) = (pr.failing.clone(), pr.head.clone());
+        let told = |attempt: &Attempt| attempt.trigger == trigger && attempt.key == key;
+        if stepped_in && !self.follow.attempts.iter().any(told) {
+            self.follow.attempts.push(Attempt {
+                trigger,
+                key,
+                failing,
+                head,
+                message,
+                confirmed: None,
+                failed: None,
+                passed: false,
+                idle: false,
+                again: false,
+            });
+        }
+    }
+
     /// Attempts of the agent at the present failure of its checks that have failed, but for those that a human had it
     /// told of once more.
     pub fn failed_attempts(&self) -> u32 {

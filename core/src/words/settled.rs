@@ -343,8 +343,11 @@ impl Words<'_> {
             (Trigger::RuntimeLost, Subject::Runtime(_)) => {
                 let all = self.lost_in(incident);
                 let running = |id: &&ao_slots::SessionId| {
+                    // What came to a good end since has worked again.
                     self.state.sessions.get(*id).is_some_and(|s| {
-                        s.over.is_none() && s.restored.is_some_and(|r| r.seq > incident.stands.seq)
+                        let ended = s.over.as_ref().map(|(over, _)| *over);
+                        matches!(ended, None | Some(Over::Done | Over::Merged))
+                            && s.restored.is_some_and(|r| r.seq > incident.stands.seq)
                     })
                 };
                 let back = all.iter().filter(running).count();

@@ -754,6 +754,21 @@ fn golden_runtime_lost() {
 }
 
 #[test]
+fn an_agent_that_was_restored_and_is_done_by_now_came_back() {
+    let mut w = World::working("41");
+    w.lose(1..=1);
+    w.fail(1, ErrorKind::Permanent);
+    w.pass(2_000);
+    w.give(restore(1)).unwrap();
+    w.comes_back(1);
+    w.give(done(1)).unwrap();
+    w.succeed(1);
+    w.pass(15_000);
+    let told = w.state.notifications.values().next().unwrap();
+    assert_eq!(words(&w, &|_| None).message(told, &desk()).title, "app-1 works again");
+}
+
+#[test]
 fn golden_rate_limited() {
     let mut book = Book::default();
     let mut w = World::working("41");

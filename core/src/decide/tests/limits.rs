@@ -41,6 +41,14 @@ fn what_moves_asks_or_has_ended_its_turn_is_never_stuck() {
     assert_eq!(w.pushes(), ["app-1 asks: A?"]);
 }
 
+#[test]
+fn the_first_look_into_a_workspace_is_no_movement() {
+    let mut w = World::working("41");
+    w.pass(9 * MINUTE);
+    w.look(1, work(0, 0));
+    w.after(MINUTE, &["opens agent-stuck", "is stuck"]);
+}
+
 fn moves(w: &World) -> usize {
     w.events.iter().filter(|event| matches!(event.kind, Kind::ProgressObserved(_))).count()
 }

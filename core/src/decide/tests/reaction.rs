@@ -171,6 +171,67 @@ fn two_turns_without_a_commit_are_two_attempts() {
 }
 
 #[test]
+fn a_humans_hint_after_failed_tries_is_what_the_agent_is_told() {
+    let mut w = followed();
+    for head in ["a", "b", "c"] {
+        scm(&mut w, red(head));
+        prepares(&mut w, 1, &[]);
+        takes(&mut w, 1);
+    }
+    w.pass(2 * MINUTE);
+    assert_eq!((told(&w).len(), about_prs(&w).len()), (2, 1), "ao stopped, a human was told");
+    w.tell(1, [turn_ended("t-pr")]);
+    w.give(send(1, "Look at the fixture.")).unwrap();
+    assert!(w.session(1).next_message().is_some_and(|message| message.by.is_some()));
+    w.tell(
+        1,
+        [Told::TurnStarted {
+            turn: Some("t2".into()),
+            digest: Some(digest("Look at the fixture.")),
+        }],
+    );
+    while w.effect(1).is_some() {
+        w.succeed(1);
+    }
+    assert_eq!(told(&w).len(), 2, "the hint alone, not the old log besides");
+    // What comes of it is one try, and its log goes to the agent as ever.
+    scm(&mut w, red("d"));
+    prepares(&mut w, 1, &[]);
+    assert_eq!((told(&w).len(), w.session(1).failed_attempts()), (3, 1));
+}
+
+#[test]
+fn a_hint_of_which_nothing_comes_does_not_keep_the_log_back() {
+    let mut w = followed();
+    for head in ["a", "b", "c"] {
+        scm(&mut w, red(head));
+        prepares(&mut w, 1, &[]);
+        takes(&mut w, 1);
+    }
+    w.tell(1, [turn_ended("t-pr")]);
+    w.give(send(1, "Look at the fixture.")).unwrap();
+    w.tell(
+        1,
+        [Told::TurnStarted {
+            turn: Some("t2".into()),
+            digest: Some(digest("Look at the fixture.")),
+        }],
+    );
+    while w.effect(1).is_some() {
+        w.succeed(1);
+    }
+    w.tell(1, [turn_ended("t2")]);
+    w.pass(121 * SECOND);
+    assert_eq!(told(&w).last().map(String::as_str), Some("ci-failed: c unit"));
+    // Words that no failure went before say nothing of it.
+    let mut w = followed();
+    scm(&mut w, red("a"));
+    w.give(send(1, "Update the changelog too.")).unwrap();
+    prepares(&mut w, 1, &[]);
+    assert_eq!(told(&w), ["ci-failed: a unit"]);
+}
+
+#[test]
 fn a_check_that_passed_on_the_same_head_is_run_again_first() {
     let mut w = followed();
     w.tell(1, [turn_ended("t1")]);
@@ -278,6 +339,8 @@ fn a_merge_is_done_once_at_the_head_that_was_shown() {
         w.succeed(1);
     }
     assert!(w.session(1).is_over());
+    let (_, summary) = crate::words::all_complete(&w.state, &[app(1)]);
+    assert!(format!("{summary:?}").contains("#41 merged as c01dbee"), "{summary:?}");
 }
 
 #[test]

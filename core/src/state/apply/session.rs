@@ -242,13 +242,17 @@ impl Session {
                     .as_ref()
                     .is_none_or(|fact| fact.value.fingerprint != e.work.fingerprint);
                 self.work_looked = Some(when);
+                // The first look finds what it finds: that is no movement.
+                let first = self.work.is_none();
                 if moved {
                     self.work = Some(Fact {
                         value: e.work.clone(),
                         source: Source::Workspace,
                         since: when,
                     });
-                    self.moved(when);
+                    if !first {
+                        self.moved(when);
+                    }
                 } else if let Some(work) = &mut self.work {
                     work.value = e.work.clone();
                 }
@@ -345,7 +349,7 @@ impl Session {
                 }
             }
             Kind::MessageRequested(e) => {
-                self.follow.looked_at();
+                self.human_told(e.message);
                 self.add_message(e.message, &e.text, &e.digest, Some(e.by.clone()), false, when);
             }
             Kind::MessageQueued(e) => {
