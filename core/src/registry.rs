@@ -175,6 +175,11 @@ impl Registry {
         build("workspace", &self.workspaces, &PluginChoice::of(name), context)
     }
 
+    /// Builds one scm by name with its default settings, for `ao init`.
+    pub fn scm(&self, name: &str, context: &BuildContext) -> Result<Arc<dyn Scm>, PluginError> {
+        build("scm", &self.scms, &PluginChoice::of(name), context)
+    }
+
     /// Builds one notifier with these settings, for `ao init` and `ao doctor`.
     pub fn notifier(
         &self,

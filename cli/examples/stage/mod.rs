@@ -157,7 +157,7 @@ projects:
     sessionPrefix: shop
     defaultBranch: main
     requiredApprovals: 1
-    scm: {{plugin: local, checks: [{{name: test, run: ./test.sh}}]}}
+    scm: {{plugin: local, autoOpen: false, checks: [{{name: test, run: ./test.sh}}]}}
     agentConfig:
       command: ["bash", "{agent}", "{{prompt_file}}"]
       resume: ["bash", "{agent}"]

@@ -7,10 +7,12 @@ use std::{
 };
 
 use ao_core::{
-    config::{self, Catalog, FILE_NAME, Role, SourceFile, Starter, World, policy::PluginChoice},
+    config::{
+        self, Catalog, FILE_NAME, Forge, Role, SourceFile, Starter, World, policy::PluginChoice,
+    },
     registry::Registry,
     slots::{
-        Call, ErrorKind, InstanceId, ProjectId, SessionPrefix,
+        Call, ErrorKind, InstanceId, PluginError, ProjectId, SessionPrefix,
         agent::{AgentCheck, Permissions},
         notifier::Mark,
         plugin::BuildContext,
@@ -69,6 +71,9 @@ pub(crate) struct Cmd {
     /// Where to call you, where no desktop does
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
+    /// What must pass on each pull request, where GitHub does not check it
+    #[arg(long, value_name = "COMMAND")]
+    check: Option<String>,
     /// Send no test message
     #[arg(long)]
     no_test: bool,
@@ -93,6 +98,10 @@ struct Found {
     tmux: bool,
     /// A channel that works here.
     channel: bool,
+    /// The repository on GitHub, where it can be used.
+    github: Option<String>,
+    /// A git that can keep pull requests.
+    prs: bool,
 }
 
 impl Cmd {
@@ -172,13 +181,31 @@ impl Cmd {
         };
         let clean = if repo.clean { "clean" } else { "with uncommitted changes" };
         say(good, "git repository", format!("{}, {branch}, {clean}", name.unwrap_or_default()));
-        match &repo.origin {
-            Some(origin) => {
-                say(None, "forge", format!("{origin} is not read yet: issues from ./issues"));
-            }
-            None => say(None, "forge", "none found: issues from ./issues".into()),
+        let mut found = Found { prs: keeps_prs(cx).await, ..Found::default() };
+        let here = match found.prs {
+            true => "issues from ./issues, pull requests kept by ao itself",
+            false => "issues from ./issues; pull requests need git 2.40 or newer",
+        };
+        let origin = repo.origin.as_deref();
+        match (origin, origin.and_then(ao_plugins_bundled::on_github)) {
+            (None, _) => say(None, "forge", format!("none found: {here}")),
+            (Some(origin), None) => say(None, "forge", format!("{origin} is not read: {here}")),
+            (Some(_), Some(name)) => match reaches_github(registry, context, &name).await {
+                Ok(()) => {
+                    say(good, "forge", format!("github.com/{name}, issues and pull requests"));
+                    found.github = Some(name);
+                }
+                Err(error) => {
+                    let why = match error.kind {
+                        ErrorKind::Missing => "not signed in".to_owned(),
+                        _ => ao_core::slots::text::one_line(&error.what),
+                    };
+                    say(None, "forge", format!("github.com/{name}, {why}: {here}."));
+                    let remedy = "To work with it: gh auth login, then write";
+                    say(None, "", format!("{remedy} `repo: {name}` in place of tracker and scm"));
+                }
+            },
         }
-        let mut found = Found::default();
         let mut hints = vec![];
         for (name, agent) in registry.agents(context) {
             let call = Call::new(format!("check-{name}"), Duration::from_secs(10));
@@ -335,6 +362,7 @@ impl Cmd {
                     branch
                 }
             };
+        let forge = self.forge(cx, &repo.root.join(subdir.as_deref().unwrap_or("")), found)?;
         let mut agent = self.agent.clone().or(found.agent.clone());
         let mut command = vec![];
         if agent.as_deref() == Some("custom") {
@@ -357,7 +385,29 @@ impl Cmd {
             command,
             runtime: (!found.tmux).then(|| "process".to_owned()),
             webhook: None,
+            forge,
         })
+    }
+
+    /// Where issues and pull requests are. What must pass on each is a human's to say: a guess is asked, or written as a
+    /// comment.
+    fn forge(&self, cx: &Cx, root: &Path, found: &Found) -> Result<Forge, Fail> {
+        if let Some(name) = &found.github {
+            if self.check.is_some() && !cx.global.json {
+                out::note("--check is not used: what must pass is said on GitHub.");
+            }
+            return Ok(Forge::Github(name.clone()));
+        }
+        let guess = likely_check(root);
+        let mut check = self.check.clone();
+        if check.is_none() && found.prs && asks(cx) {
+            let shown = guess.unwrap_or("none");
+            let question = format!("Command that checks your code [{shown}]");
+            check = Some(cx.ask_text(&question, shown, "--check")?);
+        }
+        let check = check.filter(|run| !run.trim().is_empty() && run != "none");
+        let example = guess.unwrap_or("make test").to_owned();
+        Ok(Forge::Here { prs: found.prs, check, example })
     }
 
     /// Registers and trusts the file, then tries whether a message arrives. Only what `ao init` wrote itself is
@@ -527,6 +577,60 @@ fn first_issue(repo: &Path) -> Option<String> {
     numbers.min().map(|number| number.to_string())
 }
 
+/// The command that most likely checks what lies in a folder, by the files that say so.
+fn likely_check(root: &Path) -> Option<&'static str> {
+    const MOST: u64 = 1 << 20;
+    let text = |name: &str| {
+        let file = root.join(name);
+        let small = file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= MOST);
+        small.then(|| std::fs::read_to_string(file).ok()).flatten()
+    };
+    let package = || {
+        let package: serde_json::Value = serde_json::from_str(&text("package.json")?).ok()?;
+        let test = package["scripts"]["test"].as_str()?;
+        // What `npm init` writes fails always.
+        (!test.contains("no test specified")).then_some("npm test")
+    };
+    let rule = || {
+        let rules = text("Makefile")?;
+        rules.lines().any(|line| line.starts_with("test:")).then_some("make test")
+    };
+    let pytest = || {
+        let named = root.join("pytest.ini").is_file()
+            || text("pyproject.toml").is_some_and(|text| text.contains("[tool.pytest"));
+        named.then_some("pytest")
+    };
+    let by_file = |name: &str, run| root.join(name).is_file().then_some(run);
+    rule()
+        .or_else(package)
+        .or_else(|| by_file("Cargo.toml", "cargo test"))
+        .or_else(|| by_file("go.mod", "go test ./..."))
+        .or_else(pytest)
+}
+
+/// Whether this machine's git merges without a checkout.
+async fn keeps_prs(cx: &Cx) -> bool {
+    let version = super::doctor::version_of("git", &["--version"], cx).await.unwrap_or_default();
+    can_merge_trees(&version)
+}
+
+/// `git version 2.47.3`: 2.40 or newer.
+fn can_merge_trees(version: &str) -> bool {
+    let numbers = version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
+    let numbers: Vec<u32> = numbers.collect();
+    matches!(numbers[..], [major, minor, ..] if (major, minor) >= (2, 40))
+}
+
+/// Whether pull requests of a repository on GitHub can be read here.
+async fn reaches_github(
+    registry: &Registry,
+    context: &BuildContext,
+    name: &str,
+) -> Result<(), PluginError> {
+    let call = Call::new("check-github", Duration::from_secs(5));
+    registry.scm("github", context)?.list(&call, name, false).await.map(drop)
+}
+
 /// Whether a person answers.
 fn asks(cx: &Cx) -> bool {
     out::can_ask() && !cx.global.yes && !cx.global.no_input
@@ -624,6 +728,41 @@ mod tests {
             std::fs::write(dir.path().join("issues").join(name), "").unwrap();
         }
         assert_eq!(first_issue(dir.path()).as_deref(), Some("41"));
+    }
+
+    #[test]
+    fn a_check_is_guessed_by_what_the_repository_says_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let guess = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            let found = likely_check(dir.path());
+            std::fs::remove_file(dir.path().join(name)).unwrap();
+            found
+        };
+        assert_eq!(likely_check(dir.path()), None);
+        assert_eq!(guess("Cargo.toml", ""), Some("cargo test"));
+        assert_eq!(guess("go.mod", ""), Some("go test ./..."));
+        assert_eq!(guess("package.json", r#"{"scripts": {"test": "vitest"}}"#), Some("npm test"));
+        let placeholder = r#"{"scripts": {"test": "echo \"Error: no test specified\" && exit 1"}}"#;
+        assert_eq!(guess("package.json", placeholder), None);
+        assert_eq!(guess("package.json", "{"), None);
+        assert_eq!(guess("Makefile", "all:\n\tcc x.c\ntest: all\n\t./x\n"), Some("make test"));
+        assert_eq!(guess("Makefile", "all:\n\tcc x.c\n"), None);
+        assert_eq!(guess("pyproject.toml", "[tool.pytest.ini_options]\n"), Some("pytest"));
+        assert_eq!(guess("pyproject.toml", "[project]\n"), None);
+    }
+
+    #[test]
+    fn an_old_git_keeps_no_pull_requests() {
+        for (version, can) in [
+            ("git version 2.47.3", true),
+            ("git version 2.40.0", true),
+            ("git version 3.0", true),
+            ("git version 2.39.5 (Apple Git-154)", false),
+            ("", false),
+        ] {
+            assert_eq!(can_merge_trees(version), can, "{version}");
+        }
     }
 
     #[test]

@@ -75,8 +75,11 @@ fn the_demo_agent_asks_is_answered_and_is_done() {
     house
         .eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "needs_input");
     house.ao(&["answer", "app-1", "2"]).success();
-    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "done");
-    let made = house.git(&["show", "ao/app-1-fix-the-flaky-login-test:ao-demo.md"]);
+    // Its pull request opens by itself, and is merged.
+    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "mergeable");
+    house.ao(&["pr", "merge", "app-1"]).success();
+    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["status"] == "merged");
+    let made = house.git(&["show", "main:ao-demo.md"]);
     assert!(
         made.contains("- told: Fix the flaky login test\n- answered: Items and shipping\n"),
         "{made}"
@@ -145,13 +148,40 @@ fn a_folder_without_a_repository_is_refused_with_the_remedy() {
 #[test]
 fn on_a_terminal_enter_takes_each_default() {
     let house = House::new();
+    std::fs::write(house.path("repo/Cargo.toml"), "").unwrap();
     let out = in_terminal(&house, "\"$AO\" init --agent custom --name my-app");
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{text}");
     assert!(text.contains("Session prefix [app]  → app-1, app-2 …"), "{text}");
+    assert!(text.contains("Command that checks your code [cargo test]"), "{text}");
     assert!(text.contains("How shall ao reach you? The address of a webhook, or [none]"), "{text}");
     assert!(
-        text.contains("Wrote agent-orchestrator.yaml (10 lines). Nothing else was changed."),
+        text.contains("Wrote agent-orchestrator.yaml (14 lines). Nothing else was changed."),
         "{text}"
     );
+    let text = std::fs::read_to_string(house.path("repo/agent-orchestrator.yaml")).unwrap();
+    assert!(text.contains("      checks: [{name: test, run: \"cargo test\"}]"), "{text}");
+}
+
+/// Nobody is asked: what is only likely stands there as a comment.
+#[test]
+fn without_a_forge_pull_requests_are_kept_here_and_no_check_is_guessed() {
+    let house = House::new();
+    std::fs::write(house.path("repo/Makefile"), "test:\n\ttrue\n").unwrap();
+    house.git(&["remote", "add", "origin", "git@github.com:acme/my-app.git"]);
+    let init = bare(&house, &["init", "--yes", "--no-test", "--agent", "custom"], "").success();
+    let said = init.stderr();
+    assert!(said.contains("github.com/acme/my-app, not signed in: issues from ./issues"), "{said}");
+    assert!(said.contains("gh auth login, then write `repo: acme/my-app`"), "{said}");
+    let text = std::fs::read_to_string(house.path("repo/agent-orchestrator.yaml")).unwrap();
+    assert!(text.contains("      plugin: local\n      autoOpen: true"), "{text}");
+    assert!(text.contains("      # checks: [{name: test, run: \"make test\"}]"), "{text}");
+
+    let house = House::new();
+    house
+        .ao(&["init", "--yes", "--no-test", "--agent", "custom", "--check", "./test.sh"])
+        .success();
+    let text = std::fs::read_to_string(house.path("repo/agent-orchestrator.yaml")).unwrap();
+    assert!(text.contains("      checks: [{name: test, run: \"./test.sh\"}]"), "{text}");
+    house.ao(&["config", "check"]).success();
 }

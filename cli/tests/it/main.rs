@@ -185,7 +185,7 @@ fn a_fresh_repository_is_set_up_without_a_question() {
         .success();
     assert!(
         init.stdout()
-            .contains("Wrote agent-orchestrator.yaml (10 lines). Nothing else was changed."),
+            .contains("Wrote agent-orchestrator.yaml (14 lines). Nothing else was changed."),
         "{}",
         init.stdout()
     );

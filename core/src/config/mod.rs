@@ -34,7 +34,7 @@ pub use error::ConfigError;
 pub use file::config_schema;
 pub use layer::needs_trust;
 pub use source::{FILE_NAME, Registered, Role, SourceFile, find, in_repository};
-pub use starter::{Starter, starter_file};
+pub use starter::{Forge, Starter, starter_file};
 pub use trust::{Pending, TrustItem};
 
 use layer::Layer;

@@ -203,6 +203,12 @@ pub enum Closed {
 }
 
 impl ProjectPolicy {
+    /// Whether its sessions come to a pull request, so that one which has none lacks it. Where `autoOpen` is said to be
+    /// off, one is opened when somebody wants it.
+    pub fn expects_prs(&self) -> bool {
+        self.scm.as_ref().is_some_and(|scm| scm.settings["autoOpen"] != false)
+    }
+
     /// A project with nothing but a path configured.
     pub fn new(id: &ProjectId, session_prefix: SessionPrefix, path: PathBuf) -> Self {
         Self {

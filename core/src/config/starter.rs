@@ -27,6 +27,24 @@ pub struct Starter {
     pub runtime: Option<String>,
     /// A webhook that calls the human.
     pub webhook: Option<String>,
+    /// Where issues and pull requests are.
+    pub forge: Forge,
+}
+
+/// Where issues and pull requests are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forge {
+    /// On GitHub, in this repository: `acme/my-app`.
+    Github(String),
+    /// In the repository itself.
+    Here {
+        /// `ao` can keep pull requests here.
+        prs: bool,
+        /// What must pass on each of them.
+        check: Option<String>,
+        /// What that could be, where nobody said it.
+        example: String,
+    },
 }
 
 /// The text of the file.
@@ -61,9 +79,31 @@ pub fn starter_file(starter: &Starter) -> String {
          \x20   defaultBranch: {branch}\n\
          \x20   sessionPrefix: {shown_prefix}  # sessions are {prefix}-1, {prefix}-2 …\n\
          \x20   agent: {agent}\n\
-         \x20   agentConfig: {config}\n\
-         \x20   tracker: {{plugin: plain, path: ./issues}}  # 41.md or 41-a-title.md is issue 41\n"
+         \x20   agentConfig: {config}\n"
     );
+    match &starter.forge {
+        Forge::Github(repo) => {
+            let repo = scalar(repo);
+            text.push_str(&format!("    repo: {repo}  # issues and pull requests are there\n"));
+        }
+        Forge::Here { prs, check, example } => {
+            text.push_str(
+                "    tracker: {plugin: plain, path: ./issues}  # 41.md or 41-a-title.md is issue 41\n",
+            );
+            if *prs {
+                let (mark, run) = match check {
+                    Some(run) => ("", scalar(run)),
+                    None => ("# ", scalar(example)),
+                };
+                text.push_str(&format!(
+                    "    scm:  # pull requests, reviews and checks without a forge\n\
+                     \x20     plugin: local\n\
+                     \x20     autoOpen: true  # a turn that ends with commits opens one; false: ao pr create does\n\
+                     \x20     {mark}checks: [{{name: test, run: {run}}}]  # what must pass on each\n"
+                ));
+            }
+        }
+    }
     if let Some(runtime) = &starter.runtime {
         text.push_str(&format!("    runtime: {}  # tmux shows their terminals\n", scalar(runtime)));
     }
@@ -109,6 +149,7 @@ mod tests {
             command: vec![],
             runtime: None,
             webhook: None,
+            forge: Forge::Here { prs: true, check: None, example: "make test".into() },
         }
     }
 
@@ -136,14 +177,36 @@ mod tests {
              projects:\n  my-app:\n    path: .\n    defaultBranch: main\n    \
              sessionPrefix: app  # sessions are app-1, app-2 …\n    agent: claude-code\n    \
              agentConfig: {permissions: skip}  # runs commands without asking; or accept-edits, ask, plan\n    \
-             tracker: {plugin: plain, path: ./issues}  # 41.md or 41-a-title.md is issue 41\n"
+             tracker: {plugin: plain, path: ./issues}  # 41.md or 41-a-title.md is issue 41\n    \
+             scm:  # pull requests, reviews and checks without a forge\n      plugin: local\n      \
+             autoOpen: true  # a turn that ends with commits opens one; false: ao pr create does\n      \
+             # checks: [{name: test, run: \"make test\"}]  # what must pass on each\n"
         );
-        assert_eq!(text.lines().count(), 10);
         let loaded = read_back(&starter());
         assert_eq!((loaded.warnings, loaded.pending), (vec![], vec![]));
         let project = &loaded.policy.projects[&starter().project];
         assert_eq!(project.path, Path::new("/home/ana/my-app"));
         assert_eq!(project.tracker.as_ref().map(|tracker| tracker.plugin.as_str()), Some("plain"));
+        let scm = project.scm.as_ref().unwrap();
+        assert_eq!(scm.plugin, "local");
+        assert_eq!(scm.settings, serde_json::json!({"autoOpen": true}), "no check is guessed");
+    }
+
+    #[test]
+    fn where_issues_and_pull_requests_are_is_written() {
+        let project = |forge: Forge| {
+            let loaded = read_back(&Starter { forge, ..starter() });
+            assert_eq!((loaded.warnings, loaded.pending), (vec![], vec![]));
+            loaded.live.projects[&starter().project].clone()
+        };
+        let github = project(Forge::Github("acme/my-app".into()));
+        assert_eq!(github.repo.as_deref(), Some("acme/my-app"));
+        assert_eq!((github.tracker, github.scm), (None, None), "they follow from it");
+        let run = "cargo test -- --skip 'a: b' # all".to_owned();
+        let here = |prs, check| project(Forge::Here { prs, check, example: "npm test".into() }).scm;
+        let checks = &here(true, Some(run.clone())).unwrap().settings["checks"];
+        assert_eq!(*checks, serde_json::json!([{"name": "test", "run": run}]));
+        assert_eq!(here(false, None), None);
     }
 
     #[test]

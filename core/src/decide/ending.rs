@@ -8,6 +8,7 @@ use ao_slots::{
 
 use super::Decider;
 use crate::{
+    config::policy::ProjectPolicy,
     event::{Actor, Effect, Failure, Over, SessionEnded},
     state::{Session, State, Status, Step, Want},
 };
@@ -139,10 +140,9 @@ pub(super) fn evidence_of_done(state: &State, session: &Session) -> bool {
         && session.work().is_some_and(|work| work.is_clean() && work.commits > 0)
 }
 
-/// Its project has pull requests.
+/// Its work comes to a pull request.
 pub(super) fn has_scm(state: &State, session: &Session) -> bool {
-    let project = state.policy.projects.get(&session.project);
-    project.is_some_and(|project| project.scm.is_some())
+    state.policy.projects.get(&session.project).is_some_and(ProjectPolicy::expects_prs)
 }
 
 /// Until when a session whose pull request was merged goes on, in awake milliseconds.

@@ -336,6 +336,6 @@ impl Words<'_> {
     /// Whether the session's project has pull requests to speak of.
     pub(super) fn has_scm(&self, session: &Session) -> bool {
         session.pr.is_some()
-            || self.state.policy.projects.get(&session.project).is_some_and(|p| p.scm.is_some())
+            || self.state.policy.projects.get(&session.project).is_some_and(|p| p.expects_prs())
     }
 }

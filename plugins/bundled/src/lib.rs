@@ -29,12 +29,20 @@ pub fn all() -> Vec<Plugin> {
     ]
 }
 
-/// Chooses what a configuration left open by what the project says of its repository: issues are on GitHub where `repo`
-/// is, else Markdown files in `issues/` beside the code; pull requests are the repository's own. The remote `origin`
-/// chooses nothing: an agent can change it, and a token would go where it leads.
+/// Chooses what a configuration left open by what the project says of its repository: issues and pull requests are on
+/// GitHub where `repo` is; else issues are Markdown files in `issues/` beside the code, and `ao` keeps the pull requests
+/// that somebody opens. The remote `origin` chooses nothing: an agent can change it, and a token would go where it leads.
 pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
     for project in policy.projects.values_mut() {
         let github = project.repo.as_deref().and_then(on_github).map(|repo| written(&repo));
+        project.scm.get_or_insert_with(|| match &github {
+            Some(_) => PluginChoice::of(ao_scm_github::NAME),
+            // Nobody has asked for pull requests: none is missed.
+            None => PluginChoice {
+                plugin: ao_scm_local::NAME.to_owned(),
+                settings: serde_json::json!({ "autoOpen": false }),
+            },
+        });
         let tracker = project.tracker.get_or_insert_with(|| match &github {
             Some(_) => PluginChoice {
                 plugin: ao_tracker_github::NAME.to_owned(),
@@ -66,7 +74,7 @@ pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
 }
 
 /// The `owner/name` of a repository on GitHub: as such, or as the address of one on github.com.
-fn on_github(repo: &str) -> Option<String> {
+pub fn on_github(repo: &str) -> Option<String> {
     let named = ao_github::repo_of(repo)?;
     named.host.is_none_or(|host| host == "github.com").then_some(named.name)
 }
@@ -130,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn issues_are_where_the_repository_is() {
+    fn issues_and_pull_requests_are_where_the_repository_is() {
         use ao_core::config::policy::ProjectPolicy;
         let tracker = |repo: Option<&str>, said: Option<PluginChoice>| {
             let id: ao_slots::ProjectId = "app".parse().unwrap();
@@ -139,7 +147,16 @@ mod tests {
             let mut policy = Policy::default();
             policy.projects.insert(id.clone(), project);
             infer(&mut policy, str::to_owned);
-            let tracker = policy.projects[&id].tracker.clone().unwrap();
+            let project = &policy.projects[&id];
+            let (tracker, scm) = (project.tracker.clone().unwrap(), project.scm.clone().unwrap());
+            let here = repo.and_then(on_github).is_none();
+            assert_eq!(scm.plugin, if here { "local" } else { "github" }, "{repo:?}");
+            assert_eq!(project.expects_prs(), !here, "{repo:?}");
+            let check = match here {
+                true => ao_scm_local::registration().check,
+                false => ao_scm_github::registration().check,
+            };
+            check(&scm.settings).unwrap();
             (tracker.plugin, tracker.settings)
         };
         let github = |settings| Some(PluginChoice { plugin: "github".into(), settings });

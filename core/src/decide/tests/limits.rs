@@ -1,6 +1,7 @@
 //! What is judged by time.
 
 use super::*;
+use crate::config::policy::PluginChoice;
 
 #[test]
 fn a_turn_in_which_nothing_moves_is_stuck_after_ten_minutes() {
@@ -157,14 +158,20 @@ fn half_an_hour_of_work_without_a_commit_or_a_pr_is_told() {
     busy(&mut w, 40);
     assert_eq!(w.pushes(), [""; 0], "a commit is something to show where there is no scm");
 
-    let mut policy = Policy::with_projects(&["my-app"]);
-    let project = policy.projects.values_mut().next().unwrap();
-    project.scm = Some(crate::config::policy::PluginChoice::of("github"));
-    let mut w = World::with(policy);
-    w.add_working("41");
-    w.look(1, work(1, 0));
-    busy(&mut w, 32);
-    assert_eq!(w.pushes(), ["app-1 works for 30 min and has no PR yet"]);
+    // Where nobody asked for pull requests, none is missed.
+    let scm = |settings| PluginChoice { plugin: "local".into(), settings };
+    for (scm, missed) in [
+        (PluginChoice::of("github"), &["app-1 works for 30 min and has no PR yet"][..]),
+        (scm(serde_json::json!({"autoOpen": false})), &[]),
+    ] {
+        let mut policy = Policy::with_projects(&["my-app"]);
+        policy.projects.values_mut().next().unwrap().scm = Some(scm);
+        let mut w = World::with(policy);
+        w.add_working("41");
+        w.look(1, work(1, 0));
+        busy(&mut w, 32);
+        assert_eq!(w.pushes(), missed);
+    }
 }
 
 #[test]

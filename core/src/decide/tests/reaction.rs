@@ -408,8 +408,8 @@ fn a_merged_session_goes_on_for_its_grace_and_keeps_its_workspace_if_wanted() {
     assert_eq!((w.effect(1), w.session(1).cleanup), (None, None), "its workspace stays");
 }
 
-#[test]
-fn a_pull_request_is_opened_by_itself_where_that_is_wanted() {
+/// A session that works, of a project whose pull requests open by themselves.
+fn opening() -> World {
     let mut policy = Policy::with_projects(&["my-app"]);
     for project in policy.projects.values_mut() {
         let settings = serde_json::json!({"autoOpen": true});
@@ -418,6 +418,12 @@ fn a_pull_request_is_opened_by_itself_where_that_is_wanted() {
     }
     let mut w = World::with(policy);
     w.add_working("41");
+    w
+}
+
+#[test]
+fn a_pull_request_is_opened_by_itself_where_that_is_wanted() {
+    let mut w = opening();
     w.look(1, work(1, 0));
     assert_eq!(w.effect(1), None, "not while a turn runs");
     w.tell(1, [turn_ended("t1")]);
