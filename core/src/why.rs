@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use ao_slots::{
     IncidentId, NotificationId, Seq, SessionId,
     agent::{Ask, Decision},
-    fact::{Activity, Priority, RuntimeState, Source},
+    fact::{Activity, Checks, Mergeable, PrFacts, PrState, Priority, Review, RuntimeState, Source},
     notifier::{Mark, Reached},
     text::{count, cut, duration, one_line},
 };
@@ -146,6 +146,13 @@ pub fn roots(state: &State, about: &About) -> Option<Vec<Seq>> {
                 crate::state::Fate::Confirmed { when, .. } => when.seq,
                 _ => message.queued.seq,
             }));
+            seqs.extend(session.pr.iter().map(|fact| fact.since.seq));
+            seqs.extend(session.follow.merge.iter().map(|merge| merge.when.seq));
+            for attempt in &session.follow.attempts {
+                seqs.extend(
+                    [attempt.confirmed, attempt.failed].into_iter().flatten().map(|w| w.seq),
+                );
+            }
             seqs.push(session.created.seq);
             for incident in incidents_of(state, id) {
                 incident_roots(state, incident, &mut seqs);
@@ -389,6 +396,50 @@ fn by(event: &Event) -> String {
     }
 }
 
+/// The first digits of a commit's name.
+fn short(head: &str) -> String {
+    one_line(head).chars().take(7).collect()
+}
+
+/// What a look at a pull request told, e.g. `#57 at 3f9c2d1: unit fails, approved`.
+fn seen(pr: &PrFacts) -> String {
+    let names: Vec<_> = pr.failing.iter().map(|name| one_line(name)).collect();
+    let verb = if names.len() == 1 { "fails" } else { "fail" };
+    let checks = match pr.checks {
+        Checks::None => String::new(),
+        Checks::Pending => "checks run".into(),
+        Checks::Passing => "checks pass".into(),
+        Checks::Failing if names.is_empty() => "checks fail".into(),
+        Checks::Failing => format!("{} {verb}", cut(&names.join(", "), 60)),
+        Checks::Unknown => "checks not known".into(),
+    };
+    let review = match pr.review {
+        Review::None => "",
+        Review::Pending => "waits for a review",
+        Review::Approved => "approved",
+        Review::ChangesRequested => "changes requested",
+    };
+    let open = |n: u32, one, many| match n {
+        0 => String::new(),
+        n => format!("{} open", count(n.into(), one, many)),
+    };
+    let told = match pr.state {
+        PrState::Merged => vec!["merged".into()],
+        PrState::Closed | PrState::None => vec!["closed".into()],
+        PrState::Open | PrState::Draft => vec![
+            if pr.state == PrState::Draft { "draft".into() } else { String::new() },
+            checks,
+            review.into(),
+            open(pr.human_threads, "comment", "comments"),
+            open(pr.bot_threads, "bot comment", "bot comments"),
+            if pr.mergeable == Mergeable::Conflicting { "conflicts".into() } else { String::new() },
+        ],
+    };
+    let told: Vec<String> = told.into_iter().filter(|part| !part.is_empty()).collect();
+    let told = if told.is_empty() { "open".into() } else { told.join(", ") };
+    format!("{} at {}: {told}", pr.number, short(&pr.head))
+}
+
 /// Who says so, in words.
 pub fn source(source: Source) -> &'static str {
     match source {
@@ -569,9 +620,7 @@ pub fn describe(event: &Event) -> Described {
                 if e.work.pushed { ", pushed" } else { "" }
             ),
         ),
-        Kind::PrObserved(e) => {
-            say(None, "pull request seen", format!("{} {}", e.pr.number, e.pr.title))
-        }
+        Kind::PrObserved(e) => say(None, "pull request seen", seen(&e.pr)),
         Kind::PrLinked(e) => {
             let by = e.by.as_ref().map(|by| format!(", says {by}")).unwrap_or_default();
             say(None, "pull request found", format!("{}{by}", e.pr.number))
@@ -600,9 +649,9 @@ pub fn describe(event: &Event) -> Described {
             format!("the turn after {} brought no new commit", e.message),
         ),
         Kind::MergeRequested(e) => {
-            say(Some(Mark::Settled), &format!("merge wanted by {}", e.by), cut(&e.head, 7))
+            say(Some(Mark::Settled), &format!("merge wanted by {}", e.by), short(&e.head))
         }
-        Kind::MergeDecided(e) => say(None, "merges by itself", cut(&e.head, 7)),
+        Kind::MergeDecided(e) => say(None, "merges by itself", short(&e.head)),
         Kind::RecordWritten(e) => say(
             None,
             "kept",
@@ -736,7 +785,11 @@ pub fn describe(event: &Event) -> Described {
         ),
         Kind::MessageWithdrawn(e) => say(None, "message withdrawn", e.reason.clone()),
         Kind::IncidentOpened(e) => {
-            let detail = e.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            let detail = match (&e.detail, e.trigger) {
+                (Some(head), Trigger::ApprovedAndGreen) => format!(" at {}", short(head)),
+                (Some(detail), _) => format!(" ({detail})"),
+                (None, _) => String::new(),
+            };
             say(
                 priority_mark(e.priority),
                 "counts as",
@@ -855,8 +908,8 @@ fn effect(effect: &Effect) -> String {
         Effect::FetchIssue => "reading the issue".into(),
         Effect::CreateWorkspace { branch, .. } => format!("making the workspace on {branch}"),
         Effect::RestoreWorkspace => "making the workspace again".into(),
-        Effect::MergePr { head, .. } => format!("merging at {}", cut(head, 7)),
-        Effect::RerunChecks { head } => format!("running the checks of {} again", cut(head, 7)),
+        Effect::MergePr { head, .. } => format!("merging at {}", short(head)),
+        Effect::RerunChecks { head } => format!("running the checks of {} again", short(head)),
         Effect::OpenPr { .. } => "opening a pull request".into(),
         Effect::ReopenPr => "opening the pull request again".into(),
         Effect::PostCreate => "running the set-up commands".into(),

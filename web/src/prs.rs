@@ -17,7 +17,7 @@ use ao_core::{
         scm::{GiveReview, MergeMethod, PrRef, PrView, Quota, Scm, Verdict},
         text::{count, one_line},
     },
-    state::{Fact, Session, State as Known},
+    state::{Attempt, Fact, Session, State as Known},
     why,
 };
 use axum::{
@@ -1009,7 +1009,8 @@ fn troubles(state: &Known, session: &Session) -> Vec<Trouble> {
         let key = session.brief_key(trigger)?;
         let reaction = state.policy.reaction(Some(&session.project), trigger);
         let follow = &session.follow;
-        let knows = follow.attempts.iter().any(|a| a.trigger == trigger && a.key == key);
+        let has_it = |a: &Attempt| a.trigger == trigger && a.key == key && a.confirmed.is_some();
+        let knows = follow.attempts.iter().any(has_it);
         let brief = follow.briefs.get(&trigger).filter(|brief| brief.key == key);
         let held = brief.is_some_and(|brief| !brief.held.is_empty() && brief.released.is_none());
         let goes = match reaction.action {

@@ -141,9 +141,11 @@ pub(crate) fn show(pr: &PrItem, style: &Style) -> String {
             Review::ChangesRequested => "changes requested".to_owned(),
         },
     );
+    let open = matches!(facts.state, PrState::Open | PrState::Draft);
     line(
         "merges",
         match facts.mergeable {
+            _ if !open => String::new(),
             Mergeable::Yes => "without a conflict".to_owned(),
             Mergeable::Conflicting if details.conflicts.is_empty() => "with conflicts".to_owned(),
             Mergeable::Conflicting => format!("with conflicts in {}", listed(&details.conflicts)),
