@@ -50,7 +50,6 @@ fn show(stage: &mut Stage) -> Result<(), String> {
     agents(stage)?;
     pull_requests(stage)?;
     stage.ao(&["notify", "log"])?;
-    stage.ao(&["notify", "stats"])?;
     stage.nothing_else_buzzed().or_else(|problem| stage.wrong(problem))
 }
 
