@@ -169,6 +169,11 @@ impl Follow {
         other
     }
 
+    /// The merge that is wanted at this head; what came of another says nothing of it.
+    pub(super) fn merge_at(&mut self, head: &str) -> Option<&mut Merge> {
+        self.merge.as_mut().filter(|merge| merge.head == head)
+    }
+
     /// What its checks say of a head, and of what was tried before it.
     pub(super) fn see(&mut self, pr: &PrFacts, known: bool, when: Moment) {
         if pr.checks == Checks::Passing {

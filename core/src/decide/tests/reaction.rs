@@ -344,6 +344,30 @@ fn a_merge_is_done_once_at_the_head_that_was_shown() {
 }
 
 #[test]
+fn what_came_of_a_merge_is_booked_on_that_merge_alone() {
+    for ends_well in [true, false] {
+        let mut w = followed();
+        w.tell(1, [turn_ended("t1")]);
+        let merge = |head: &str| {
+            let (session, head) = (app(1), Some(head.to_owned()));
+            Input::Merge { session, head, method: MergeMethod::Squash, by: ana() }
+        };
+        for head in ["a", "b"] {
+            scm(&mut w, green(head));
+            w.give(merge(head)).unwrap();
+        }
+        match ends_well {
+            true => w.succeed(1),
+            false => w.fail(1, ErrorKind::Refused),
+        }
+        let wanted = w.session(1).follow.merge.as_ref().unwrap();
+        assert!(wanted.head == "b" && wanted.waits(), "{wanted:?}");
+        let doing = Effect::MergePr { head: "b".into(), method: MergeMethod::Squash };
+        assert_eq!(w.effect(1), Some(doing));
+    }
+}
+
+#[test]
 fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
     let alone = |reaction: &mut Reaction| {
         (reaction.auto, reaction.action) = (true, ReactionAction::AutoMerge);

@@ -655,8 +655,8 @@ impl Session {
                 }
                 self.trim_messages();
             }
-            (Effect::MergePr { .. }, Outcome::Merged { commit }) => {
-                if let Some(merge) = &mut self.follow.merge {
+            (Effect::MergePr { head, .. }, Outcome::Merged { commit }) => {
+                if let Some(merge) = self.follow.merge_at(head) {
                     merge.commit = Some(commit.clone());
                 }
             }
@@ -689,8 +689,8 @@ impl Session {
             asked.failure = Some(failure.clone());
         }
         match effect {
-            Effect::MergePr { .. } => {
-                if let Some(merge) = &mut self.follow.merge {
+            Effect::MergePr { head, .. } => {
+                if let Some(merge) = self.follow.merge_at(head) {
                     merge.failure = Some(failure.clone());
                 }
             }
