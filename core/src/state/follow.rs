@@ -163,7 +163,8 @@ impl Follow {
         });
         let other = self.pr.is_some() && !same;
         if !same {
-            *self = Self::default();
+            // Whose words the agent has is so whatever its pull request.
+            *self = Self { tainted: self.tainted, ..Self::default() };
         }
         self.pr = Some(pr.clone());
         other

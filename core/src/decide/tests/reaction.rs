@@ -398,6 +398,12 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
     w.pass(MINUTE);
     assert_eq!(w.effect(1), None, "a log was passed on, and nobody has looked");
     assert_eq!(about_prs(&w).len(), 1, "a human is asked: {:?}", w.pushes());
+    // The next pull request of the same work is no other one.
+    let second = PrRef { number: PrNumber(58), ..pr() };
+    w.give(Input::Link { session: app(1), pr: second, by: None }).unwrap();
+    scm(&mut w, PrFacts { number: PrNumber(58), review: Review::Approved, ..green("b") });
+    w.pass(MINUTE);
+    assert_eq!(w.effect(1), None, "it has the same words in it");
 }
 
 #[test]
