@@ -298,7 +298,8 @@ async fn s20_the_page_knows_no_button_that_went_out_without_a_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_pull_request_needs_is_done_by_a_button_and_what_did_not_work_is_shown() {
     let mut house = House::with(|house| {
-        reaction(&mut house.policy, Trigger::ChangesRequested).escalate_after_ms = Some(10);
+        // Long enough to see what is said in between: so soon it is told anew after a retry too.
+        reaction(&mut house.policy, Trigger::ChangesRequested).escalate_after_ms = Some(1_500);
     })
     .await;
     let session = house.working("Do it").await;

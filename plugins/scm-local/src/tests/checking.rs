@@ -251,10 +251,13 @@ async fn a_worktree_that_no_record_knows_is_removed() {
 
 #[tokio::test]
 async fn a_check_that_passes_leaves_nothing_running() {
-    let run = "setsid sleep 1000 > /dev/null 2>&1 < /dev/null & echo $! > \"$PIPE\"";
+    // It passes once it has been seen what it leaves.
+    let run = "setsid sleep 1000 > /dev/null 2>&1 < /dev/null & echo $! > \"$PIPE\" && read -r go < \"$PIPE\"";
     let (bench, pipe) = telling(run, "1h");
     let (pr, _) = bench.opened("ao/one").await;
     let daemon = process(&told(&pipe).await);
+    let seen = pipe.clone();
+    tokio::task::spawn_blocking(move || fs::write(seen, "go\n")).await.unwrap().unwrap();
     assert_eq!(bench.checked(&pr).await.checks, Checks::Passing);
     assert!(!daemon.is_alive(), "a process is left");
     assert!(is_tidy(&bench));
