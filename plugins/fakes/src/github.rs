@@ -43,7 +43,7 @@ use self::{
 };
 pub use self::{
     hooks::Delivery,
-    world::{By, Check, Comment, Commit, Issue, Pull, Repo, Review, Rule, Status, Thread},
+    world::{By, Check, Comment, Commit, Issue, Pull, Repo, Review, Rule, Status, Suite, Thread},
 };
 use crate::host::Host;
 
@@ -458,7 +458,24 @@ impl GitHub {
     ) -> u64 {
         let mut far = self.far();
         let id = far.world.repo_id(repo);
-        let check = far.world.add_check(id, sha, name, app, conclusion);
+        let suite = far.world.suite_of(id, sha, app);
+        let check = far.world.add_check(suite, name, conclusion);
+        far.world.settle();
+        check
+    }
+
+    /// A run of a workflow of `github-actions` on a commit, beside those there are: what is checked from now on is a part
+    /// of it. Returns its number.
+    pub fn run(&self, repo: &str, sha: &str, workflow: &str, event: &str) -> u64 {
+        let mut far = self.far();
+        let id = far.world.repo_id(repo);
+        far.world.add_suite(id, sha, "github-actions", (workflow, event))
+    }
+
+    /// A check of a run, as [`check`](Self::check).
+    pub fn check_in(&self, run: u64, name: &str, conclusion: Option<&'static str>) -> u64 {
+        let mut far = self.far();
+        let check = far.world.add_check(run, name, conclusion);
         far.world.settle();
         check
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Hub, TEXT_CAP, capped,
-    graph::{Actor, Context, Named, Page, Rollup, contexts, login},
+    graph::{Actor, Context, Named, Page, Rollup, contexts, login, newest},
     observe::View,
 };
 
@@ -133,7 +133,7 @@ impl Hub {
         Ok(value)
     }
 
-    /// Where it is, and all checks of its head with what an act on them needs.
+    /// Where it is, and the checks of its head that count.
     pub(crate) async fn checks(
         &self,
         errand: Errand,
@@ -142,7 +142,7 @@ impl Hub {
         let (mut all, mut after, mut head) = (Vec::new(), None::<String>, None::<String>);
         let what = || format!("cannot read the checks of #{}", pr.number.0);
         loop {
-            let more = contexts(pr.number.0, after.as_deref(), true);
+            let more = contexts(pr.number.0, after.as_deref());
             let mut place = self.place(errand, pr, &more).await?;
             // Pages of two heads are no list.
             if head.as_ref().is_some_and(|head| *head != place.head_ref_oid) {
@@ -158,7 +158,7 @@ impl Hub {
                 );
             }
             if after.is_none() {
-                return Ok((place.into(), all));
+                return Ok((place.into(), newest(all)));
             }
             head = Some(place.head_ref_oid);
         }

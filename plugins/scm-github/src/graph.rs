@@ -1,6 +1,8 @@
 //! What is asked of GraphQL, and how its answers read. Prices are by «Rate limits and query limits for the GraphQL
 //! API»: a hundred connections are a point, so 25 pull requests of four connections each are one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ao_slots::scm::{CheckRun, CheckState};
 use ao_slots::text::{cut, one_line};
 use jiff::Timestamp;
@@ -36,17 +38,14 @@ pub(crate) const SAID: &str = "query($ids: [ID!]!) { rateLimit { cost } nodes(id
     last: comments(last: 30) { totalCount nodes { id updatedAt } }
   } } }";
 
-/// The checks of a pull request of this number: one connection. `more` is what only an act on them needs.
-pub(crate) fn contexts(number: u64, after: Option<&str>, more: bool) -> String {
+/// The checks of a pull request of this number: one connection.
+pub(crate) fn contexts(number: u64, after: Option<&str>) -> String {
     let after = after.map_or_else(String::new, |after| format!(", after: {}", quoted(after)));
-    let more = match more {
-        true => "checkSuite { app { slug } workflowRun { databaseId } }",
-        false => "",
-    };
     format!(
         "statusCheckRollup {{ contexts(first: 100{after}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ __typename
   ... on CheckRun {{ databaseId name status conclusion title url startedAt completedAt
-    isRequired(pullRequestNumber: {number}) {more} }}
+    isRequired(pullRequestNumber: {number})
+    checkSuite {{ app {{ slug }} workflowRun {{ databaseId event workflow {{ name }} }} }} }}
   ... on StatusContext {{ context state description targetUrl isRequired(pullRequestNumber: {number}) }}
 }} }} }}"
     )
@@ -261,9 +260,53 @@ struct App {
 #[serde(rename_all = "camelCase")]
 struct Run {
     database_id: Option<u64>,
+    event: String,
+    workflow: Workflow,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+struct Workflow {
+    name: String,
+}
+
+/// The checks that count: of those of one name the newest of each app, or workflow and event. The roll-up keeps what a
+/// later run has superseded: one that was cancelled for it, or that failed before a label was set.
+pub(crate) fn newest(contexts: Vec<Context>) -> Vec<Context> {
+    let mut newest: BTreeMap<Kind, usize> = BTreeMap::new();
+    for (at, context) in contexts.iter().enumerate() {
+        let known = newest.entry(context.kind()).or_insert(at);
+        if contexts[*known].age() < context.age() {
+            *known = at;
+        }
+    }
+    let kept: BTreeSet<usize> = newest.into_values().collect();
+    let all = contexts.into_iter().enumerate();
+    all.filter(|(at, _)| kept.contains(at)).map(|(_, context)| context).collect()
+}
+
+/// What tells one check from another: whether it is a status, its name, its app, its workflow and the event.
+type Kind = (bool, String, Option<String>, Option<(String, String)>);
+
 impl Context {
+    fn kind(&self) -> Kind {
+        let name = self.name().to_owned();
+        let Self::CheckRun { check_suite, .. } = self else { return (true, name, None, None) };
+        let suite = check_suite.as_ref();
+        let app = suite.and_then(|suite| suite.app.as_ref()).map(|app| app.slug.clone());
+        let run = suite.and_then(|suite| suite.workflow_run.as_ref());
+        (false, name, app, run.map(|run| (run.workflow.name.clone(), run.event.clone())))
+    }
+
+    /// Grows from a run to the next; one that waits for its turn is the newest.
+    fn age(&self) -> (bool, Option<Timestamp>, Option<u64>) {
+        match self {
+            Self::CheckRun { started_at, database_id, .. } => {
+                (started_at.is_none(), *started_at, *database_id)
+            }
+            Self::StatusContext { .. } => (false, None, None),
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::CheckRun { name, .. } | Self::StatusContext { context: name, .. } => name,

@@ -24,7 +24,7 @@ use crate::{
     Hub,
     graph::{
         Actor, BATCH, CLOSING, Closing, Context, FACTS, Mark, More, NODES, Page, Pull, SAID, Said,
-        contexts, login, more_threads,
+        contexts, login, more_threads, newest,
     },
 };
 
@@ -198,7 +198,7 @@ impl Hub {
         for (at, pr) in prs.iter().enumerate() {
             let checks = match sights.get(&key(pr)).is_some_and(|sight| sight.checks_hold(now)) {
                 true => String::new(),
-                false => contexts(pr.number.0, None, false),
+                false => contexts(pr.number.0, None),
             };
             // Writing to a string does not fail.
             let _ = match &pr.node {
@@ -267,7 +267,7 @@ impl Hub {
         let (mut head, mut body, mut variables) = (String::new(), String::new(), Map::new());
         for (at, (seen, next)) in some.iter().enumerate() {
             let fields = match next {
-                Next::Contexts(after) => contexts(seen.number, after.as_deref(), false),
+                Next::Contexts(after) => contexts(seen.number, after.as_deref()),
                 Next::Threads(after) => more_threads(after),
                 Next::Closing => CLOSING.to_owned(),
             };
@@ -588,7 +588,7 @@ impl Seen {
 
         let is_same_head = before.as_ref().filter(|sight| sight.head == self.facts.head);
         let head_since = is_same_head.map_or(now, |sight| sight.head_since);
-        let contexts = self.contexts.take().unwrap_or_default();
+        let contexts = newest(self.contexts.take().unwrap_or_default());
         let had_checks = before.as_ref().is_some_and(|sight| sight.had_checks);
         let begins = contexts.is_empty() && had_checks && now - head_since < BEGINNING;
         verdict(&mut self.facts, &contexts, &self.demanded, begins);

@@ -200,6 +200,40 @@ async fn facts_follow_checks_of_both_kinds() {
 }
 
 #[tokio::test]
+async fn a_run_that_another_has_superseded_does_not_count() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let sha = house.head("feat/x");
+    // A label was set while the first ran: it is cancelled for the second, of the same commit.
+    let first = house.hub.run(REPO, &sha, "ci", "pull_request");
+    house.hub.check_in(first, "test", None);
+    house.hub.check_in(first, "lint", Some("FAILURE"));
+    let second = house.hub.run(REPO, &sha, "ci", "pull_request");
+    house.hub.check_in(first, "test", Some("CANCELLED"));
+    house.hub.check_in(second, "test", None);
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.checks, facts.failing), (Checks::Failing, vec!["lint".to_owned()]));
+    house.hub.check_in(second, "lint", Some("SUCCESS"));
+    assert_eq!(house.facts(&pr).await.checks, Checks::Pending);
+    house.hub.check_in(second, "test", Some("SUCCESS"));
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.checks, facts.details.passed, facts.details.checks), (Checks::Passing, 2, 2));
+    // Nothing is begun anew that nobody waits for.
+    let error = house.scm.rerun(&call(), &pr, None).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
+    // The same name by another event, another workflow or another app is another check.
+    for (workflow, event) in [("ci", "push"), ("nightly", "pull_request")] {
+        let run = house.hub.run(REPO, &sha, workflow, event);
+        house.hub.check_in(run, "test", Some("FAILURE"));
+        assert_eq!(house.facts(&pr).await.checks, Checks::Failing, "{workflow} {event}");
+        house.hub.check_in(run, "test", Some("SUCCESS"));
+        assert_eq!(house.facts(&pr).await.checks, Checks::Passing, "{workflow} {event}");
+    }
+    house.hub.check_by(REPO, &sha, "test", "scanner", Some("FAILURE"));
+    assert_eq!(house.facts(&pr).await.checks, Checks::Failing);
+}
+
+#[tokio::test]
 async fn facts_follow_reviews_threads_and_the_end() {
     let house = house();
     let pr = house.opened("feat/x");

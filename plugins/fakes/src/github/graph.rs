@@ -14,7 +14,7 @@ use apollo_compiler::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::world::{By, Check, Comment, Issue, Refused, Review, Thread, World, found};
+use super::world::{By, Check, Comment, Issue, Refused, Review, Suite, Thread, World, found};
 
 /// The excerpt.
 static SCHEMA: LazyLock<Valid<Schema>> = LazyLock::new(|| {
@@ -236,7 +236,7 @@ enum At {
     Comment(u64),
     Check(u64),
     Status(u64),
-    Suite(u64, String, String),
+    Suite(u64),
     Page(Rc<Page>),
     /// A small thing with everything it has.
     Plain(&'static str, Rc<Vec<(&'static str, Out)>>),
@@ -439,7 +439,7 @@ impl Graph<'_> {
             }
             At::Check(_) => "CheckRun",
             At::Status(_) => "StatusContext",
-            At::Suite(..) => "CheckSuite",
+            At::Suite(_) => "CheckSuite",
             At::Page(_) => "",
             At::Plain(kind, _) => kind,
         }
@@ -463,7 +463,7 @@ impl Graph<'_> {
             At::Comment(id) => self.comment_field(*id, name),
             At::Check(id) => self.check_field(*id, name, arguments),
             At::Status(id) => self.status_field(*id, name, arguments),
-            At::Suite(repo, sha, app) => self.suite_field(*repo, sha, app, name),
+            At::Suite(id) => self.suite_field(*id, name),
         };
         found.ok_or_else(|| ("FAKE", format!("the fake has no answer to {}.{name}", self.kind(at))))
     }
@@ -706,12 +706,8 @@ impl Graph<'_> {
                 (!all.is_empty()).then(|| plain("Status", fields)).into()
             }
             "checkSuites" => {
-                let mut apps: Vec<&str> =
-                    world.checks_of(repo, sha).iter().map(|check| check.app.as_str()).collect();
-                apps.sort_unstable();
-                apps.dedup();
-                let suite = |app: &str| At::Suite(repo, sha.to_owned(), app.to_owned());
-                connection(apps.into_iter().map(suite).collect::<Vec<_>>())
+                let of = |suite: &&Suite| suite.repo == repo && suite.sha == sha;
+                connection(world.suites.iter().filter(of).map(|suite| At::Suite(suite.id)))
             }
             "associatedPullRequests" => {
                 let of = |issue: &&Issue| issue.pull.as_ref().is_some_and(|pull| pull.sha == sha);
@@ -1094,7 +1090,7 @@ impl Graph<'_> {
             "detailsUrl" | "url" | "permalink" => leaf(check_url(&world, check, self.url)),
             "isRequired" => leaf(self.is_required(&world, check.repo, &check.name, arguments)),
             "repository" => Out::Node(At::Repo(check.repo)),
-            "checkSuite" => Out::Node(At::Suite(check.repo, check.sha.clone(), check.app.clone())),
+            "checkSuite" => Out::Node(At::Suite(check.suite)),
             "annotations" => {
                 connection(check.annotations.iter().map(|(path, line, level, words)| {
                     let place = || {
@@ -1152,22 +1148,23 @@ impl Graph<'_> {
         })
     }
 
-    fn suite_field(&self, repo: u64, sha: &str, app: &str, name: &str) -> Option<Out> {
+    fn suite_field(&self, id: u64, name: &str) -> Option<Out> {
         let world = self.world.borrow();
+        let suite = found(&world.suites, id)?;
+        let (repo, sha, app) = (suite.repo, &suite.sha, suite.app.as_str());
         let checks = world.checks_of(repo, sha);
-        let of: Vec<&&Check> = checks.iter().filter(|check| check.app == app).collect();
+        let of: Vec<&&Check> = checks.iter().filter(|check| check.suite == id).collect();
         let running = of.iter().any(|check| check.conclusion.is_none());
         let failed = of.iter().any(|check| super::world::verdict(check) == "FAILURE");
-        let suite = world.suite(sha);
         let begun = of.first().map(|check| check.started.to_string());
         let home = world.repo_at(repo).full_name();
         Some(match name {
-            "id" => leaf(format!("CS_{suite}_{app}")),
-            "databaseId" => leaf(suite),
+            "id" => leaf(format!("CS_{id}")),
+            "databaseId" => leaf(id),
             "status" => leaf(if running { "IN_PROGRESS" } else { "COMPLETED" }),
             "conclusion" if running => leaf(Value::Null),
             "conclusion" => leaf(if failed { "FAILURE" } else { "SUCCESS" }),
-            "commit" => Out::Node(At::Commit(repo, sha.to_owned())),
+            "commit" => Out::Node(At::Commit(repo, sha.clone())),
             "createdAt" | "updatedAt" => text(begun),
             "url" => leaf(format!("{}/{home}/commit/{sha}/checks", self.url)),
             "checkRuns" => connection(of.iter().map(|check| At::Check(check.id))),
@@ -1186,22 +1183,22 @@ impl Graph<'_> {
                     let workflow = plain(
                         "Workflow",
                         vec![
-                            ("id", leaf(format!("W_{repo}"))),
+                            ("id", leaf(format!("W_{repo}_{}", suite.workflow))),
                             ("databaseId", leaf(repo)),
-                            ("name", leaf("ci")),
+                            ("name", leaf(suite.workflow.as_str())),
                             ("state", leaf("ACTIVE")),
                         ],
                     );
                     let fields = vec![
-                        ("id", leaf(format!("WFR_{suite}"))),
-                        ("databaseId", leaf(suite)),
-                        ("event", leaf("pull_request")),
+                        ("id", leaf(format!("WFR_{id}"))),
+                        ("databaseId", leaf(id)),
+                        ("event", leaf(suite.event.as_str())),
                         ("runNumber", leaf(1)),
                         ("createdAt", text(begun.clone())),
                         ("updatedAt", text(begun)),
-                        ("url", leaf(format!("{}/{home}/actions/runs/{suite}", self.url))),
+                        ("url", leaf(format!("{}/{home}/actions/runs/{id}", self.url))),
                         ("workflow", Out::Node(workflow)),
-                        ("checkSuite", Out::Node(At::Suite(repo, sha.to_owned(), app.to_owned()))),
+                        ("checkSuite", Out::Node(At::Suite(id))),
                     ];
                     plain("WorkflowRun", fields)
                 })
@@ -1359,7 +1356,7 @@ pub(super) fn actor_id(by: &By) -> String {
 pub(super) fn check_url(world: &World, check: &Check, url: &str) -> String {
     let home = world.repo_at(check.repo).full_name();
     match check.is_actions() {
-        true => format!("{url}/{home}/actions/runs/{}/job/{}", world.suite(&check.sha), check.id),
+        true => format!("{url}/{home}/actions/runs/{}/job/{}", check.suite, check.id),
         false => format!("https://{}.example/runs/{}", check.app, check.id),
     }
 }

@@ -545,7 +545,7 @@ impl Asked<'_> {
                 let of = world.checks.iter().filter(|check| {
                     check.is_actions()
                         && check.repo == repo
-                        && world.suite(&check.sha) == id
+                        && check.suite == id
                         && (all || check.latest)
                 });
                 let jobs = of.map(|check| job_json(world, check, url)).collect();
@@ -558,14 +558,14 @@ impl Asked<'_> {
                     .filter(|check| {
                         check.is_actions()
                             && check.repo == repo
-                            && world.suite(&check.sha) == id
+                            && check.suite == id
                             && check.latest
                             && verdict(check) == "FAILURE"
                     })
                     .cloned()
                     .collect();
                 for check in &failed {
-                    world.add_check(repo, &check.sha, &check.name, &check.app, None);
+                    world.add_check(check.suite, &check.name, None);
                 }
                 if failed.is_empty() {
                     let words = "This workflow run cannot be retried";
@@ -614,7 +614,7 @@ impl Asked<'_> {
                     let words = "The workflow run containing this job is already running";
                     return Reply::Json(403, refusal(words, None));
                 }
-                world.add_check(check.repo, &check.sha, &check.name, &check.app, None);
+                world.add_check(check.suite, &check.name, None);
                 Reply::Json(201, json!({}))
             }
             _ => Reply::Json(
@@ -824,7 +824,7 @@ fn check_json(world: &World, check: &Check, url: &str) -> Value {
         "output": {
             "title": check.title, "summary": check.summary, "text": null, "annotations_count": check.annotations.len(),
         },
-        "check_suite": {"id": world.suite(&check.sha)}, "pull_requests": [],
+        "check_suite": {"id": check.suite}, "pull_requests": [],
         "app": {"id": app.id(), "node_id": actor_id(&app), "slug": check.app, "name": check.app},
     })
 }
@@ -842,7 +842,7 @@ fn job_json(world: &World, check: &Check, url: &str) -> Value {
         })
         .collect();
     json!({
-        "id": check.id, "run_id": world.suite(&check.sha), "run_attempt": check.attempt, "head_sha": check.sha,
+        "id": check.id, "run_id": check.suite, "run_attempt": check.attempt, "head_sha": check.sha,
         "node_id": format!("CR_{}", check.id), "name": check.name, "status": check.status.to_lowercase(),
         "conclusion": check.conclusion.map(str::to_lowercase), "started_at": check.started.to_string(),
         "created_at": check.started.to_string(), "completed_at": check.completed.map(|at| at.to_string()),

@@ -101,7 +101,23 @@ pub struct Commit {
     /// When.
     pub at: Timestamp,
     pub(super) parent: Option<String>,
-    pub(super) suite: u64,
+}
+
+/// What an app checks of a commit at once; of `github-actions` a run of a workflow, of the same number.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// Its number.
+    pub id: u64,
+    /// The repository's number.
+    pub repo: u64,
+    /// What it checks.
+    pub sha: String,
+    /// Whose.
+    pub app: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// What began it: `pull_request`, `push`.
+    pub event: String,
 }
 
 /// A check run, by an app.
@@ -117,6 +133,8 @@ pub struct Check {
     pub name: String,
     /// Whose: `github-actions` has jobs and logs, no other.
     pub app: String,
+    /// The suite that it is a part of.
+    pub suite: u64,
     /// `QUEUED`, `IN_PROGRESS`, `COMPLETED`.
     pub status: &'static str,
     /// `SUCCESS`, `FAILURE`, …; none until it is completed.
@@ -133,7 +151,7 @@ pub struct Check {
     pub log: String,
     /// From 1.
     pub attempt: u64,
-    /// Of the workflow's runs on this commit, the last.
+    /// Of its attempts in this suite, the last.
     pub latest: bool,
     /// When it began.
     pub started: Timestamp,
@@ -301,7 +319,7 @@ macro_rules! numbered {
     })* };
 }
 
-numbered!(Check, Status, Review, Thread, Comment);
+numbered!(Check, Status, Suite, Review, Thread, Comment);
 
 /// The one of this number.
 pub(super) fn found<T: Numbered>(all: &[T], number: u64) -> Option<&T> {
@@ -314,6 +332,7 @@ pub(super) struct World {
     pub(super) viewer: By,
     pub(super) repos: Vec<Repo>,
     pub(super) commits: BTreeMap<String, Commit>,
+    pub(super) suites: Vec<Suite>,
     pub(super) checks: Vec<Check>,
     pub(super) statuses: Vec<Status>,
     /// Where the checks and the statuses of a commit are.
@@ -338,6 +357,7 @@ impl World {
             viewer: By::person("ana"),
             repos: Vec::new(),
             commits: BTreeMap::new(),
+            suites: Vec::new(),
             checks: Vec::new(),
             statuses: Vec::new(),
             of_commit: BTreeMap::new(),
@@ -429,8 +449,7 @@ impl World {
         let (id, at) = (self.number(), self.now());
         let digest = sha2::Sha256::digest(format!("commit {id}"));
         let sha: String = digest.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
-        let suite = self.number();
-        let commit = Commit { sha: sha.clone(), message: message.to_owned(), at, parent, suite };
+        let commit = Commit { sha: sha.clone(), message: message.to_owned(), at, parent };
         self.commits.insert(sha.clone(), commit);
         sha
     }
@@ -636,7 +655,7 @@ impl World {
         matches!(self.association(by), "OWNER" | "MEMBER" | "COLLABORATOR")
     }
 
-    /// The last run of each check of a commit.
+    /// The last attempt at each check of a commit in each suite.
     pub(super) fn checks_of(&self, repo: u64, sha: &str) -> Vec<&Check> {
         let here = self.of_commit.get(sha).map(|(checks, _)| checks.as_slice()).unwrap_or_default();
         let here = here.iter().map(|at| &self.checks[*at]);
@@ -716,7 +735,9 @@ impl World {
         let (checks, statuses) =
             (self.checks_of(issue.repo, &pull.sha), self.statuses_of(issue.repo, &pull.sha));
         for name in &rule.checks {
-            let of_check = checks.iter().filter(|check| check.name == *name).map(|c| verdict(c));
+            // A rule takes the newest run of a name, whatever the roll-up keeps beside it.
+            let newest = checks.iter().filter(|check| check.name == *name).max_by_key(|c| c.id);
+            let of_check = newest.map(|check| verdict(check)).into_iter();
             let of_status = statuses.iter().filter(|s| s.context == *name).map(|s| s.state);
             let state: Vec<_> = of_check.chain(of_status).collect();
             if state.is_empty() {
@@ -813,20 +834,42 @@ impl World {
         }
     }
 
-    /// Begins or ends a check of a commit; one that has ended already begins anew.
-    pub(super) fn add_check(
+    /// Begins a suite of a commit beside those there are.
+    pub(super) fn add_suite(
         &mut self,
         repo: u64,
         sha: &str,
-        name: &str,
         app: &str,
+        (workflow, event): (&str, &str),
+    ) -> u64 {
+        let id = self.number();
+        let [sha, app, workflow, event] = [sha, app, workflow, event].map(str::to_owned);
+        self.suites.push(Suite { id, repo, sha, app, workflow, event });
+        id
+    }
+
+    /// The newest suite of an app on a commit; its first where there is none.
+    pub(super) fn suite_of(&mut self, repo: u64, sha: &str, app: &str) -> u64 {
+        let is = |suite: &&Suite| suite.repo == repo && suite.sha == sha && suite.app == app;
+        let known = self.suites.iter().rfind(is).map(|suite| suite.id);
+        known.unwrap_or_else(|| self.add_suite(repo, sha, app, ("ci", "pull_request")))
+    }
+
+    /// Begins or ends a check of a suite; one that has ended already begins anew.
+    pub(super) fn add_check(
+        &mut self,
+        suite: u64,
+        name: &str,
         conclusion: Option<&'static str>,
     ) -> u64 {
         let at = self.now();
-        let here = &self.of_commit.entry(sha.to_owned()).or_default().0;
+        let Some(Suite { repo, sha, app, .. }) = found(&self.suites, suite).cloned() else {
+            panic!("the fake has no suite {suite}");
+        };
+        let here = &self.of_commit.entry(sha.clone()).or_default().0;
         let is = |at: &&usize| {
             let check = &self.checks[**at];
-            check.repo == repo && check.name == name && check.app == app
+            check.suite == suite && check.name == name
         };
         let known = here.iter().rfind(is).copied();
         let mut attempt = 1;
@@ -842,9 +885,10 @@ impl World {
         let mut check = Check {
             id,
             repo,
-            sha: sha.to_owned(),
+            sha: sha.clone(),
             name: name.to_owned(),
-            app: app.to_owned(),
+            app,
+            suite,
             status: "IN_PROGRESS",
             conclusion: None,
             title: None,
@@ -858,7 +902,7 @@ impl World {
             completed: None,
         };
         check.finish(conclusion, at);
-        self.of_commit.entry(sha.to_owned()).or_default().0.push(self.checks.len());
+        self.of_commit.entry(sha).or_default().0.push(self.checks.len());
         self.checks.push(check);
         id
     }
@@ -866,10 +910,6 @@ impl World {
     pub(super) fn add_status(&mut self, status: Status) {
         self.of_commit.entry(status.sha.clone()).or_default().1.push(self.statuses.len());
         self.statuses.push(status);
-    }
-
-    pub(super) fn suite(&self, sha: &str) -> u64 {
-        self.commits.get(sha).map_or(0, |commit| commit.suite)
     }
 }
 
