@@ -55,6 +55,12 @@ pub(crate) fn state(pr: &PrFacts) -> (Mark, String) {
             (Mark::Working, "open; whether it merges is not known".to_owned())
         }
         _ if draft => (Mark::Working, String::new()),
+        (_, Mergeable::Behind, _) => {
+            (Mark::Decide, "the base has moved: update the branch".to_owned())
+        }
+        (_, Mergeable::Blocked, _) => {
+            (Mark::Working, "the rules do not let it be merged yet".to_owned())
+        }
         (_, _, Review::Approved) => (Mark::Decide, "ready to merge".to_owned()),
         _ => (Mark::Decide, "can be merged".to_owned()),
     };
@@ -147,6 +153,8 @@ pub(crate) fn show(pr: &PrItem, style: &Style) -> String {
         match facts.mergeable {
             _ if !open => String::new(),
             Mergeable::Yes => "without a conflict".to_owned(),
+            Mergeable::Blocked => "without a conflict; the rules do not let it yet".to_owned(),
+            Mergeable::Behind => "the base has moved: update the branch".to_owned(),
             Mergeable::Conflicting if details.conflicts.is_empty() => "with conflicts".to_owned(),
             Mergeable::Conflicting => format!("with conflicts in {}", listed(&details.conflicts)),
             Mergeable::Unknown => "not known yet".to_owned(),

@@ -154,6 +154,10 @@ pub enum Review {
 pub enum Mergeable {
     /// Without a conflict.
     Yes,
+    /// Without a conflict, but the rules of the base do not let it be merged yet.
+    Blocked,
+    /// Without a conflict, but the base has moved, and its rules demand that the branch holds it.
+    Behind,
     /// With conflicts.
     Conflicting,
     /// Not computed yet, or the scm did not answer. Never read as either.

@@ -57,7 +57,7 @@ impl Decider<'_> {
                 let conflicts = match pr.mergeable {
                     Mergeable::Conflicting => true,
                     Mergeable::Unknown => holds(Trigger::MergeConflicts),
-                    Mergeable::Yes => false,
+                    Mergeable::Yes | Mergeable::Blocked | Mergeable::Behind => false,
                 };
                 if conflicts {
                     cause(Trigger::MergeConflicts, None, "merge-conflicts");
@@ -96,7 +96,7 @@ pub(crate) fn is_ready(pr: &PrFacts, required: u32, known: bool) -> bool {
     let clean = match pr.mergeable {
         Mergeable::Yes => true,
         Mergeable::Unknown => known,
-        Mergeable::Conflicting => false,
+        Mergeable::Conflicting | Mergeable::Blocked | Mergeable::Behind => false,
     };
     let approved = match pr.review {
         Review::Approved => true,

@@ -254,8 +254,17 @@ impl Words<'_> {
                         (_, Mergeable::Conflicting, _) => {
                             format!("it conflicts with {}", self.base(session, pr))
                         }
+                        (_, Mergeable::Behind, _) => {
+                            format!("{} has moved: update the branch", self.base(session, pr))
+                        }
                         (_, _, Review::ChangesRequested) => "changes are requested".into(),
                         (_, _, Review::Pending) => "it waits for a review".into(),
+                        (_, Mergeable::Blocked, _) => {
+                            format!(
+                                "the rules of {} do not let it be merged",
+                                self.base(session, pr)
+                            )
+                        }
                         _ => format!("its head is now {}", short(&pr.head)),
                     },
                 };
