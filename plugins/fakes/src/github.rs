@@ -6,7 +6,7 @@
 //! declared size of its connections, a 304 not at all, both with their secondary limits. What the excerpt has not, or
 //! the fake has no answer to, is refused: a field with an error of the type `FAKE`, a route with 501.
 //!
-//! People: [`TOKEN`] is that of `ana`, who owns everything; `ben` is a member; whoever else is nobody. A new pull
+//! People: [`TOKEN`] is that of `ana`, who owns everything; `ben` is a member who may write; whoever else is nobody. A new pull
 //! request, a moved head and a moved base have `mergeable: UNKNOWN` at the first look, as they do there.
 
 mod graph;
@@ -78,6 +78,12 @@ pub enum Mood {
     Secondary(Option<u64>),
     /// 429, with a `Retry-After` of so many seconds.
     TooMany(u64),
+    /// 200 for a limit of GraphQL, which answers neither what was asked nor how much is left.
+    Limited,
+    /// 200 for a secondary limit of GraphQL, with a message and a `Retry-After` of so many seconds or none.
+    SecondaryOk(Option<u64>),
+    /// GraphQL runs out of time, with 502, where more than so many nodes are asked for.
+    Heavy(u64),
     /// GraphQL answers without this field or alias of the root, and says that something went wrong.
     Partial(String),
     /// What it should do it does; then it cuts the connection without an answer.
@@ -207,6 +213,11 @@ impl GitHub {
     /// Stops the clock: whatever changes from now on has one time, as within one second there.
     pub fn freeze(&self) {
         self.far().world.frozen = true;
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, seconds: i64) {
+        self.far().world.pass(seconds);
     }
 
     /// Makes a repository with one commit on `main`.
@@ -363,6 +374,52 @@ impl GitHub {
         format!("PRR_{id}")
     }
 
+    /// Begins a review that is not given yet: its author alone sees it. Returns its node id.
+    pub fn draft(&self, repo: &str, number: u64, by: By, body: &str) -> String {
+        self.review(repo, number, by, "PENDING", body)
+    }
+
+    /// A comment of a review that is not given yet: in a thread, else at the first line of `src/a.rs`. Returns the
+    /// thread.
+    ///
+    /// # Panics
+    /// If there is no such review.
+    pub fn draft_comment(&self, review: &str, thread: Option<&str>, body: &str) -> String {
+        let mut far = self.far();
+        let world = &mut far.world;
+        let Some(Review { id, pr, by, .. }) = world.review(review).cloned() else {
+            panic!("the fake has no review {review}");
+        };
+        match thread {
+            Some(thread) => {
+                let number = thread.trim_start_matches("PRRT_").parse().unwrap_or_default();
+                world.add_reply(number, Some(id), by, body);
+                thread.to_owned()
+            }
+            None => format!("PRRT_{}", world.add_thread(pr, by, ("src/a.rs", 1), Some(id), body)),
+        }
+    }
+
+    /// Gives a review that was begun.
+    pub fn submit(&self, review: &str, state: &'static str) {
+        let mut far = self.far();
+        let id = far.world.review(review).map(|review| review.id);
+        if let Some(found) = far.world.reviews.iter_mut().find(|known| Some(known.id) == id) {
+            found.state = state;
+        }
+        far.world.reviewed(id.unwrap_or_default());
+    }
+
+    /// Hides every comment of a thread, as spam is.
+    pub fn hide(&self, thread: &str) {
+        let mut far = self.far();
+        let comments = far.world.comments.iter_mut();
+        for comment in comments {
+            let of = comment.thread.map(|id| format!("PRRT_{id}"));
+            comment.minimized |= of.as_deref() == Some(thread);
+        }
+    }
+
     /// Dismisses a review.
     pub fn dismiss(&self, review: &str) {
         let mut far = self.far();
@@ -390,7 +447,8 @@ impl GitHub {
         line: u64,
         body: &str,
     ) -> String {
-        let id = self.at(repo, number, |world, at| world.add_thread(at, by, (path, line), body));
+        let id =
+            self.at(repo, number, |world, at| world.add_thread(at, by, (path, line), None, body));
         format!("PRRT_{id}")
     }
 
@@ -398,8 +456,8 @@ impl GitHub {
     pub fn reply(&self, thread: &str, by: By, body: &str) {
         let mut far = self.far();
         let found = far.world.threads.iter().find(|known| format!("PRRT_{}", known.id) == thread);
-        if let Some((id, pr)) = found.map(|thread| (thread.id, thread.pr)) {
-            far.world.add_comment(pr, Some(id), by, body);
+        if let Some(id) = found.map(|thread| thread.id) {
+            far.world.add_reply(id, None, by, body);
         }
     }
 
@@ -417,7 +475,7 @@ impl GitHub {
 
     /// Says something below an issue or a pull request.
     pub fn comment(&self, repo: &str, number: u64, by: By, body: &str) -> u64 {
-        self.at(repo, number, |world, at| world.add_comment(at, None, by, body))
+        self.at(repo, number, |world, at| world.add_comment(at, by, body))
     }
 
     /// What was said below an issue or a pull request, and in its threads.
@@ -513,10 +571,20 @@ impl GitHub {
     /// Sets the rule of a branch.
     pub fn require(&self, repo: &str, branch: &str, checks: &[&str], approvals: u64) {
         let checks = checks.iter().map(|&name| name.to_owned()).collect();
-        let rule = Rule { checks, approvals, conversations: false };
+        self.rule(repo, branch, Rule { checks, approvals, ..Rule::default() });
+    }
+
+    /// Sets the rule of a branch.
+    pub fn rule(&self, repo: &str, branch: &str, rule: Rule) {
         self.change_repo(repo, |repo| {
             repo.rules.insert(branch.to_owned(), rule);
         });
+    }
+
+    /// What somebody may do in every repository: `ADMIN`, `MAINTAIN`, `WRITE`, `TRIAGE`, `READ`. What they are to it says
+    /// nothing of that.
+    pub fn permit(&self, login: &str, permission: &'static str) {
+        self.far().world.permissions.insert(login.to_owned(), permission);
     }
 
     /// What somebody is to every repository: `OWNER`, `MEMBER`, `COLLABORATOR`, `CONTRIBUTOR`, `NONE`.
@@ -690,6 +758,13 @@ impl Far {
             }
             Mood::Secondary(wait) => secondary(403, *wait),
             Mood::TooMany(wait) => secondary(429, Some(*wait)),
+            Mood::Limited if graphql => {
+                let words = "API rate limit already exceeded for user ID 1.";
+                let error =
+                    json!({"type": "RATE_LIMIT", "code": "graphql_rate_limit", "message": words});
+                Written::json(200, &json!({"errors": [error]}))
+            }
+            Mood::SecondaryOk(wait) if graphql => secondary(200, *wait),
             _ if log_only => self.log(asked),
             _ => match self.admit(asked, &body, graphql) {
                 Some(refused) => refused,
@@ -772,6 +847,10 @@ impl Far {
                 return Written { cost: 1, ..Written::json(200, &errors) };
             }
         };
+        if matches!(mood, Mood::Heavy(most) if query.weight > *most) {
+            let words = "We couldn't respond to your request in time. Sorry about that.";
+            return Written { cost: query.cost, ..Written::refusal(502, words) };
+        }
         let (left, reset) = self.left[1];
         let remaining = left.saturating_sub(query.cost);
         let url = asked.url.strip_suffix("/api/v3").unwrap_or(&asked.url);
@@ -934,7 +1013,10 @@ impl Far {
         let (left, reset) = &mut self.left[usize::from(graphql)];
         *left = left.saturating_sub(answer.cost);
         let (left, reset) = (*left, *reset);
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new();
+        let date = date.timestamp_to_rfc9110_string(&self.world.clock()).unwrap_or_default();
         answer
+            .with("date", date)
             .with("x-ratelimit-limit", LIMIT)
             .with("x-ratelimit-remaining", left)
             .with("x-ratelimit-used", LIMIT - left)

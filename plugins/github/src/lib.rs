@@ -26,11 +26,11 @@ use ao_slots::{
     text::{cut, one_line},
 };
 use http_body_util::BodyExt as _;
-use jiff::Timestamp;
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use octocrab::Octocrab;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{
-    ACCEPT, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK, LOCATION, USER_AGENT,
+    ACCEPT, DATE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK, LOCATION, USER_AGENT,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -174,6 +174,8 @@ pub struct Graph {
     pub data: Value,
     /// What is wrong, each with the path of what is missing for it.
     pub errors: Vec<GraphError>,
+    /// When it was answered, by the vendor's clock.
+    pub at: Option<Timestamp>,
 }
 
 /// One error beside data.
@@ -182,6 +184,9 @@ pub struct GraphError {
     /// The vendor's word: `NOT_FOUND`; empty where it has none.
     #[serde(rename = "type", default)]
     pub kind: String,
+    /// The same in other words: `graphql_rate_limit`; mostly empty.
+    #[serde(default)]
+    code: String,
     /// The vendor's words.
     #[serde(default)]
     pub message: String,
@@ -409,10 +414,12 @@ impl Github {
             Value::Null => Vec::new(),
             errors => serde_json::from_value(errors).map_err(|error| unread(&whom, read, error))?,
         };
-        if errors.iter().any(|error| error.kind == "RATE_LIMITED") {
+        let data = json["data"].take();
+        // A limit comes with 200 too: as an error, or as a message without data.
+        let message = json["message"].as_str().filter(|_| !data.is_object());
+        if limits::is_told(&errors, message, &got.headers) {
             return Err(lock(&self.limits).exhausted("graphql", &whom, &got.headers, now()));
         }
-        let data = json["data"].take();
         if let Some(error) = errors.first().filter(|_| !data.is_object()) {
             let what = format!("{whom} answered no question");
             let cause = excerpt(&error.message);
@@ -433,7 +440,9 @@ impl Github {
         }
         let cost = data["rateLimit"]["cost"].as_u64().unwrap_or(1);
         lock(&self.limits).passed("graphql", cost);
-        Ok(Graph { data, errors })
+        let at = got.headers.get(DATE).and_then(|at| at.to_str().ok());
+        let at = at.and_then(|at| DateTimeParser::new().parse_timestamp(at).ok());
+        Ok(Graph { data, errors, at })
     }
 
     fn whom(&self) -> String {
@@ -485,6 +494,9 @@ impl Github {
     async fn exchange(&self, errand: Errand, ask: Ask<'_>) -> Result<Got, PluginError> {
         let whom = self.whom();
         lock(&self.limits).admit(ask.resource, errand.background, &whom, now())?;
+        if errand.until <= Instant::now() {
+            return Err(self.late());
+        }
         let signed = self.signed(errand).await?;
         let mut path = ask.path.to_owned();
         for _ in 0..=HOPS {
@@ -497,9 +509,12 @@ impl Github {
                     let to = to.unwrap_or_default().to_owned();
                     // A name that merely begins like ours is another's, who is shown no token.
                     match to.strip_prefix(&self.place.origin).filter(|rest| rest.starts_with('/')) {
-                        Some(rest) if ask.follow => path = rest.to_owned(),
-                        _ if !ask.follow => return Ok(Got { elsewhere: Some(to), ..got }),
-                        _ => break,
+                        // The store that a log lies in is named by a 302; another name of the repository is followed.
+                        _ if !ask.follow && got.status == 302 => {
+                            return Ok(Got { elsewhere: Some(to), ..got });
+                        }
+                        Some(rest) => path = rest.to_owned(),
+                        None => break,
                     }
                 }
                 200..=299 | 304 => return Ok(got),
@@ -549,10 +564,15 @@ impl Github {
         read: bool,
         exchange: impl Future<Output = Result<T, PluginError>>,
     ) -> Result<T, PluginError> {
-        let late = |_| PluginError::in_doubt(format!("{} gave no answer in time", self.whom()), "");
         let done = tokio::time::timeout_at(errand.until, exchange).await;
+        let late = |_| PluginError { kind: ErrorKind::InDoubt, ..self.late() };
         let done = done.map_err(late).and_then(|done| done);
         done.map_err(|error| if read { surely_not(error) } else { error })
+    }
+
+    /// There was no time to ask.
+    fn late(&self) -> PluginError {
+        PluginError::transient(format!("{} gave no answer in time", self.whom()), "")
     }
 
     /// A token that is kept elsewhere may be another one by now.
@@ -611,7 +631,7 @@ struct Ask<'a> {
     body: Option<&'a Value>,
     /// It changes nothing.
     read: bool,
-    /// A redirect within the service is followed.
+    /// A redirect to a thing's place is followed, as one to another name of it always is.
     follow: bool,
 }
 

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use ao_slots::{PluginError, scm::Quota, text};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use crate::GraphError;
+
 /// What is left to those who wait when nobody else may spend any more: one in so many.
 const RESERVE: u64 = 5;
 /// The wait after a refusal that names none, the first and the longest, in seconds.
@@ -131,12 +133,25 @@ fn wait(whom: &str, why: &str, seconds: u64) -> PluginError {
     PluginError::transient(what, why).with_retry_after(Duration::from_secs(seconds))
 }
 
+/// Whether an answer of GraphQL with 200 tells of a limit, by whatever word of those that it is known to use.
+pub(crate) fn is_told(errors: &[GraphError], message: Option<&str>, headers: &HeaderMap) -> bool {
+    let named = |word: &str| word.to_uppercase().contains("RATE_LIMIT");
+    let says = |message: &str| speaks_of_one(&message.to_lowercase());
+    let one = |error: &GraphError| named(&error.kind) || named(&error.code) || says(&error.message);
+    errors.iter().any(one)
+        || message.is_some_and(says)
+        || headers.contains_key(RETRY_AFTER) && (!errors.is_empty() || message.is_some())
+}
+
+fn speaks_of_one(message: &str) -> bool {
+    message.contains("rate limit") || message.contains("abuse detection")
+}
+
 /// A 403 or 429 for a limit, and not for a right that is missing.
 pub(crate) fn is_limit(status: u16, headers: &HeaderMap, message: &str) -> bool {
     let message = message.to_lowercase();
     status == 429
         || headers.contains_key(RETRY_AFTER)
         || headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0")
-        || message.contains("rate limit")
-        || message.contains("abuse detection")
+        || speaks_of_one(&message)
 }

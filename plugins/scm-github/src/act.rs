@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Hub, TEXT_CAP, capped,
-    graph::{Actor, Context, Named, Page, Rollup, contexts, login, newest},
+    graph::{Actor, Context, Named, Oid, Page, Rollup, contexts, login, newest},
     observe::View,
 };
 
@@ -38,11 +38,6 @@ struct Place {
     merge_commit: Option<Oid>,
     repository: Named,
     status_check_rollup: Option<Rollup>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Oid {
-    oid: String,
 }
 
 /// The same, read.

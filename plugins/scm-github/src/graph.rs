@@ -18,7 +18,7 @@ pub(crate) const NODES: usize = 100;
 /// may have changed; the checks themselves are asked for only then.
 pub(crate) const FACTS: &str = "
 fragment Facts on PullRequest {
-  id number title url state isDraft mergeable headRefOid baseRefName additions deletions changedFiles
+  id number title url state isDraft mergeable mergeStateStatus headRefOid baseRefName additions deletions changedFiles
   updatedAt totalCommentsCount reviewDecision repository { nameWithOwner }
   baseRef { refUpdateRule { requiredStatusCheckContexts } }
   statusCheckRollup { state counts: contexts(first: 1) {
@@ -30,12 +30,16 @@ fragment Facts on PullRequest {
   reviewRequests(first: 1) { totalCount }
 }";
 
-/// The words of threads: who began each, and what tells that something was said since.
-pub(crate) const SAID: &str = "query($ids: [ID!]!) { rateLimit { cost } nodes(ids: $ids) {
+/// The words of threads (who began each, and what tells that something was said since), and those of the last reviews
+/// of pull requests.
+pub(crate) const SAID: &str = "query($ids: [ID!]!) { rateLimit { cost } nodes(ids: $ids) { __typename
   ... on PullRequestReviewThread {
     id path line originalLine
-    first: comments(first: 1) { nodes { body author { __typename login } } }
-    last: comments(last: 30) { totalCount nodes { id updatedAt } }
+    first: comments(first: 1) { nodes { id body author { __typename login } } }
+    last: comments(last: 30) { totalCount nodes { id updatedAt state isMinimized author { __typename login } } }
+  }
+  ... on PullRequest {
+    id reviews(last: 20) { nodes { id state body commit { oid } author { __typename login } } }
   } } }";
 
 /// The checks of a pull request of this number: one connection.
@@ -139,6 +143,7 @@ pub(crate) struct Pull {
     pub(crate) state: String,
     pub(crate) is_draft: bool,
     pub(crate) mergeable: String,
+    pub(crate) merge_state_status: String,
     pub(crate) head_ref_oid: String,
     pub(crate) base_ref_name: String,
     pub(crate) additions: u32,
@@ -394,10 +399,18 @@ impl Context {
     }
 }
 
+/// What was said, in short.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "__typename")]
+pub(crate) enum Said {
+    PullRequestReviewThread(Begun),
+    PullRequest(Reviewed),
+}
+
 /// A thread's words in short.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Said {
+pub(crate) struct Begun {
     pub(crate) id: String,
     pub(crate) path: Option<String>,
     pub(crate) line: Option<u32>,
@@ -408,6 +421,7 @@ pub(crate) struct Said {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct First {
+    pub(crate) id: String,
     pub(crate) body: String,
     pub(crate) author: Option<Actor>,
 }
@@ -417,6 +431,87 @@ pub(crate) struct First {
 pub(crate) struct Stamp {
     pub(crate) id: String,
     pub(crate) updated_at: String,
+    state: String,
+    is_minimized: bool,
+    pub(crate) author: Option<Actor>,
+}
+
+impl Stamp {
+    /// Neither half written nor hidden by somebody who may.
+    pub(crate) fn is_seen(&self) -> bool {
+        is_seen(Some(&self.state), self.is_minimized)
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state == "PENDING"
+    }
+}
+
+/// Whether words were said and still stand: what the token's owner has not given yet others do not see, nor what
+/// somebody who may has hidden.
+pub(crate) fn is_seen(state: Option<&str>, is_minimized: bool) -> bool {
+    state != Some("PENDING") && !is_minimized
+}
+
+/// The last reviews of a pull request.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Reviewed {
+    pub(crate) id: String,
+    pub(crate) reviews: Page<Given>,
+}
+
+/// A review with its words.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Given {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) body: String,
+    pub(crate) commit: Option<Oid>,
+    pub(crate) author: Option<Actor>,
+    #[serde(default)]
+    pub(crate) author_can_push_to_repository: bool,
+    #[serde(default)]
+    pub(crate) pull_request: Opened,
+}
+
+/// Who opened the pull request.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Opened {
+    pub(crate) author: Option<Actor>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Oid {
+    pub(crate) oid: String,
+}
+
+impl Given {
+    /// Whether it has words that were said.
+    pub(crate) fn speaks(&self) -> bool {
+        is_seen(Some(&self.state), false) && !self.body.trim().is_empty()
+    }
+}
+
+/// Which reviews' words are settled, in their order: an approval's and those of one that was dismissed, those that a later
+/// yes or no of their author followed, and of mere comments those about another head.
+pub(crate) fn settled(reviews: &[Given], head: &str) -> Vec<bool> {
+    let decides =
+        |one: &Given| matches!(&*one.state, "APPROVED" | "CHANGES_REQUESTED" | "DISMISSED");
+    let mut last: BTreeMap<String, usize> = BTreeMap::new();
+    for (at, review) in reviews.iter().enumerate().filter(|(_, review)| decides(review)) {
+        last.insert(login(review.author.as_ref()), at);
+    }
+    let is_settled = |(at, review): (usize, &Given)| {
+        let later = last.get(&login(review.author.as_ref())).is_some_and(|last| *last > at);
+        let moved = review.commit.as_ref().is_none_or(|commit| commit.oid != head);
+        match &*review.state {
+            "APPROVED" | "DISMISSED" => true,
+            "COMMENTED" => later || moved,
+            _ => later,
+        }
+    };
+    reviews.iter().enumerate().map(is_settled).collect()
 }
 
 /// How one was closed.

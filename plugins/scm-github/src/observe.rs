@@ -16,6 +16,7 @@ use ao_slots::{
     text::{cut, cut_counted, one_line},
 };
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -23,8 +24,8 @@ use tokio::time::Instant;
 use crate::{
     Hub,
     graph::{
-        Actor, BATCH, CLOSING, Closing, Context, FACTS, Mark, More, NODES, Page, Pull, SAID, Said,
-        contexts, login, more_threads, newest,
+        Actor, BATCH, Begun, CLOSING, Closing, Context, FACTS, Given, Mark, More, NODES, Page,
+        Pull, SAID, Said, contexts, login, more_threads, newest, settled,
     },
 };
 
@@ -32,10 +33,15 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(300);
 /// How long a head without a check, where an earlier one had some, is taken for one whose checks have not begun.
 const BEGINNING: Duration = Duration::from_secs(600);
+/// How long a new head is not taken for green, unless the rules name what must pass: a check is made some seconds after
+/// the push, and the slow ones after the quick ones have passed.
+const SETTLING: Duration = Duration::from_secs(90);
 /// How long what was seen of a pull request that nobody asks for any more is kept.
 const FORGET: Duration = Duration::from_secs(3_600);
 /// How many requests are under way at once.
 const AT_ONCE: usize = 4;
+/// How many pull requests are looked at to their end before the next are: where time runs out, what was seen is kept.
+const GROUP: usize = 8 * BATCH;
 /// The most rounds of further pages.
 const ROUNDS: usize = 20;
 
@@ -44,7 +50,8 @@ const ROUNDS: usize = 20;
 pub(crate) struct Sight {
     asked: Instant,
     head: String,
-    head_since: Instant,
+    /// When this head was first seen, and how long it had been there at least.
+    head_since: (Instant, Duration),
     had_checks: bool,
     /// See [`Rollup::stamp`](crate::graph::Rollup::stamp).
     rollup: Option<String>,
@@ -59,7 +66,16 @@ pub(crate) struct Sight {
 struct Talk {
     mark: TalkMark,
     at: Instant,
-    said: BTreeMap<String, Brief>,
+    threads: BTreeMap<String, Option<Brief>>,
+    reviews: Vec<Given>,
+}
+
+/// What a sweep reads of what was said: threads by id, none where nothing in one is to be seen, and the last reviews by
+/// pull request.
+#[derive(Debug, Default)]
+struct Told {
+    threads: BTreeMap<String, Option<Brief>>,
+    reviews: BTreeMap<String, Vec<Given>>,
 }
 
 /// Changes whenever the words may have.
@@ -69,7 +85,8 @@ type TalkMark = (String, Option<u64>, BTreeSet<String>);
 #[derive(Debug, Clone)]
 struct Brief {
     is_bot: bool,
-    comment: PrComment,
+    /// What it begins with, unless that is hidden.
+    comment: Option<PrComment>,
     /// Changes with what is said in it.
     stamp: String,
 }
@@ -81,6 +98,8 @@ struct Seen {
     number: u64,
     facts: PrFacts,
     updated: (String, Option<u64>),
+    /// How long nothing of it has changed, by the vendor's clock.
+    quiet: Duration,
     repo: String,
     rollup: Option<String>,
     demanded: Vec<String>,
@@ -121,41 +140,42 @@ impl Hub {
         prs: &[PrRef],
     ) -> Result<Vec<Answer<View>>, PluginError> {
         let (order, prs) = self.stalest_first(prs);
-        let mut found: Vec<Answer<Seen>> = Vec::with_capacity(prs.len());
-        let (mut first, mut failed) = (None, 0);
-        let batches: Vec<&[PrRef]> = prs.chunks(BATCH).collect();
-        for some in batches.chunks(AT_ONCE) {
-            let answers = join_all(some.iter().map(|batch| self.batch(errand, batch))).await;
-            for (answer, batch) in answers.into_iter().zip(some) {
-                match answer {
-                    Ok(seen) => found.extend(seen),
-                    Err(error) => {
-                        let unknown = |_| Answer::Unknown(error.to_string());
-                        found.extend(batch.iter().map(unknown));
-                        failed += 1;
-                        first.get_or_insert(error);
+        let mut views: Vec<Answer<View>> = Vec::with_capacity(prs.len());
+        let (mut first, mut any) = (None, prs.is_empty());
+        for group in prs.chunks(GROUP) {
+            let mut found: Vec<Answer<Seen>> = Vec::with_capacity(group.len());
+            let batches: Vec<&[PrRef]> = group.chunks(BATCH).collect();
+            for some in batches.chunks(AT_ONCE) {
+                let answers =
+                    join_all(some.iter().map(|batch| self.batch_or_halves(errand, batch)));
+                for (answer, batch) in answers.await.into_iter().zip(some) {
+                    match answer {
+                        Ok(seen) => (any, _) = (true, found.extend(seen)),
+                        Err(error) => {
+                            found.extend(batch.iter().map(|_| Answer::Unknown(error.to_string())));
+                            first.get_or_insert(error);
+                        }
                     }
                 }
             }
+            self.complete(errand, &mut found).await;
+            let said = self.words(errand, &mut found).await;
+            let now = Instant::now();
+            let mut sights = self.sights();
+            sights.retain(|_, sight| now - sight.asked < FORGET);
+            views.extend(found.into_iter().map(|seen| match seen {
+                Answer::Yes(Seen { lost: Some(why), .. }) | Answer::Unknown(why) => {
+                    Answer::Unknown(why)
+                }
+                Answer::No => Answer::No,
+                Answer::Yes(seen) => seen.told(&mut sights, &said, now),
+            }));
         }
         // One error for all says when to come again.
-        if let Some(error) = first.filter(|_| failed == batches.len()) {
+        if let Some(error) = first.filter(|_| !any) {
             return Err(error);
         }
-        self.complete(errand, &mut found).await;
-        let said = self.words(errand, &mut found).await;
-        let now = Instant::now();
-        let mut sights = self.sights();
-        sights.retain(|_, sight| now - sight.asked < FORGET);
-        let told = |seen: Answer<Seen>| match seen {
-            Answer::Yes(Seen { lost: Some(why), .. }) | Answer::Unknown(why) => {
-                Answer::Unknown(why)
-            }
-            Answer::No => Answer::No,
-            Answer::Yes(seen) => seen.told(&mut sights, &said, now),
-        };
-        let mut answers: Vec<(usize, Answer<View>)> =
-            order.into_iter().zip(found.into_iter().map(told)).collect();
+        let mut answers: Vec<(usize, Answer<View>)> = order.into_iter().zip(views).collect();
         answers.sort_by_key(|(at, _)| *at);
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
@@ -167,6 +187,30 @@ impl Hub {
         order.sort_by_key(|at| sights.get(&key(&prs[*at])).map(|sight| sight.asked));
         let prs = order.iter().map(|at| prs[*at].clone()).collect();
         (order, prs)
+    }
+
+    /// One request for at most [`BATCH`]; where that fails, as one that is too heavy does, one for each half.
+    async fn batch_or_halves(
+        &self,
+        errand: Errand,
+        prs: &[PrRef],
+    ) -> Result<Vec<Answer<Seen>>, PluginError> {
+        let error = match self.batch(errand, prs).await {
+            Err(error) if may_be_heavy(&error) && prs.len() > 1 => error,
+            answer => return answer,
+        };
+        let halves = prs.split_at(prs.len() / 2);
+        let halves: [&[PrRef]; 2] = halves.into();
+        let answers = join_all(halves.map(|half| self.batch(errand, half))).await;
+        if answers.iter().all(Result::is_err) {
+            return Err(error);
+        }
+        let unknown = |error: &PluginError| Answer::Unknown(error.to_string());
+        let of = |(answer, half): (Result<Vec<_>, _>, &[PrRef])| match answer {
+            Ok(seen) => seen,
+            Err(error) => half.iter().map(|_| unknown(&error)).collect(),
+        };
+        Ok(answers.into_iter().zip(halves).flat_map(of).collect())
     }
 
     /// One request for at most [`BATCH`].
@@ -255,7 +299,17 @@ impl Hub {
                 return;
             }
             for some in open.chunks_mut(BATCH) {
-                self.complete_some(errand, some).await;
+                let Err(error) = self.complete_some(errand, some).await else { continue };
+                if some.len() == 1 || !may_be_heavy(&error) {
+                    lack(some, &error);
+                    continue;
+                }
+                let (one, other) = some.split_at_mut(some.len() / 2);
+                for half in [one, other] {
+                    if let Err(error) = self.complete_some(errand, half).await {
+                        lack(half, &error);
+                    }
+                }
             }
         }
         for seen in there(found).filter(|seen| !seen.next.is_empty()) {
@@ -263,7 +317,11 @@ impl Hub {
         }
     }
 
-    async fn complete_some(&self, errand: Errand, some: &mut [(&mut Seen, Next)]) {
+    async fn complete_some(
+        &self,
+        errand: Errand,
+        some: &mut [(&mut Seen, Next)],
+    ) -> Result<(), PluginError> {
         let (mut head, mut body, mut variables) = (String::new(), String::new(), Map::new());
         for (at, (seen, next)) in some.iter().enumerate() {
             let fields = match next {
@@ -280,54 +338,68 @@ impl Hub {
             );
         }
         let document = format!("query({head}) {{ rateLimit {{ cost }}\n{body}}}");
-        let mut graph = self.github.graphql(errand, &document, &Value::Object(variables)).await;
+        let mut graph = self.github.graphql(errand, &document, &Value::Object(variables)).await?;
         for (at, (seen, next)) in some.iter_mut().enumerate() {
-            let why = match &mut graph {
-                Ok(graph) => {
-                    let name = format!("p{at}");
-                    let came = graph.error(&name).is_none().then(|| graph.data[&name].take());
-                    match came.and_then(|value| seen.take_more(next, &value)) {
-                        Some(()) => continue,
-                        None => "a part of it did not come".to_owned(),
-                    }
-                }
-                Err(error) => error.to_string(),
-            };
-            // Who closed it is only told: the rest is not withheld for it.
-            if !matches!(next, Next::Closing) {
-                seen.lose(&why);
+            let name = format!("p{at}");
+            let came = graph.error(&name).is_none().then(|| graph.data[&name].take());
+            if came.and_then(|value| seen.take_more(next, &value)).is_none() {
+                seen.lack(next, "a part of it did not come");
             }
         }
+        Ok(())
     }
 
-    /// The words of unresolved threads that may have changed, by id.
-    async fn words(&self, errand: Errand, found: &mut [Answer<Seen>]) -> BTreeMap<String, Brief> {
+    /// What was said where it may have changed: the last reviews, the unresolved threads.
+    async fn words(&self, errand: Errand, found: &mut [Answer<Seen>]) -> Told {
         let now = Instant::now();
-        let mut wanted = BTreeSet::new();
+        let mut wanted = Vec::new();
         for seen in there(found).filter(|seen| seen.lost.is_none()) {
             let sights = self.sights();
             let talk = sights.get(&seen.key).and_then(|sight| sight.talk.as_ref());
-            let holds = talk.is_some_and(|talk| talk.mark == seen.mark() && now - talk.at < FRESH);
-            if !holds {
+            let same = talk.filter(|talk| talk.mark == seen.mark());
+            // A review is given with a change of the mark; what is said in a thread may be changed without one.
+            if same.is_none() {
+                wanted.push(seen.id.clone());
+            }
+            if same.is_none_or(|talk| now - talk.at >= FRESH) {
                 wanted.extend(seen.unresolved().map(str::to_owned));
             }
         }
-        let mut said = BTreeMap::new();
-        let ids: Vec<&String> = wanted.iter().collect();
-        for ids in ids.chunks(NODES) {
-            let answer = self.github.graphql(errand, SAID, &json!({"ids": ids})).await;
-            let Ok(mut graph) = answer else { continue };
-            let nodes = graph.data["nodes"].take();
-            let read = |node: &Value| Said::deserialize(node).ok().and_then(brief);
-            said.extend(nodes.as_array().into_iter().flatten().filter_map(read));
+        let mut told = Told::default();
+        let parts: Vec<&[String]> = wanted.chunks(NODES).collect();
+        for some in parts.chunks(AT_ONCE) {
+            let said = join_all(some.iter().map(|ids| self.said_or_halves(errand, ids))).await;
+            said.into_iter().flatten().for_each(|said| told.take(said));
         }
         // What did not come is not nothing.
+        let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
         for seen in there(found) {
-            if seen.unresolved().any(|id| wanted.contains(id) && !said.contains_key(id)) {
-                seen.lose("the words of a thread did not come");
+            let no_reviews = wanted.contains(&*seen.id) && !told.reviews.contains_key(&seen.id);
+            let no_words = |id: &str| wanted.contains(id) && !told.threads.contains_key(id);
+            if no_reviews || seen.unresolved().any(no_words) {
+                seen.lose("the words of its reviews did not come");
             }
         }
-        said
+        told
+    }
+
+    /// What came of one request for at most [`NODES`]; where that fails, of one for each half.
+    async fn said_or_halves(&self, errand: Errand, ids: &[String]) -> Vec<Said> {
+        match self.said(errand, ids).await {
+            Err(error) if may_be_heavy(&error) && ids.len() > 1 => {
+                let halves: [&[String]; 2] = ids.split_at(ids.len() / 2).into();
+                let said = join_all(halves.map(|half| self.said(errand, half))).await;
+                said.into_iter().flatten().flatten().collect()
+            }
+            said => said.unwrap_or_default(),
+        }
+    }
+
+    async fn said(&self, errand: Errand, ids: &[String]) -> Result<Vec<Said>, PluginError> {
+        let mut graph = self.github.graphql(errand, SAID, &json!({"ids": ids})).await?;
+        let nodes = graph.data["nodes"].take();
+        let nodes = nodes.as_array().into_iter().flatten();
+        Ok(nodes.filter_map(|node| Said::deserialize(node).ok()).collect())
     }
 
     /// The open pull requests of these branches, in their order.
@@ -381,6 +453,17 @@ fn key(pr: &PrRef) -> String {
     pr.node.clone().unwrap_or_else(|| format!("{}#{}", pr.repo, pr.number.0))
 }
 
+/// Whether less may be answered: neither a limit, which says when to come again, nor a right that is missing.
+fn may_be_heavy(error: &PluginError) -> bool {
+    error.is_transient() && error.retry_after_ms.is_none()
+}
+
+/// Says of all that their further pages did not come.
+fn lack(some: &mut [(&mut Seen, Next)], error: &PluginError) {
+    let why = error.to_string();
+    some.iter_mut().for_each(|(seen, next)| seen.lack(next, &why));
+}
+
 /// Those that came.
 fn there(found: &mut [Answer<Seen>]) -> impl Iterator<Item = &mut Seen> {
     found.iter_mut().filter_map(|answer| match answer {
@@ -413,7 +496,9 @@ fn seen(graph: &mut Graph, at: usize, pr: &PrRef) -> Answer<Seen> {
     if pull.number != pr.number.0 {
         return Answer::No;
     }
-    match Seen::new(key(pr), pull) {
+    let quiet = |at: Timestamp| at.duration_since(pull.updated_at.parse().ok()?).try_into().ok();
+    let quiet = graph.at.and_then(quiet).unwrap_or_default();
+    match Seen::new(key(pr), pull, quiet) {
         Some(seen) => Answer::Yes(seen),
         None => unknown("a part of it did not come"),
     }
@@ -421,7 +506,7 @@ fn seen(graph: &mut Graph, at: usize, pr: &PrRef) -> Answer<Seen> {
 
 impl Seen {
     /// None where a part of a list is missing.
-    fn new(key: String, pull: Pull) -> Option<Self> {
+    fn new(key: String, pull: Pull, quiet: Duration) -> Option<Self> {
         let demanded = pull.demanded();
         let mut next = Vec::new();
         let (rollup, page) = match pull.status_check_rollup {
@@ -481,9 +566,11 @@ impl Seen {
             review,
             human_threads: 0,
             bot_threads: 0,
-            mergeable: match pull.mergeable.as_str() {
-                "MERGEABLE" => Mergeable::Yes,
-                "CONFLICTING" => Mergeable::Conflicting,
+            mergeable: match (&*pull.mergeable, &*pull.merge_state_status) {
+                ("CONFLICTING", _) | (_, "DIRTY") => Mergeable::Conflicting,
+                ("MERGEABLE", "BLOCKED") => Mergeable::Blocked,
+                ("MERGEABLE", "BEHIND") => Mergeable::Behind,
+                ("MERGEABLE", "CLEAN" | "UNSTABLE" | "HAS_HOOKS" | "DRAFT") => Mergeable::Yes,
                 _ => Mergeable::Unknown,
             },
             discussion: String::new(),
@@ -495,6 +582,7 @@ impl Seen {
             number: pull.number,
             facts,
             updated: (pull.updated_at, pull.total_comments_count),
+            quiet,
             repo: pull.repository.name_with_owner,
             rollup,
             demanded,
@@ -509,6 +597,13 @@ impl Seen {
 
     fn lose(&mut self, why: &str) {
         self.lost.get_or_insert_with(|| cut(&one_line(why), 300));
+    }
+
+    /// A further page did not come. Who closed it is only told: the rest is not withheld for it.
+    fn lack(&mut self, next: &Next, why: &str) {
+        if !matches!(next, Next::Closing) {
+            self.lose(why);
+        }
     }
 
     /// Notes what the first look left open, by what was seen before.
@@ -563,34 +658,51 @@ impl Seen {
     fn told(
         mut self,
         sights: &mut BTreeMap<String, Sight>,
-        said: &BTreeMap<String, Brief>,
+        said: &Told,
         now: Instant,
     ) -> Answer<View> {
         let mark = self.mark();
         let before = sights.remove(&self.key);
         let known = before.as_ref().and_then(|sight| sight.talk.as_ref());
-        let brief = |id: &str| said.get(id).or_else(|| known?.said.get(id)).cloned();
+        let brief = |id: &str| said.threads.get(id).or_else(|| known?.threads.get(id)).cloned();
         let ids: Vec<String> = self.unresolved().map(str::to_owned).collect();
-        let briefs: Option<BTreeMap<String, Brief>> =
+        let threads: Option<BTreeMap<String, Option<Brief>>> =
             ids.iter().map(|id| Some((id.clone(), brief(id)?))).collect();
-        let Some(briefs) = briefs else {
-            return Answer::Unknown("the words of a thread did not come".to_owned());
+        let reviews = said.reviews.get(&self.id).or_else(|| Some(&known?.reviews)).cloned();
+        let (Some(threads), Some(reviews)) = (threads, reviews) else {
+            return Answer::Unknown("the words of its reviews did not come".to_owned());
         };
         let read_again = known.is_none_or(|talk| talk.mark != mark || now - talk.at >= FRESH);
         let talk_at = known.filter(|_| !read_again).map_or(now, |talk| talk.at);
-        let is_bots = |id: &&String| briefs.get(*id).is_some_and(|brief| brief.is_bot);
-        let bots = ids.iter().filter(is_bots).count();
+        let briefs: Vec<(&str, &Brief)> =
+            ids.iter().filter_map(|id| Some((&**id, threads.get(id)?.as_ref()?))).collect();
+        // What a bot says beside its threads is a summary, and no trouble of its own.
+        let is_human = |one: &&Given| !one.author.as_ref().is_some_and(Actor::is_bot);
+        let words = reviews.iter().zip(settled(&reviews, &self.facts.head));
+        let words = words.filter(|(one, settled)| one.state == "COMMENTED" && !settled);
+        let words: Vec<&Given> =
+            words.map(|(one, _)| one).filter(|one| one.speaks()).filter(is_human).collect();
+        let bots = briefs.iter().filter(|(_, brief)| brief.is_bot).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        (self.facts.bot_threads, self.facts.human_threads) = (count(bots), count(ids.len() - bots));
-        self.facts.details.comments =
-            ids.iter().filter_map(|id| briefs.get(id)).take(5).map(|b| b.comment.clone()).collect();
-        self.facts.discussion = self.discussion(&briefs);
+        self.facts.bot_threads = count(bots);
+        self.facts.human_threads = count(briefs.len() - bots + words.len());
+        let comments = briefs.iter().filter_map(|(_, brief)| brief.comment.clone());
+        let comments =
+            comments.chain(words.iter().map(|one| comment(one.author.as_ref(), &one.body)));
+        self.facts.details.comments = comments.take(5).collect();
+        self.facts.discussion = self.discussion(&briefs, &words);
 
         let is_same_head = before.as_ref().filter(|sight| sight.head == self.facts.head);
-        let head_since = is_same_head.map_or(now, |sight| sight.head_since);
+        let head_since = match &before {
+            Some(sight) if sight.head == self.facts.head => sight.head_since,
+            Some(_) => (now, Duration::ZERO),
+            // A push is a change: one that was never looked at has its head for as long as nothing changed.
+            None => (now, self.quiet),
+        };
+        let age = now - head_since.0 + head_since.1;
         let contexts = newest(self.contexts.take().unwrap_or_default());
         let had_checks = before.as_ref().is_some_and(|sight| sight.had_checks);
-        let begins = contexts.is_empty() && had_checks && now - head_since < BEGINNING;
+        let begins = age < SETTLING || contexts.is_empty() && had_checks && age < BEGINNING;
         verdict(&mut self.facts, &contexts, &self.demanded, begins);
         if let Some((by, words)) = &self.closing {
             self.facts.details.closed_by.clone_from(by);
@@ -609,7 +721,7 @@ impl Seen {
             rollup: self.rollup,
             contexts,
             contexts_at,
-            talk: Some(Talk { mark, at: talk_at, said: briefs }),
+            talk: Some(Talk { mark, at: talk_at, threads, reviews }),
             closing: self.closing,
         };
         sights.insert(self.key, sight);
@@ -617,19 +729,13 @@ impl Seen {
         Answer::Yes(View { pr, facts: self.facts, checks })
     }
 
-    /// Changes whenever a thread is begun, resolved or gone on with, and with a change request.
-    fn discussion(&self, briefs: &BTreeMap<String, Brief>) -> String {
-        if briefs.is_empty() && self.objections.is_empty() {
-            return String::new();
-        }
-        let mut all = String::new();
-        for (id, brief) in briefs {
-            // Writing to a string does not fail.
-            let _ = writeln!(all, "{id} {}", brief.stamp);
-        }
-        let mut objections = self.objections.clone();
-        objections.sort();
-        digest(all + &objections.join(" "), 8)
+    /// Changes whenever a thread is begun, resolved or gone on with, and with the words of a review.
+    fn discussion(&self, briefs: &[(&str, &Brief)], words: &[&Given]) -> String {
+        let threads = briefs.iter().map(|(id, brief)| format!("{id} {}", brief.stamp));
+        let reviews = self.objections.iter().chain(words.iter().map(|one| &one.id));
+        let mut all: Vec<String> = threads.chain(reviews.cloned()).collect();
+        all.sort();
+        if all.is_empty() { String::new() } else { digest(all.join("\n"), 8) }
     }
 }
 
@@ -654,7 +760,9 @@ fn verdict(facts: &mut PrFacts, contexts: &[Context], demanded: &[String], begin
         counts.iter().filter(failed).map(|one| one_line(one.name())).collect();
     facts.checks = match () {
         () if !failing.is_empty() => Checks::Failing,
-        () if missing || begins || counts.iter().any(|one| !one.is_over()) => Checks::Pending,
+        () if missing || counts.iter().any(|one| !one.is_over()) => Checks::Pending,
+        // What the rules name is there.
+        () if begins && demanded.is_empty() => Checks::Pending,
         () if counts.is_empty() => Checks::None,
         () => Checks::Passing,
     };
@@ -680,26 +788,48 @@ fn closed(closing: Closing) -> Closed {
     (by, word.map(|word| cut_counted(&one_line(&word.body), 300)))
 }
 
-fn brief(said: Said) -> Option<(String, Brief)> {
+impl Told {
+    /// What does not read has not come.
+    fn take(&mut self, said: Said) {
+        match said {
+            Said::PullRequest(reviewed) => {
+                self.reviews.extend(reviewed.reviews.nodes().map(|all| (reviewed.id, all)));
+            }
+            Said::PullRequestReviewThread(begun) => self.threads.extend(brief(begun)),
+        }
+    }
+}
+
+/// A thread in short; none of one in which nothing is to be seen.
+fn brief(said: Begun) -> Option<(String, Option<Brief>)> {
     let count = said.last.total_count?;
-    let mut stamp = count.to_string();
-    for one in said.last.nodes()? {
+    let last = said.last.nodes()?;
+    let pending = last.iter().filter(|one| one.is_pending()).count();
+    let mut stamp = (count as usize).saturating_sub(pending).to_string();
+    let first = said.first.first()?;
+    // Of a long one the beginning is not among the last: it is not hidden, as far as is known.
+    let mut begins = !last.iter().any(|one| one.id == first.id);
+    let mut author = begins.then_some(&first.author);
+    for one in last.iter().filter(|one| one.is_seen()) {
         // Writing to a string does not fail.
         let _ = write!(stamp, " {} {}", one.id, one.updated_at);
+        begins |= one.id == first.id;
+        author.get_or_insert(&one.author);
     }
-    let first = said.first.first()?;
+    let Some(author) = author else { return Some((said.id, None)) };
     let line = said.line.or(said.original_line);
     let place = said.path.map(|path| match line {
         Some(line) => format!("{}:{line}", one_line(&path)),
         None => one_line(&path),
     });
-    let comment = PrComment {
-        by: login(first.author.as_ref()),
-        place,
-        text: cut_counted(&one_line(&first.body), 500),
-    };
-    let is_bot = first.author.as_ref().is_some_and(Actor::is_bot);
-    Some((said.id, Brief { is_bot, comment, stamp }))
+    let comment =
+        begins.then(|| PrComment { place, ..comment(first.author.as_ref(), &first.body) });
+    let is_bot = author.as_ref().is_some_and(Actor::is_bot);
+    Some((said.id, Some(Brief { is_bot, comment, stamp })))
+}
+
+fn comment(author: Option<&Actor>, body: &str) -> PrComment {
+    PrComment { by: login(author), place: None, text: cut_counted(&one_line(body), 500) }
 }
 
 /// The open pull request of a branch. One from a fork counts where the token's own account opened it: anybody may name a

@@ -6,7 +6,7 @@ use ao_conformance::{
     context,
     scm::{self as suite, Forge, Headers},
 };
-use ao_fakes::github::{By, GitHub, Mood, TOKEN};
+use ao_fakes::github::{By, GitHub, Mood, Rule, TOKEN};
 use ao_slots::{
     Call, ErrorKind, PluginError, PrNumber,
     call::Answer,
@@ -53,7 +53,9 @@ impl House {
     /// A pull request of its own branch.
     fn opened(&self, branch: &str) -> PrRef {
         self.hub.push(REPO, branch);
-        self.pr(self.hub.open(REPO, branch))
+        let pr = self.pr(self.hub.open(REPO, branch));
+        self.hub.pass(120);
+        pr
     }
 
     fn head(&self, branch: &str) -> String {
@@ -431,9 +433,84 @@ async fn threads_tell_people_from_bots_and_what_is_settled() {
     assert_eq!((threads[2].outdated, threads[2].line), (true, Some(9)));
     assert_eq!((told(3), threads[3].resolved), (("ben", false, true), false));
     assert_eq!(told(4), ("eve", false, false));
+    // A member may be one who must not write, and who may write need not be known to be anything.
+    house.hub.permit("ben", "TRIAGE");
+    house.hub.permit("helper-bot", "WRITE");
+    let threads = house.scm.threads(&call(), &pr).await.unwrap();
+    let trusted: Vec<bool> = threads.iter().map(|thread| thread.comments[0].trusted).collect();
+    assert_eq!(trusted, [false, true, true, false, false]);
+    house.hub.permit("ben", "WRITE");
     house.hub.review(REPO, number, By::person("ben"), "APPROVED", "");
     let threads = house.scm.threads(&call(), &pr).await.unwrap();
     assert_eq!((threads[3].resolved, threads[4].resolved), (true, false));
+}
+
+#[tokio::test]
+async fn what_is_half_written_or_hidden_was_not_said() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let number = pr.number.0;
+    // The token's owner sees what they have begun to write.
+    let draft = house.hub.draft(REPO, number, By::person("ana"), "I am not done.");
+    let begun = house.hub.draft_comment(&draft, None, "Is this");
+    let quiet = house.facts(&pr).await;
+    assert_eq!((quiet.human_threads, quiet.discussion.as_str()), (0, ""));
+    assert_eq!(house.scm.threads(&call(), &pr).await.unwrap(), []);
+    let said = house.hub.thread(REPO, number, By::person("ben"), "src/a.rs", 7, "Why?");
+    let open = house.facts(&pr).await;
+    house.hub.draft_comment(&draft, Some(&said), "Because");
+    house.hub.change_pull(REPO, number, |_| ());
+    assert_eq!(house.facts(&pr).await.discussion, open.discussion);
+    let threads = house.scm.threads(&call(), &pr).await.unwrap();
+    assert_eq!((threads.len(), threads[0].comments.len()), (1, 1));
+    // Once it is given it counts, its words too.
+    house.hub.submit(&draft, "COMMENTED");
+    let given = house.facts(&pr).await;
+    assert_eq!(given.human_threads, 3);
+    assert_ne!(given.discussion, open.discussion);
+    let threads = house.scm.threads(&call(), &pr).await.unwrap();
+    let lengths: Vec<usize> = threads.iter().map(|thread| thread.comments.len()).collect();
+    assert_eq!(lengths, [1, 2, 1]);
+    // Spam that was hidden is none of it.
+    house.hub.hide(&begun);
+    house.hub.change_pull(REPO, number, |_| ());
+    assert_eq!(house.facts(&pr).await.human_threads, 2);
+    assert_eq!(house.scm.threads(&call(), &pr).await.unwrap().len(), 2);
+    // Somebody else's draft is not even seen.
+    let other = house.hub.draft(REPO, number, By::person("ben"), "Hm.");
+    house.hub.draft_comment(&other, None, "And");
+    house.hub.change_pull(REPO, number, |_| ());
+    assert_eq!(house.facts(&pr).await.human_threads, 2);
+}
+
+#[tokio::test]
+async fn the_words_of_a_review_are_open_as_long_as_its_head_stands() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let number = pr.number.0;
+    house.hub.review(REPO, number, By::bot("coderabbitai"), "COMMENTED", "## Summary");
+    let before = house.facts(&pr).await;
+    assert_eq!((before.human_threads, before.bot_threads), (0, 0));
+    house.hub.review(REPO, number, By::person("ben"), "COMMENTED", "Please name it otherwise.");
+    let said = house.facts(&pr).await;
+    assert_eq!((said.review, said.human_threads), (Review::None, 1));
+    assert_eq!(said.details.comments[0].text, "Please name it otherwise.");
+    assert_ne!(said.discussion, before.discussion);
+    let resolved = async || -> Vec<bool> {
+        let threads = house.scm.threads(&call(), &pr).await.unwrap();
+        threads.iter().map(|thread| thread.resolved).collect()
+    };
+    assert_eq!(resolved().await, [false, false]);
+    house.hub.push(REPO, "feat/x");
+    assert_eq!(house.facts(&pr).await.human_threads, 0);
+    assert_eq!(resolved().await, [true, true]);
+    // So does what its author says later.
+    house.hub.review(REPO, number, By::person("ben"), "COMMENTED", "Almost.");
+    assert_eq!(house.facts(&pr).await.human_threads, 1);
+    house.hub.review(REPO, number, By::person("ben"), "APPROVED", "");
+    let facts = house.facts(&pr).await;
+    assert_eq!((facts.review, facts.human_threads), (Review::Approved, 0));
+    assert_eq!(resolved().await, [true, true, true]);
 }
 
 #[tokio::test]
@@ -511,11 +588,103 @@ async fn r12_what_github_does_not_say_is_unknown() {
     assert_eq!(house.answer(&gone).await, Answer::No);
 }
 
+/// What is too heavy for one request, or takes too long, is asked for in parts, and what came is kept.
+#[tokio::test]
+async fn r12_a_batch_that_is_too_heavy_is_halved() {
+    let house = house();
+    let prs = many(&house, 60);
+    for pr in &prs {
+        for line in 0..3 {
+            house.hub.thread(&pr.repo, pr.number.0, By::person("ben"), "a", line, "Why?");
+        }
+    }
+    // Less than 25 pull requests, less than a hundred threads.
+    house.hub.behave(Mood::Heavy(5_000));
+    let answers = house.scm.observe(&call(), &prs).await.unwrap();
+    let seen =
+        |one: &&Answer<PrFacts>| matches!(one, Answer::Yes(facts) if facts.human_threads == 3);
+    assert_eq!(answers.iter().filter(seen).count(), 60, "{answers:?}");
+    house.hub.behave(Mood::Heavy(1_600));
+    // A half that is too heavy harms the other batches no more than before.
+    let asked = house.hub.requests().len();
+    let answers = house.scm.observe(&call(), &prs).await.unwrap();
+    let lost = answers.iter().filter(|one| matches!(one, Answer::Unknown(_))).count();
+    assert!(lost == 50 && house.hub.requests().len() - asked <= 9, "{lost}");
+    // Nothing is halved for a limit.
+    house.hub.behave(Mood::SecondaryOk(Some(90)));
+    let asked = house.hub.requests().len();
+    house.scm.observe(&call(), &prs[..25]).await.unwrap_err();
+    assert_eq!(house.hub.requests().len(), asked + 1);
+}
+
+#[tokio::test]
+async fn a_new_head_is_not_green_before_its_checks_begin() {
+    let house = house();
+    house.hub.push(REPO, "feat/x");
+    let pr = house.pr(house.hub.open(REPO, "feat/x"));
+    let sha = house.head("feat/x");
+    assert_eq!(house.facts(&pr).await.checks, Checks::Pending, "nobody knows of a check yet");
+    // The quick one has passed before the slow one was made.
+    house.hub.check_by(REPO, &sha, "lint", "scanner", Some("SUCCESS"));
+    assert_eq!(house.facts(&pr).await.checks, Checks::Pending);
+    // It is no older for whoever looks at it first after a restart.
+    let again = House { scm: plugin(&house.hub.enterprise_url()), hub: house.hub };
+    assert_eq!(again.facts(&pr).await.checks, Checks::Pending);
+    pass(100).await;
+    assert_eq!(again.facts(&pr).await.checks, Checks::Passing);
+    assert_eq!(House { scm: house.scm, ..again }.facts(&pr).await.checks, Checks::Passing);
+}
+
+#[tokio::test]
+async fn what_a_head_shows_after_a_restart_is_old_enough() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    assert_eq!(house.facts(&pr).await.checks, Checks::None);
+    // What the rules name is there: nothing else is waited for.
+    let head = house.hub.push(REPO, "feat/x");
+    assert_eq!(house.facts(&pr).await.checks, Checks::Pending);
+    house.hub.require(REPO, "main", &["test"], 0);
+    house.hub.check(REPO, &head, "test", Some("SUCCESS"));
+    assert_eq!(house.facts(&pr).await.checks, Checks::Passing);
+    // A failure is one at once.
+    house.hub.check(REPO, &head, "test", Some("FAILURE"));
+    assert_eq!(house.facts(&pr).await.checks, Checks::Failing);
+}
+
+#[tokio::test]
+async fn a_merge_that_the_rules_forbid_is_not_offered() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let head = house.head("feat/x");
+    let merges = async || {
+        house.facts(&pr).await;
+        house.facts(&pr).await.mergeable
+    };
+    assert_eq!(merges().await, Mergeable::Yes);
+    // A ruleset, which the protection of the branch does not tell.
+    let rule = Rule { conversations: true, strict: true, ruleset: true, ..Rule::default() };
+    house.hub.rule(REPO, "main", rule);
+    assert_eq!(merges().await, Mergeable::Yes);
+    let thread = house.hub.thread(REPO, pr.number.0, By::bot("coderabbitai"), "a", 1, "Nit.");
+    assert_eq!(merges().await, Mergeable::Blocked);
+    house.hub.change_thread(&thread, |thread| thread.resolved = Some(By::person("ana")));
+    assert_eq!(merges().await, Mergeable::Yes);
+    house.hub.push(REPO, "main");
+    assert_eq!(merges().await, Mergeable::Behind);
+    let error = house.scm.merge(&call(), &pr, &head, MergeMethod::Merge).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Refused && error.cause.contains("out of date"), "{error:?}");
+}
+
 #[tokio::test]
 async fn r12_a_limit_is_kept_until_it_passes() {
-    for (mood, seconds) in
-        [(Mood::Secondary(Some(90)), 90), (Mood::TooMany(45), 45), (Mood::Secondary(None), 60)]
-    {
+    for (mood, seconds) in [
+        (Mood::Secondary(Some(90)), 90),
+        (Mood::TooMany(45), 45),
+        (Mood::Secondary(None), 60),
+        (Mood::Limited, 60),
+        (Mood::SecondaryOk(Some(75)), 75),
+        (Mood::SecondaryOk(None), 60),
+    ] {
         let house = house();
         let pr = house.opened("feat/x");
         house.hub.behave_next(1, mood.clone());
@@ -547,14 +716,14 @@ async fn a_fifth_is_kept_for_what_a_human_asks() {
     let house = house();
     let pr = house.opened("feat/x");
     let head = house.head("feat/x");
-    house.hub.drain("graphql", 1_000, 600);
+    house.hub.drain("graphql", 1_001, 600);
     house.facts(&pr).await;
     let error = house.refused(&pr).await;
     assert!(error.is_transient() && error.retry_after_ms.is_some_and(|wait| wait > 590_000));
     let quota = house.scm.quota();
     let graphql = quota.iter().find(|one| one.name == "graphql").unwrap();
     assert_eq!((graphql.limit, graphql.remaining), (5_000, 999));
-    assert_eq!(graphql.spent, 1);
+    assert_eq!(graphql.spent, 2);
     assert!(graphql.account.starts_with("ana @ "), "{graphql:?}");
     house.scm.merge(&call(), &pr, &head, MergeMethod::Merge).await.unwrap();
 }
@@ -572,7 +741,16 @@ fn many(house: &House, count: usize) -> Vec<PrRef> {
         let node = Some(house.hub.node(&repo, number));
         PrRef { repo, number: PrNumber(number), node }
     };
-    (0..count).map(one).collect()
+    let all = (0..count).map(one).collect();
+    house.hub.pass(120);
+    all
+}
+
+/// The clock stands only while it is moved: connections are real.
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }
 
 /// As many sessions as the budget names, a fifth of them looked at each half a minute and the others each five; now and
@@ -597,12 +775,10 @@ async fn b4_an_hour_stays_within_its_points() {
             };
             let answers = house.scm.observe(&call(), &due).await.unwrap();
             assert!(answers.iter().all(|answer| matches!(answer, Answer::Yes(_))), "{look}");
-            // The clock stands only while it is moved: connections are real.
-            tokio::time::pause();
-            tokio::time::advance(Duration::from_secs(30)).await;
-            tokio::time::resume();
+            pass(30).await;
         }
         let points = house.hub.spent().points * 120 / looks as u64;
+        println!("{sessions} sessions: {points} points an hour");
         assert!(points <= most, "{sessions} sessions: {points} points an hour");
         assert_eq!(house.hub.spent().rest, 0);
     }
@@ -621,6 +797,17 @@ async fn b4_a_sweep_of_a_hundred_is_at_most_five_requests_of_a_point() {
         assert!(spent.points - before.points <= most, "{sweep}: {spent:?}");
         assert_eq!(spent.rest, before.rest);
     }
+    // A review, a comment or a label is a change: what was said is asked for of all that changed at once.
+    for number in [1, 2] {
+        house.hub.review("acme/r1", number, By::person("ben"), "COMMENTED", "Why?");
+    }
+    let before = house.hub.spent();
+    let answers = house.scm.observe(&call(), &prs).await.unwrap();
+    let asked =
+        |one: &&Answer<PrFacts>| matches!(one, Answer::Yes(facts) if facts.human_threads == 1);
+    assert_eq!(answers.iter().filter(asked).count(), 2);
+    let spent = house.hub.spent();
+    assert_eq!((spent.graphql - before.graphql, spent.points - before.points), (5, 5));
     // One that changed by surprise costs one more.
     let sha = house.hub.head("acme/r2", "feat/6").unwrap();
     house.hub.check("acme/r2", &sha, "test", Some("FAILURE"));

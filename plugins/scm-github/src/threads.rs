@@ -1,8 +1,6 @@
 //! What people and bots said in reviews.
 
-use std::collections::BTreeMap;
-
-use ao_github::{Errand, Graph};
+use ao_github::Errand;
 use ao_slots::{
     PluginError,
     scm::{Comment, PrRef, Thread},
@@ -13,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Hub, TEXT_CAP, capped,
-    graph::{Actor, Page, login},
+    graph::{Actor, Given, Opened, Page, is_seen, login, settled},
 };
 
 /// The most pages of one pull request: 2,500 threads, 5,000 reviews.
@@ -24,19 +22,19 @@ const THREADS: &str =
   reviewThreads(first: 50, after: $after) { totalCount pageInfo { hasNextPage endCursor } nodes {
     id isResolved isOutdated path line originalLine
     comments(first: 50) { pageInfo { hasNextPage endCursor } nodes {
-      id body isMinimized authorAssociation author { __typename login }
+      id body state isMinimized author { __typename login } pullRequestReview { authorCanPushToRepository }
       pullRequest { author { __typename login } } } }
   } } } } }";
 
 const COMMENTS: &str = "query($id: ID!, $after: String) { rateLimit { cost } node(id: $id) { ... on PullRequestReviewThread {
   comments(first: 100, after: $after) { pageInfo { hasNextPage endCursor } nodes {
-    id body isMinimized authorAssociation author { __typename login }
+    id body state isMinimized author { __typename login } pullRequestReview { authorCanPushToRepository }
     pullRequest { author { __typename login } } } } } } }";
 
 const REVIEWS: &str =
-    "query($id: ID!, $after: String) { rateLimit { cost } node(id: $id) { ... on PullRequest {
+    "query($id: ID!, $after: String) { rateLimit { cost } node(id: $id) { ... on PullRequest { headRefOid
   reviews(first: 100, after: $after) { pageInfo { hasNextPage endCursor } nodes {
-    id state body authorAssociation author { __typename login }
+    id state body commit { oid } authorCanPushToRepository author { __typename login }
     pullRequest { author { __typename login } } } } } } }";
 
 #[derive(Debug, Deserialize)]
@@ -51,44 +49,58 @@ struct Talk {
     comments: Page<Words>,
 }
 
-/// A comment, or a review.
+/// A comment of a review.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Words {
     id: String,
     body: String,
-    /// Of a review.
-    state: Option<String>,
-    /// Somebody who may has hidden it.
-    #[serde(default)]
+    state: String,
     is_minimized: bool,
-    author_association: String,
     author: Option<Actor>,
     pull_request: Opened,
+    pull_request_review: Option<Writer>,
 }
 
-/// Who opened the pull request.
+/// May who wrote it push? Whether they are a member or a collaborator does not tell.
 #[derive(Debug, Deserialize)]
-struct Opened {
-    author: Option<Actor>,
+#[serde(rename_all = "camelCase")]
+struct Writer {
+    author_can_push_to_repository: bool,
 }
 
 impl Words {
     fn comment(self) -> Comment {
-        let is_bot = self.author.as_ref().is_some_and(Actor::is_bot);
-        let may_write =
-            matches!(self.author_association.as_str(), "OWNER" | "MEMBER" | "COLLABORATOR");
-        let author = login(self.author.as_ref());
-        let opener = self.pull_request.author.as_ref().map(|author| login(Some(author)));
-        Comment {
-            id: self.id,
-            own: opener.as_ref() == Some(&author),
-            author,
-            is_bot,
-            trusted: is_bot || may_write,
-            text: capped(&plain(&self.body), TEXT_CAP),
-        }
+        let review = self.pull_request_review;
+        let may_write = review.is_some_and(|review| review.author_can_push_to_repository);
+        comment(self.id, self.author.as_ref(), &self.pull_request, may_write, &self.body)
     }
+}
+
+fn comment(
+    id: String,
+    author: Option<&Actor>,
+    of: &Opened,
+    may_write: bool,
+    body: &str,
+) -> Comment {
+    let is_bot = author.is_some_and(Actor::is_bot);
+    let author = login(author);
+    Comment {
+        id,
+        own: of.author.as_ref().is_some_and(|opener| login(Some(opener)) == author),
+        author,
+        is_bot,
+        trusted: is_bot || may_write,
+        text: capped(&plain(body), TEXT_CAP),
+    }
+}
+
+/// All pages of a connection of a node.
+struct Whole<T> {
+    nodes: Vec<T>,
+    /// The head of a pull request, where it was asked for.
+    head: Option<String>,
 }
 
 impl Hub {
@@ -100,13 +112,13 @@ impl Hub {
     ) -> Result<Vec<Thread>, PluginError> {
         let id = self.id(errand, pr).await?;
         let mut threads = Vec::new();
-        for talk in self.all::<Talk>(errand, THREADS, "reviewThreads", &id).await? {
+        for talk in self.all::<Talk>(errand, THREADS, "reviewThreads", &id).await?.nodes {
             let more = talk.comments.next().is_some();
             let words = match more {
-                true => self.all::<Words>(errand, COMMENTS, "comments", &talk.id).await?,
+                true => self.all::<Words>(errand, COMMENTS, "comments", &talk.id).await?.nodes,
                 false => talk.comments.nodes().ok_or_else(partial)?,
             };
-            let seen = words.into_iter().filter(|words| !words.is_minimized);
+            let seen = words.into_iter().filter(|one| is_seen(Some(&one.state), one.is_minimized));
             let comments: Vec<Comment> = seen.map(Words::comment).collect();
             if comments.is_empty() {
                 continue;
@@ -120,29 +132,20 @@ impl Hub {
                 comments,
             });
         }
-        let reviews = self.all::<Words>(errand, REVIEWS, "reviews", &id).await?;
-        // A reviewer's later yes or no settles the words of an earlier review.
-        let says = |words: &Words| {
-            matches!(words.state.as_deref(), Some("APPROVED" | "CHANGES_REQUESTED" | "DISMISSED"))
-        };
-        let mut last: BTreeMap<String, usize> = BTreeMap::new();
-        for (at, review) in reviews.iter().enumerate().filter(|(_, review)| says(review)) {
-            last.insert(login(review.author.as_ref()), at);
-        }
-        for (at, review) in reviews.into_iter().enumerate() {
-            if review.body.trim().is_empty() || review.state.as_deref() == Some("PENDING") {
-                continue;
-            }
-            let later = last.get(&login(review.author.as_ref())).is_some_and(|last| *last > at);
-            let resolved =
-                later || matches!(review.state.as_deref(), Some("DISMISSED" | "APPROVED"));
+        let Whole { nodes: reviews, head } =
+            self.all::<Given>(errand, REVIEWS, "reviews", &id).await?;
+        let settled = settled(&reviews, &head.ok_or_else(partial)?);
+        for (review, resolved) in reviews.into_iter().zip(settled).filter(|(one, _)| one.speaks()) {
+            let may_write = review.author_can_push_to_repository;
+            let (id, by) = (review.id.clone(), review.author.as_ref());
+            let words = comment(id, by, &review.pull_request, may_write, &review.body);
             threads.push(Thread {
-                id: review.id.clone(),
+                id: review.id,
                 resolved,
                 outdated: false,
                 path: None,
                 line: None,
-                comments: vec![review.comment()],
+                comments: vec![words],
             });
         }
         Ok(threads)
@@ -155,22 +158,22 @@ impl Hub {
         document: &str,
         name: &str,
         id: &str,
-    ) -> Result<Vec<T>, PluginError> {
-        let (mut all, mut after) = (Vec::new(), None);
+    ) -> Result<Whole<T>, PluginError> {
+        let (mut nodes, mut after) = (Vec::new(), None);
         for _ in 0..PAGES {
             let variables = json!({"id": id, "after": after});
-            let Graph { mut data, errors } =
-                self.github.graphql(errand, document, &variables).await?;
-            if let Some(error) = errors.first() {
+            let mut graph = self.github.graphql(errand, document, &variables).await?;
+            if let Some(error) = graph.errors.first() {
                 let cause = ao_slots::text::one_line(&error.message);
                 return Err(PluginError::transient("a part of the discussion did not come", cause));
             }
-            let page: Value = data["node"][name].take();
+            let page: Value = graph.data["node"][name].take();
             let page: Page<T> = serde_json::from_value(page).map_err(|_| partial())?;
             after = page.next();
-            all.extend(page.nodes().ok_or_else(partial)?);
+            nodes.extend(page.nodes().ok_or_else(partial)?);
             if after.is_none() {
-                return Ok(all);
+                let head = graph.data["node"]["headRefOid"].as_str().map(str::to_owned);
+                return Ok(Whole { nodes, head });
             }
         }
         Err(PluginError::transient("the discussion has more pages than are read", ""))

@@ -35,6 +35,8 @@ pub(super) struct Query {
     pub(super) cost: u64,
     /// How many nodes it asks for.
     pub(super) nodes: u64,
+    /// The same, of each of a list of ids: what it takes the vendor, who does not price that.
+    pub(super) weight: u64,
     /// It changes something.
     pub(super) mutation: bool,
 }
@@ -90,7 +92,9 @@ impl Query {
         let mutation = is_mutation(chosen);
         // «Divide the number by 100 and round the result to get the final aggregate cost»; the least is 1.
         let cost = ((calls + 50) / 100).max(1);
-        Ok(Self { variables, operation, cost, nodes, mutation, document })
+        let ids = body["variables"]["ids"].as_array().map_or(1, |ids| ids.len() as u64);
+        let weight = nodes * ids;
+        Ok(Self { variables, operation, cost, nodes, weight, mutation, document })
     }
 
     /// Executes it.
@@ -636,7 +640,7 @@ impl Graph<'_> {
 
     fn ref_field(&self, repo: u64, branch: &str, name: &str, arguments: &Value) -> Option<Out> {
         let world = self.world.borrow();
-        let rule = world.repo_at(repo).rules.get(branch);
+        let rule = world.repo_at(repo).rules.get(branch).filter(|rule| !rule.ruleset);
         Some(match name {
             "id" => leaf(format!("REF_{repo}_{branch}")),
             "name" => leaf(branch),
@@ -666,7 +670,7 @@ impl Graph<'_> {
                             ("requiresApprovingReviews", leaf(rule.approvals > 0)),
                             ("requiredStatusCheckContexts", Out::List(checks)),
                             ("requiresStatusChecks", leaf(!rule.checks.is_empty())),
-                            ("requiresStrictStatusChecks", leaf(false)),
+                            ("requiresStrictStatusChecks", leaf(rule.strict)),
                             ("requiresConversationResolution", leaf(rule.conversations)),
                         ],
                     )
@@ -874,6 +878,7 @@ impl Graph<'_> {
                 let (states, author) = (&arguments["states"], arguments["author"].as_str());
                 let wanted = |review: &&Review| {
                     review.pr == at
+                        && world.sees_review(review)
                         && listed(states, review.state)
                         && author.is_none_or(|author| author == review.by.login())
                 };
@@ -884,18 +889,20 @@ impl Graph<'_> {
             }
             "latestReviews" => {
                 let mut last: Vec<&Review> = Vec::new();
-                for review in world.reviews.iter().filter(|review| review.pr == at) {
+                let seen = |review: &&Review| review.pr == at && world.sees_review(review);
+                for review in world.reviews.iter().filter(seen) {
                     last.retain(|known| known.by != review.by);
                     last.push(review);
                 }
                 reviews(last)
             }
             "reviewThreads" => {
-                let of = |thread: &&Thread| thread.pr == at;
+                let of = |thread: &&Thread| thread.pr == at && world.sees_thread(thread);
                 connection(world.threads.iter().filter(of).map(|t| At::Thread(t.id)))
             }
             "totalCommentsCount" => {
-                leaf(world.comments.iter().filter(|comment| comment.on == at).count() as u64)
+                let of = |c: &&Comment| c.on == at && !world.is_pending(c.review);
+                leaf(world.comments.iter().filter(of).count() as u64)
             }
             "statusCheckRollup" => {
                 let sha = &pull.sha;
@@ -996,7 +1003,10 @@ impl Graph<'_> {
             "pullRequest" => Out::Node(At::Issue(review.pr.0, review.pr.1)),
             "createdAt" | "submittedAt" | "updatedAt" => leaf(review.at.to_string()),
             "url" => leaf(format!("{}/review/{id}", self.url)),
-            "comments" => connection([]),
+            "comments" => {
+                let of = |comment: &&Comment| comment.review == Some(id);
+                connection(world.comments.iter().filter(of).map(|comment| At::Comment(comment.id)))
+            }
             _ => return None,
         })
     }
@@ -1017,7 +1027,8 @@ impl Graph<'_> {
             "resolvedBy" => thread.resolved.as_ref().map(|by| self.actor(by)).into(),
             "pullRequest" => Out::Node(At::Issue(thread.pr.0, thread.pr.1)),
             "comments" => {
-                let of = |comment: &&Comment| comment.thread == Some(id);
+                let of =
+                    |comment: &&Comment| comment.thread == Some(id) && world.sees_comment(comment);
                 connection(world.comments.iter().filter(of).map(|comment| At::Comment(comment.id)))
             }
             _ => return None,
@@ -1050,8 +1061,8 @@ impl Graph<'_> {
             "line" => leaf(thread?.line),
             "originalLine" => leaf(thread?.original),
             "outdated" => leaf(thread?.outdated),
-            "state" => leaf("SUBMITTED"),
-            "pullRequestReview" => leaf(Value::Null),
+            "state" => leaf(if world.is_pending(comment.review) { "PENDING" } else { "SUBMITTED" }),
+            "pullRequestReview" => comment.review.map(At::Review).into(),
             "replyTo" => {
                 let first = world.comments.iter().find(|c| c.thread == comment.thread)?;
                 (first.id != id).then_some(At::Comment(first.id)).into()
@@ -1245,7 +1256,7 @@ impl Graph<'_> {
             }
             (At::Issue(repo, number), "addComment") => {
                 let body = input["body"].as_str().unwrap_or_default();
-                world.add_comment((*repo, *number), None, viewer, body);
+                world.add_comment((*repo, *number), viewer, body);
             }
             (At::Issue(repo, number), _) => {
                 let wrong = |Refused(_, words): Refused| ("UNPROCESSABLE", words);

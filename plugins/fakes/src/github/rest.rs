@@ -210,7 +210,7 @@ impl Asked<'_> {
                 self.list(pull.files.iter().map(file).collect())
             }
             ("GET", "reviews") => {
-                let of = world.reviews.iter().filter(|review| review.pr == at);
+                let of = world.reviews.iter().filter(|r| r.pr == at && world.sees_review(r));
                 self.list(of.map(|review| review_json(world, review, self.url)).collect())
             }
             ("POST", "reviews") => self.review(world, at),
@@ -256,6 +256,7 @@ impl Asked<'_> {
                 at,
                 viewer.clone(),
                 (path, line),
+                Some(id),
                 comment["body"].as_str().unwrap_or_default(),
             );
         }
@@ -404,7 +405,7 @@ impl Asked<'_> {
                 if body.trim().is_empty() {
                     return Reply::Json(422, invalid("IssueComment", "body: missing_field"));
                 }
-                let id = world.add_comment(at, None, viewer, body);
+                let id = world.add_comment(at, viewer, body);
                 match found(&world.comments, id) {
                     Some(comment) => Reply::Json(201, comment_json(world, comment, self.url)),
                     None => missing(),
@@ -861,7 +862,7 @@ fn rules_json(world: &World, repo: u64, branch: &str) -> Vec<Value> {
         let checks: Vec<Value> = rule.checks.iter().map(|name| json!({"context": name})).collect();
         all.push(json!({
             "type": "required_status_checks",
-            "parameters": {"required_status_checks": checks, "strict_required_status_checks_policy": false},
+            "parameters": {"required_status_checks": checks, "strict_required_status_checks_policy": rule.strict},
         }));
     }
     if rule.approvals > 0 || rule.conversations {

@@ -89,6 +89,10 @@ pub struct Rule {
     pub approvals: u64,
     /// Every thread must be resolved.
     pub conversations: bool,
+    /// The branch must hold its base.
+    pub strict: bool,
+    /// It is a ruleset's, which the classic protection of a branch does not tell.
+    pub ruleset: bool,
 }
 
 /// A commit.
@@ -257,7 +261,8 @@ pub struct Review {
     pub pr: (u64, u64),
     /// By whom.
     pub by: By,
-    /// `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED`, `DISMISSED`.
+    /// `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED`, `DISMISSED`; `PENDING` as long as it is written on, which nobody
+    /// else sees.
     pub state: &'static str,
     /// The words.
     pub body: String,
@@ -295,6 +300,8 @@ pub struct Comment {
     pub on: (u64, u64),
     /// The thread it stands in.
     pub thread: Option<u64>,
+    /// The review that it is a part of: each comment in a thread is one's.
+    pub review: Option<u64>,
     /// By whom.
     pub by: By,
     /// The words.
@@ -342,6 +349,7 @@ pub(super) struct World {
     pub(super) threads: Vec<Thread>,
     pub(super) comments: Vec<Comment>,
     pub(super) associations: BTreeMap<String, &'static str>,
+    pub(super) permissions: BTreeMap<String, &'static str>,
     pub(super) frozen: bool,
     next: u64,
     clock: Timestamp,
@@ -370,6 +378,7 @@ impl World {
                 ("ben".to_owned(), "MEMBER"),
                 ("eve".to_owned(), "NONE"),
             ]),
+            permissions: BTreeMap::from([("ana".to_owned(), "ADMIN"), ("ben".to_owned(), "WRITE")]),
             frozen: false,
             next: 1000,
             // A fixed day: what is asserted of times is the same whenever a test runs.
@@ -380,6 +389,15 @@ impl World {
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// What time it is.
+    pub(super) fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    pub(super) fn pass(&mut self, seconds: i64) {
+        self.clock += SignedDuration::from_secs(seconds);
     }
 
     /// The time of a change: a second after the last, unless time stands.
@@ -595,18 +613,50 @@ impl World {
         }
     }
 
-    pub(super) fn add_comment(
+    pub(super) fn add_comment(&mut self, on: (u64, u64), by: By, body: &str) -> u64 {
+        self.comment(on, (None, None), by, body)
+    }
+
+    fn comment(
         &mut self,
         on: (u64, u64),
-        thread: Option<u64>,
+        (thread, review): (Option<u64>, Option<u64>),
         by: By,
         body: &str,
     ) -> u64 {
         let (id, at) = (self.number(), self.now());
         let body = body.to_owned();
-        self.comments.push(Comment { id, on, thread, by, body, minimized: false, at });
-        self.issue_mut(on.0, on.1).updated = at;
+        self.comments.push(Comment { id, on, thread, review, by, body, minimized: false, at });
+        if !self.is_pending(review) {
+            self.issue_mut(on.0, on.1).updated = at;
+        }
         id
+    }
+
+    /// Says something in a thread: as a part of a review, else of one of its own without words.
+    pub(super) fn add_reply(&mut self, thread: u64, review: Option<u64>, by: By, body: &str) {
+        let Some(pr) = found(&self.threads, thread).map(|thread| thread.pr) else { return };
+        let review = review.unwrap_or_else(|| self.add_review(pr, by.clone(), "COMMENTED", ""));
+        self.comment(pr, (Some(thread), Some(review)), by, body);
+    }
+
+    pub(super) fn is_pending(&self, review: Option<u64>) -> bool {
+        let review = review.and_then(|id| found(&self.reviews, id));
+        review.is_some_and(|review| review.state == "PENDING")
+    }
+
+    /// Whether the viewer sees it: what is half written only its author does.
+    pub(super) fn sees_review(&self, review: &Review) -> bool {
+        review.state != "PENDING" || review.by == self.viewer
+    }
+
+    pub(super) fn sees_comment(&self, comment: &Comment) -> bool {
+        !self.is_pending(comment.review) || comment.by == self.viewer
+    }
+
+    pub(super) fn sees_thread(&self, thread: &Thread) -> bool {
+        let mut of = self.comments.iter().filter(|comment| comment.thread == Some(thread.id));
+        of.any(|comment| self.sees_comment(comment))
     }
 
     pub(super) fn add_review(
@@ -617,12 +667,21 @@ impl World {
         body: &str,
     ) -> u64 {
         let (id, at) = (self.number(), self.now());
-        let pull = self.pull_mut(pr.0, pr.1);
-        pull.requested.retain(|login| login != by.login());
-        let sha = pull.sha.clone();
+        let sha = self.pull_mut(pr.0, pr.1).sha.clone();
         self.reviews.push(Review { id, pr, by, state, body: body.to_owned(), sha, at });
-        self.issue_mut(pr.0, pr.1).updated = at;
+        self.reviewed(id);
         id
+    }
+
+    /// What a review that is not half written does to its pull request.
+    pub(super) fn reviewed(&mut self, id: u64) {
+        let Some(Review { pr, by, state, .. }) = found(&self.reviews, id).cloned() else { return };
+        if state == "PENDING" {
+            return;
+        }
+        let at = self.now();
+        self.pull_mut(pr.0, pr.1).requested.retain(|login| login != by.login());
+        self.issue_mut(pr.0, pr.1).updated = at;
     }
 
     pub(super) fn add_thread(
@@ -630,6 +689,7 @@ impl World {
         pr: (u64, u64),
         by: By,
         (path, line): (&str, u64),
+        review: Option<u64>,
         body: &str,
     ) -> u64 {
         let id = self.number();
@@ -642,8 +702,13 @@ impl World {
             resolved: None,
             outdated: false,
         });
-        self.add_comment(pr, Some(id), by, body);
+        self.add_reply(id, review, by, body);
         id
+    }
+
+    /// The review of a node id.
+    pub(super) fn review(&self, node: &str) -> Option<&Review> {
+        found(&self.reviews, node.strip_prefix("PRR_")?.parse().ok()?)
     }
 
     pub(super) fn association(&self, by: &By) -> &'static str {
@@ -652,7 +717,8 @@ impl World {
 
     /// May they push? An app may, when somebody installed it with that right; ours do not.
     pub(super) fn may_push(&self, by: &By) -> bool {
-        matches!(self.association(by), "OWNER" | "MEMBER" | "COLLABORATOR")
+        let given = self.permissions.get(by.login()).copied();
+        matches!(by, By::Person(_)) && matches!(given, Some("ADMIN" | "MAINTAIN" | "WRITE"))
     }
 
     /// The last attempt at each check of a commit in each suite.
@@ -757,6 +823,23 @@ impl World {
         })
     }
 
+    /// Whether a rule demands that the head holds its base, and it does not.
+    fn is_late(&self, issue: &Issue, pull: &Pull) -> bool {
+        self.rule(issue.repo, &pull.base).strict && self.is_behind(issue, pull)
+    }
+
+    fn is_behind(&self, issue: &Issue, pull: &Pull) -> bool {
+        let base = self.repo_at(issue.repo).branches.get(&pull.base);
+        let mut next = Some(&pull.sha);
+        while let Some(sha) = next {
+            if Some(sha) == base {
+                return false;
+            }
+            next = self.commits.get(sha).and_then(|commit| commit.parent.as_ref());
+        }
+        base.is_some()
+    }
+
     /// GraphQL's `MergeStateStatus`.
     pub(super) fn merge_state(&self, issue: &Issue, pull: &Pull) -> &'static str {
         let failing =
@@ -766,6 +849,7 @@ impl World {
             () if pull.conflicting => "DIRTY",
             () if pull.draft => "DRAFT",
             () if self.blocked(issue, pull).is_some() => "BLOCKED",
+            () if self.is_late(issue, pull) => "BEHIND",
             () if failing => "UNSTABLE",
             () => "CLEAN",
         }
@@ -804,6 +888,9 @@ impl World {
         if let Some(why) = self.blocked(issue, pull) {
             return no(&why);
         }
+        if self.is_late(issue, pull) {
+            return no("Head branch is out of date");
+        }
         let (title, base) = (issue.title.clone(), pull.base.clone());
         let parent = self.repo_at(repo).branches.get(&base).cloned();
         let sha = self.commit(&title, parent);
@@ -822,8 +909,8 @@ impl World {
             .filter_map(|issue| issue.pull.as_ref().map(|pull| (issue, pull)))
             .filter_map(|(issue, pull)| {
                 let may = issue.open && !pull.conflicting && !pull.draft;
-                let method =
-                    pull.auto_merge.filter(|_| may && self.blocked(issue, pull).is_none())?;
+                let may = may && self.blocked(issue, pull).is_none() && !self.is_late(issue, pull);
+                let method = pull.auto_merge.filter(|_| may)?;
                 Some((issue.repo, issue.number, method))
             })
             .collect();
