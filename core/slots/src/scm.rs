@@ -293,17 +293,6 @@ pub trait Scm: fmt::Debug + Send + Sync {
         method: MergeMethod,
     ) -> Result<String, PluginError>;
 
-    /// Has the scm merge it by itself once all that its rules demand is there, if its head is `expected_head`.
-    async fn merge_when_ready(
-        &self,
-        _call: &Call,
-        _pr: &PrRef,
-        _expected_head: &str,
-        _method: MergeMethod,
-    ) -> Result<(), PluginError> {
-        Err(PluginError::unsupported("this scm merges nothing by itself"))
-    }
-
     /// Closes it without a merge.
     async fn close(&self, call: &Call, pr: &PrRef) -> Result<(), PluginError>;
 

@@ -18,7 +18,7 @@ mod tests;
 mod world;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -139,6 +139,19 @@ struct Far {
     minute: VecDeque<(Instant, usize, u64)>,
     under_way: u64,
     secondary: bool,
+    app: Option<Registered>,
+    /// The tokens of its installation, and until when each is good, in seconds since 1970.
+    issued: BTreeMap<String, u64>,
+}
+
+/// An App.
+#[derive(Debug)]
+struct Registered {
+    id: String,
+    installation: u64,
+    key: Vec<u8>,
+    /// How long its tokens are good, in seconds.
+    good_for: u64,
 }
 
 impl GitHub {
@@ -155,6 +168,8 @@ impl GitHub {
             minute: VecDeque::new(),
             under_way: 0,
             secondary: true,
+            app: None,
+            issued: BTreeMap::new(),
         }));
         let router = Router::new().fallback(serve).with_state(far.clone());
         Ok(Self { host: Host::start(router)?, far })
@@ -218,6 +233,12 @@ impl GitHub {
     /// Lets time pass.
     pub fn pass(&self, seconds: i64) {
         self.far().world.pass(seconds);
+    }
+
+    /// Registers an App with an installation and a public key, DER of PKCS#1; its tokens are good for so many seconds.
+    pub fn app(&self, id: &str, installation: u64, key: &[u8], good_for: u64) {
+        let (id, key) = (id.to_owned(), key.to_vec());
+        self.far().app = Some(Registered { id, installation, key, good_for });
     }
 
     /// Makes a repository with one commit on `main`.
@@ -604,6 +625,18 @@ impl GitHub {
         far.world.add_issue(id, title, body, By::person("ana"))
     }
 
+    /// Moves an issue to another repository; its former place leads to it. Returns its number there.
+    pub fn transfer(&self, repo: &str, number: u64, to: &str) -> u64 {
+        self.at(repo, number, |world, at| {
+            let (to, issue) = (world.repo_id(to), world.issue_mut(at.0, at.1).clone());
+            let new = world.add_issue(to, &issue.title, &issue.body, issue.by.clone());
+            world.issues.insert((to, new), Issue { repo: to, number: new, ..issue });
+            world.issues.remove(&at);
+            world.moved.insert(at, (to, new));
+            new
+        })
+    }
+
     /// Every issue of a repository that is no pull request.
     pub fn issues(&self, repo: &str) -> Vec<Issue> {
         let far = self.far();
@@ -766,6 +799,7 @@ impl Far {
             }
             Mood::SecondaryOk(wait) if graphql => secondary(200, *wait),
             _ if log_only => self.log(asked),
+            _ if asked.path.starts_with("/app/") => self.installed(asked),
             _ => match self.admit(asked, &body, graphql) {
                 Some(refused) => refused,
                 None if graphql => self.graphql(asked, &body, mood),
@@ -803,6 +837,7 @@ impl Far {
         });
         match token {
             Some(TOKEN) => {}
+            Some(token) if self.issued.get(token).is_some_and(|until| *until > now()) => {}
             Some(_) => return Some(Written::refusal(401, "Bad credentials")),
             None => return Some(Written::refusal(401, "Requires authentication")),
         }
@@ -890,6 +925,11 @@ impl Far {
                 return Written { cost: 1, ..Written::json(status, &body).with("location", to) };
             }
         }
+        if let Some(to) = self.moved(&operation) {
+            let to = format!("{}/repositories/{}/issues/{}", asked.url, to.0, to.1);
+            let body = json!({"message": "Moved Permanently", "url": to, "documentation_url": "-"});
+            return Written { cost: 1, ..Written::json(301, &body).with("location", to) };
+        }
         let given = (!asked.body.is_empty()).then_some(body);
         if !asked.body.is_empty() && body.is_null() {
             return Written { cost: 1, ..Written::refusal(400, "Problems parsing JSON") };
@@ -913,6 +953,14 @@ impl Far {
         let reply = request.answer(&mut self.world);
         let cost = u64::from(path != "/rate_limit");
         Written { cost, ..self.replied(asked, &operation, &query, reply) }
+    }
+
+    /// Where the issue is now that a request names at its former place.
+    fn moved(&self, operation: &Operation) -> Option<(u64, u64)> {
+        let [owner, name, number] = operation.path.as_slice() else { return None };
+        let is_issue = operation.name.ends_with("/issues/{issue_number}");
+        let repo = self.world.repo(&format!("{owner}/{name}")).filter(|_| is_issue)?;
+        self.world.moved.get(&(repo.id, number.parse().ok()?)).copied()
     }
 
     /// An answer held to the description, with its links and its tag.
@@ -985,6 +1033,47 @@ impl Far {
         })
     }
 
+    /// A token of an App's installation, for a JSON web token that the App has signed.
+    fn installed(&mut self, asked: &Whole<'_>) -> Written {
+        let no = |words: &str| Written::refusal(401, words);
+        let Some(operation) = Operation::find(asked.method.as_str(), asked.path) else {
+            return Written::refusal(501, &format!("the fake has no {}", asked.path));
+        };
+        let given = asked.headers.get("authorization").and_then(|given| given.to_str().ok());
+        let Some(token) = given.and_then(|given| given.strip_prefix("Bearer ")) else {
+            return no("Requires authentication");
+        };
+        let Some(app) = &self.app else { return no("Integration not found") };
+        let claims = match claims(token, &app.key) {
+            Some(claims) => claims,
+            None => return no("A JSON web token could not be decoded"),
+        };
+        let time = |name: &str| claims[name].as_u64().unwrap_or_default();
+        if claims["iss"] != *app.id {
+            return no("'Issuer' claim ('iss') must be an Integer");
+        }
+        if time("exp") <= now() || time("iat") > now() {
+            return no(
+                "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
+            );
+        }
+        if time("exp") > now() + 600 {
+            return no("'Expiration time' claim ('exp') is too far in the future");
+        }
+        if operation.path.first().and_then(|id| id.parse().ok()) != Some(app.installation) {
+            return Written::refusal(404, "Not Found");
+        }
+        let until = now() + app.good_for;
+        let token = format!("ghs_{:036}", self.world.number());
+        self.issued.insert(token.clone(), until);
+        let at = Timestamp::from_second(i64::try_from(until).unwrap_or_default());
+        let answer = json!({"token": token, "expires_at": at.unwrap_or_default().to_string()});
+        match operation.answer(201, answer) {
+            Ok(answer) => Written::json(201, &answer),
+            Err(why) => Written::refusal(501, &format!("the fake is wrong: {why}")),
+        }
+    }
+
     fn log(&self, asked: &Whole<'_>) -> Written {
         let (id, signed) =
             asked.path.trim_start_matches("/_logs/").split_once('?').unwrap_or_default();
@@ -1024,6 +1113,19 @@ impl Far {
             .with("x-ratelimit-resource", if graphql { "graphql" } else { "core" })
             .with("x-github-request-id", "AC3E:1:2:3:4")
     }
+}
+
+/// The claims of a JSON web token that this key has signed by RS256.
+fn claims(token: &str, key: &[u8]) -> Option<Value> {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+    use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    let (text, signature) = token.rsplit_once('.')?;
+    let (head, claims) = text.split_once('.')?;
+    let json =
+        |part: &str| -> Option<Value> { serde_json::from_slice(&BASE64.decode(part).ok()?).ok() };
+    let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key);
+    key.verify(text.as_bytes(), &BASE64.decode(signature).ok()?).ok()?;
+    (json(head)?["alg"] == "RS256").then(|| json(claims)).flatten()
 }
 
 fn secondary(status: u16, wait: Option<u64>) -> Written {

@@ -42,7 +42,7 @@ impl App {
         digest(format!("{} {} {}", self.id, self.installation, self.key.reveal()), 16)
     }
 
-    fn pair(&self) -> Result<RsaKeyPair, String> {
+    pub(crate) fn pair(&self) -> Result<RsaKeyPair, String> {
         let wrong = |why: String| format!("`app.key` is no private key of an App: {why}");
         let key = PrivateKeyDer::from_pem_slice(self.key.reveal().as_bytes())
             .map_err(|error| wrong(error.to_string()))?;

@@ -200,17 +200,6 @@ impl Graph {
     pub fn error(&self, alias: &str) -> Option<&GraphError> {
         self.errors.iter().find(|error| error.path.first().is_none_or(|first| first == alias))
     }
-
-    /// Of a mutation: that it was done.
-    pub fn done(self, what: &str) -> Result<Value, PluginError> {
-        match self.errors.first() {
-            None => Ok(self.data),
-            Some(error) if error.kind == "NOT_FOUND" => {
-                Err(PluginError::new(ErrorKind::NotFound, what, excerpt(&error.message)))
-            }
-            Some(error) => Err(PluginError::new(ErrorKind::Refused, what, excerpt(&error.message))),
-        }
-    }
 }
 
 /// The client of one token.

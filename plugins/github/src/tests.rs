@@ -165,6 +165,19 @@ async fn pages_follow_each_other_and_a_renamed_repository_is_followed() {
     }
 }
 
+#[tokio::test]
+async fn a_log_is_found_under_a_former_name_of_its_repository() {
+    let hub = GitHub::start().unwrap();
+    hub.repository("acme/app");
+    let sha = hub.push("acme/app", "feat/x");
+    let id = hub.check("acme/app", &sha, "test", Some("FAILURE"));
+    hub.change_check(id, |check| check.log = "error: no".to_owned());
+    hub.rename("acme/app", "acme/better");
+    let github = github(&hub.url());
+    let path = format!("/repos/acme/app/actions/jobs/{id}/logs");
+    assert_eq!(github.log(errand(), &path).await.unwrap(), "error: no");
+}
+
 #[test]
 fn waits_grow_where_none_is_named() {
     let mut limits = Limits::default();
@@ -191,57 +204,32 @@ pub(crate) fn app() -> App {
 
 #[tokio::test]
 async fn an_app_asks_with_its_installations_token_and_for_a_new_one_in_time() {
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    // Gives tokens that are as good as over, then one for an hour, and tells what it was asked with.
-    let service = tokio::spawn(async move {
-        let mut asked = Vec::new();
-        while asked.len() < 7 {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            let head = String::from_utf8(head).unwrap();
-            let line = head.lines().next().unwrap().to_owned();
-            let token = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(": Bearer ")?;
-                name.eq_ignore_ascii_case("authorization").then(|| value.to_owned())
-            });
-            let made =
-                asked.iter().filter(|(line, _): &&(String, String)| line.starts_with("POST"));
-            let minutes = if made.count() < 2 { 4 } else { 60 };
-            let until = Timestamp::now() + Duration::from_secs(minutes * 60);
-            let body = match line.starts_with("POST") {
-                true => json!({"token": format!("ghs_{}", asked.len()), "expires_at": until}),
-                false => json!({"login": "ao[bot]"}),
-            };
-            asked.push((line, token.unwrap()));
-            let body = body.to_string();
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-        asked
-    });
-    let url = Some(format!("http://{address}/api/v3"));
-    let access = Access { token: None, url, app: Some(app()) };
+    let hub = GitHub::start().unwrap();
+    hub.repository("acme/app");
+    let app = app();
+    let key = app.pair().unwrap().public().as_ref().to_vec();
+    let access = Access { token: None, url: Some(hub.enterprise_url()), app: Some(app) };
     let github = Github::build(&access, &context(&[("GH_ENTERPRISE_TOKEN", "other")])).unwrap();
-    for _ in 0..4 {
-        let answer = github.rest(errand(), Method::GET, "/user", None).await.unwrap();
-        assert_eq!(answer.body["login"], "ao[bot]");
+    let read = async || github.rest(errand(), Method::GET, "/repos/acme/app", None).await;
+    // Nobody knows it there.
+    let error = read().await.unwrap_err();
+    assert!(error.kind == ErrorKind::Permanent && error.remedy.is_some(), "{error:?}");
+    // A token that is as good as over is not used again.
+    hub.app("12345", 77, &key, 240);
+    let before = hub.requests().len();
+    read().await.unwrap();
+    read().await.unwrap();
+    hub.app("12345", 77, &key, 3_600);
+    for _ in 0..2 {
+        read().await.unwrap();
     }
-    let asked = service.await.unwrap();
-    let lines: Vec<&str> = asked.iter().map(|(line, _)| &line[..4]).collect();
-    assert_eq!(lines, ["POST", "GET ", "POST", "GET ", "POST", "GET ", "GET "]);
-    assert_eq!(asked[0].0, "POST /api/v3/app/installations/77/access_tokens HTTP/1.1");
-    assert!(asked[0].1.starts_with("eyJ"), "{}", asked[0].1);
-    let tokens: Vec<&str> = asked.iter().map(|(_, token)| token.as_str()).collect();
-    assert_eq!([tokens[1], tokens[3], tokens[5], tokens[6]], ["ghs_0", "ghs_2", "ghs_4", "ghs_4"]);
+    let methods: Vec<String> =
+        hub.requests().into_iter().skip(before).map(|request| request.method).collect();
+    assert_eq!(methods, ["POST", "GET", "POST", "GET", "POST", "GET", "GET"]);
+    // One that another key has signed is no one's.
+    hub.app("12345", 78, &key, 3_600);
+    let other = Access { url: Some(hub.url()), ..access };
+    let other = Github::build(&other, &context(&[])).unwrap();
+    let error = other.rest(errand(), Method::GET, "/repos/acme/app", None).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Permanent, "{error:?}");
 }

@@ -11,8 +11,8 @@ use crate::{Access, App};
 pub(crate) const REMEDY: &str =
     "run `gh auth login`, or set GITHUB_TOKEN, or `token:` in the settings";
 /// What to do where a token may not see or do something.
-pub const RIGHTS: &str = "give the token the rights for the repository: contents, pull requests, issues, \
-    checks, commit statuses and actions";
+pub const RIGHTS: &str = "use a classic token with `repo`, `gh auth login`, or an App that may read contents, pull \
+    requests, issues, checks, commit statuses and actions: a fine-grained token sees no checks";
 
 /// Where the token comes from.
 #[derive(Debug)]

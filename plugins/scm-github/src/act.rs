@@ -20,6 +20,8 @@ use crate::{
 
 /// The most of a diff that is told, in bytes.
 const DIFF_CAP: usize = 1 << 20;
+/// The most pages of checks.
+const PAGES: usize = 20;
 /// The vendor's own limits of a title and a text, in characters.
 const TITLE: usize = 256;
 const BODY: usize = 65_000;
@@ -136,7 +138,7 @@ impl Hub {
     ) -> Result<(Located, Vec<Context>), PluginError> {
         let (mut all, mut after, mut head) = (Vec::new(), None::<String>, None::<String>);
         let what = || format!("cannot read the checks of #{}", pr.number.0);
-        loop {
+        for _ in 0..PAGES {
             let more = contexts(pr.number.0, after.as_deref());
             let mut place = self.place(errand, pr, &more).await?;
             // Pages of two heads are no list.
@@ -157,6 +159,7 @@ impl Hub {
             }
             head = Some(place.head_ref_oid);
         }
+        Err(PluginError::transient(what(), "it has more pages than are read"))
     }
 
     /// The facts of one.
@@ -329,33 +332,6 @@ impl Hub {
                 let kind = if passes { ErrorKind::Transient } else { ErrorKind::Refused };
                 let what = format!("#{} was not merged", pr.number.0);
                 Err(PluginError { kind, what, ..error })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(crate) async fn merged_when_ready(
-        &self,
-        errand: Errand,
-        pr: &PrRef,
-        expected: &str,
-        method: MergeMethod,
-    ) -> Result<(), PluginError> {
-        let located = self.locate(errand, pr).await?;
-        if settled(&located, expected)?.is_some() {
-            return Ok(());
-        }
-        let document = "mutation($id: ID!, $head: GitObjectID!, $method: PullRequestMergeMethod!) {
-  enablePullRequestAutoMerge(input: {pullRequestId: $id, expectedHeadOid: $head, mergeMethod: $method}) { clientMutationId } }";
-        let method_word = word(method).to_uppercase();
-        let variables = json!({"id": located.id, "head": expected, "method": method_word});
-        let graph = self.github.graphql(errand, document, &variables).await?;
-        let what = format!("#{} is not merged by itself", pr.number.0);
-        match graph.done(&what) {
-            Ok(_) => Ok(()),
-            // All that the rules demand is there already.
-            Err(error) if error.cause.contains("clean status") => {
-                self.merged(errand, pr, expected, method).await.map(drop)
             }
             Err(error) => Err(error),
         }

@@ -39,7 +39,15 @@ pub(crate) const SAID: &str = "query($ids: [ID!]!) { rateLimit { cost } nodes(id
     last: comments(last: 30) { totalCount nodes { id updatedAt state isMinimized author { __typename login } } }
   }
   ... on PullRequest {
-    id reviews(last: 20) { nodes { id state body commit { oid } author { __typename login } } }
+    id reviews(last: 20) { nodes { id state body commit { oid } submittedAt author { __typename login } } }
+    comments(last: 20) { nodes { id body isMinimized createdAt viewerDidAuthor author { __typename login } } }
+    commits(last: 1) { nodes { commit { committedDate } } }
+  } } }";
+
+/// What was said last below a pull request, and when its head was made.
+pub(crate) const BELOW: &str = "query($id: ID!) { rateLimit { cost } node(id: $id) { ... on PullRequest { author { __typename login }
+  comments(last: 50) { nodes { id body isMinimized createdAt viewerDidAuthor author { __typename login } } }
+  commits(last: 1) { nodes { commit { committedDate } } }
   } } }";
 
 /// The checks of a pull request of this number: one connection.
@@ -90,9 +98,11 @@ pub(crate) struct PageInfo {
 }
 
 impl<T> Page<T> {
-    /// Its nodes, or none where one was lost.
+    /// Its nodes, or none where one was lost, or the place of the next page.
     pub(crate) fn nodes(self) -> Option<Vec<T>> {
-        self.nodes?.into_iter().collect()
+        let info = self.page_info.as_ref();
+        let lost = info.is_some_and(|info| info.has_next_page && info.end_cursor.is_none());
+        self.nodes.filter(|_| !lost)?.into_iter().collect()
     }
 
     /// The first of them.
@@ -102,8 +112,7 @@ impl<T> Page<T> {
 
     /// Where the next one begins.
     pub(crate) fn next(&self) -> Option<String> {
-        let info = self.page_info.as_ref().filter(|info| info.has_next_page)?;
-        Some(info.end_cursor.clone().unwrap_or_default())
+        self.page_info.as_ref().filter(|info| info.has_next_page)?.end_cursor.clone()
     }
 }
 
@@ -453,11 +462,66 @@ pub(crate) fn is_seen(state: Option<&str>, is_minimized: bool) -> bool {
     state != Some("PENDING") && !is_minimized
 }
 
-/// The last reviews of a pull request.
+/// The last reviews of a pull request, and the last words below it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Reviewed {
     pub(crate) id: String,
     pub(crate) reviews: Page<Given>,
+    #[serde(flatten)]
+    pub(crate) below: Below,
+}
+
+/// The last words below a pull request, and when its head was made.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Below {
+    comments: Page<Remark>,
+    commits: Page<Made>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Made {
+    commit: Date,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Date {
+    committed_date: Timestamp,
+}
+
+/// Words below a pull request.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Remark {
+    pub(crate) id: String,
+    pub(crate) body: String,
+    is_minimized: bool,
+    created_at: Timestamp,
+    viewer_did_author: bool,
+    pub(crate) author: Option<Actor>,
+}
+
+impl Below {
+    /// Those that are open: said since the head was made, not by the token's own account, which is the agent's too, and
+    /// not by somebody who has approved since. None where a part did not come.
+    pub(crate) fn open(self, reviews: &[Given]) -> Option<Vec<Remark>> {
+        let made = self.commits.first().map(|made| made.commit.committed_date);
+        let approved = |remark: &Remark| {
+            reviews.iter().any(|review| {
+                review.state == "APPROVED"
+                    && review.submitted_at.is_some_and(|at| at >= remark.created_at)
+                    && login(review.author.as_ref()) == login(remark.author.as_ref())
+            })
+        };
+        let is_open = |remark: &Remark| {
+            is_seen(None, remark.is_minimized)
+                && !remark.viewer_did_author
+                && !remark.body.trim().is_empty()
+                && made.is_none_or(|made| remark.created_at >= made)
+                && !approved(remark)
+        };
+        Some(self.comments.nodes()?.into_iter().filter(is_open).collect())
+    }
 }
 
 /// A review with its words.
@@ -468,6 +532,7 @@ pub(crate) struct Given {
     pub(crate) state: String,
     pub(crate) body: String,
     pub(crate) commit: Option<Oid>,
+    submitted_at: Option<Timestamp>,
     pub(crate) author: Option<Actor>,
     #[serde(default)]
     pub(crate) author_can_push_to_repository: bool,

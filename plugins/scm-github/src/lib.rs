@@ -188,16 +188,6 @@ impl Scm for Hub {
         self.merged(Errand::urgent(call), pr, expected_head, method).await
     }
 
-    async fn merge_when_ready(
-        &self,
-        call: &Call,
-        pr: &PrRef,
-        expected_head: &str,
-        method: MergeMethod,
-    ) -> Result<(), PluginError> {
-        self.merged_when_ready(Errand::urgent(call), pr, expected_head, method).await
-    }
-
     async fn close(&self, call: &Call, pr: &PrRef) -> Result<(), PluginError> {
         self.set_open(Errand::urgent(call), pr, false).await
     }

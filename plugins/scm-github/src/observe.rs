@@ -25,7 +25,7 @@ use crate::{
     Hub,
     graph::{
         Actor, BATCH, Begun, CLOSING, Closing, Context, FACTS, Given, Mark, More, NODES, Page,
-        Pull, SAID, Said, contexts, login, more_threads, newest, settled,
+        Pull, Remark, SAID, Said, contexts, login, more_threads, newest, settled,
     },
 };
 
@@ -67,16 +67,19 @@ struct Talk {
     mark: TalkMark,
     at: Instant,
     threads: BTreeMap<String, Option<Brief>>,
-    reviews: Vec<Given>,
+    reviews: (Vec<Given>, Vec<Remark>),
 }
 
-/// What a sweep reads of what was said: threads by id, none where nothing in one is to be seen, and the last reviews by
-/// pull request.
+/// What a sweep reads of what was said: threads by id, none where nothing in one is to be seen, and by pull request the last
+/// reviews and what is open below it.
 #[derive(Debug, Default)]
 struct Told {
     threads: BTreeMap<String, Option<Brief>>,
-    reviews: BTreeMap<String, Vec<Given>>,
+    reviews: BTreeMap<String, (Vec<Given>, Vec<Remark>)>,
 }
+
+/// Words that stand at no line: their id, who said them, what they are.
+type Words<'w> = (&'w str, Option<&'w Actor>, &'w str);
 
 /// Changes whenever the words may have.
 type TalkMark = (String, Option<u64>, BTreeSet<String>);
@@ -676,19 +679,22 @@ impl Seen {
         let talk_at = known.filter(|_| !read_again).map_or(now, |talk| talk.at);
         let briefs: Vec<(&str, &Brief)> =
             ids.iter().filter_map(|id| Some((&**id, threads.get(id)?.as_ref()?))).collect();
+        let (given, below) = &reviews;
+        let open = given.iter().zip(settled(given, &self.facts.head));
+        let open = open.filter(|(one, settled)| one.state == "COMMENTED" && !settled);
+        let open = open.map(|(one, _)| one).filter(|one| one.speaks());
+        let words = open.map(|one| (&*one.id, one.author.as_ref(), &*one.body));
+        let words =
+            words.chain(below.iter().map(|one| (&*one.id, one.author.as_ref(), &*one.body)));
         // What a bot says beside its threads is a summary, and no trouble of its own.
-        let is_human = |one: &&Given| !one.author.as_ref().is_some_and(Actor::is_bot);
-        let words = reviews.iter().zip(settled(&reviews, &self.facts.head));
-        let words = words.filter(|(one, settled)| one.state == "COMMENTED" && !settled);
-        let words: Vec<&Given> =
-            words.map(|(one, _)| one).filter(|one| one.speaks()).filter(is_human).collect();
+        let words: Vec<Words<'_>> =
+            words.filter(|(_, author, _)| !author.is_some_and(Actor::is_bot)).collect();
         let bots = briefs.iter().filter(|(_, brief)| brief.is_bot).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.facts.bot_threads = count(bots);
         self.facts.human_threads = count(briefs.len() - bots + words.len());
         let comments = briefs.iter().filter_map(|(_, brief)| brief.comment.clone());
-        let comments =
-            comments.chain(words.iter().map(|one| comment(one.author.as_ref(), &one.body)));
+        let comments = comments.chain(words.iter().map(|(_, by, body)| comment(*by, body)));
         self.facts.details.comments = comments.take(5).collect();
         self.facts.discussion = self.discussion(&briefs, &words);
 
@@ -730,10 +736,10 @@ impl Seen {
     }
 
     /// Changes whenever a thread is begun, resolved or gone on with, and with the words of a review.
-    fn discussion(&self, briefs: &[(&str, &Brief)], words: &[&Given]) -> String {
+    fn discussion(&self, briefs: &[(&str, &Brief)], words: &[Words<'_>]) -> String {
         let threads = briefs.iter().map(|(id, brief)| format!("{id} {}", brief.stamp));
-        let reviews = self.objections.iter().chain(words.iter().map(|one| &one.id));
-        let mut all: Vec<String> = threads.chain(reviews.cloned()).collect();
+        let words = words.iter().map(|(id, ..)| (*id).to_owned());
+        let mut all: Vec<String> = threads.chain(self.objections.clone()).chain(words).collect();
         all.sort();
         if all.is_empty() { String::new() } else { digest(all.join("\n"), 8) }
     }
@@ -793,7 +799,9 @@ impl Told {
     fn take(&mut self, said: Said) {
         match said {
             Said::PullRequest(reviewed) => {
-                self.reviews.extend(reviewed.reviews.nodes().map(|all| (reviewed.id, all)));
+                let Some(reviews) = reviewed.reviews.nodes() else { return };
+                let Some(below) = reviewed.below.open(&reviews) else { return };
+                self.reviews.insert(reviewed.id, (reviews, below));
             }
             Said::PullRequestReviewThread(begun) => self.threads.extend(brief(begun)),
         }

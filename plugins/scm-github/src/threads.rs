@@ -1,6 +1,6 @@
 //! What people and bots said in reviews.
 
-use ao_github::Errand;
+use ao_github::{Errand, Method, repo_path, segment};
 use ao_slots::{
     PluginError,
     scm::{Comment, PrRef, Thread},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Hub, TEXT_CAP, capped,
-    graph::{Actor, Given, Opened, Page, is_seen, login, settled},
+    graph::{Actor, BELOW, Below, Given, Opened, Page, is_seen, login, settled},
 };
 
 /// The most pages of one pull request: 2,500 threads, 5,000 reviews.
@@ -34,7 +34,7 @@ const COMMENTS: &str = "query($id: ID!, $after: String) { rateLimit { cost } nod
 const REVIEWS: &str =
     "query($id: ID!, $after: String) { rateLimit { cost } node(id: $id) { ... on PullRequest { headRefOid
   reviews(first: 100, after: $after) { pageInfo { hasNextPage endCursor } nodes {
-    id state body commit { oid } authorCanPushToRepository author { __typename login }
+    id state body commit { oid } submittedAt authorCanPushToRepository author { __typename login }
     pullRequest { author { __typename login } } } } } } }";
 
 #[derive(Debug, Deserialize)]
@@ -104,7 +104,7 @@ struct Whole<T> {
 }
 
 impl Hub {
-    /// All threads with words that are not hidden, then the words that came with reviews.
+    /// All threads with words that are not hidden, then the words that came with reviews, then what is open below it.
     pub(crate) async fn discussion(
         &self,
         errand: Errand,
@@ -135,6 +135,7 @@ impl Hub {
         let Whole { nodes: reviews, head } =
             self.all::<Given>(errand, REVIEWS, "reviews", &id).await?;
         let settled = settled(&reviews, &head.ok_or_else(partial)?);
+        let below = self.below(errand, pr, &id, &reviews).await?;
         for (review, resolved) in reviews.into_iter().zip(settled).filter(|(one, _)| one.speaks()) {
             let may_write = review.author_can_push_to_repository;
             let (id, by) = (review.id.clone(), review.author.as_ref());
@@ -148,7 +149,53 @@ impl Hub {
                 comments: vec![words],
             });
         }
+        threads.extend(below);
         Ok(threads)
+    }
+
+    /// What is open below it.
+    async fn below(
+        &self,
+        errand: Errand,
+        pr: &PrRef,
+        id: &str,
+        reviews: &[Given],
+    ) -> Result<Vec<Thread>, PluginError> {
+        let mut graph = self.github.graphql(errand, BELOW, &json!({"id": id})).await?;
+        let node = graph.data["node"].take();
+        let opener = Opened::deserialize(&node).map_err(|_| partial())?;
+        let below = Below::deserialize(&node).ok();
+        let mut threads = Vec::new();
+        for one in below.and_then(|below| below.open(reviews)).ok_or_else(partial)? {
+            let may_write = self.may_write(errand, pr, one.author.as_ref()).await?;
+            let words = comment(one.id.clone(), one.author.as_ref(), &opener, may_write, &one.body);
+            threads.push(Thread {
+                id: one.id,
+                resolved: false,
+                outdated: false,
+                path: None,
+                line: None,
+                comments: vec![words],
+            });
+        }
+        Ok(threads)
+    }
+
+    /// What GraphQL tells of who reviews only. A token that may not ask knows nobody.
+    async fn may_write(
+        &self,
+        errand: Errand,
+        pr: &PrRef,
+        author: Option<&Actor>,
+    ) -> Result<bool, PluginError> {
+        let Some(author) = author.filter(|author| !author.is_bot()) else { return Ok(false) };
+        let login = segment(&author.login);
+        let path = format!("{}/collaborators/{login}/permission", repo_path(&pr.repo)?);
+        match self.github.rest(errand, Method::GET, &path, None).await {
+            Ok(answer) => Ok(matches!(answer.body["permission"].as_str(), Some("admin" | "write"))),
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Every page of a connection of a node.

@@ -14,6 +14,7 @@ use ao_slots::{
     tracker::{Issue, IssueChange, IssueFilter, Tracker, blockers},
 };
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,6 +33,8 @@ const TITLE_LIMIT: usize = 256;
 const PAGE: usize = 100;
 /// How many pages a list has at most: the newest thousand.
 const PAGES: usize = 10;
+/// Of how many issues what they wait for is asked at once.
+const AT_ONCE: usize = 8;
 
 /// The plugin.
 pub fn registration() -> Registration<dyn Tracker> {
@@ -107,6 +110,15 @@ enum Label {
     Full { name: Option<String> },
 }
 
+impl Label {
+    fn name(&self) -> Option<String> {
+        match self {
+            Self::Name(name) => Some(text::one_line(name)),
+            Self::Full { name } => name.as_ref().map(|name| text::one_line(name)),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Person {
     login: String,
@@ -150,14 +162,14 @@ impl Tracker for Issues {
             let answer = self.github.rest(errand, Method::GET, &path, None).await?;
             next = answer.next();
             let list: Vec<Json> = read(answer)?;
-            for json in list.into_iter().filter(|json| json.pull_request.is_none()) {
-                let issue = self.issue(errand, json).await?;
-                let has = |label: &String| {
-                    issue.labels.iter().any(|known| known.eq_ignore_ascii_case(label))
-                };
-                if filter.labels.iter().all(has) {
-                    issues.push(issue);
-                }
+            let wanted = |json: &Json| {
+                let labels: Vec<String> = json.labels.iter().filter_map(Label::name).collect();
+                json.pull_request.is_none() && filter.labels.iter().all(|label| has(&labels, label))
+            };
+            let mut list: Vec<Json> = list.into_iter().filter(wanted).collect();
+            while !list.is_empty() {
+                let some = list.drain(..list.len().min(AT_ONCE));
+                issues.extend(try_join_all(some.map(|json| self.issue(errand, json))).await?);
             }
         }
         Ok(issues)
@@ -181,13 +193,17 @@ impl Tracker for Issues {
         };
         // Somebody may have copied it, hidden line and all: the first is ours.
         let made = read::<Vec<Json>>(answer)?.into_iter().filter(ours).min_by_key(|j| j.number);
-        if let Some(made) = made {
-            return self.issue(errand, made).await;
-        }
-        let body = json!({"title": title, "body": with_line(body, &line), "labels": labels});
-        let path = self.path("issues")?;
-        let answer = self.github.rest(errand, Method::POST, &path, Some(&body)).await?;
-        self.written(errand, answer).await
+        let issue = match made {
+            Some(made) => self.issue(errand, made).await?,
+            None => {
+                let body = with_line(body, &line);
+                let body = json!({"title": title, "body": body, "labels": labels});
+                let path = self.path("issues")?;
+                let answer = self.github.rest(errand, Method::POST, &path, Some(&body)).await?;
+                self.written(errand, answer).await?
+            }
+        };
+        kept(issue, Some(labels), None)
     }
 
     async fn update(
@@ -227,8 +243,11 @@ impl Tracker for Issues {
             return Ok(is);
         }
         let path = self.path(&format!("issues/{number}"))?;
+        let labels = body.contains_key("labels").then_some(change.labels.as_deref()).flatten();
+        let people =
+            body.contains_key("assignees").then_some(change.assignees.as_deref()).flatten();
         let answer = self.github.rest(errand, Method::PATCH, &path, Some(&body.into())).await?;
-        self.written(errand, answer).await
+        kept(self.written(errand, answer).await?, labels, people)
     }
 
     async fn is_completed(&self, call: &Call, id: &str) -> Result<bool, PluginError> {
@@ -288,12 +307,26 @@ impl Issues {
         if json.pull_request.is_some() {
             return Err(missing(format!("#{number} is a pull request")));
         }
-        // An issue that was moved elsewhere is found there, with another number.
-        if json.number != number {
+        // An issue that was moved is found where it is now, perhaps under the same number; a repository that was renamed is
+        // found too.
+        if json.number != number || !self.is_here(errand, &json).await? {
             return Err(missing(format!("it was moved to {}", text::one_line(&json.html_url))));
         }
         let line = json.body.as_deref().and_then(line_of).unwrap_or_default().to_owned();
         Ok((json, line))
+    }
+
+    /// Whether an issue is one of this repository, whatever that is called by now.
+    async fn is_here(&self, errand: Errand, json: &Json) -> Result<bool, PluginError> {
+        let name = self.repo.as_deref().unwrap_or_default();
+        let place = json.repository_url.to_lowercase();
+        if place.ends_with(&format!("/repos/{}", name.to_lowercase())) {
+            return Ok(true);
+        }
+        let path = format!("/repos/{name}");
+        let repo = self.github.rest(errand, Method::GET, &path, None).await?.body;
+        let now = repo["full_name"].as_str().unwrap_or_default().to_lowercase();
+        Ok(place.ends_with(&format!("/repos/{now}")))
     }
 
     async fn may_be_assigned(&self, errand: Errand, login: &str) -> Result<(), PluginError> {
@@ -339,16 +372,12 @@ impl Issues {
                 }
             }
         }
-        let label = |label: Label| match label {
-            Label::Name(name) => Some(text::one_line(&name)),
-            Label::Full { name } => name.map(|name| text::one_line(&name)),
-        };
         Ok(Issue {
             id: json.number.to_string(),
             title: text::cut(&text::one_line(&json.title), 300),
             body: cut_body(body, &json.html_url),
             open: json.state == "open",
-            labels: json.labels.into_iter().filter_map(label).collect(),
+            labels: json.labels.iter().filter_map(Label::name).collect(),
             url: Some(text::one_line(&json.html_url)),
             branch: None,
             assignees: json.assignees.into_iter().flatten().map(|one| one.login).collect(),
@@ -411,6 +440,33 @@ fn cut_body(mut body: String, url: &str) -> String {
         body.push_str(&note);
     }
     body
+}
+
+/// GitHub knows labels and people however they are spelled.
+fn has(all: &[String], one: &str) -> bool {
+    all.iter().any(|known| known.eq_ignore_ascii_case(text::one_line(one).trim()))
+}
+
+/// The issue, if it has what was asked for: what somebody may not set GitHub passes over in silence.
+fn kept(
+    issue: Issue,
+    labels: Option<&[String]>,
+    people: Option<&[String]>,
+) -> Result<Issue, PluginError> {
+    let lacks = |asked: Option<&[String]>, all: &[String]| {
+        asked.is_some_and(|asked| asked.iter().any(|one| !has(all, one)))
+            // What was to go has gone.
+            || asked.is_some_and(|asked| all.iter().any(|one| !has(asked, one)))
+    };
+    let what = match (lacks(labels, &issue.labels), lacks(people, &issue.assignees)) {
+        (false, false) => return Ok(issue),
+        (true, false) => "labels",
+        (false, true) => "assignees",
+        (true, true) => "labels and assignees",
+    };
+    let what = format!("the {what} of issue {} are not what they should be", issue.id);
+    Err(PluginError::permanent(what, "GitHub leaves them as they are for who may not set them")
+        .with_remedy("give the token's account the role Triage or Write in the repository"))
 }
 
 /// The same, in whatever order.

@@ -167,6 +167,60 @@ async fn who_has_no_access_is_not_passed_over() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_set_is_not_passed_over() {
+    let house = House::new();
+    let id = house.hub.issue(REPO, "Title", "").to_string();
+    house.hub.permit("ana", "READ");
+    let error = house.plugin.create(&call("c"), "New", "", &["bug".into()]).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Permanent && error.remedy.is_some(), "{error}");
+    let again = house.plugin.create(&call("c"), "New", "", &["bug".into()]).await.unwrap_err();
+    assert_eq!((again.kind, house.hub.issues(REPO).len()), (ErrorKind::Permanent, 2), "{again}");
+    let labels = IssueChange { labels: Some(vec!["bug".into()]), ..IssueChange::default() };
+    let people = IssueChange { assignees: Some(vec!["ben".into()]), ..IssueChange::default() };
+    for (change, what) in [(&labels, "labels"), (&people, "assignees")] {
+        let error = house.plugin.update(&call(what), &id, change).await.unwrap_err();
+        assert!(error.kind == ErrorKind::Permanent && error.what.contains(what), "{error}");
+    }
+    // Who may triage may, and GitHub knows a label however it is spelled.
+    house.hub.permit("ana", "TRIAGE");
+    house.plugin.update(&call("l"), &id, &labels).await.unwrap();
+    house.hub.change(REPO, 1, |issue| issue.labels = vec!["Bug".into()]);
+    house.plugin.update(&call("p"), &id, &people).await.unwrap();
+    assert_eq!(house.plugin.get(&call("g"), &id).await.unwrap().assignees, ["ben"]);
+}
+
+#[tokio::test]
+async fn an_issue_that_was_moved_is_not_here_under_any_number() {
+    let house = House::new();
+    house.hub.repository("acme/tasks");
+    let id = house.hub.issue(REPO, "Title", "").to_string();
+    assert_eq!(house.hub.transfer(REPO, 1, "acme/tasks"), 1, "the same number there");
+    let error = house.plugin.get(&call("get"), &id).await.unwrap_err();
+    assert!(error.kind == ErrorKind::NotFound && error.cause.contains("acme/tasks"), "{error}");
+    let change = IssueChange { open: Some(false), ..IssueChange::default() };
+    let error = house.plugin.update(&call("close"), &id, &change).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert!(house.hub.issue_at("acme/tasks", 1).unwrap().open);
+}
+
+#[tokio::test]
+async fn what_many_issues_wait_for_is_asked_at_once() {
+    let house = House::new();
+    for _ in 0..16 {
+        let number = house.hub.issue(REPO, "Title", "");
+        house.hub.change(REPO, number, |issue| issue.blocked_by = vec![1]);
+    }
+    house.hub.behave(Mood::Slow(Duration::from_millis(300)));
+    let filter = IssueFilter { labels: vec!["none".into()], ..IssueFilter::default() };
+    house.plugin.list(&call("none"), &filter).await.unwrap();
+    assert_eq!(house.hub.requests().len(), 1, "nothing is asked of what is not wanted");
+    // One after another they take five seconds.
+    let short = Call::new("list", Duration::from_millis(3_500));
+    let listed = house.plugin.list(&short, &IssueFilter::default()).await.unwrap();
+    assert!(listed.len() == 16 && listed.iter().all(|issue| issue.blocked_by == ["1"]));
+}
+
+#[tokio::test]
 async fn r12_an_outage_is_not_an_answer() {
     let house = House::new();
     let id = house.hub.issue(REPO, "Title", "").to_string();

@@ -1049,6 +1049,7 @@ impl Graph<'_> {
             "body" => leaf(comment.body.as_str()),
             "createdAt" | "updatedAt" => leaf(comment.at.to_string()),
             "isMinimized" => leaf(comment.minimized),
+            "viewerDidAuthor" => leaf(comment.by == world.viewer),
             "minimizedReason" => text(comment.minimized.then_some("off-topic")),
             "url" => {
                 let home = world.repo_at(repo).full_name();
@@ -1226,12 +1227,6 @@ impl Graph<'_> {
             "convertPullRequestToDraft" => {
                 ("ConvertPullRequestToDraftPayload", "pullRequest", id("pullRequestId")?)
             }
-            "disablePullRequestAutoMerge" => {
-                ("DisablePullRequestAutoMergePayload", "pullRequest", id("pullRequestId")?)
-            }
-            "enablePullRequestAutoMerge" => {
-                ("EnablePullRequestAutoMergePayload", "pullRequest", id("pullRequestId")?)
-            }
             "markPullRequestReadyForReview" => {
                 ("MarkPullRequestReadyForReviewPayload", "pullRequest", id("pullRequestId")?)
             }
@@ -1260,7 +1255,7 @@ impl Graph<'_> {
             }
             (At::Issue(repo, number), _) => {
                 let wrong = |Refused(_, words): Refused| ("UNPROCESSABLE", words);
-                self.pull_mutation(&mut world, (*repo, *number), name, input).map_err(wrong)?;
+                self.pull_mutation(&mut world, (*repo, *number), name).map_err(wrong)?;
             }
             _ => return Err(("NOT_FOUND", "Could not resolve to a node of that type".into())),
         }
@@ -1277,10 +1272,9 @@ impl Graph<'_> {
         world: &mut World,
         (repo, number): (u64, u64),
         name: &str,
-        input: &Value,
     ) -> Result<(), Refused> {
         let no = |words: &str| Err(Refused(422, words.to_owned()));
-        let Some((issue, pull)) = world.pull(repo, number) else {
+        let Some((_, pull)) = world.pull(repo, number) else {
             return no("Could not resolve to a PullRequest");
         };
         let is_merged = pull.merged.is_some();
@@ -1293,37 +1287,7 @@ impl Graph<'_> {
             }
             "convertPullRequestToDraft" => world.pull_mut(repo, number).draft = true,
             "markPullRequestReadyForReview" => world.pull_mut(repo, number).draft = false,
-            "disablePullRequestAutoMerge" => {
-                if pull.auto_merge.is_none() {
-                    return no("Can't disable auto-merge for this pull request.");
-                }
-                world.pull_mut(repo, number).auto_merge = None;
-            }
-            _ => {
-                let expected = input["expectedHeadOid"].as_str();
-                let clean = world.blocked(issue, pull).is_none() && !pull.conflicting;
-                let method = match input["mergeMethod"].as_str() {
-                    Some("SQUASH") => "SQUASH",
-                    Some("REBASE") => "REBASE",
-                    _ => "MERGE",
-                };
-                if !world.repo_at(repo).auto_merge {
-                    return no("Auto merge is not allowed for this repository");
-                }
-                if !issue.open {
-                    return no("Pull request is closed");
-                }
-                if expected.is_some_and(|expected| expected != pull.sha) {
-                    return no("Head branch was modified. Review and try the merge again.");
-                }
-                if pull.draft {
-                    return no("Pull request is in draft state");
-                }
-                if clean {
-                    return no("Pull request is in clean status");
-                }
-                world.pull_mut(repo, number).auto_merge = Some(method);
-            }
+            _ => return no("Could not do that"),
         }
         world.touch(repo, number);
         Ok(())

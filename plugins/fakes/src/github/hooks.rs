@@ -55,7 +55,9 @@ pub(super) fn delivery(
             for of in ["check_run", "check_suite", "workflow_run"] {
                 if body[of].is_object() {
                     body[of]["head_sha"] = json!(pull.sha);
-                    body[of]["pull_requests"] = json!([brief]);
+                    // It names none of a fork.
+                    let ours = pull.head_repo == Some(repo);
+                    body[of]["pull_requests"] = if ours { json!([brief]) } else { json!([]) };
                 }
             }
             for (of, sha) in [("sha", json!(pull.sha)), ("after", json!(pull.sha))] {

@@ -293,6 +293,7 @@ impl Asked<'_> {
     fn words(&self, world: &mut World, (repo, number): (u64, u64)) {
         let before = world.issue_mut(repo, number).clone();
         let assignable = self.assignable(world);
+        let may_label = world.may_label();
         let issue = world.issue_mut(repo, number);
         if let Some(title) = self.body["title"].as_str() {
             issue.title = title.to_owned();
@@ -300,10 +301,11 @@ impl Asked<'_> {
         if let Some(body) = self.body["body"].as_str() {
             issue.body = body.to_owned();
         }
-        if self.body["labels"].is_array() {
+        // Without a word to whoever may not.
+        if self.body["labels"].is_array() && may_label {
             issue.labels = labels(&self.body["labels"]);
         }
-        if self.body["assignees"].is_array() {
+        if self.body["assignees"].is_array() && may_label {
             issue.assignees = assignable;
         }
         let same = before.title == issue.title
@@ -368,8 +370,10 @@ impl Asked<'_> {
                 }
                 let number = world.add_issue(repo, &title, body, viewer);
                 let assignees = self.assignable(world);
-                let issue = world.issue_mut(repo, number);
-                (issue.labels, issue.assignees) = (labels(&self.body["labels"]), assignees);
+                if world.may_label() {
+                    let issue = world.issue_mut(repo, number);
+                    (issue.labels, issue.assignees) = (labels(&self.body["labels"]), assignees);
+                }
                 match world.issue(repo, number) {
                     Some(issue) => Reply::Json(201, issue_json(world, issue, self.url)),
                     None => missing(),
@@ -477,6 +481,24 @@ impl Asked<'_> {
                 true => Reply::Empty,
                 false => missing(),
             },
+            ("GET", "/collaborators/{username}/permission") => {
+                let known = world.permissions.get(&third).copied();
+                let permission = match known {
+                    Some("ADMIN") => "admin",
+                    Some("MAINTAIN" | "WRITE") => "write",
+                    _ => "read",
+                };
+                let role = known.unwrap_or("READ").to_lowercase();
+                let user = user(&By::person(&third), url);
+                let answer = json!({"permission": permission, "role_name": role, "user": user});
+                match world.may_push(&world.viewer) {
+                    true => Reply::Json(200, answer),
+                    false => {
+                        let words = "Must have push access to view collaborator permission.";
+                        Reply::Json(403, refusal(words, None))
+                    }
+                }
+            }
             ("GET", "/branches/{branch}") => match world.repo_at(repo).branches.get(&third) {
                 Some(sha) => {
                     let protected = world.repo_at(repo).rules.contains_key(&third);

@@ -321,22 +321,10 @@ fn merging_is_refused_in_the_vendors_words() {
 fn it_merges_by_itself_once_it_may() {
     let (hub, number) = house();
     let sha = hub.head("acme/app", "feat/x").unwrap();
-    let enable = || {
-        let query = "mutation($input: EnablePullRequestAutoMergeInput!) {
-            enablePullRequestAutoMerge(input: $input) { pullRequest { state autoMergeRequest { mergeMethod } } }
-        }";
-        let id = hub.node("acme/app", number);
-        graphql(
-            &hub,
-            query,
-            &json!({"input": {"pullRequestId": id, "mergeMethod": "SQUASH", "expectedHeadOid": sha}}),
-        )
-    };
-    assert_eq!(enable()["errors"][0]["message"], "Pull request is in clean status");
     hub.require("acme/app", "main", &["test"], 0);
-    let answer = enable();
-    let pull = &answer["data"]["enablePullRequestAutoMerge"]["pullRequest"];
-    assert_eq!(*pull, json!({"state": "OPEN", "autoMergeRequest": {"mergeMethod": "SQUASH"}}));
+    // Somebody has told it to.
+    hub.change_pull("acme/app", number, |pull| pull.auto_merge = Some("SQUASH"));
+    assert!(hub.issue_at("acme/app", number).unwrap().open);
     hub.check("acme/app", &sha, "test", Some("SUCCESS"));
     assert!(!hub.issue_at("acme/app", number).unwrap().open);
 }

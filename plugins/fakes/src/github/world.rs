@@ -345,6 +345,8 @@ pub(super) struct World {
     /// Where the checks and the statuses of a commit are.
     of_commit: BTreeMap<String, (Vec<usize>, Vec<usize>)>,
     pub(super) issues: BTreeMap<(u64, u64), Issue>,
+    /// Where issues that were moved are now.
+    pub(super) moved: BTreeMap<(u64, u64), (u64, u64)>,
     pub(super) reviews: Vec<Review>,
     pub(super) threads: Vec<Thread>,
     pub(super) comments: Vec<Comment>,
@@ -370,6 +372,7 @@ impl World {
             statuses: Vec::new(),
             of_commit: BTreeMap::new(),
             issues: BTreeMap::new(),
+            moved: BTreeMap::new(),
             reviews: Vec::new(),
             threads: Vec::new(),
             comments: Vec::new(),
@@ -719,6 +722,13 @@ impl World {
     pub(super) fn may_push(&self, by: &By) -> bool {
         let given = self.permissions.get(by.login()).copied();
         matches!(by, By::Person(_)) && matches!(given, Some("ADMIN" | "MAINTAIN" | "WRITE"))
+    }
+
+    /// May the viewer label and assign? An app may, with the right to issues.
+    pub(super) fn may_label(&self) -> bool {
+        let given = self.permissions.get(self.viewer.login()).copied();
+        matches!(self.viewer, By::Bot(_))
+            || matches!(given, Some("ADMIN" | "MAINTAIN" | "WRITE" | "TRIAGE"))
     }
 
     /// The last attempt at each check of a commit in each suite.
