@@ -432,7 +432,12 @@ fn seen(pr: &PrFacts) -> String {
             review.into(),
             open(pr.human_threads, "comment", "comments"),
             open(pr.bot_threads, "bot comment", "bot comments"),
-            if pr.mergeable == Mergeable::Conflicting { "conflicts".into() } else { String::new() },
+            match pr.mergeable {
+                Mergeable::Conflicting => "conflicts".into(),
+                Mergeable::Behind => "the base has moved: update the branch".into(),
+                Mergeable::Blocked => "the rules do not let it be merged yet".into(),
+                Mergeable::Yes | Mergeable::Unknown => String::new(),
+            },
         ],
     };
     let told: Vec<String> = told.into_iter().filter(|part| !part.is_empty()).collect();
