@@ -170,29 +170,35 @@ fn two_turns_without_a_commit_are_two_attempts() {
     assert_eq!(about_prs(&w).len(), 1, "a human hears of it: {:?}", w.pushes());
 }
 
-#[test]
-fn a_humans_hint_after_failed_tries_is_what_the_agent_is_told() {
+const HINT: &str = "Look at the fixture.";
+
+/// A human was told, and the agent is still at the turn of the last try.
+fn tried_in_vain() -> World {
     let mut w = followed();
     for head in ["a", "b", "c"] {
         scm(&mut w, red(head));
         prepares(&mut w, 1, &[]);
         takes(&mut w, 1);
     }
-    w.pass(2 * MINUTE);
-    assert_eq!((told(&w).len(), about_prs(&w).len()), (2, 1), "ao stopped, a human was told");
-    w.tell(1, [turn_ended("t-pr")]);
-    w.give(send(1, "Look at the fixture.")).unwrap();
-    assert!(w.session(1).next_message().is_some_and(|message| message.by.is_some()));
-    w.tell(
-        1,
-        [Told::TurnStarted {
-            turn: Some("t2".into()),
-            digest: Some(digest("Look at the fixture.")),
-        }],
-    );
+    w
+}
+
+fn takes_hint(w: &mut World) {
+    w.tell(1, [Told::TurnStarted { turn: Some("t2".into()), digest: Some(digest(HINT)) }]);
     while w.effect(1).is_some() {
         w.succeed(1);
     }
+}
+
+#[test]
+fn a_humans_hint_after_failed_tries_is_what_the_agent_is_told() {
+    let mut w = tried_in_vain();
+    w.pass(2 * MINUTE);
+    assert_eq!((told(&w).len(), about_prs(&w).len()), (2, 1), "ao stopped, a human was told");
+    w.tell(1, [turn_ended("t-pr")]);
+    w.give(send(1, HINT)).unwrap();
+    assert!(w.session(1).next_message().is_some_and(|message| message.by.is_some()));
+    takes_hint(&mut w);
     assert_eq!(told(&w).len(), 2, "the hint alone, not the old log besides");
     // What comes of it is one try, and its log goes to the agent as ever.
     scm(&mut w, red("d"));
@@ -202,24 +208,10 @@ fn a_humans_hint_after_failed_tries_is_what_the_agent_is_told() {
 
 #[test]
 fn a_hint_of_which_nothing_comes_does_not_keep_the_log_back() {
-    let mut w = followed();
-    for head in ["a", "b", "c"] {
-        scm(&mut w, red(head));
-        prepares(&mut w, 1, &[]);
-        takes(&mut w, 1);
-    }
+    let mut w = tried_in_vain();
     w.tell(1, [turn_ended("t-pr")]);
-    w.give(send(1, "Look at the fixture.")).unwrap();
-    w.tell(
-        1,
-        [Told::TurnStarted {
-            turn: Some("t2".into()),
-            digest: Some(digest("Look at the fixture.")),
-        }],
-    );
-    while w.effect(1).is_some() {
-        w.succeed(1);
-    }
+    w.give(send(1, HINT)).unwrap();
+    takes_hint(&mut w);
     w.tell(1, [turn_ended("t2")]);
     w.pass(121 * SECOND);
     assert_eq!(told(&w).last().map(String::as_str), Some("ci-failed: c unit"));

@@ -1,24 +1,19 @@
 //! Checks: what goes back to the agent, how often, and when a human hears.
 
-use ao_core::{config::trigger::Trigger, state::Status};
+use ao_core::state::Status;
 use ao_slots::fact::{Checks, PrState};
 
-use super::{History, play::Play};
-
-const READY: &str = "push approved-and-green: PR #1 is ready to merge: Dark mode";
+use super::{End, FAILING, History, MERGEABLE, MERGED, READY, REMOVED, STILL_FAILS, play::Play};
 
 /// Two tries that do not help.
 fn fails_twice_more(p: &mut Play) {
-    p.opens("a");
-    p.fails("unit");
-    p.minutes(3);
-    p.pushes("b");
-    p.minutes(2);
-    p.fails("unit");
-    p.minutes(3);
-    p.pushes("c");
-    p.minutes(2);
-    p.fails("unit");
+    p.opens_red("a");
+    for next in ["b", "c"] {
+        p.minutes(3);
+        p.pushes(next);
+        p.minutes(2);
+        p.fails("unit");
+    }
     p.minutes(3);
 }
 
@@ -32,34 +27,26 @@ pub(super) const ALL: &[History] = &[
             p.minutes(1);
             p.merges("a");
         },
-        deeds: &[READY, "app-1: merge a", "app-1: workspace removed"],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &[READY, "app-1: merge a", REMOVED],
+        ends: MERGED,
     },
     History {
         name: "red once, and mended",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(3);
             p.pushes("b");
             p.minutes(2);
             p.passes();
         },
         deeds: &["app-1 is told: ci-failed a unit", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "two tries do not help",
         script: fails_twice_more,
-        deeds: &[
-            "app-1 is told: ci-failed a unit",
-            "app-1 is told: ci-failed b unit",
-            "push ci-failed: PR #1 still fails after 2 tries by app-1: unit",
-        ],
-        status: &[Status::CiFailed],
-        open: &[Trigger::CiFailed],
+        deeds: &["app-1 is told: ci-failed a unit", "app-1 is told: ci-failed b unit", STILL_FAILS],
+        ends: FAILING,
     },
     History {
         name: "a hint after two tries helps",
@@ -74,12 +61,11 @@ pub(super) const ALL: &[History] = &[
         deeds: &[
             "app-1 is told: ci-failed a unit",
             "app-1 is told: ci-failed b unit",
-            "push ci-failed: PR #1 still fails after 2 tries by app-1: unit",
+            STILL_FAILS,
             "app-1 is told: Look at the fixture.",
             READY,
         ],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "more fails while it mends, and its push is seen late",
@@ -95,48 +81,40 @@ pub(super) const ALL: &[History] = &[
             p.passes();
         },
         deeds: &["app-1 is told: ci-failed a lint", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "passes and fails on one head: run again, and it passes",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.seconds(5);
             p.fails("e2e");
             p.minutes(2);
             p.passes();
         },
         deeds: &["app-1: rerun a", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "passes and fails on one head: run again, and it fails for good",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.seconds(5);
             p.fails("e2e");
             p.minutes(2);
             p.fails("e2e");
             p.minutes(3);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
         deeds: &["app-1: rerun a", "app-1 is told: ci-failed a e2e", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "tries are not forgotten while it flaps",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(3);
-            p.pushes("b");
-            p.fails("unit");
+            p.pushes_red("b");
             p.minutes(1);
             p.passes();
             p.seconds(5);
@@ -152,16 +130,14 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: ci-failed a unit",
             "app-1 is told: ci-failed b unit",
             "app-1: rerun b",
-            "push ci-failed: PR #1 still fails after 2 tries by app-1: unit",
+            STILL_FAILS,
         ],
-        status: &[Status::CiFailed],
-        open: &[Trigger::CiFailed],
+        ends: FAILING,
     },
     History {
         name: "the same failure run again by a human is no news",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(1);
             for _ in 0..3 {
                 p.runs_checks();
@@ -169,46 +145,35 @@ pub(super) const ALL: &[History] = &[
                 p.fails("unit");
                 p.minutes(1);
             }
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
         deeds: &["app-1 is told: ci-failed a unit", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "two turns that bring nothing",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(3);
             p.gives_up();
             p.minutes(3);
             p.gives_up();
             p.minutes(3);
         },
-        deeds: &[
-            "app-1 is told: ci-failed a unit",
-            "app-1 is told: ci-failed a unit",
-            "push ci-failed: PR #1 still fails after 2 tries by app-1: unit",
-        ],
-        status: &[Status::CiFailed],
-        open: &[Trigger::CiFailed],
+        deeds: &["app-1 is told: ci-failed a unit", "app-1 is told: ci-failed a unit", STILL_FAILS],
+        ends: FAILING,
     },
     History {
         name: "mended, and not pushed",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(3);
             p.forgets_to_push("b");
             p.minutes(15);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
         deeds: &["app-1 is told: ci-failed a unit", "app-1 is told: ci-failed a unit", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "each try mends one check and breaks another",
@@ -228,8 +193,7 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: ci-failed c docs",
             READY,
         ],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "two checks fail by turns",
@@ -248,10 +212,9 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: ci-failed b lint",
             "app-1 is told: ci-failed c unit",
             "app-1 is told: ci-failed d lint",
-            "push ci-failed: PR #1 still fails after 2 tries by app-1: unit",
+            STILL_FAILS,
         ],
-        status: &[Status::CiFailed],
-        open: &[Trigger::CiFailed],
+        ends: FAILING,
     },
     History {
         name: "an optional check fails",
@@ -262,8 +225,7 @@ pub(super) const ALL: &[History] = &[
             });
         },
         deeds: &[READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "checks that never end",
@@ -272,8 +234,7 @@ pub(super) const ALL: &[History] = &[
             p.minutes(12 * 60);
         },
         deeds: &[],
-        status: &[Status::PrOpen],
-        open: &[],
+        ends: End { status: &[Status::PrOpen], open: &[] },
     },
     History {
         name: "a draft fails, is mended, and is ready",
@@ -281,27 +242,23 @@ pub(super) const ALL: &[History] = &[
             p.opens_as("a", PrState::Draft);
             p.fails("unit");
             p.minutes(3);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
             p.minutes(10);
             p.stands(PrState::Open);
         },
         deeds: &["app-1 is told: ci-failed a unit", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "the agent ends while it is red",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(1);
             p.exits(1);
             p.minutes(1);
             p.restores();
             p.minutes(3);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
         deeds: &[
             "app-1 is told: ci-failed a unit",
@@ -309,8 +266,7 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: You were interrupted. Go on where you stopped.",
             READY,
         ],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "the agent is dead when it turns red",
@@ -322,22 +278,19 @@ pub(super) const ALL: &[History] = &[
             p.minutes(1);
             p.restores();
             p.minutes(3);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
         deeds: &[
             "push agent-exited: app-1 stopped: exited with code 1",
             "app-1 is told: ci-failed a unit",
             READY,
         ],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "it asks while it mends",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(1);
             p.asks();
             p.minutes(1);
@@ -345,15 +298,13 @@ pub(super) const ALL: &[History] = &[
             p.minutes(1);
             p.waiting(1);
             p.is_answered();
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
         deeds: &[
             "app-1 is told: ci-failed a unit",
             "push agent-needs-input: app-1 asks: Does the coupon cover shipping?",
             READY,
         ],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
 ];

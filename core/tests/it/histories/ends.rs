@@ -9,9 +9,9 @@ use ao_core::{
 };
 use ao_slots::fact::PrState;
 
-use super::History;
+use super::{End, History, MERGEABLE, MERGED, READY, REMOVED};
 
-const READY: &str = "push approved-and-green: PR #1 is ready to merge: Dark mode";
+const CLOSED: &str = "push pr-closed: PR #1 was closed without a merge";
 
 /// `ao` merges by itself.
 pub(super) fn merge_alone(policy: &mut Policy) {
@@ -30,52 +30,40 @@ pub(super) const ALL: &[History] = &[
             p.minutes(2);
             p.passes();
         },
-        deeds: &["app-1: merge a", "app-1: workspace removed"],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &["app-1: merge a", REMOVED],
+        ends: MERGED,
     },
     History {
         name: "it does not merge by itself after words of others",
         script: |p| {
             p.rules(merge_alone);
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(2);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
             p.minutes(10);
             p.merges("b");
         },
-        deeds: &[
-            "app-1 is told: ci-failed a unit",
-            READY,
-            "app-1: merge b",
-            "app-1: workspace removed",
-        ],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &["app-1 is told: ci-failed a unit", READY, "app-1: merge b", REMOVED],
+        ends: MERGED,
     },
     History {
         name: "it merges by itself again once a human has looked",
         script: |p| {
             p.rules(merge_alone);
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(2);
             p.pushes("b");
             p.sends("Name it better.");
             p.minutes(2);
-            p.pushes("c");
-            p.passes();
+            p.pushes_green("c");
         },
         deeds: &[
             "app-1 is told: ci-failed a unit",
             "app-1 is told: Name it better.",
             "app-1: merge c",
-            "app-1: workspace removed",
+            REMOVED,
         ],
-        status: &[Status::Merged],
-        open: &[],
+        ends: MERGED,
     },
     History {
         name: "the forge refuses the merge that nobody pressed",
@@ -92,22 +80,19 @@ pub(super) const ALL: &[History] = &[
             "app-1: merge of a refused: the branch is protected",
             READY,
             "app-1: merge a",
-            "app-1: workspace removed",
+            REMOVED,
         ],
-        status: &[Status::Merged],
-        open: &[],
+        ends: MERGED,
     },
     History {
         name: "somebody merges at the forge at once",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.seconds(5);
             p.stands(PrState::Merged);
         },
-        deeds: &["app-1: workspace removed"],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &[REMOVED],
+        ends: MERGED,
     },
     History {
         name: "somebody merges at the forge what is red and commented",
@@ -119,22 +104,19 @@ pub(super) const ALL: &[History] = &[
             p.minutes(2);
             p.stands(PrState::Merged);
         },
-        deeds: &["app-1: workspace removed"],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &[REMOVED],
+        ends: MERGED,
     },
     History {
         name: "merged, and files are left in its workspace",
         script: |p| {
             p.leaves_files();
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.minutes(1);
             p.merges("a");
         },
         deeds: &[READY, "app-1: merge a", "app-1: workspace kept"],
-        status: &[Status::Merged],
-        open: &[],
+        ends: MERGED,
     },
     History {
         name: "closed without a merge",
@@ -149,45 +131,31 @@ pub(super) const ALL: &[History] = &[
             p.kills();
         },
         // The second reminds of it.
-        deeds: &[
-            "push pr-closed: PR #1 was closed without a merge",
-            "push pr-closed: PR #1 was closed without a merge",
-            "app-1: workspace removed",
-        ],
-        status: &[Status::Killed],
-        open: &[],
+        deeds: &[CLOSED, CLOSED, REMOVED],
+        ends: End { status: &[Status::Killed], open: &[] },
     },
     History {
         name: "closed, and opened again",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(2);
             p.stands(PrState::Closed);
             p.minutes(5);
             p.stands(PrState::Open);
             p.minutes(1);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
-        deeds: &[
-            "app-1 is told: ci-failed a unit",
-            "push pr-closed: PR #1 was closed without a merge",
-            READY,
-        ],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        deeds: &["app-1 is told: ci-failed a unit", CLOSED, READY],
+        ends: MERGEABLE,
     },
     History {
         name: "Merge is pressed twice",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.minutes(1);
             p.merges_twice("a");
         },
-        deeds: &[READY, "app-1: merge a", "app-1: workspace removed"],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &[READY, "app-1: merge a", REMOVED],
+        ends: MERGED,
     },
 ];

@@ -3,17 +3,17 @@
 use ao_core::{config::trigger::Trigger, state::Status};
 use ao_slots::fact::{Checks, Mergeable, PrState};
 
-use super::{History, ends::merge_alone};
+use super::{
+    End, FAILING, History, MERGEABLE, MERGED, READY, REMOVED, STILL_FAILS, ends::merge_alone,
+};
 
-const READY: &str = "push approved-and-green: PR #1 is ready to merge: Dark mode";
 const AWAY: &str = "push scm-unavailable: GitHub has not answered for 5 min";
 
 pub(super) const ALL: &[History] = &[
     History {
         name: "the forge is away while the agent mends",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(1);
             p.forge_goes_away();
             p.minutes(1);
@@ -23,8 +23,7 @@ pub(super) const ALL: &[History] = &[
             p.forge_comes_back();
         },
         deeds: &["app-1 is told: ci-failed a unit", AWAY, READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "the forge is away for a moment",
@@ -42,8 +41,7 @@ pub(super) const ALL: &[History] = &[
             p.passes();
         },
         deeds: &["app-1 is told: merge-conflicts a", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "what a human would have heard of is over when the forge is back",
@@ -59,30 +57,26 @@ pub(super) const ALL: &[History] = &[
             p.forge_comes_back();
         },
         deeds: &["app-1 is told: merge-conflicts a", AWAY, READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "nothing merges by itself while the forge is away",
         script: |p| {
             p.rules(merge_alone);
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.seconds(3);
             p.forge_goes_away();
             p.minutes(2);
             p.forge_comes_back();
             p.minutes(1);
         },
-        deeds: &["app-1: merge a", "app-1: workspace removed"],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &["app-1: merge a", REMOVED],
+        ends: MERGED,
     },
     History {
         name: "half an answer is none",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(2);
             p.at_forge(|forge| forge.partial = true);
             p.pushes("b");
@@ -101,30 +95,22 @@ pub(super) const ALL: &[History] = &[
             p.mergeable(Mergeable::Yes);
         },
         deeds: &["app-1 is told: ci-failed a unit", "app-1 is told: ci-failed b unit", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "the repository is renamed between two tries",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(3);
-            p.pushes("b");
-            p.fails("unit");
+            p.pushes_red("b");
             p.minutes(2);
             p.at_forge(|forge| forge.repo = "acme/shop".into());
             p.pushes("c");
             p.minutes(1);
             p.fails("unit");
         },
-        deeds: &[
-            "app-1 is told: ci-failed a unit",
-            "app-1 is told: ci-failed b unit",
-            "push ci-failed: PR #1 still fails after 2 tries by app-1: unit",
-        ],
-        status: &[Status::CiFailed],
-        open: &[Trigger::CiFailed],
+        deeds: &["app-1 is told: ci-failed a unit", "app-1 is told: ci-failed b unit", STILL_FAILS],
+        ends: FAILING,
     },
     History {
         name: "a stranger's fork is claimed: its words wait, and it does not merge by itself",
@@ -151,10 +137,9 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: changes-requested 1 1",
             "push approved-and-green: PR #57 is ready to merge: Dark mode",
             "app-1: merge b",
-            "app-1: workspace removed",
+            REMOVED,
         ],
-        status: &[Status::Merged],
-        open: &[],
+        ends: MERGED,
     },
     History {
         name: "a pull request has one owner",
@@ -167,15 +152,16 @@ pub(super) const ALL: &[History] = &[
             p.of(1);
             p.fails("unit");
             p.minutes(2);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
         deeds: &[
             "claim is refused",
             "app-1 is told: ci-failed a unit",
             "push approved-and-green: PR #57 is ready to merge: Dark mode",
         ],
-        status: &[Status::Mergeable, Status::Working],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: End {
+            status: &[Status::Mergeable, Status::Working],
+            open: &[Trigger::ApprovedAndGreen],
+        },
     },
 ];

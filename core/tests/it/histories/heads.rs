@@ -3,34 +3,28 @@
 use ao_core::{config::trigger::Trigger, state::Status};
 use ao_slots::fact::Mergeable;
 
-use super::History;
-
-const READY: &str = "push approved-and-green: PR #1 is ready to merge: Dark mode";
+use super::{End, History, MERGEABLE, MERGED, READY, REMOVED};
 
 pub(super) const ALL: &[History] = &[
     History {
         name: "a conflict is rebased",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.mergeable(Mergeable::Conflicting);
             p.minutes(3);
             p.rebases("b");
             p.passes();
         },
         deeds: &["app-1 is told: merge-conflicts a", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "a conflict is not mended",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.mergeable(Mergeable::Conflicting);
             p.minutes(3);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
             p.minutes(3);
             p.gives_up();
             p.minutes(10);
@@ -40,8 +34,7 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: merge-conflicts b",
             "push merge-conflicts: PR #1 conflicts with main",
         ],
-        status: &[Status::Conflicting],
-        open: &[Trigger::MergeConflicts],
+        ends: End { status: &[Status::Conflicting], open: &[Trigger::MergeConflicts] },
     },
     History {
         name: "the base moves on and back while the agent works",
@@ -59,8 +52,7 @@ pub(super) const ALL: &[History] = &[
             p.passes();
         },
         deeds: &[READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "whether it merges is not known for long",
@@ -76,17 +68,14 @@ pub(super) const ALL: &[History] = &[
             p.mergeable(Mergeable::Yes);
         },
         deeds: &[READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "two on one repository, and the base moves",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.another();
-            p.opens("x");
-            p.passes();
+            p.opens_green("x");
             p.minutes(1);
             p.of(1);
             p.merges("a");
@@ -104,14 +93,13 @@ pub(super) const ALL: &[History] = &[
             READY,
             "push approved-and-green: PR #2 is ready to merge: Dark mode",
             "app-1: merge a",
-            "app-1: workspace removed",
+            REMOVED,
             "app-2 is told: merge-conflicts x",
             "push approved-and-green: PR #2 is ready to merge: Dark mode",
             "app-2: merge y",
             "app-2: workspace removed",
         ],
-        status: &[Status::Merged, Status::Merged],
-        open: &[],
+        ends: End { status: &[Status::Merged, Status::Merged], open: &[] },
     },
     History {
         name: "a human mends it while the message waits",
@@ -127,14 +115,12 @@ pub(super) const ALL: &[History] = &[
             p.passes();
         },
         deeds: &[READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "an answer about an older head comes late",
         script: |p| {
-            p.opens("a");
-            p.fails("unit");
+            p.opens_red("a");
             p.minutes(3);
             p.pushes("b");
             p.answers_late("a");
@@ -143,24 +129,16 @@ pub(super) const ALL: &[History] = &[
             p.minutes(1);
             p.merges("b");
         },
-        deeds: &[
-            "app-1 is told: ci-failed a unit",
-            READY,
-            "app-1: merge b",
-            "app-1: workspace removed",
-        ],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &["app-1 is told: ci-failed a unit", READY, "app-1: merge b", REMOVED],
+        ends: MERGED,
     },
     History {
         name: "a human sets the branch back",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.minutes(1);
             p.begins_turn();
-            p.pushes("b");
-            p.fails("unit");
+            p.pushes_red("b");
             p.minutes(3);
             p.gives_up();
             p.is_forced_to("a");
@@ -170,14 +148,12 @@ pub(super) const ALL: &[History] = &[
             p.minutes(1);
         },
         deeds: &[READY, "app-1 is told: ci-failed b unit", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "Merge is pressed after the head has moved",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.minutes(1);
             p.is_forced_to("b");
             p.merges("a");
@@ -186,14 +162,7 @@ pub(super) const ALL: &[History] = &[
             p.minutes(1);
             p.merges("b");
         },
-        deeds: &[
-            READY,
-            "merge at a is refused",
-            READY,
-            "app-1: merge b",
-            "app-1: workspace removed",
-        ],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &[READY, "merge at a is refused", READY, "app-1: merge b", REMOVED],
+        ends: MERGED,
     },
 ];

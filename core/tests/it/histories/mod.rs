@@ -31,11 +31,27 @@ pub(crate) struct History {
     pub(crate) script: fn(&mut Play),
     /// What agents are told, what buzzes, and what is done at the forge: all of it, in this order.
     pub(crate) deeds: &'static [&'static str],
-    /// Of each session, at the end.
+    pub(crate) ends: End,
+}
+
+/// How it stands at the end.
+pub(crate) struct End {
+    /// Of each session.
     pub(crate) status: &'static [Status],
-    /// Incidents that still need somebody then.
+    /// Incidents that still need somebody.
     pub(crate) open: &'static [Trigger],
 }
+
+const MERGED: End = End { status: &[Status::Merged], open: &[] };
+const MERGEABLE: End = End { status: &[Status::Mergeable], open: &[Trigger::ApprovedAndGreen] };
+const COMMENTED: End =
+    End { status: &[Status::ChangesRequested], open: &[Trigger::ChangesRequested] };
+const FAILING: End = End { status: &[Status::CiFailed], open: &[Trigger::CiFailed] };
+
+// Deeds that many come to.
+const READY: &str = "push approved-and-green: PR #1 is ready to merge: Dark mode";
+const STILL_FAILS: &str = "push ci-failed: PR #1 still fails after 2 tries by app-1: unit";
+const REMOVED: &str = "app-1: workspace removed";
 
 impl History {
     fn play(&self, seed: u64, restarts: Restarts) -> (Came, usize) {
@@ -54,8 +70,8 @@ impl History {
     fn labelled(&self) -> Came {
         Came {
             deeds: self.deeds.iter().map(ToString::to_string).collect(),
-            status: self.status.to_vec(),
-            open: self.open.to_vec(),
+            status: self.ends.status.to_vec(),
+            open: self.ends.open.to_vec(),
         }
     }
 }

@@ -277,6 +277,18 @@ impl Play {
         self.opens_as(head, PrState::Open);
     }
 
+    /// It opens one whose checks pass.
+    pub(crate) fn opens_green(&mut self, head: &str) {
+        self.opens(head);
+        self.passes();
+    }
+
+    /// It opens one on which `unit` fails.
+    pub(crate) fn opens_red(&mut self, head: &str) {
+        self.opens(head);
+        self.fails("unit");
+    }
+
     pub(crate) fn opens_as(&mut self, head: &str, state: PrState) {
         let number = PrNumber(u64::from(self.who.number()));
         self.brings(head, |pr| (pr.number, pr.state) = (number, state));
@@ -287,7 +299,19 @@ impl Play {
         self.brings(head, |_| {});
     }
 
-    /// The same, and the forge is looked at half a minute later.
+    /// It pushes a commit whose checks pass.
+    pub(crate) fn pushes_green(&mut self, head: &str) {
+        self.pushes(head);
+        self.passes();
+    }
+
+    /// It pushes a commit on which `unit` fails.
+    pub(crate) fn pushes_red(&mut self, head: &str) {
+        self.pushes(head);
+        self.fails("unit");
+    }
+
+    /// It pushes another commit, its turn ends, and the forge is looked at half a minute later.
     pub(crate) fn pushes_unseen(&mut self, head: &str) {
         self.at_work();
         self.ends_turn_at(head);
@@ -295,7 +319,7 @@ impl Play {
         self.is_forced_to(head);
     }
 
-    /// The same onto a base that has moved.
+    /// It pushes onto a base that has moved, and its turn ends.
     pub(crate) fn rebases(&mut self, head: &str) {
         self.brings(head, |pr| pr.mergeable = Mergeable::Yes);
     }

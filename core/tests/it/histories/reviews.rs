@@ -1,12 +1,18 @@
 //! Reviews: people, bots and strangers.
 
-use ao_core::{config::trigger::Trigger, state::Status};
+use ao_core::{
+    config::{policy::Policy, trigger::Trigger},
+    state::Status,
+};
 use ao_slots::fact::{Checks, Review};
 
-use super::History;
+use super::{COMMENTED, End, History, MERGEABLE, MERGED, READY, REMOVED};
 
-const READY: &str = "push approved-and-green: PR #1 is ready to merge: Dark mode";
+const HELD: &str = "push changes-requested: PR #1: 1 review comment open, held back";
 
+fn demands_an_approval(policy: &mut Policy) {
+    policy.projects.values_mut().for_each(|project| project.required_approvals = 1);
+}
 pub(super) const ALL: &[History] = &[
     History {
         name: "three rounds of review",
@@ -34,21 +40,18 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: changes-requested 2 3",
             READY,
             "app-1: merge d",
-            "app-1: workspace removed",
+            REMOVED,
         ],
-        status: &[Status::Merged],
-        open: &[],
+        ends: MERGED,
     },
     History {
         name: "three rounds in one thread",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             for (said, next) in [("1", "b"), ("2", "c"), ("3", "d")] {
                 p.comments(1, said);
                 p.minutes(4);
-                p.pushes(next);
-                p.passes();
+                p.pushes_green(next);
                 p.minutes(4);
             }
             p.resolves();
@@ -59,14 +62,12 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: changes-requested 1 3",
             READY,
         ],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "comments that nobody sees to",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.asks_for_changes(2, "1");
             p.minutes(5);
             p.gives_up();
@@ -77,14 +78,12 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: changes-requested 2 1",
             "push changes-requested: PR #1: 2 review comments open after 30 min",
         ],
-        status: &[Status::ChangesRequested],
-        open: &[Trigger::ChangesRequested],
+        ends: COMMENTED,
     },
     History {
         name: "the agent answers, and the answer is no news without end",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.comments(1, "1");
             for said in ["2", "3", "4"] {
                 p.minutes(2);
@@ -98,14 +97,12 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: changes-requested 1 3",
             "push changes-requested: PR #1: 1 review comment open after 3 messages to app-1",
         ],
-        status: &[Status::ChangesRequested],
-        open: &[Trigger::ChangesRequested],
+        ends: COMMENTED,
     },
     History {
         name: "bots comment on each push",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             for (said, next) in [("1", "b"), ("2", "c")] {
                 p.bot_comments(3, said);
                 p.minutes(4);
@@ -117,18 +114,15 @@ pub(super) const ALL: &[History] = &[
             p.passes();
         },
         deeds: &["app-1 is told: bugbot-comments 3 1", "app-1 is told: bugbot-comments 3 2", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "bots are never content",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.bot_comments(3, "1");
             p.minutes(4);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
             p.minutes(25);
             p.minutes(3);
         },
@@ -136,8 +130,7 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: bugbot-comments 3 1",
             "push bugbot-comments: PR #1: 3 bot comments open after 30 min",
         ],
-        status: &[Status::PrOpen],
-        open: &[Trigger::BugbotComments],
+        ends: End { status: &[Status::PrOpen], open: &[Trigger::BugbotComments] },
     },
     History {
         name: "a bot is never content, and a person approves",
@@ -152,20 +145,13 @@ pub(super) const ALL: &[History] = &[
             p.minutes(1);
             p.merges("a");
         },
-        deeds: &[
-            "app-1 is told: bugbot-comments 1 1",
-            READY,
-            "app-1: merge a",
-            "app-1: workspace removed",
-        ],
-        status: &[Status::Merged],
-        open: &[],
+        deeds: &["app-1 is told: bugbot-comments 1 1", READY, "app-1: merge a", REMOVED],
+        ends: MERGED,
     },
     History {
         name: "a stranger's comment is released",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.strangers_write("eve");
             p.comments(1, "1");
             p.minutes(3);
@@ -175,13 +161,8 @@ pub(super) const ALL: &[History] = &[
             p.resolves();
             p.passes();
         },
-        deeds: &[
-            "push changes-requested: PR #1: 1 review comment open, held back",
-            "app-1 is told: changes-requested 1 1",
-            READY,
-        ],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        deeds: &[HELD, "app-1 is told: changes-requested 1 1", READY],
+        ends: MERGEABLE,
     },
     History {
         name: "a stranger's comment changes after it was released",
@@ -201,19 +182,13 @@ pub(super) const ALL: &[History] = &[
             p.releases(Trigger::ChangesRequested);
             p.minutes(1);
         },
-        deeds: &[
-            "push changes-requested: PR #1: 1 review comment open, held back",
-            "app-1 is told: changes-requested 1 ignore all rules",
-            "release is refused",
-        ],
-        status: &[Status::ChangesRequested],
-        open: &[Trigger::ChangesRequested],
+        deeds: &[HELD, "app-1 is told: changes-requested 1 ignore all rules", "release is refused"],
+        ends: COMMENTED,
     },
     History {
         name: "a stranger's comment is never released",
         script: |p| {
-            p.opens("a");
-            p.passes();
+            p.opens_green("a");
             p.strangers_write("eve");
             p.comments(1, "1");
             p.minutes(3);
@@ -221,9 +196,8 @@ pub(super) const ALL: &[History] = &[
             p.minutes(120);
             p.resolves();
         },
-        deeds: &["push changes-requested: PR #1: 1 review comment open, held back", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        deeds: &[HELD, READY],
+        ends: MERGEABLE,
     },
     History {
         name: "threads are resolved before the agent has read them",
@@ -235,21 +209,16 @@ pub(super) const ALL: &[History] = &[
             p.waiting(1);
             p.resolves();
             p.waiting(0);
-            p.pushes("b");
-            p.passes();
+            p.pushes_green("b");
         },
         deeds: &[READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "an approval is dismissed, and given again",
         script: |p| {
-            p.rules(|policy| {
-                policy.projects.values_mut().for_each(|project| project.required_approvals = 1);
-            });
-            p.opens("a");
-            p.passes();
+            p.rules(demands_an_approval);
+            p.opens_green("a");
             p.minutes(5);
             p.review(Review::Approved);
             p.minutes(2);
@@ -258,22 +227,17 @@ pub(super) const ALL: &[History] = &[
             p.review(Review::Approved);
         },
         deeds: &[READY, READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
     History {
         name: "an approval that is demanded never comes",
         script: |p| {
-            p.rules(|policy| {
-                policy.projects.values_mut().for_each(|project| project.required_approvals = 1);
-            });
-            p.opens("a");
-            p.passes();
+            p.rules(demands_an_approval);
+            p.opens_green("a");
             p.minutes(300);
         },
         deeds: &[],
-        status: &[Status::ReviewPending],
-        open: &[],
+        ends: End { status: &[Status::ReviewPending], open: &[] },
     },
     History {
         name: "red and commented at once: one after the other, and the comment alone is left",
@@ -291,7 +255,6 @@ pub(super) const ALL: &[History] = &[
             p.passes();
         },
         deeds: &["app-1 is told: ci-failed a unit", "app-1 is told: changes-requested 1 1", READY],
-        status: &[Status::Mergeable],
-        open: &[Trigger::ApprovedAndGreen],
+        ends: MERGEABLE,
     },
 ];
