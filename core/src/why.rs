@@ -11,7 +11,7 @@ use ao_slots::{
     agent::{Ask, Decision},
     fact::{Activity, Checks, Mergeable, PrFacts, PrState, Priority, Review, RuntimeState, Source},
     notifier::{Mark, Reached},
-    text::{count, cut, duration, one_line},
+    text::{count, cut, duration, one_line, short_commit},
 };
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -396,11 +396,6 @@ fn by(event: &Event) -> String {
     }
 }
 
-/// The first digits of a commit's name.
-fn short(head: &str) -> String {
-    one_line(head).chars().take(7).collect()
-}
-
 /// What a look at a pull request told, e.g. `#57 at 3f9c2d1: unit fails, approved`.
 fn seen(pr: &PrFacts) -> String {
     let names: Vec<_> = pr.failing.iter().map(|name| one_line(name)).collect();
@@ -442,7 +437,7 @@ fn seen(pr: &PrFacts) -> String {
     };
     let told: Vec<String> = told.into_iter().filter(|part| !part.is_empty()).collect();
     let told = if told.is_empty() { "open".into() } else { told.join(", ") };
-    format!("{} at {}: {told}", pr.number, short(&pr.head))
+    format!("{} at {}: {told}", pr.number, short_commit(&pr.head))
 }
 
 /// Who says so, in words.
@@ -654,9 +649,9 @@ pub fn describe(event: &Event) -> Described {
             format!("the turn after {} brought no new commit", e.message),
         ),
         Kind::MergeRequested(e) => {
-            say(Some(Mark::Settled), &format!("merge wanted by {}", e.by), short(&e.head))
+            say(Some(Mark::Settled), &format!("merge wanted by {}", e.by), short_commit(&e.head))
         }
-        Kind::MergeDecided(e) => say(None, "merges by itself", short(&e.head)),
+        Kind::MergeDecided(e) => say(None, "merges by itself", short_commit(&e.head)),
         Kind::RecordWritten(e) => say(
             None,
             "kept",
@@ -791,7 +786,7 @@ pub fn describe(event: &Event) -> Described {
         Kind::MessageWithdrawn(e) => say(None, "message withdrawn", e.reason.clone()),
         Kind::IncidentOpened(e) => {
             let detail = match (&e.detail, e.trigger) {
-                (Some(head), Trigger::ApprovedAndGreen) => format!(" at {}", short(head)),
+                (Some(head), Trigger::ApprovedAndGreen) => format!(" at {}", short_commit(head)),
                 (Some(detail), _) => format!(" ({detail})"),
                 (None, _) => String::new(),
             };
@@ -913,8 +908,10 @@ fn effect(effect: &Effect) -> String {
         Effect::FetchIssue => "reading the issue".into(),
         Effect::CreateWorkspace { branch, .. } => format!("making the workspace on {branch}"),
         Effect::RestoreWorkspace => "making the workspace again".into(),
-        Effect::MergePr { head, .. } => format!("merging at {}", short(head)),
-        Effect::RerunChecks { head } => format!("running the checks of {} again", short(head)),
+        Effect::MergePr { head, .. } => format!("merging at {}", short_commit(head)),
+        Effect::RerunChecks { head } => {
+            format!("running the checks of {} again", short_commit(head))
+        }
         Effect::OpenPr { .. } => "opening a pull request".into(),
         Effect::ReopenPr => "opening the pull request again".into(),
         Effect::PostCreate => "running the set-up commands".into(),

@@ -7,7 +7,7 @@ use ao_core::slots::{
     fact::{Mergeable, PrFacts, PrState},
     notifier::Mark,
     scm::{MergeMethod, Verdict},
-    text::{one_line, plain},
+    text::{one_line, plain, short_commit},
 };
 use ao_web::{
     prs::{ChangedDoc, CreateBody, DiffDoc, MergeBody, PrDoc, PrList, PrName, ReviewBody},
@@ -387,7 +387,7 @@ impl Reviewed {
         let head = shown.pr.view.facts.head;
         let body = ReviewBody { head: head.clone(), verdict, text, at: self.at.clone() };
         let doc: ChangedDoc = client.post(&format!("{path}/review"), &body).await?;
-        settled(cx, &doc, &format!("{told} at {}", render::pr::short(&head)));
+        settled(cx, &doc, &format!("{told} at {}", short_commit(&head)));
         Ok(0)
     }
 }
@@ -407,8 +407,7 @@ impl Merged {
         let body = MergeBody { head: facts.head.clone(), method };
         let doc: ChangedDoc = client.act(&format!("{path}/merge"), &body).await?;
         let base = facts.details.base.as_deref().map(|base| format!(" into {}", one_line(base)));
-        let commit =
-            doc.commit.as_deref().map(|commit| format!(" as {}", render::pr::short(commit)));
+        let commit = doc.commit.as_deref().map(|commit| format!(" as {}", short_commit(commit)));
         let (base, commit) = (base.unwrap_or_default(), commit.unwrap_or_default());
         settled(cx, &doc, &format!("is merged{base}{commit}"));
         Ok(0)

@@ -4,7 +4,7 @@ use ao_core::slots::{
     fact::{Checks, Mergeable, PrFacts, PrState, Review},
     notifier::Mark,
     scm::{CheckRun, CheckState, Thread},
-    text::{count, cut, duration_short, one_line, plain},
+    text::{count, cut, duration_short, one_line, plain, short_commit},
 };
 use ao_web::prs::{Goes, Looked, PrItem, PrList, QuotaDoc, ReviewCheckDoc};
 use jiff::{Timestamp, tz::TimeZone};
@@ -14,11 +14,6 @@ use crate::out::{Style, Tone, fold, pad, width};
 
 /// Most lines of a pull request's own text that are shown.
 const BODY: usize = 40;
-
-/// The first seven digits of an object's name.
-pub(crate) fn short(head: &str) -> String {
-    one_line(head).chars().take(7).collect()
-}
 
 fn listed(names: &[String]) -> String {
     names.iter().map(|name| one_line(name)).collect::<Vec<_>>().join(", ")
@@ -135,7 +130,7 @@ pub(crate) fn show(pr: &PrItem, style: &Style) -> String {
             details.removed
         ),
     );
-    line("head", short(&facts.head));
+    line("head", short_commit(&facts.head));
     line("checks", rollup(facts));
     line(
         "review",
@@ -235,7 +230,12 @@ pub(crate) fn checks(pr: &PrItem, style: &Style) -> String {
     let checks = &pr.view.checks;
     if checks.is_empty() {
         let facts = &pr.view.facts;
-        return format!("{} at {}: checks: {}\n", name(pr), short(&facts.head), rollup(facts));
+        return format!(
+            "{} at {}: checks: {}\n",
+            name(pr),
+            short_commit(&facts.head),
+            rollup(facts)
+        );
     }
     let names: Vec<String> = checks.iter().map(|check| cut(&one_line(&check.name), 40)).collect();
     let widest = names.iter().map(|name| width(name)).max().unwrap_or(0);
@@ -322,7 +322,7 @@ fn seen(looked: &Looked) -> String {
         (None, None) => "no pull request is known".to_owned(),
         (Some(pr), None) => {
             let (_, words) = state(pr);
-            format!("{} at {}: {words}", pr.number, short(&pr.head))
+            format!("{} at {}: {words}", pr.number, short_commit(&pr.head))
         }
     }
 }

@@ -119,6 +119,11 @@ fn skip_string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
+/// The first seven letters of a commit's name, wherever it comes from.
+pub fn short_commit(name: &str) -> String {
+    one_line(&redact(&plain(name))).chars().take(7).collect()
+}
+
 /// At most `limit` graphemes, `…` included where something was cut; cut at a word where one is near.
 pub fn cut(text: &str, limit: usize) -> String {
     let graphemes: Vec<&str> = text.graphemes(true).take(limit + 1).collect();

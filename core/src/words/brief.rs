@@ -4,7 +4,7 @@
 use ao_slots::{
     fact::{Checks, Mergeable, PrFacts, PrState, Review},
     scm::Thread,
-    text::{count, cut_counted, plain},
+    text::{count, cut_counted, plain, short_commit},
 };
 use minijinja::context;
 
@@ -49,7 +49,7 @@ pub(crate) fn checks(pr: &PrFacts, told: &Told<'_>) -> String {
             true => "its checks".to_owned(),
             false => names.join(", "),
         },
-        short(&pr.head),
+        short_commit(&pr.head),
         if is_elsewhere(pr) { "commit and push" } else { "and commit" },
     );
     if told.flaky {
@@ -159,7 +159,7 @@ pub(crate) fn by_template(
         facts => facts,
         number => pr.number.to_string(),
         title => clean_line(&pr.title),
-        head => short(&pr.head),
+        head => short_commit(&pr.head),
         base => clean_line(base),
         url => pr.details.url.as_deref().map(clean_line).unwrap_or_default(),
         checks => pr.failing.iter().map(|name| clean_line(name)).collect::<Vec<_>>(),
@@ -215,10 +215,6 @@ pub(crate) fn check(template: &str) -> Result<(), Wrong> {
         by_template(template, "It fails.", pr, "main")?;
     }
     Ok(())
-}
-
-fn short(head: &str) -> String {
-    clean_line(head).chars().take(7).collect()
 }
 
 #[cfg(test)]

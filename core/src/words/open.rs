@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(super) use outside::forge;
-pub(super) use review::{jobs, page, short};
+pub(super) use review::{jobs, page};
 
 fn text(words: impl Into<String>) -> Block {
     Block::Text(words.into())

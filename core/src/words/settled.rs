@@ -4,12 +4,12 @@ use ao_slots::{
     agent::Decision,
     fact::{Checks, Mergeable, PrFacts, PrState, Review, RuntimeState},
     notifier::{Block, Mark},
-    text::{count, cut, duration, size, thousands},
+    text::{count, cut, duration, short_commit, size, thousands},
 };
 
 use super::{
     Card, Words,
-    open::{file_name, forge, jobs, short},
+    open::{file_name, forge, jobs},
     phrase::{asked_in_title, clean_line, commits, ranges},
     session_of,
 };
@@ -57,9 +57,9 @@ impl Words<'_> {
         let ours = session.follow.merge.as_ref().filter(|merge| merge.head == pr.head);
         let commit = ours.and_then(|merge| merge.commit.as_deref());
         let text = match (commit, ours.and_then(|merge| merge.by.as_ref())) {
-            (Some(commit), Some(by)) => format!("by {by}{merged} as {}", short(commit)),
-            (Some(commit), None) => format!("by itself{merged} as {}", short(commit)),
-            (None, _) => format!("{}{merged}", short(&pr.head)),
+            (Some(commit), Some(by)) => format!("by {by}{merged} as {}", short_commit(commit)),
+            (Some(commit), None) => format!("by itself{merged} as {}", short_commit(commit)),
+            (None, _) => format!("{}{merged}", short_commit(&pr.head)),
         };
         Some((Mark::Settled, title, text))
     }
@@ -223,7 +223,7 @@ impl Words<'_> {
             }
             (_, PrState::Merged) => settled(format!("PR {number} was merged"), when),
             (Trigger::CiFailed, _) => {
-                settled(format!("PR {number} passes"), format!("on {}{at}", short(&pr.head)))
+                settled(format!("PR {number} passes"), format!("on {}{at}", short_commit(&pr.head)))
             }
             (Trigger::ChangesRequested | Trigger::BugbotComments, _) => {
                 let all = u64::from(pr.details.threads);
@@ -249,7 +249,7 @@ impl Words<'_> {
                             format!("{} fails", jobs(&pr.failing)).trim().to_owned()
                         }
                         (Checks::Pending, ..) => {
-                            format!("its checks run anew on {}", short(&pr.head))
+                            format!("its checks run anew on {}", short_commit(&pr.head))
                         }
                         (_, Mergeable::Conflicting, _) => {
                             format!("it conflicts with {}", self.base(session, pr))
@@ -265,7 +265,7 @@ impl Words<'_> {
                                 self.base(session, pr)
                             )
                         }
-                        _ => format!("its head is now {}", short(&pr.head)),
+                        _ => format!("its head is now {}", short_commit(&pr.head)),
                     },
                 };
                 settled(format!("PR {number} waits for no merge now"), format!("{why}{at}"))

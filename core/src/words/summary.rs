@@ -3,13 +3,10 @@
 use ao_slots::{
     SessionId,
     fact::PrState,
-    text::{count, duration, thousands},
+    text::{count, duration, short_commit, thousands},
 };
 
-use super::{
-    open::short,
-    phrase::{asked, capital, clean_line, dollars},
-};
+use super::phrase::{asked, capital, clean_line, dollars};
 use crate::{
     config::trigger::Trigger,
     event::{Over, Summary},
@@ -64,7 +61,7 @@ pub(super) fn line(session: &Session) -> String {
             Some(pr) => {
                 let ours = session.follow.merge.as_ref().filter(|merge| merge.head == pr.head);
                 let commit = ours.and_then(|merge| merge.commit.as_ref()).unwrap_or(&pr.head);
-                format!("merged as {}", short(commit))
+                format!("merged as {}", short_commit(commit))
             }
             None => "merged".into(),
         },

@@ -3,7 +3,7 @@
 use ao_slots::{
     fact::{Checks, PrComment, PrFacts, Review},
     notifier::{Block, Button, ButtonStyle},
-    text::{count, cut, thousands},
+    text::{count, cut, short_commit, thousands},
 };
 
 use super::{
@@ -22,11 +22,6 @@ use crate::{
 
 /// Comments and files that are named one by one.
 const NAMED: usize = 5;
-
-/// The first letters of a commit's name.
-pub(in crate::words) fn short(head: &str) -> String {
-    clean_line(head).chars().take(7).collect()
-}
 
 /// Names of checks in a title: `unit`, `lint, unit`.
 pub(in crate::words) fn jobs(failing: &[String]) -> String {
@@ -92,14 +87,14 @@ impl Words<'_> {
             _ => format!("{} fail.", count(pr.failing.len().max(1) as u64, "check", "checks")),
         })];
         if session.follow.rerun.as_ref().is_some_and(|(head, _)| *head == pr.head) {
-            body.push(text(format!("It was run again on {} before.", short(&pr.head))));
+            body.push(text(format!("It was run again on {} before.", short_commit(&pr.head))));
         }
         if tries > 0 {
             let tried = red.iter().skip(1).map(|head| {
                 let (names, since) = head.red.as_ref().map(|(f, when)| (jobs(f), *when)).unzip();
                 let at = since.map(|when| self.time(when.at)).filter(|time| !time.is_empty());
                 let at = at.map(|time| format!("{time} ")).unwrap_or_default();
-                format!("{at}{}: {} fails", short(&head.head), names.unwrap_or_default())
+                format!("{at}{}: {} fails", short_commit(&head.head), names.unwrap_or_default())
             });
             body.push(text("Tried:"));
             body.push(Block::List(tried.collect()));
@@ -249,7 +244,7 @@ impl Words<'_> {
     fn ready(&self, session: &Session, pr: &PrFacts) -> Card {
         let (id, number, base) = (&session.id, pr.number, self.base(session, pr));
         let details = &pr.details;
-        let head = short(&pr.head);
+        let head = short_commit(&pr.head);
         let diff = (details.added > 0 || details.removed > 0).then(|| {
             format!("+{} −{}", thousands(details.added.into()), thousands(details.removed.into()))
         });
