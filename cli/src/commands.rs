@@ -13,6 +13,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod help;
 pub(crate) mod hook;
+mod incident;
 pub(crate) mod init;
 pub(crate) mod launch;
 pub(crate) mod logs;

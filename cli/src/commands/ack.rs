@@ -1,9 +1,9 @@
 //! `ao ack`.
 
-use ao_core::slots::{IncidentId, notifier::Mark};
-use ao_web::view::Taken;
+use serde_json::json;
 
-use crate::{cx::Cx, fail::Fail, out};
+use super::incident::Named;
+use crate::{cx::Cx, fail::Fail};
 
 /// Say that you saw an incident and take it; nobody else is called for it
 ///
@@ -14,25 +14,12 @@ use crate::{cx::Cx, fail::Fail, out};
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
-    /// The incident, e.g. i-142
-    incident: IncidentId,
+    #[command(flatten)]
+    of: Named,
 }
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
-        let taken: Taken = cx
-            .client()
-            .act(&format!("/api/incidents/{}/ack", self.incident), &serde_json::json!({}))
-            .await?;
-        if cx.global.json {
-            out::json(&taken);
-        } else {
-            out::say(&format!(
-                "{} {} is yours",
-                cx.style.painted_mark(Mark::Settled),
-                self.incident
-            ));
-        }
-        Ok(0)
+        self.of.act(cx, "ack", &json!({}), |incident, _| format!("{incident} is yours")).await
     }
 }

@@ -1,9 +1,9 @@
 //! `ao release`.
 
-use ao_core::slots::{IncidentId, notifier::Mark};
-use ao_web::view::Taken;
+use serde_json::json;
 
-use crate::{cx::Cx, fail::Fail, out};
+use super::incident::Named;
+use crate::{cx::Cx, fail::Fail};
 
 /// Let comments of people who may not write to the repository go to the agent
 ///
@@ -16,21 +16,13 @@ use crate::{cx::Cx, fail::Fail, out};
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
-    /// The incident, e.g. i-142
-    incident: IncidentId,
+    #[command(flatten)]
+    of: Named,
 }
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
-        let path = format!("/api/incidents/{}/release", self.incident);
-        let taken: Taken = cx.client().act(&path, &serde_json::json!({})).await?;
-        if cx.global.json {
-            out::json(&taken);
-            return Ok(0);
-        }
-        let to = taken.session.map_or("the agent".to_owned(), |session| session.to_string());
-        let mark = cx.style.painted_mark(Mark::Settled);
-        out::say(&format!("{mark} {to} gets the comments of {}", self.incident));
-        Ok(0)
+        let said = |incident, agent: &str| format!("{agent} gets the comments of {incident}");
+        self.of.act(cx, "release", &json!({}), said).await
     }
 }

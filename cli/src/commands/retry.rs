@@ -1,9 +1,9 @@
 //! `ao retry`.
 
-use ao_core::slots::{IncidentId, notifier::Mark};
-use ao_web::view::Taken;
+use serde_json::json;
 
-use crate::{cx::Cx, fail::Fail, out};
+use super::incident::Named;
+use crate::{cx::Cx, fail::Fail};
 
 /// Have an agent told of a trouble with its pull request once more
 ///
@@ -17,21 +17,13 @@ use crate::{cx::Cx, fail::Fail, out};
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
-    /// The incident, e.g. i-142
-    incident: IncidentId,
+    #[command(flatten)]
+    of: Named,
 }
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
-        let path = format!("/api/incidents/{}/retry", self.incident);
-        let taken: Taken = cx.client().act(&path, &serde_json::json!({})).await?;
-        if cx.global.json {
-            out::json(&taken);
-            return Ok(0);
-        }
-        let who = taken.session.map_or("the agent".to_owned(), |session| session.to_string());
-        let mark = cx.style.painted_mark(Mark::Settled);
-        out::say(&format!("{mark} {who} is told of {} once more", self.incident));
-        Ok(0)
+        let said = |incident, agent: &str| format!("{agent} is told of {incident} once more");
+        self.of.act(cx, "retry", &json!({}), said).await
     }
 }

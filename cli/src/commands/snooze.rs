@@ -1,11 +1,9 @@
 //! `ao snooze`.
 
-use ao_core::slots::{IncidentId, notifier::Mark};
-use ao_web::view::Taken;
 use jiff::{SignedDuration, Timestamp, Zoned, civil::Time};
 
-use super::usage;
-use crate::{cx::Cx, fail::Fail, out};
+use super::{incident::Named, usage};
+use crate::{cx::Cx, fail::Fail};
 
 /// Hear of an incident later
 ///
@@ -16,8 +14,8 @@ use crate::{cx::Cx, fail::Fail, out};
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
-    /// The incident, e.g. i-142
-    incident: IncidentId,
+    #[command(flatten)]
+    of: Named,
     /// For how long, e.g. 30m, 2h
     #[arg(long = "for", value_name = "TIME", default_value = "1h", conflicts_with = "until")]
     how_long: String,
@@ -30,20 +28,9 @@ impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
         let until = until(&Zoned::now(), &self.how_long, self.until.as_deref())?;
         let body = serde_json::json!({ "until": until });
-        let taken: Taken =
-            cx.client().act(&format!("/api/incidents/{}/snooze", self.incident), &body).await?;
-        if cx.global.json {
-            out::json(&taken);
-        } else {
-            let time =
-                until.to_zoned(jiff::tz::TimeZone::system()).strftime("%a %H:%M").to_string();
-            out::say(&format!(
-                "{} {} is quiet until {time}",
-                cx.style.painted_mark(Mark::Settled),
-                self.incident
-            ));
-        }
-        Ok(0)
+        let time = until.to_zoned(jiff::tz::TimeZone::system()).strftime("%a %H:%M");
+        let said = |incident, _: &str| format!("{incident} is quiet until {time}");
+        self.of.act(cx, "snooze", &body, said).await
     }
 }
 
