@@ -289,14 +289,7 @@ fn r26_a_broken_file_stops_its_own_projects_alone() {
         command.current_dir(&other);
         house.run(command, args)
     };
-    let git = |args: &[&str]| {
-        let done = std::process::Command::new("git").args(args).current_dir(&other).status();
-        assert!(done.unwrap().success(), "git {args:?}");
-    };
-    git(&["init", "-q", "-b", "main"]);
-    git(&["config", "user.email", "ana@example.com"]);
-    git(&["config", "user.name", "ana"]);
-    git(&["commit", "-q", "--allow-empty", "-m", "first"]);
+    house.repository("other");
     let good = fs::read_to_string(house.path("repo/agent-orchestrator.yaml")).unwrap();
     let theirs = |prefix: &str| {
         let text = good.replace("my-app", "api").replace(": app\n", &format!(": {prefix}\n"));

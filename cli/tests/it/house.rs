@@ -66,12 +66,21 @@ impl House {
         fs::write(&agent, AGENT).unwrap();
         fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(house.path("repo/main.txt"), "one\n").unwrap();
-        house.git(&["init", "-q", "-b", "main"]);
-        house.git(&["config", "user.email", "ana@example.com"]);
-        house.git(&["config", "user.name", "ana"]);
-        house.git(&["add", "-A"]);
-        house.git(&["commit", "-qm", "first"]);
+        house.repository("repo");
         house
+    }
+
+    /// Makes a folder a repository, whose first commit has all that is in it.
+    pub(crate) fn repository(&self, folder: &str) {
+        for args in [
+            &["init", "-q", "-b", "main"][..],
+            &["config", "user.email", "ana@example.com"],
+            &["config", "user.name", "ana"],
+            &["add", "-A"],
+            &["commit", "-q", "--allow-empty", "-m", "first"],
+        ] {
+            self.git_in(folder, args);
+        }
     }
 
     pub(crate) fn path(&self, part: &str) -> PathBuf {
@@ -152,9 +161,14 @@ impl House {
 
     /// What git says of the repository.
     pub(crate) fn git(&self, args: &[&str]) -> String {
+        self.git_in("repo", args)
+    }
+
+    /// The same in another folder.
+    pub(crate) fn git_in(&self, folder: &str, args: &[&str]) -> String {
         let out = Command::new("git")
             .args(args)
-            .current_dir(self.path("repo"))
+            .current_dir(self.path(folder))
             .env("HOME", self.path("home"))
             .output()
             .unwrap();

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use serde_json::Value;
@@ -142,16 +142,7 @@ fn what_is_away_missing_unconfirmed_partial_or_in_doubt_has_its_code() {
         house.run(command, args)
     };
     fs::write(house.path("other/a"), "a").unwrap();
-    for args in [
-        &["init", "-q", "-b", "main"][..],
-        &["config", "user.name", "ana"],
-        &["config", "user.email", "ana@example.com"],
-        &["add", "-A"],
-        &["commit", "-qm", "a"],
-    ] {
-        let git = Command::new("git").args(args).current_dir(house.path("other")).status();
-        assert!(git.unwrap().success(), "git {args:?}");
-    }
+    house.repository("other");
     let unasked = init(&["init", "--no-input", "--no-test"]).exits(8);
     assert!(unasked.stderr().contains("say it with --"), "{}", unasked.stderr());
     assert!(!house.path("other/agent-orchestrator.yaml").exists(), "nothing was written");

@@ -8,7 +8,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -54,15 +53,7 @@ impl Scene {
             let repo = house.path(name);
             fs::create_dir(&repo).unwrap();
             fs::write(repo.join("last.txt"), "nobody\n").unwrap();
-            for args in [
-                &["init", "-q", "-b", "main"][..],
-                &["config", "user.email", "ana@example.com"],
-                &["config", "user.name", "ana"],
-                &["add", "-A"],
-                &["commit", "-qm", "first"],
-            ] {
-                git(&repo, args);
-            }
+            house.repository(name);
             format!(
                 "  {name}: {{path: \"{repo}\", defaultBranch: main, sessionPrefix: {prefix}, agent: claude-code, \
                  env: {{NOTES: \"{notes}\"}},\n    scm: {{plugin: local, autoOpen: true, checks: [{{name: unit, \
@@ -177,16 +168,12 @@ projects:
     }
 }
 
-fn git(repo: &Path, args: &[&str]) -> String {
-    let out = Command::new("git").args(args).current_dir(repo).output().unwrap();
-    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout).into_owned()
-}
-
 /// Each pull request of a project is in its history once, whole, and green; how many there are.
-fn check_merges(repo: &Path, events: &[Value], prefix: &str) -> usize {
-    let trailers =
-        git(repo, &["log", "--first-parent", "--format=%(trailers:key=Ao-Pull,valueonly)", "main"]);
+fn check_merges(house: &House, repo: &str, events: &[Value], prefix: &str) -> usize {
+    let trailers = house.git_in(
+        repo,
+        &["log", "--first-parent", "--format=%(trailers:key=Ao-Pull,valueonly)", "main"],
+    );
     let mut merged = BTreeMap::<&str, usize>::new();
     for trailer in trailers.lines().filter(|line| !line.is_empty()) {
         *merged.entry(trailer.split('@').next().unwrap()).or_default() += 1;
@@ -200,11 +187,11 @@ fn check_merges(repo: &Path, events: &[Value], prefix: &str) -> usize {
     assert!(ended.iter().all(|event| event["data"]["how"] == "merged"), "{ended:?}");
     let files: BTreeSet<String> =
         ended.iter().map(|event| format!("work/{}.txt", text(&event["session"]))).collect();
-    let there = git(repo, &["ls-tree", "-r", "--name-only", "main", "work/"]);
+    let there = house.git_in(repo, &["ls-tree", "-r", "--name-only", "main", "work/"]);
     assert_eq!(there.lines().map(str::to_owned).collect::<BTreeSet<_>>(), files);
     assert_eq!((merged.len(), ended.len()), (files.len(), files.len()));
-    assert_eq!(git(repo, &["status", "--porcelain"]), "", "its checkout was left behind");
-    assert!(!git(repo, &["grep", "-c", "fine", "main", "--", "work"]).contains("broken"));
+    assert_eq!(house.git_in(repo, &["status", "--porcelain"]), "", "its checkout was left behind");
+    assert!(!house.git_in(repo, &["grep", "-c", "fine", "main", "--", "work"]).contains("broken"));
     files.len()
 }
 
@@ -300,7 +287,7 @@ fn loop_sigkill_anywhere_in_it_merges_each_once_and_tells_each_thing_once() {
     let events = scene.house.events();
     let merged: usize = PROJECTS
         .iter()
-        .map(|(name, prefix)| check_merges(&scene.house.path(name), &events, &format!("{prefix}-")))
+        .map(|(name, prefix)| check_merges(&scene.house, name, &events, &format!("{prefix}-")))
         .sum();
     let told = check_messages(&scene.house.path("notes"), &events);
     let incidents = check_incidents(&scene.phone, &events);
