@@ -62,6 +62,8 @@ pub const NAME: &str = "local";
 const TEXT_CAP: usize = 64 << 10;
 /// The most of a diff that is told, in bytes.
 const DIFF_CAP: usize = 1 << 20;
+/// Most bytes of a file whose lines are counted.
+const FILE_CAP: usize = 16 << 20;
 /// Most pull requests in a list.
 const LISTED: usize = 100;
 /// How long a merge may take: in a large checkout most of it is writing files.
@@ -347,11 +349,16 @@ impl House {
         }
         let pull = self.book.pull(number).await?.ok_or_else(|| not_found(number))?;
         if !pull.is_open() {
-            return Err(refused("it is no longer open"));
+            return Err(not_open(number, &pull, format!("#{number} is not reviewed")));
         }
         if given.head.as_ref().is_some_and(|given| given != head) {
             return Err(refused("its head has moved since it was looked at")
                 .with_remedy(format!("look again: ao pr diff {number}")));
+        }
+        if let Some((path, line)) = &given.at
+            && let Some(why) = self.lacks(&git, head, path, *line).await?
+        {
+            return Err(refused(&why).with_remedy(format!("ao pr diff {number}")));
         }
         let (path, line) = given.at.clone().unzip();
         let path = path.map(|path| text::cut(&text::one_line(&path), 400));
@@ -371,6 +378,37 @@ impl House {
         self.book.write(changes).await
     }
 
+    /// Why nobody can speak of this line of a commit's file; none where it is there. Line 0 is the whole file.
+    async fn lacks(
+        &self,
+        git: &Git,
+        head: &str,
+        path: &str,
+        line: u32,
+    ) -> Result<Option<String>, PluginError> {
+        let shown = text::cut(&text::one_line(path), 400);
+        let absent = || Ok(Some(format!("`{shown}` is no file of its head")));
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return absent();
+        }
+        let repo = self.open(git).await?;
+        let literal = format!(":(literal){path}");
+        let call = repo.git.cmd("ls-tree").args(["-z", "--full-tree", head, "--", &literal]);
+        let listed = String::from_utf8_lossy(&call.run().await?).into_owned();
+        // `<mode> <type> <object>\t<path>`: a folder and a submodule are listed, too.
+        let Some((_, object)) = listed.split('\t').next().and_then(|it| it.split_once(" blob "))
+        else {
+            return absent();
+        };
+        let call = repo.git.cmd("cat-file").args(["blob", object]).cap(FILE_CAP);
+        let bytes = call.output().await?.succeeded("cat-file")?;
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n').count() as u64;
+        // Of a file that is larger, the rest is not counted.
+        let is_there = u64::from(line) <= lines || bytes.len() == FILE_CAP;
+        let has = || format!("`{shown}` has {}", text::count(lines, "line", "lines"));
+        Ok((!is_there).then(has))
+    }
+
     async fn rerun(
         self: &Arc<Self>,
         call: &Call,
@@ -381,7 +419,7 @@ impl House {
         let seen = self.look_at_one(&git, number).await?;
         if !seen.pull.is_open() {
             let what = format!("no check of #{number} runs again");
-            return Err(PluginError::new(ErrorKind::Refused, what, "it is no longer open"));
+            return Err(not_open(number, &seen.pull, what));
         }
         let failed = |name: &&String| {
             seen.checks.get(*name).is_some_and(|check| check.stage == book::CheckStage::Failed)
@@ -457,6 +495,14 @@ fn words(text: &str) -> String {
         text.push('…');
     }
     text
+}
+
+fn not_open(number: u64, pull: &Pull, what: String) -> PluginError {
+    let refused = |cause| PluginError::new(ErrorKind::Refused, what, cause);
+    match pull.stage {
+        PullStage::Merged => refused("it is merged"),
+        _ => refused("it is closed").with_remedy(format!("ao pr reopen {number}")),
+    }
 }
 
 fn no_check(number: u64, check: &str) -> PluginError {

@@ -106,7 +106,9 @@ async fn a_base_that_is_gone_is_unknown_and_a_repository_that_is_gone_too() {
 #[tokio::test]
 async fn reviews_roll_up_and_are_of_a_head() {
     let bench = Bench::of(json!({"requiredApprovals": 1}));
-    let (pr, head) = bench.opened("ao/one").await;
+    let (pr, _) = bench.opened("ao/one").await;
+    fs::create_dir(bench.work("ao/one").join("src")).unwrap();
+    let head = bench.write("ao/one", "src/a b.rs", &"line\n".repeat(12));
     assert_eq!(bench.facts(&pr).await.review, Review::Pending);
     let error = bench.review(&pr, "ana", Verdict::RequestChanges, " ").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused);
@@ -139,6 +141,55 @@ async fn reviews_roll_up_and_are_of_a_head() {
     assert_eq!(bench.facts(&pr).await.review, Review::Pending, "an approval is of its head");
     bench.scm.close(&call("c"), &pr).await.unwrap();
     assert!(bench.review(&pr, "ben", Verdict::Approve, "").await.is_err());
+}
+
+#[tokio::test]
+async fn words_stand_at_a_line_that_the_head_has() {
+    let bench = Bench::new();
+    let (pr, _) = bench.opened("ao/one").await;
+    fs::create_dir(bench.work("ao/one").join("src")).unwrap();
+    bench.write("ao/one", "src/a.rs", "one\ntwo\nno end");
+    let place = async |path: &str, line| {
+        let given = GiveReview {
+            head: None,
+            verdict: Verdict::Comment,
+            text: "Why?".into(),
+            at: Some((path.into(), line)),
+            by: "ana".into(),
+        };
+        let refused = bench.scm.review(&call(&format!("{path}:{line}")), &pr, &given).await.err();
+        refused.map(|error| {
+            assert_eq!(error.kind, ErrorKind::Refused);
+            assert_eq!(error.remedy.as_deref(), Some("ao pr diff 1"));
+            error.cause
+        })
+    };
+    assert_eq!(place("src/a.rs", 3).await, None);
+    assert_eq!(place("src/a.rs", 4).await.as_deref(), Some("`src/a.rs` has 3 lines"));
+    // Neither a pattern nor a folder, and nothing that git would take for an option or a rule.
+    for path in ["src/b.rs", "src/*.rs", "src", "src/", ":(top)src/a.rs", "-r", "../src/a.rs", ""] {
+        let told = format!("`{path}` is no file of its head");
+        assert_eq!(place(path, 1).await, Some(told));
+    }
+    assert_eq!(bench.facts(&pr).await.human_threads, 1);
+}
+
+#[tokio::test]
+async fn what_is_over_says_how_to_open_it_again() {
+    let bench = for_the_suite();
+    let (pr, head) = bench.opened("ao/one").await;
+    bench.checked(&pr).await;
+    bench.scm.close(&call("c"), &pr).await.unwrap();
+    let told = |error: PluginError| (error.kind, error.cause, error.remedy);
+    let reopen = Some("ao pr reopen 1".to_owned());
+    let closed = (ErrorKind::Refused, "it is closed".to_owned(), reopen);
+    assert_eq!(told(bench.scm.rerun(&call("r"), &pr, None).await.unwrap_err()), closed);
+    let review = bench.review(&pr, "ben", Verdict::Approve, "").await;
+    assert_eq!(told(review.unwrap_err()), closed);
+    bench.scm.reopen(&call("o"), &pr).await.unwrap();
+    bench.merge(&pr, &head, MergeMethod::Squash).await.unwrap();
+    let merged = (ErrorKind::Refused, "it is merged".to_owned(), None);
+    assert_eq!(told(bench.scm.rerun(&call("r2"), &pr, None).await.unwrap_err()), merged);
 }
 
 #[tokio::test]
