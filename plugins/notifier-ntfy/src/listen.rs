@@ -38,7 +38,8 @@ const LINE: usize = 32 * 1024;
 const MISSED: usize = 4 * 1024 * 1024;
 /// How many messages are known again.
 const KNOWN: usize = 2048;
-/// Most presses a minute: no human does more, and whoever has found the topic shall not drown the others.
+/// Most presses of one minute, and most that were missed: no human does more, and whoever has found the topic shall not
+/// drown the others.
 const MOST: usize = 60;
 
 /// What keeps presses from coming, for whoever asks.
@@ -91,7 +92,7 @@ pub(crate) async fn listen(
         presses,
         trouble: trouble.clone(),
         known: VecDeque::new(),
-        minute: (Instant::now(), 0),
+        minute: (0, 0),
         last,
         caught_up: false,
     };
@@ -141,8 +142,8 @@ struct Reader {
     trouble: Arc<Trouble>,
     /// The ids of the last messages: a server that has forgotten the last one tells all it has.
     known: VecDeque<String>,
-    /// Since when presses are counted, and how many there were.
-    minute: (Instant, usize),
+    /// Since when presses are counted, in seconds by the server's clock, and how many there were.
+    minute: (u64, usize),
     /// The last press that was handed on.
     last: watch::Sender<Option<String>>,
     caught_up: bool,
@@ -209,24 +210,42 @@ impl Reader {
         let read = missed.iter().rev().find_map(|e| e.message.strip_prefix(BOOKMARK));
         let read = read.and_then(|id| missed.iter().position(|event| event.id == id));
         let from = read.map_or(0, |at| at + 1);
+        let mut presses = vec![];
         for (at, event) in missed.into_iter().enumerate() {
             if at < from {
                 self.know(&event.id);
-            } else {
-                self.take(event).await;
+            } else if self.is_press(&event) {
+                presses.push(event);
             }
+        }
+        // A server that is killed again and again writes no bookmark: the first of many were read before.
+        for event in presses.split_off(presses.len().saturating_sub(MOST)) {
+            self.hand_on(event).await;
         }
         Ok(())
     }
 
-    /// Hands a press on, once.
     async fn take(&mut self, event: Event) {
+        if self.is_press(&event) {
+            self.hand_on(event).await;
+        }
+    }
+
+    async fn hand_on(&mut self, event: Event) {
+        if self.presses.send(event.message).await.is_ok() {
+            self.last.send_replace(Some(event.id));
+        }
+    }
+
+    /// Whether it is a press that is new, and not one of too many. They count in the minute in which they were pressed:
+    /// what is read late, or again after a restart, leaves room for those of now.
+    fn is_press(&mut self, event: &Event) -> bool {
         if event.event != "message" || !self.know(&event.id) || !is_token(&event.message) {
-            return;
+            return false;
         }
         let (since, count) = &mut self.minute;
-        if since.elapsed() > Duration::from_secs(60) {
-            (*since, *count) = (Instant::now(), 0);
+        if event.time.abs_diff(*since) >= 60 {
+            (*since, *count) = (event.time, 0);
             self.trouble.tell(With::Flood, "", None);
         }
         *count += 1;
@@ -235,9 +254,8 @@ impl Reader {
             let error = PluginError::transient("somebody else writes to the reply topic", cause)
                 .with_remedy("make new topics: ao notify setup ntfy");
             self.trouble.tell(With::Flood, "presses were dropped", Some(error));
-        } else if self.presses.send(event.message).await.is_ok() {
-            self.last.send_replace(Some(event.id));
         }
+        *count <= MOST
     }
 
     /// Whether a message is new; from now on it is not.

@@ -60,6 +60,9 @@ impl fmt::Debug for Server {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Event {
     pub(crate) id: String,
+    /// When the server took it, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) time: u64,
     /// None on older servers, and where it is the same as `id`.
     #[serde(default)]
     pub(crate) sequence_id: Option<String>,

@@ -304,6 +304,21 @@ async fn s20_a_flood_on_the_reply_topic_is_cut_off() {
 }
 
 #[tokio::test]
+async fn what_is_read_again_after_a_restart_drops_no_press_of_now() {
+    let server = fake::Server::start(Options::default()).unwrap();
+    // A server that was killed again and again wrote no bookmark.
+    for minute in (1..=70).rev() {
+        server.wrote(REPLY, &format!("used-{minute}"), Duration::from_secs(minute * 60));
+    }
+    server.write(REPLY, "now");
+    let notifier = build(&settings(&server, json!({}))).unwrap();
+    for minute in (1..60).rev() {
+        assert_eq!(next(&*notifier).await, format!("used-{minute}"));
+    }
+    assert_eq!(next(&*notifier).await, "now");
+}
+
+#[tokio::test]
 async fn a_cut_connection_is_made_again_and_loses_no_press() {
     let phone = Phone::start(Options::default()).await;
     for n in 0..3 {
