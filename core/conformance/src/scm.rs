@@ -316,6 +316,11 @@ pub async fn facts_come_in_the_order_asked_and_follow_the_vendor(forge: &dyn For
     let (two, head) = opened(forge, "ao/two").await;
     let draft = CreatePr { draft: true, ..work(forge, "ao/three").await };
     let three = answered("create", scm.create(&call("k-draft"), &draft)).await;
+    assert_eq!(facts(&*scm, &three).await.state, PrState::Draft, "`create`: no draft");
+    let ready = CreatePr { draft: false, ..draft };
+    let same = answered("create", scm.create(&call("k-ready"), &ready)).await;
+    assert_eq!(same.number, three.number, "`create`: a second one of the branch");
+    assert_eq!(facts(&*scm, &three).await.state, PrState::Open, "`create`: a draft still");
     let absent = PrRef { number: PrNumber(999_999), ..one.clone() };
     forge.fail_check(&two, "unit", "error: no").await;
     answered("close", scm.close(&call("c"), &three)).await;

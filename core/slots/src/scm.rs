@@ -281,7 +281,7 @@ pub trait Scm: fmt::Debug + Send + Sync {
     /// What it changes, as `git diff` writes it, at most 1 MiB.
     async fn diff(&self, call: &Call, pr: &PrRef) -> Result<String, PluginError>;
 
-    /// Opens one.
+    /// Opens one, or returns the open one of the branch: a draft is made ready unless one is asked for.
     async fn create(&self, call: &Call, request: &CreatePr) -> Result<PrRef, PluginError>;
 
     /// Merges it if its head is `expected_head`; returns the resulting commit.

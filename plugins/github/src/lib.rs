@@ -200,6 +200,14 @@ impl Graph {
     pub fn error(&self, alias: &str) -> Option<&GraphError> {
         self.errors.iter().find(|error| error.path.first().is_none_or(|first| first == alias))
     }
+
+    /// Of a mutation: that it was done.
+    pub fn done(&self, what: &str) -> Result<(), PluginError> {
+        match self.errors.first() {
+            None => Ok(()),
+            Some(error) => Err(PluginError::new(ErrorKind::Refused, what, excerpt(&error.message))),
+        }
+    }
 }
 
 /// The client of one token.

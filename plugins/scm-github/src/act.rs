@@ -237,7 +237,8 @@ impl Hub {
         Ok(capped(&diff, DIFF_CAP))
     }
 
-    /// The one with the call's mark, else the open one of the branch, else a new one.
+    /// The one with the call's mark, else the open one of the branch, else a new one. A draft that is no longer wanted as
+    /// one is made ready.
     pub(crate) async fn open(
         &self,
         errand: Errand,
@@ -246,7 +247,7 @@ impl Hub {
     ) -> Result<PrRef, PluginError> {
         let mark = format!("<!-- ao:{} -->", digest(key, 16));
         if let Some(known) = self.opened(errand, &mark, request).await? {
-            return Ok(known);
+            return self.as_wanted(errand, known, request).await;
         }
         let body = cut(&plain(&request.body), BODY);
         let body = json!({
@@ -265,7 +266,8 @@ impl Hub {
             // Somebody was faster, or an earlier attempt went through after all.
             Err(error) if error.cause.contains("already exists") => {
                 let known = self.opened(errand, &mark, request).await?;
-                known.ok_or(PluginError { kind: ErrorKind::Transient, ..error })
+                let known = known.ok_or(PluginError { kind: ErrorKind::Transient, ..error })?;
+                self.as_wanted(errand, known, request).await
             }
             Err(error)
                 if error.kind == ErrorKind::Permanent && error.cause.contains("No commits") =>
@@ -277,12 +279,13 @@ impl Hub {
         }
     }
 
+    /// One that is there already, and whether it is a draft.
     async fn opened(
         &self,
         errand: Errand,
         mark: &str,
         request: &CreatePr,
-    ) -> Result<Option<PrRef>, PluginError> {
+    ) -> Result<Option<(PrRef, bool)>, PluginError> {
         let (owner, _) = owner_and_name(&request.repo)?;
         let head = match request.head.contains(':') {
             true => request.head.clone(),
@@ -301,7 +304,24 @@ impl Hub {
         let is_marked = |one: &&Value| one["body"].as_str().is_some_and(|body| body.contains(mark));
         let is_open = |one: &&Value| one["state"] == "open" && one["base"]["ref"] == request.base;
         let known = all.iter().find(is_marked).or_else(|| all.iter().find(is_open));
-        Ok(known.and_then(reference))
+        let is_draft = |one: &Value| one["state"] == "open" && one["draft"] == true;
+        Ok(known.and_then(|one| Some((reference(one)?, is_draft(one)))))
+    }
+
+    /// One that is there already, made ready where it is a draft and none was asked for. REST cannot.
+    async fn as_wanted(
+        &self,
+        errand: Errand,
+        (pr, is_draft): (PrRef, bool),
+        request: &CreatePr,
+    ) -> Result<PrRef, PluginError> {
+        if is_draft && !request.draft {
+            let document = "mutation($id: ID!) {
+  markPullRequestReadyForReview(input: {pullRequestId: $id}) { clientMutationId } }";
+            let graph = self.github.graphql(errand, document, &json!({"id": pr.node})).await?;
+            graph.done(&format!("#{} is a draft still", pr.number.0))?;
+        }
+        Ok(pr)
     }
 
     pub(crate) async fn merged(

@@ -216,7 +216,10 @@ impl Scm for Vendor {
     async fn create(&self, call: &Call, request: &CreatePr) -> Result<PrRef, PluginError> {
         self.ask(call, |far| {
             let same = |pr: &&Pr| pr.key == call.key || (pr.branch == request.head && is_open(pr));
-            if let Some(pr) = far.prs.iter().find(same) {
+            if let Some(pr) = far.prs.iter_mut().find(|pr| same(&&**pr)) {
+                if pr.facts.state == PrState::Draft && !request.draft {
+                    pr.facts.state = PrState::Open;
+                }
                 return Ok(reference(pr));
             }
             let Some(pushes) = far.branches.get(&request.head) else {
