@@ -426,6 +426,10 @@ fn seen(pr: &PrFacts) -> String {
             checks,
             review.into(),
             open(pr.human_threads, "comment", "comments"),
+            match pr.remarks {
+                0 => String::new(),
+                n => count(n.into(), "remark", "remarks"),
+            },
             open(pr.bot_threads, "bot comment", "bot comments"),
             match pr.mergeable {
                 Mergeable::Conflicting => "conflicts".into(),

@@ -1036,12 +1036,13 @@ fn words(trigger: Trigger, pr: &PrFacts) -> String {
         Trigger::MergeConflicts if pr.details.conflicts.is_empty() => "it conflicts".to_owned(),
         Trigger::MergeConflicts => format!("it conflicts in {}", listed(&pr.details.conflicts)),
         Trigger::ChangesRequested
-            if pr.human_threads == 0 && pr.review == Review::ChangesRequested =>
+            if pr.human_threads + pr.remarks == 0 && pr.review == Review::ChangesRequested =>
         {
             "changes are requested".to_owned()
         }
         Trigger::ChangesRequested => {
-            format!("{} open", count(pr.human_threads.into(), "review comment", "review comments"))
+            let open = pr.human_threads + pr.remarks;
+            format!("{} open", count(open.into(), "review comment", "review comments"))
         }
         _ => format!("{} open", count(pr.bot_threads.into(), "bot comment", "bot comments")),
     }

@@ -188,6 +188,10 @@ pub struct PrFacts {
     pub review: Review,
     /// Unresolved threads begun by people.
     pub human_threads: u32,
+    /// What people said that nobody can resolve, below it or with a review that decides nothing, and that still stands. The
+    /// agent is told of it; it keeps nothing from a merge once the agent's turn with it has ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub remarks: u32,
     /// Unresolved threads begun by bots.
     pub bot_threads: u32,
     /// Whether it merges.

@@ -86,6 +86,17 @@ pub(super) fn is_in_place(session: &Session) -> bool {
     idle(tries.next()).is_some_and(|last| idle(tries.next()) == Some(last))
 }
 
+/// What people said at no line is on its way to the agent, or is with it: a merge waits for the end of that turn. Nobody
+/// can resolve it, so it keeps nothing back where it does not go there.
+pub(super) fn is_seen_to(state: &State, session: &Session) -> bool {
+    let trigger = Trigger::ChangesRequested;
+    session.open_remarks() > 0
+        && goes_to_agent(state.policy.reaction(Some(&session.project), trigger))
+        && follows(session)
+        && !is_held(session, trigger)
+        && !is_talked_out(session, trigger)
+}
+
 /// More was said about one head than the agent is told: a change of its code would have helped by now.
 pub(crate) fn is_talked_out(session: &Session, trigger: Trigger) -> bool {
     let comments = matches!(trigger, Trigger::ChangesRequested | Trigger::BugbotComments);

@@ -4,7 +4,7 @@
 
 use ao_slots::fact::{Checks, Mergeable, PrFacts, PrState, Review};
 
-use super::{Decider, incident::Cause};
+use super::{Decider, incident::Cause, reaction::is_seen_to};
 use crate::{
     config::trigger::Trigger,
     event::Subject,
@@ -48,7 +48,8 @@ impl Decider<'_> {
                 if red {
                     cause(Trigger::CiFailed, None, "checks-failing");
                 }
-                if pr.review == Review::ChangesRequested || pr.human_threads > 0 {
+                let said = pr.human_threads > 0 || session.open_remarks() > 0;
+                if pr.review == Review::ChangesRequested || said {
                     cause(Trigger::ChangesRequested, None, "changes-requested");
                 }
                 if pr.bot_threads > 0 {
@@ -76,6 +77,7 @@ impl Decider<'_> {
 
     fn merges(&self, session: &Session, pr: &PrFacts, known: bool) -> bool {
         is_ready(pr, required_approvals(self.state, session), known)
+            && !is_seen_to(self.state, session)
     }
 }
 

@@ -103,6 +103,9 @@ pub struct Attempt {
     /// A human had the agent told once more: it counts no longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
+    /// The turn that had it has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
 }
 
 /// What a human wants done about a pull request.
@@ -232,6 +235,7 @@ impl Follow {
             passed: false,
             idle: false,
             again: false,
+            answered: false,
         });
         trim_front(&mut self.attempts, KEEP);
         // A conflict is told in words of `ao`'s own.
@@ -273,9 +277,10 @@ impl Session {
             }
             Trigger::ChangesRequested
                 if pr.human_threads > 0
+                    || pr.remarks > 0
                     || pr.review == ao_slots::fact::Review::ChangesRequested =>
             {
-                format!("{} {}", pr.human_threads, pr.discussion)
+                format!("{} {}", pr.human_threads + pr.remarks, pr.discussion)
             }
             Trigger::BugbotComments if pr.bot_threads > 0 => {
                 format!("{} {}", pr.bot_threads, pr.discussion)
@@ -288,11 +293,24 @@ impl Session {
         open.then_some(key)
     }
 
+    /// What people said of its pull request at no line that its agent has still to see to: a turn that had it and has ended
+    /// has.
+    pub fn open_remarks(&self) -> u32 {
+        let trigger = Trigger::ChangesRequested;
+        let Some(pr) = self.pr().filter(|pr| pr.remarks > 0) else { return 0 };
+        let key = self.brief_key(trigger);
+        let seen_to = self.follow.attempts.iter().any(|attempt| {
+            let same = attempt.trigger == trigger && Some(&attempt.key) == key.as_ref();
+            same && attempt.answered && !attempt.again
+        });
+        if seen_to { 0 } else { pr.remarks }
+    }
+
     /// Takes over what became of the messages about its pull request, before they are forgotten.
     pub(super) fn settle_attempts(&mut self) {
-        let Self { follow, messages, .. } = self;
+        let Self { follow, messages, turn_ended, .. } = self;
         follow.attempts.retain_mut(|attempt| {
-            match messages.get(&attempt.message).map(|message| &message.fate) {
+            let stays = match messages.get(&attempt.message).map(|message| &message.fate) {
                 Some(Fate::Confirmed { when, .. }) => {
                     attempt.confirmed.get_or_insert(*when);
                     true
@@ -300,7 +318,10 @@ impl Session {
                 // The agent has never had it.
                 Some(Fate::Withdrawn { .. }) => false,
                 _ => true,
-            }
+            };
+            let had = attempt.confirmed.zip(*turn_ended);
+            attempt.answered |= had.is_some_and(|(had, ended)| had.seq < ended.seq);
+            stays
         });
     }
 
@@ -344,6 +365,7 @@ impl Session {
                 passed: false,
                 idle: false,
                 again: false,
+                answered: false,
             });
         }
     }

@@ -256,7 +256,7 @@ impl Session {
                 (Checks::Failing, ..) => Status::CiFailed,
                 (_, Mergeable::Conflicting, _) => Status::Conflicting,
                 (_, _, Review::ChangesRequested) => Status::ChangesRequested,
-                _ if pr.human_threads > 0 => Status::ChangesRequested,
+                _ if pr.human_threads > 0 || self.open_remarks() > 0 => Status::ChangesRequested,
                 _ if is_ready(pr, required_approvals, false) => Status::Mergeable,
                 (_, _, Review::Approved) => Status::Approved,
                 (_, _, Review::Pending) => Status::ReviewPending,

@@ -164,7 +164,7 @@ pub(crate) fn by_template(
         url => pr.details.url.as_deref().map(clean_line).unwrap_or_default(),
         checks => pr.failing.iter().map(|name| clean_line(name)).collect::<Vec<_>>(),
         files => pr.details.conflicts.iter().map(|file| clean_line(file)).collect::<Vec<_>>(),
-        comments => pr.human_threads + pr.bot_threads,
+        comments => pr.human_threads + pr.remarks + pr.bot_threads,
     };
     super::template::environment().render_str(template, fields)
 }
@@ -201,6 +201,7 @@ pub(crate) fn check(template: &str) -> Result<(), Wrong> {
         pending: 0,
         review: Review::None,
         human_threads: 0,
+        remarks: 0,
         bot_threads: 0,
         mergeable: Mergeable::Unknown,
         discussion: String::new(),

@@ -228,7 +228,7 @@ impl Words<'_> {
             (Trigger::ChangesRequested | Trigger::BugbotComments, _) => {
                 let all = u64::from(pr.details.threads);
                 let kind = if trigger == Trigger::BugbotComments { "bot " } else { "" };
-                let alone = pr.human_threads == 0 && pr.bot_threads == 0;
+                let alone = pr.human_threads == 0 && pr.bot_threads == 0 && pr.remarks == 0;
                 let title = match all {
                     1.. if alone => format!(
                         "PR {number}: all {} resolved",
@@ -264,6 +264,9 @@ impl Words<'_> {
                                 "the rules of {} do not let it be merged",
                                 self.base(session, pr)
                             )
+                        }
+                        _ if pr.human_threads > 0 || session.open_remarks() > 0 => {
+                            "a comment is open".into()
                         }
                         _ => format!("its head is now {}", short_commit(&pr.head)),
                     },

@@ -568,6 +568,7 @@ impl Seen {
             pending: 0,
             review,
             human_threads: 0,
+            remarks: 0,
             bot_threads: 0,
             mergeable: match (&*pull.mergeable, &*pull.merge_state_status) {
                 ("CONFLICTING", _) | (_, "DIRTY") => Mergeable::Conflicting,
@@ -692,7 +693,8 @@ impl Seen {
         let bots = briefs.iter().filter(|(_, brief)| brief.is_bot).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.facts.bot_threads = count(bots);
-        self.facts.human_threads = count(briefs.len() - bots + words.len());
+        self.facts.human_threads = count(briefs.len() - bots);
+        self.facts.remarks = count(words.len());
         let comments = briefs.iter().filter_map(|(_, brief)| brief.comment.clone());
         let comments = comments.chain(words.iter().map(|(_, by, body)| comment(*by, body)));
         self.facts.details.comments = comments.take(5).collect();

@@ -351,7 +351,8 @@ impl House {
         let runs = self.runs(*number, &seen.checks);
         let check::Roll { checks, failing, pending, passed, failure } = check::roll(&runs);
         let (review, approved_by) = reviews.roll(head, self.settings.required_approvals);
-        let unresolved = || threads.iter().filter(|thread| !thread.resolved);
+        let unresolved = threads.iter().filter(|thread| !thread.resolved);
+        let (open, remarks) = reviews.open();
         let (files, added, removed) = sight.as_ref().map_or((0, 0, 0), |sight| sight.changes);
         let of_open = sight.as_ref().filter(|_| pull.is_open());
         PrFacts {
@@ -363,7 +364,8 @@ impl House {
             failing,
             pending,
             review,
-            human_threads: count(unresolved().count()),
+            human_threads: count(open),
+            remarks: count(remarks),
             bot_threads: 0,
             mergeable: of_open.map_or(Mergeable::Unknown, |sight| sight.mergeable),
             discussion: discussion(threads),
@@ -377,7 +379,7 @@ impl House {
                 failure,
                 approved_by,
                 threads: count(threads.len()),
-                comments: unresolved().take(COMMENTS).filter_map(comment).collect(),
+                comments: unresolved.take(COMMENTS).filter_map(comment).collect(),
                 conflicts: of_open.map(|sight| sight.conflicts.clone()).unwrap_or_default(),
                 ..PrDetails::default()
             }),

@@ -145,8 +145,14 @@ fn pr_facts() -> impl Strategy<Value = PrFacts> {
         PrState::Closed,
     ]);
     let checks = select(vec![Checks::None, Checks::Passing, Checks::Failing]);
-    let mergeable = select(vec![Mergeable::Yes, Mergeable::Conflicting, Mergeable::Unknown]);
-    (state, checks, mergeable).prop_map(|(state, checks, mergeable)| PrFacts {
+    let mergeable = select(vec![
+        Mergeable::Yes,
+        Mergeable::Blocked,
+        Mergeable::Behind,
+        Mergeable::Conflicting,
+        Mergeable::Unknown,
+    ]);
+    (state, checks, mergeable, 0..2_u32).prop_map(|(state, checks, mergeable, remarks)| PrFacts {
         number: PrNumber(57),
         title: "Dark mode".into(),
         head: "3f9c2d1".into(),
@@ -156,6 +162,7 @@ fn pr_facts() -> impl Strategy<Value = PrFacts> {
         pending: 0,
         review: Review::None,
         human_threads: 0,
+        remarks,
         bot_threads: 0,
         mergeable,
         discussion: String::new(),

@@ -20,6 +20,7 @@ pub(crate) fn green(head: &str) -> PrFacts {
         pending: 0,
         review: Review::None,
         human_threads: 0,
+        remarks: 0,
         bot_threads: 0,
         mergeable: Mergeable::Yes,
         discussion: String::new(),

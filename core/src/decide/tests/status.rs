@@ -19,6 +19,7 @@ fn pr(state: PrState, checks: Checks, mergeable: Mergeable, review: Review) -> P
         pending: 0,
         review,
         human_threads: 0,
+        remarks: 0,
         bot_threads: 0,
         mergeable,
         discussion: String::new(),

@@ -139,14 +139,14 @@ impl Words<'_> {
             true => format!(" after {TALKS} messages to {id}"),
             false => self.left_alone(session, incident.trigger),
         };
-        let open = if bots { pr.bot_threads } else { pr.human_threads };
+        let open = if bots { pr.bot_threads } else { pr.human_threads + session.open_remarks() };
         let (one, many) = match bots {
             true => ("bot comment", "bot comments"),
             false => ("review comment", "review comments"),
         };
         // The scm counts all threads together: with both kinds open nobody knows whose they were.
         let all = pr.details.threads.max(open);
-        let alone = pr.human_threads == 0 || pr.bot_threads == 0;
+        let alone = (pr.human_threads == 0 || pr.bot_threads == 0) && pr.remarks == 0;
         let title = match open {
             0 => format!("PR {number}: changes are requested{after}"),
             _ if all > open && alone => {
@@ -266,7 +266,10 @@ impl Words<'_> {
             long,
             Some(format!("{checks}{passes}")),
             Some(approved.clone()),
-            Some("no conflict, no open comment".into()),
+            Some(match session.open_remarks() {
+                0 => "no conflict, no open comment".into(),
+                n => format!("no conflict, no open thread, {}", count(n.into(), "remark", "remarks")),
+            }),
         ];
         let facts: Vec<String> = facts.into_iter().flatten().collect();
         let worked = for_ms(self.now.awake.saturating_sub(session.created.awake));

@@ -172,6 +172,12 @@ impl Play {
         self.forge(|pr| (pr.human_threads, pr.discussion) = (threads, said));
     }
 
+    /// Somebody says something at no line, which nobody can resolve.
+    pub(crate) fn remarks(&mut self, remarks: u32, said: &str) {
+        let said = said.to_owned();
+        self.forge(|pr| (pr.remarks, pr.discussion) = (remarks, said));
+    }
+
     /// A bot comments.
     pub(crate) fn bot_comments(&mut self, threads: u32, said: &str) {
         let said = said.to_owned();

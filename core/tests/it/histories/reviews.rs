@@ -81,6 +81,63 @@ pub(super) const ALL: &[History] = &[
         ends: COMMENTED,
     },
     History {
+        name: "a remark that nobody can resolve keeps the merge back for a turn alone",
+        script: |p| {
+            p.opens_green("a");
+            p.minutes(1);
+            p.remarks(1, "lgtm");
+            p.minutes(3);
+            p.gives_up();
+            p.minutes(5);
+            p.begins_turn();
+            p.minutes(1);
+            p.gives_up();
+            p.minutes(1);
+            p.merges("a");
+        },
+        deeds: &[
+            READY,
+            "app-1 is told: changes-requested 1 lgtm",
+            READY,
+            "app-1: merge a",
+            REMOVED,
+        ],
+        ends: MERGED,
+    },
+    History {
+        name: "a remark after a remark is told, and both are said once",
+        script: |p| {
+            p.opens_green("a");
+            p.remarks(1, "1");
+            p.minutes(3);
+            p.gives_up();
+            p.remarks(2, "1 2");
+            p.minutes(3);
+            p.pushes_green("b");
+            p.minutes(1);
+        },
+        deeds: &[
+            "app-1 is told: changes-requested 1 1",
+            "app-1 is told: changes-requested 2 1 2",
+            READY,
+        ],
+        ends: MERGEABLE,
+    },
+    History {
+        name: "a stranger's remark keeps no merge back",
+        script: |p| {
+            p.opens_green("a");
+            p.strangers_write("eve");
+            p.remarks(1, "nice");
+            p.minutes(3);
+        },
+        deeds: &[READY, HELD],
+        ends: End {
+            status: &[Status::ChangesRequested],
+            open: &[Trigger::ApprovedAndGreen, Trigger::ChangesRequested],
+        },
+    },
+    History {
         name: "the agent answers, and the answer is no news without end",
         script: |p| {
             p.opens_green("a");

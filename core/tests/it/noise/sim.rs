@@ -855,6 +855,7 @@ impl Agent {
                 pending: 0,
                 review: Review::None,
                 human_threads: 0,
+                remarks: 0,
                 bot_threads: 0,
                 mergeable: Mergeable::Yes,
                 discussion: String::new(),
