@@ -13,7 +13,7 @@ use ao_core::{
     server::Handle,
     slots::{
         Call, IncidentId, PluginError, PrNumber, ProjectId, Seq, SessionId,
-        fact::{PrFacts, Review},
+        fact::{Mergeable, PrFacts, Review},
         scm::{GiveReview, MergeMethod, PrRef, PrView, Quota, Scm, Verdict},
         text::{count, one_line},
     },
@@ -1033,6 +1033,9 @@ fn words(trigger: Trigger, pr: &PrFacts) -> String {
     match trigger {
         Trigger::CiFailed if pr.failing.is_empty() => "its checks fail".to_owned(),
         Trigger::CiFailed => format!("{} fails", listed(&pr.failing)),
+        Trigger::MergeConflicts if pr.mergeable == Mergeable::Behind => {
+            "its branch must be updated".to_owned()
+        }
         Trigger::MergeConflicts if pr.details.conflicts.is_empty() => "it conflicts".to_owned(),
         Trigger::MergeConflicts => format!("it conflicts in {}", listed(&pr.details.conflicts)),
         Trigger::ChangesRequested

@@ -91,7 +91,8 @@ pub(super) fn common(state: &State, subject: &Subject, cause: &Cause<'_>) -> Opt
             }
             format!("{}: {jobs}", session.project)
         }
-        (Trigger::MergeConflicts, _) => session.project.to_string(),
+        (Trigger::MergeConflicts, Some(detail)) => format!("{} {detail}", session.project),
+        (Trigger::MergeConflicts, None) => session.project.to_string(),
         _ => return None,
     })
 }

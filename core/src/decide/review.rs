@@ -14,6 +14,9 @@ use crate::{
 /// How much an answer of the scm may be behind, in awake milliseconds.
 const LATE_MS: u64 = 120_000;
 
+/// Of a trouble with the base: there is no conflict, but the rules demand that the branch holds it.
+pub(crate) const BEHIND: &str = "behind";
+
 /// Heads of a pull request that are remembered.
 pub(crate) const KEEP_HEADS: usize = 32;
 
@@ -55,29 +58,31 @@ impl Decider<'_> {
                 if pr.bot_threads > 0 {
                     cause(Trigger::BugbotComments, None, "bot-comments");
                 }
-                let conflicts = match pr.mergeable {
-                    Mergeable::Conflicting => true,
-                    Mergeable::Unknown => holds(Trigger::MergeConflicts),
-                    Mergeable::Yes | Mergeable::Blocked | Mergeable::Behind => false,
+                let required = required_approvals(self.state, session);
+                let conflicts = open(Trigger::MergeConflicts).filter(|open| open.is_open());
+                let moved = match pr.mergeable {
+                    Mergeable::Conflicting => Some((None, "merge-conflicts")),
+                    Mergeable::Behind if lacks_the_base(pr, required) => {
+                        Some((Some(BEHIND), "behind-its-base"))
+                    }
+                    // Not known again yet: it is what it was.
+                    Mergeable::Unknown => conflicts
+                        .map(|open| (open.detail.as_ref().map(|_| BEHIND), "merge-conflicts")),
+                    Mergeable::Yes | Mergeable::Blocked | Mergeable::Behind => None,
                 };
-                if conflicts {
-                    cause(Trigger::MergeConflicts, None, "merge-conflicts");
+                if let Some((detail, rule)) = moved {
+                    cause(Trigger::MergeConflicts, detail, rule);
                 }
                 // Offered for one head: what is not known again yet of that very head still holds.
                 let offered = open(Trigger::ApprovedAndGreen).filter(|offered| offered.is_open());
                 let offered = offered.is_some_and(|o| o.detail.as_deref() == Some(&pr.head));
-                if self.merges(session, pr, offered) {
+                if is_ready(pr, required, offered) && !is_seen_to(self.state, session) {
                     cause(Trigger::ApprovedAndGreen, Some(&pr.head), "approved-and-green");
                 }
             }
             PrState::None | PrState::Merged => {}
         }
         causes
-    }
-
-    fn merges(&self, session: &Session, pr: &PrFacts, known: bool) -> bool {
-        is_ready(pr, required_approvals(self.state, session), known)
-            && !is_seen_to(self.state, session)
     }
 }
 
@@ -100,13 +105,25 @@ pub(crate) fn is_ready(pr: &PrFacts, required: u32, known: bool) -> bool {
         Mergeable::Unknown => known,
         Mergeable::Conflicting | Mergeable::Blocked | Mergeable::Behind => false,
     };
+    green && clean && is_approved(pr, required)
+}
+
+/// Open, approved as far as that is asked for, without open comment.
+fn is_approved(pr: &PrFacts, required: u32) -> bool {
     let approved = match pr.review {
         Review::Approved => true,
         Review::None => required == 0,
         Review::Pending | Review::ChangesRequested => false,
     };
     let quiet = pr.human_threads == 0 && (pr.bot_threads == 0 || pr.review == Review::Approved);
-    pr.state == PrState::Open && green && clean && approved && quiet
+    pr.state == PrState::Open && approved && quiet
+}
+
+/// Nothing but its base keeps it from a merge, which has moved and has to be in it. Its agent is not asked before: each
+/// merge of another one leaves it behind once more.
+pub(crate) fn lacks_the_base(pr: &PrFacts, required: u32) -> bool {
+    let green = matches!(pr.checks, Checks::Passing | Checks::None);
+    pr.mergeable == Mergeable::Behind && green && is_approved(pr, required)
 }
 
 /// Whether facts are of a head that another has followed: they arrived late. A branch that was set back is known by

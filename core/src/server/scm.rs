@@ -360,6 +360,7 @@ async fn write(
             held.extend(strangers);
             brief::comments(pr, &Told { threads: &threads, bots, ..Told::default() })
         }
+        _ if pr.mergeable == Mergeable::Behind => brief::behind(pr, &base),
         _ => brief::conflict(pr, &base),
     };
     let reaction = handle.state().policy.reaction(Some(&work.session.project), trigger).clone();

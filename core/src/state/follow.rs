@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Fate, Moment, Session, apply::trim_front};
 use crate::{
     config::trigger::Trigger,
+    decide::review::{BEHIND, lacks_the_base},
     event::{Actor, BriefPrepared, Failure, MessageQueued, PrAct, Text},
 };
 
@@ -288,6 +289,8 @@ impl Session {
             Trigger::MergeConflicts if pr.mergeable == ao_slots::fact::Mergeable::Conflicting => {
                 pr.head.clone()
             }
+            // Whether more approvals are wanted is not known here: nobody is told before.
+            Trigger::MergeConflicts if lacks_the_base(pr, 0) => format!("{} {BEHIND}", pr.head),
             _ => return None,
         };
         open.then_some(key)

@@ -142,6 +142,17 @@ pub(crate) fn conflict(pr: &PrFacts, base: &str) -> String {
     )
 }
 
+/// The message about a base that has moved and has to be in the branch.
+pub(crate) fn behind(pr: &PrFacts, base: &str) -> String {
+    let base = clean_line(base);
+    format!(
+        "Only one thing keeps your pull request {} from its merge: {base} has moved on, and its rules let in no branch that \
+         lacks what it holds now. Merge {base} into your branch (do not rebase it, so that what was approved stays as it \
+         is), run the checks, and push.",
+        pr.number,
+    )
+}
+
 /// It has a page at a forge, which sees what is pushed. One that has none lies in the repository itself, where its branch
 /// is all there is to it.
 fn is_elsewhere(pr: &PrFacts) -> bool {

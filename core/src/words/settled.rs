@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::trigger::Trigger,
+    decide::review::BEHIND,
     event::{Over, Settled, Subject},
     state::{Fate, Incident, Moment, QueuedMessage, Request, Session, Want},
 };
@@ -202,15 +203,15 @@ impl Words<'_> {
                 (Mark::Settled, format!("{id} is within its limit again"), at.trim().to_owned())
             }
             trigger => match session.pr() {
-                Some(pr) if trigger.is_of_a_pr() => self.pr_settled(trigger, session, pr, &at),
+                Some(pr) if trigger.is_of_a_pr() => self.pr_settled(incident, session, pr, &at),
                 _ => (Mark::Settled, format!("{id}: {trigger} is settled"), at.trim().to_owned()),
             },
         }
     }
 
     /// What became of what a pull request needed.
-    fn pr_settled(&self, trigger: Trigger, session: &Session, pr: &PrFacts, at: &str) -> Lines {
-        let number = pr.number;
+    fn pr_settled(&self, incident: &Incident, session: &Session, pr: &PrFacts, at: &str) -> Lines {
+        let (trigger, number) = (incident.trigger, pr.number);
         let settled = |title: String, line: String| (Mark::Settled, title, line);
         let when = at.trim().to_owned();
         match (trigger, pr.state) {
@@ -237,6 +238,16 @@ impl Words<'_> {
                     _ => format!("PR {number}: no {kind}comment is open"),
                 };
                 settled(title, when)
+            }
+            (Trigger::MergeConflicts, _) if incident.detail.as_deref() == Some(BEHIND) => {
+                let base = self.base(session, pr);
+                settled(
+                    match pr.mergeable {
+                        Mergeable::Behind => format!("PR {number} waits not for {base} alone now"),
+                        _ => format!("PR {number} holds {base} again"),
+                    },
+                    when,
+                )
             }
             (Trigger::MergeConflicts, _) => {
                 settled(format!("PR {number} merges cleanly again"), when)

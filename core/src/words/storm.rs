@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::trigger::Trigger,
-    decide::NO_SIGNAL,
+    decide::{NO_SIGNAL, review::BEHIND},
     event::{Settled, Subject},
     state::{Incident, Notification, Session},
 };
@@ -98,7 +98,16 @@ impl Words<'_> {
                 let session = session_of(first).and_then(|id| self.state.sessions.get(&id));
                 let base = session.and_then(|session| Some(self.base(session, session.pr()?)));
                 let base = base.unwrap_or_else(|| "the base".into());
-                format!("{} {} with {base}", who("PR", "PRs"), verb("conflicts", "conflict"))
+                match first.detail.as_deref() {
+                    Some(BEHIND) => {
+                        format!("{} {} {base}", who("PR", "PRs"), verb("lacks", "lack"))
+                    }
+                    _ => format!(
+                        "{} {} with {base}",
+                        who("PR", "PRs"),
+                        verb("conflicts", "conflict")
+                    ),
+                }
             }
             // One thing to know, whoever waits for it.
             Trigger::ScmUnavailable => self.open(first).title,

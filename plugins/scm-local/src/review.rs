@@ -68,13 +68,11 @@ impl Reviews {
     /// How many words still stand: those of threads, which their author began at a line or with a change request, and
     /// remarks.
     pub(crate) fn open(&self) -> (usize, usize) {
-        let said = |(at, review): &(usize, &Review)| {
-            !review.text.is_empty() && !self.is_settled(*at)
-        };
+        let said =
+            |(at, review): &(usize, &Review)| !review.text.is_empty() && !self.is_settled(*at);
         let open = self.0.iter().enumerate().filter(said);
-        let (remarks, threads): (Vec<_>, Vec<_>) = open.partition(|(_, review)| {
-            review.verdict == Verdict::Comment && review.path.is_none()
-        });
+        let (remarks, threads): (Vec<_>, Vec<_>) = open
+            .partition(|(_, review)| review.verdict == Verdict::Comment && review.path.is_none());
         (threads.len(), remarks.len())
     }
 

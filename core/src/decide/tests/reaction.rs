@@ -104,7 +104,10 @@ fn what_the_agent_was_told_and_saw_to_was_handled() {
 
 #[test]
 fn a_message_about_what_has_passed_is_withdrawn() {
-    let passed: [(&str, PrFacts, PrFacts); 4] = [
+    let behind = || PrFacts { mergeable: Mergeable::Behind, ..green("a") };
+    let passed: [(&str, PrFacts, PrFacts); 6] = [
+        ("it holds its base", behind(), green("a")),
+        ("it is not all that lacks", behind(), PrFacts { review: Review::Pending, ..behind() }),
         ("another head", red("a"), red("b")),
         ("it passes", red("a"), green("a")),
         (

@@ -188,11 +188,15 @@ fn what_is_configured_decides_when_a_human_hears() {
     let bots = || PrFacts { bot_threads: 3, ..green("a") };
     let clash = || PrFacts { mergeable: Mergeable::Conflicting, ..green("a") };
     type Case = (Trigger, fn() -> PrFacts, Option<u64>, &'static str);
-    let kinds: [Case; 4] = [
+    let behind = || PrFacts { mergeable: Mergeable::Behind, ..green("a") };
+    let remark = || PrFacts { remarks: 1, ..green("a") };
+    let kinds: [Case; 6] = [
         (Trigger::CiFailed, red, None, "PR #57 fails: unit"),
         (Trigger::ChangesRequested, talk, Some(30), "PR #57: 2 review comments open"),
         (Trigger::BugbotComments, bots, Some(30), "PR #57: 3 bot comments open"),
         (Trigger::MergeConflicts, clash, Some(15), "PR #57 conflicts with main"),
+        (Trigger::MergeConflicts, behind, Some(15), "PR #57 is ready but for main"),
+        (Trigger::ChangesRequested, remark, Some(30), "PR #57: 1 review comment open"),
     ];
     let about = |w: &World, title: &str| w.pushes().iter().filter(|t| t.starts_with(title)).count();
     let alive = |w: &mut World, minutes: u64| {
@@ -252,6 +256,9 @@ fn a_merge_is_offered_for_one_head_and_only_while_nothing_is_in_its_way() {
         ("an open comment", PrFacts { human_threads: 1, ..green("a") }, false),
         ("an open comment of a bot", PrFacts { bot_threads: 1, ..green("a") }, false),
         ("in conflict", PrFacts { mergeable: Mergeable::Conflicting, ..green("a") }, false),
+        ("kept back by the rules", PrFacts { mergeable: Mergeable::Blocked, ..green("a") }, false),
+        ("behind its base", PrFacts { mergeable: Mergeable::Behind, ..green("a") }, false),
+        ("a remark on its way to the agent", PrFacts { remarks: 1, ..green("a") }, false),
         ("not known to merge", PrFacts { mergeable: Mergeable::Unknown, ..green("a") }, false),
     ];
     for (what, facts, offers) in table {

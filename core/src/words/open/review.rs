@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     config::{policy::ReactionAction, trigger::Trigger},
-    decide::reaction::{TALKS, can_be_told_again, is_held, is_talked_out},
+    decide::{
+        reaction::{TALKS, can_be_told_again, is_held, is_talked_out},
+        review::BEHIND,
+    },
     state::{Incident, PrHead, Session},
 };
 
@@ -49,6 +52,9 @@ impl Words<'_> {
             Trigger::CiFailed => self.ci_failed(session, pr),
             Trigger::ChangesRequested => self.comments(incident, session, pr, false),
             Trigger::BugbotComments => self.comments(incident, session, pr, true),
+            Trigger::MergeConflicts if incident.detail.as_deref() == Some(BEHIND) => {
+                self.behind(incident, session, pr)
+            }
             Trigger::MergeConflicts => self.conflicts(incident, session, pr),
             Trigger::ApprovedAndGreen => self.ready(session, pr),
             _ => self.pr_closed(session, pr),
@@ -241,6 +247,29 @@ impl Words<'_> {
         }
     }
 
+    /// The base has moved, and has to be in it.
+    fn behind(&self, incident: &Incident, session: &Session, pr: &PrFacts) -> Card {
+        let (id, number, base) = (&session.id, pr.number, self.base(session, pr));
+        let after = self.left_alone(session, Trigger::MergeConflicts);
+        let why = match after.is_empty() {
+            true => format!("{base} has moved on, and its rules demand that the branch holds it."),
+            false => format!(
+                "{base} has moved on, and its rules demand that the branch holds it; not updated{after}."
+            ),
+        };
+        let again = self.again_button(session, Trigger::MergeConflicts, "Ask again");
+        Card {
+            title: format!("PR {number} is ready but for {base}: update its branch"),
+            short: why.clone(),
+            body: vec![text(why)],
+            command: Some(match &again {
+                Some(_) => format!("ao retry {}", incident.id),
+                None => format!("ao send {id} \"Merge {base} into your branch, and push.\""),
+            }),
+            buttons: led_by(again, [hint_button(session), open_button()]),
+        }
+    }
+
     fn ready(&self, session: &Session, pr: &PrFacts) -> Card {
         let (id, number, base) = (&session.id, pr.number, self.base(session, pr));
         let details = &pr.details;
@@ -268,7 +297,9 @@ impl Words<'_> {
             Some(approved.clone()),
             Some(match session.open_remarks() {
                 0 => "no conflict, no open comment".into(),
-                n => format!("no conflict, no open thread, {}", count(n.into(), "remark", "remarks")),
+                n => {
+                    format!("no conflict, no open thread, {}", count(n.into(), "remark", "remarks"))
+                }
             }),
         ];
         let facts: Vec<String> = facts.into_iter().flatten().collect();

@@ -1,7 +1,7 @@
 //! Heads and bases that move.
 
 use ao_core::{config::trigger::Trigger, state::Status};
-use ao_slots::fact::Mergeable;
+use ao_slots::fact::{Mergeable, Review};
 
 use super::{End, History, MERGEABLE, MERGED, READY, REMOVED};
 
@@ -34,6 +34,65 @@ pub(super) const ALL: &[History] = &[
             "app-1 is told: merge-conflicts b",
             "push merge-conflicts: PR #1 conflicts with main",
         ],
+        ends: End { status: &[Status::Conflicting], open: &[Trigger::MergeConflicts] },
+    },
+    History {
+        name: "the rules want the base in it, and the base moves",
+        script: |p| {
+            p.opens("a");
+            p.review(Review::Approved);
+            p.passes();
+            p.minutes(1);
+            p.mergeable(Mergeable::Behind);
+            p.minutes(3);
+            p.rebases("b");
+            p.mergeable(Mergeable::Unknown);
+            p.passes();
+            p.mergeable(Mergeable::Yes);
+            p.minutes(1);
+            p.merges("b");
+        },
+        deeds: &[
+            READY,
+            "app-1 is told: merge-conflicts a behind",
+            READY,
+            "app-1: merge b",
+            REMOVED,
+        ],
+        ends: MERGED,
+    },
+    History {
+        name: "the rules want the base in it, and nobody brings it",
+        script: |p| {
+            p.opens("a");
+            p.review(Review::Approved);
+            p.mergeable(Mergeable::Behind);
+            p.passes();
+            p.minutes(3);
+            p.gives_up();
+            p.mergeable(Mergeable::Unknown);
+            p.minutes(13);
+        },
+        deeds: &[
+            "app-1 is told: merge-conflicts a behind",
+            "push merge-conflicts: PR #1 is ready but for main: update its branch",
+        ],
+        ends: End { status: &[Status::Approved], open: &[Trigger::MergeConflicts] },
+    },
+    History {
+        name: "the base moves while more than that lacks",
+        script: |p| {
+            p.opens("a");
+            p.review(Review::Pending);
+            p.mergeable(Mergeable::Behind);
+            p.passes();
+            p.minutes(40);
+            p.begins_turn();
+            p.pushes_green("b");
+            p.minutes(20);
+            p.mergeable(Mergeable::Conflicting);
+        },
+        deeds: &["app-1 is told: merge-conflicts b"],
         ends: End { status: &[Status::Conflicting], open: &[Trigger::MergeConflicts] },
     },
     History {
