@@ -1,14 +1,17 @@
 //! What messages cost and brought: counted from the journal alone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use ao_slots::{ChannelName, IncidentId, NotificationId, RequestId, Seq, fact::Priority};
+use ao_slots::{
+    ChannelName, IncidentId, NotificationId, RequestId, Seq, SessionId,
+    fact::{Priority, RuntimeState},
+};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::trigger::Trigger,
-    event::{Effect, EffectIntended, Event, Kind, Settled},
+    event::{Effect, EffectIntended, Event, Kind, Outcome, Settled},
 };
 
 /// A message that no channel took within this time was missed, unless its need was over by then, a human came to it by
@@ -30,7 +33,7 @@ pub struct Stats {
     /// Messages about no need: summaries and digests. They are no pushes.
     #[serde(default)]
     pub summaries: u32,
-    /// Needs that went away by themselves, seen by nobody and acted on by nobody.
+    /// Needs that went away by themselves, seen by nobody and acted on by nobody. What ended with its agent is none.
     pub false_alarms: u32,
     /// Messages about what a human decides that no channel took in time.
     pub misses: u32,
@@ -104,6 +107,8 @@ pub struct Counter {
     sends: HashMap<Seq, (NotificationId, ChannelName)>,
     /// Which incident a request of an agent is.
     requests: HashMap<RequestId, IncidentId>,
+    /// Whose agent has ended, and was not started again.
+    ended: HashSet<SessionId>,
     last: Option<Timestamp>,
 }
 
@@ -115,6 +120,8 @@ struct Need {
     /// A human's first act on it.
     human: Option<Timestamp>,
     ended: Option<(Timestamp, Settled)>,
+    /// It went away because its agent ended.
+    cut_short: bool,
     told: bool,
 }
 
@@ -140,9 +147,32 @@ impl Counter {
             Kind::IncidentOpened(e) => {
                 self.requests.extend(e.request.map(|request| (request, e.incident)));
                 let (trigger, priority) = (e.trigger, e.priority);
-                let need =
-                    Need { trigger, priority, opened: at, human: None, ended: None, told: false };
+                let need = Need {
+                    trigger,
+                    priority,
+                    opened: at,
+                    human: None,
+                    ended: None,
+                    cut_short: false,
+                    told: false,
+                };
                 self.needs.insert(e.incident, need);
+            }
+            Kind::RuntimeObserved(e) => {
+                if let Some(session) = &event.session {
+                    match e.state {
+                        RuntimeState::Exited { .. } | RuntimeState::Missing => {
+                            self.ended.insert(session.clone())
+                        }
+                        _ => self.ended.remove(session),
+                    };
+                }
+            }
+            Kind::IncidentCleared(e) => {
+                if let Some(need) = self.needs.get_mut(&e.incident) {
+                    let ended = event.session.as_ref().is_some_and(|id| self.ended.contains(id));
+                    need.cut_short = ended && !need.trigger.is_of_a_pr();
+                }
             }
             Kind::IncidentAcknowledged(e) => self.acted(e.incident, at),
             Kind::IncidentSnoozed(e) => self.acted(e.incident, at),
@@ -194,6 +224,9 @@ impl Counter {
                 self.sends.insert(event.seq, (*notification, channel.clone()));
             }
             Kind::EffectSucceeded(e) => {
+                if let (Outcome::Runtime { .. }, Some(session)) = (&e.outcome, &event.session) {
+                    self.ended.remove(session);
+                }
                 if let Some((notification, channel)) = self.sends.remove(&e.intent)
                     && let Some(message) = self.messages.get_mut(&notification)
                 {
@@ -297,6 +330,7 @@ impl Need {
         self.trigger != Trigger::AgentNeedsInput
             && self.priority > Priority::Info
             && self.human.is_none()
+            && !self.cut_short
             && matches!(self.ended, Some((_, Settled::ByItself)))
     }
 }
@@ -326,7 +360,7 @@ fn filled(days: &BTreeMap<Date, u32>) -> Vec<Day> {
 
 #[cfg(test)]
 mod tests {
-    use ao_slots::{ErrorKind, fact::RuntimeState};
+    use ao_slots::ErrorKind;
 
     use super::*;
     use crate::decide::{Input, tests::*};
@@ -367,6 +401,26 @@ mod tests {
         w.tell(1, [turn_started("t2")]);
         w.pass(5 * MINUTE);
         assert_eq!(counted(&w).false_alarms, 0);
+    }
+
+    #[test]
+    fn what_ended_with_its_agent_was_no_false_alarm() {
+        // It is stuck, and its runtime takes it away.
+        let mut w = World::working("41");
+        w.pass(11 * MINUTE);
+        w.lose([1]);
+        w.comes_back(1);
+        w.pass(MINUTE);
+        assert!(w.state.incidents.values().all(|incident| incident.resolved.is_some()));
+        let stats = counted(&w);
+        assert_eq!((stats.pushes, stats.needs, stats.false_alarms), (1, 1, 0), "{stats:?}");
+        // What it does once it is back counts as ever.
+        w.tell(1, [turn_started("t2")]);
+        w.pass(11 * MINUTE);
+        w.tell(1, [turn_started("t3")]);
+        w.pass(5 * MINUTE);
+        let stats = counted(&w);
+        assert_eq!((stats.pushes, stats.needs, stats.false_alarms), (2, 1, 1), "{stats:?}");
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Words<'_> {
             Some(session) => self
                 .merged(incident, session)
                 .or_else(|| self.ended(session, &how))
+                .or_else(|| self.cut_short(incident, session, when))
                 .unwrap_or_else(|| self.session_settled(incident, session, &how, when)),
             None => self.other_settled(incident, &how, when),
         };
@@ -113,6 +114,19 @@ impl Words<'_> {
             }
             Over::Merged => (Mark::Settled, format!("{id} is merged"), at.trim().to_owned()),
             Over::Failed => (Mark::Failed, format!("{id} was not started"), at.trim().to_owned()),
+        })
+    }
+
+    /// What its agent was told of ended with it: it did not move, or go on, by itself.
+    fn cut_short(&self, incident: &Incident, session: &Session, when: Moment) -> Option<Lines> {
+        let cut_short = session.has_ended()
+            && matches!(
+                incident.trigger,
+                Trigger::AgentStuck | Trigger::AgentIdle | Trigger::AgentIdleNoPr
+            );
+        cut_short.then(|| {
+            let title = format!("the agent of {} has ended", session.id);
+            (Mark::Settled, title, self.at(when.at).trim().to_owned())
         })
     }
 

@@ -769,6 +769,21 @@ fn an_agent_that_was_restored_and_is_done_by_now_came_back() {
 }
 
 #[test]
+fn a_stuck_agent_that_ended_does_not_move_again() {
+    let mut w = World::working("41");
+    w.pass(11 * MINUTE);
+    w.see(1, RuntimeState::Exited { code: Some(1) });
+    w.pass(15_000);
+    let titles: Vec<_> = w
+        .state
+        .notifications
+        .values()
+        .map(|told| words(&w, &|_| None).message(told, &desk()).title)
+        .collect();
+    assert_eq!(titles, ["the agent of app-1 has ended", "app-1 stopped: exited with code 1"]);
+}
+
+#[test]
 fn golden_rate_limited() {
     let mut book = Book::default();
     let mut w = World::working("41");
