@@ -413,8 +413,12 @@ fn find(handle: &Handle, caller: &Caller, name: &str) -> Result<Found, Problem> 
                 }
                 let session = decide::session(&state, id)?;
                 let none = || {
+                    let restore = match session.is_over() {
+                        true => format!("ao session restore {id}, then "),
+                        false => String::new(),
+                    };
                     Problem::new(Code::NotFound, format!("{id} has no pull request"))
-                        .with_remedy(format!("ao pr create {id}"))
+                        .with_remedy(format!("{restore}ao pr create {id}"))
                 };
                 let pr = session.follow.pr.clone().ok_or_else(none)?;
                 (session.project.clone(), pr.number, Some(pr))

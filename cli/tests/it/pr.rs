@@ -57,6 +57,8 @@ fn an_agents_pull_request_is_opened_looked_at_reviewed_and_merged() {
     let refused = house.ao(&["pr", "merge", "app-1"]).exits(8);
     assert!(refused.stderr().contains("changes requested"), "{}", refused.stderr());
     house.ao(&["pr", "review", "app-1", "--comment"]).exits(2);
+    let nowhere = house.ao(&[&comment[..6], &["--at", "work.txt:9"]].concat()).exits(5);
+    assert!(nowhere.stderr().contains("`work.txt` has 1 line"), "{}", nowhere.stderr());
     house.ao(&["pr", "review", "app-1", "--approve"]).success();
     let merged = house.ao(&["pr", "merge", "app-1", "--merge"]).success().stdout();
     assert!(merged.contains("my-app#1 is merged into main as "), "{merged}");
@@ -77,6 +79,8 @@ fn a_closed_pull_request_is_opened_again_and_what_is_not_there_is_said() {
     assert!(draft.stderr().contains("draft"), "{}", draft.stderr());
     house.ao(&["pr", "close", "1"]).success();
     house.eventually(&["pr", "show", "1"], |doc| doc["facts"]["state"] == "closed");
+    let rerun = house.ao(&["pr", "checks", "1", "--rerun"]).exits(5);
+    assert!(rerun.stderr().contains("ao pr reopen my-app#1"), "{}", rerun.stderr());
     house.ao(&["pr", "reopen", "1"]).success();
     house.eventually(&["pr", "show", "1"], |doc| doc["facts"]["state"] != "closed");
     house.ao(&["pr", "show", "my-app#9"]).exits(4);
@@ -85,4 +89,12 @@ fn a_closed_pull_request_is_opened_again_and_what_is_not_there_is_said() {
     house.ao(&["release", "i-1"]).exits(5);
     house.ao(&["retry", "i-99"]).exits(4);
     house.ao(&["pr", "show"]).exits(2);
+    // One that is over opens none before it is back.
+    house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+    house.ao(&["session", "kill", "app-2"]).success();
+    let over = house.ao(&["pr", "show", "app-2"]).exits(4);
+    assert!(
+        over.stderr().contains("ao session restore app-2, then ao pr create app-2"),
+        "{over:?}"
+    );
 }
