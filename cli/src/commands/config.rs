@@ -85,7 +85,7 @@ enum What {
         /// The file; none = the one of this folder
         file: Option<PathBuf>,
     },
-    /// Let keys that run programs or send text elsewhere count
+    /// Allow the settings that run programs or send text elsewhere
     ///
     /// Examples:
     ///   ao config trust                 shows what would count, and asks

@@ -88,7 +88,7 @@ enum What {
     ///   ao pr checks app-3 --rerun        all that failed; one: --rerun=unit
     #[command(verbatim_doc_comment)]
     Checks(Checked),
-    /// Review a pull request at the head that stands now
+    /// Review a pull request at its latest commit
     ///
     /// Examples:
     ///   ao pr review app-3 --approve
@@ -98,7 +98,7 @@ enum What {
     /// Exit codes: 2 words are missing, 5 its head moved meanwhile.
     #[command(verbatim_doc_comment)]
     Review(Reviewed),
-    /// Merge a pull request at the head that stands now
+    /// Merge a pull request at its latest commit
     ///
     /// One whose checks have not passed, or with changes requested, is asked for first; --yes says it.
     ///

@@ -5,7 +5,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{cx::Cx, fail::Fail, out, render};
 
-/// Show what scms still let ao ask in their present window
+/// Show how many requests GitHub and others still take from ao, and until when
 ///
 /// Examples:
 ///   ao quota

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::incident::Named;
 use crate::{cx::Cx, fail::Fail};
 
-/// Have an agent told of a trouble with its pull request once more
+/// Tell an agent once more of a trouble with its pull request
 ///
 /// Failing checks, comments or conflicts that it was told of and did not settle.
 /// You hear of it again if that does not help either.
