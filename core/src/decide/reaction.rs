@@ -93,6 +93,7 @@ pub(super) fn is_seen_to(state: &State, session: &Session) -> bool {
     session.open_remarks() > 0
         && goes_to_agent(state.policy.reaction(Some(&session.project), trigger))
         && follows(session)
+        && !session.has_ended()
         && !is_held(session, trigger)
         && !is_talked_out(session, trigger)
 }

@@ -257,8 +257,8 @@ impl Words<'_> {
                 let base = self.base(session, pr);
                 settled(
                     match pr.mergeable {
-                        Mergeable::Behind => format!("PR {number} waits not for {base} alone now"),
-                        _ => format!("PR {number} holds {base} again"),
+                        Mergeable::Behind => format!("PR {number} is not ready any more"),
+                        _ => format!("PR {number} is up to date with {base}"),
                     },
                     when,
                 )

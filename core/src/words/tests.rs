@@ -1005,6 +1005,59 @@ fn golden_pull_requests() {
 }
 
 #[test]
+fn a_branch_that_must_be_brought_up_to_date_says_so_and_no_merge_is_offered() {
+    let behind = || PrFacts { mergeable: Mergeable::Behind, ..told_all("3f9c2d1aa") };
+    let mut w = World::working("44");
+    review::sees(&mut w, 1, behind());
+    for _ in 0..15 {
+        w.tell(1, [Told::Alive]);
+        w.pass(MINUTE);
+    }
+    let newest = |w: &World| {
+        let told = w.state.notifications.values().rfind(|told| told.incident.is_some()).unwrap();
+        page(&words(w, &|_| None).message(told, &desk()))
+    };
+    let told = newest(&w);
+    let says = |told: &str, what: &str| assert!(told.contains(what), "{what}: {told}");
+    says(&told, "PR #57 is ready but for main: update its branch");
+    says(&told, "its rules demand that the branch holds it; not updated after 15 min.");
+    assert!(!told.contains("Merge") || told.contains("Merge main into"), "{told}");
+    let mut stale = w.clone();
+    review::sees(&mut stale, 1, PrFacts { review: Review::Pending, ..behind() });
+    stale.pass(2 * MINUTE);
+    says(&newest(&stale), "PR #57 is not ready any more");
+    let checks = Checks::Pending;
+    let mergeable = Mergeable::Blocked;
+    review::sees(&mut w, 1, PrFacts { checks, mergeable, ..told_all("8a1b77eaa") });
+    w.pass(2 * MINUTE);
+    says(&newest(&w), "PR #57 is up to date with main");
+}
+
+#[test]
+fn a_remark_takes_an_offered_merge_back_and_the_next_offer_counts_what_it_leaves_aside() {
+    let remark = || PrFacts { remarks: 1, discussion: "1".into(), ..told_all("3f9c2d1aa") };
+    let mut w = World::working("44");
+    review::sees(&mut w, 1, told_all("3f9c2d1aa"));
+    w.pass(MINUTE);
+    let all = |w: &World| {
+        let told = w.state.notifications.values().filter(|told| told.incident.is_some());
+        told.map(|told| page(&words(w, &|_| None).message(told, &desk()))).collect::<String>()
+    };
+    assert!(all(&w).contains("no conflict, no open comment"), "{}", all(&w));
+    let mut held = w.clone();
+    review::sees(&mut w, 1, remark());
+    w.pass(2 * MINUTE);
+    assert!(all(&w).contains("waits for no merge now"), "{}", all(&w));
+    assert!(all(&w).contains("a comment is open"), "{}", all(&w));
+    // A stranger's words are left aside.
+    held.give(Input::Pr { session: app(1), pr: remark() }).unwrap();
+    review::prepares(&mut held, 1, &["eve"]);
+    held.pass(2 * MINUTE);
+    assert!(all(&held).contains("no conflict, no open thread, 1 remark"), "{}", all(&held));
+    assert!(all(&held).contains("1 review comment open, held back"), "{}", all(&held));
+}
+
+#[test]
 fn golden_outside() {
     let mut book = Book::default();
     let away = |w: &mut World, failure| {

@@ -138,6 +138,24 @@ pub(super) const ALL: &[History] = &[
         },
     },
     History {
+        name: "somebody remarks when the agent is gone",
+        script: |p| {
+            p.opens_green("a");
+            p.minutes(1);
+            p.exits(0);
+            p.remarks(1, "lgtm");
+            p.minutes(3);
+        },
+        deeds: &[
+            READY,
+            "push agent-exited: app-1 stopped: ended by itself, the task looks unfinished",
+        ],
+        ends: End {
+            status: &[Status::Errored],
+            open: &[Trigger::ApprovedAndGreen, Trigger::ChangesRequested, Trigger::AgentExited],
+        },
+    },
+    History {
         name: "the agent answers, and the answer is no news without end",
         script: |p| {
             p.opens_green("a");
