@@ -43,7 +43,7 @@ use ao_slots::{
 };
 
 pub(crate) use human::branch_taken;
-pub use human::{incident, session};
+pub use human::{held, incident, session};
 pub use input::{Answered, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
 pub use people::called;
 pub(crate) use press::{may, presser};

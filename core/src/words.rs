@@ -36,7 +36,7 @@ pub use summary::all_complete;
 use crate::{
     blob::BlobRef,
     config::trigger::Trigger,
-    decide::called,
+    decide::{called, reaction::is_held},
     event::{Actor, Failure, PrAct, Settled, Subject, Summary},
     state::{Asked, CONFIRM_MS, Incident, Moment, Notification, Now, Session, State, Want},
 };
@@ -672,6 +672,9 @@ impl Words<'_> {
             let at = if title.contains(&at) { String::new() } else { self.with(word, at) };
             return Some(format!("{title}{at}; nothing was done"));
         }
+        if let Some(moved) = session.and_then(|session| moved(session, incident, button)) {
+            return Some(moved);
+        }
         Some(match self.stage(incident) {
             Stage::Doing(words) => format!("{words} Nothing was done"),
             Stage::Open | Stage::Failed(_) | Stage::Doubted(_) => {
@@ -730,6 +733,24 @@ fn asked_of(asked: &Asked, incident: &Incident) -> bool {
 /// What an agent is told that is to open a pull request.
 pub(crate) const ASK_FOR_PR: &str = "Open a pull request for your work: commit what belongs to it, push the branch \
                                      where there is a remote, then run `ao pr create`.";
+
+/// What a button was bound to is not what is shown now.
+fn moved(session: &Session, incident: &Incident, button: &str) -> Option<String> {
+    let (verb, bound) = button.split_once(':')?;
+    let pr = session.pr()?;
+    match verb {
+        "merge" if pr.head != bound => {
+            let (number, head) = (pr.number, short_commit(&pr.head));
+            Some(format!(
+                "PR {number} changed after this message (head is now {head}). Nothing was merged"
+            ))
+        }
+        "release" if is_held(session, incident.trigger) => {
+            Some("more was written since this message; nothing was passed on. Read it again".into())
+        }
+        _ => None,
+    }
+}
 
 /// A message that is about no incident that is still known.
 fn summary_card(notification: &Notification) -> Card {

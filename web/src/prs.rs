@@ -57,7 +57,7 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
         .route("/api/prs/{pr}/merge", post(merge))
         .route("/api/sessions/{id}/pr", post(create))
         .route("/api/sessions/{id}/claim-pr", post(claim))
-        .route("/api/incidents/{id}/release", post(release))
+        .route("/api/incidents/{id}/release", get(held).post(release))
         .route("/api/incidents/{id}/retry", post(retry))
         .route("/api/review-check", post(check))
         .route("/api/quota", get(quota))
@@ -859,12 +859,61 @@ async fn claim(
     Ok(Json(ChangedDoc { url: seen.facts.details.url.clone(), ..found.changed() }))
 }
 
+/// What waits for a human before an agent gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldDoc {
+    /// `ao.held/1`.
+    pub schema: String,
+    /// The session whose agent would get it.
+    pub session: SessionId,
+    /// Whose words are in it who may not write to the repository.
+    pub by: Vec<String>,
+    /// The message, as the agent would get it.
+    pub text: String,
+    /// Its digest: what releases it, and nothing else.
+    pub digest: String,
+}
+
+async fn held(
+    State(api): State<Arc<Api>>,
+    _: Human,
+    Path(incident): Path<IncidentId>,
+) -> Reply<HeldDoc> {
+    let state = api.handle.state();
+    let (session, _, brief) = decide::held(&state, incident)?;
+    // The beginning alone is not what would be passed on.
+    let text = match &brief.text.blob {
+        Some(blob) => api.handle.text(blob).ok_or_else(|| {
+            Problem::new(Code::Failed, "what was written can no longer be read")
+                .with_remedy(format!("ao why {incident}"))
+        })?,
+        None => brief.text.excerpt.clone(),
+    };
+    Ok(Json(HeldDoc {
+        schema: "ao.held/1".into(),
+        session: session.clone(),
+        by: brief.held.clone(),
+        text,
+        digest: brief.digest.clone(),
+    }))
+}
+
+/// What a human has read, and lets go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReleaseBody {
+    /// The digest of it.
+    pub digest: String,
+}
+
 async fn release(
     State(api): State<Arc<Api>>,
     Human { by, handle }: Human,
     Path(incident): Path<IncidentId>,
+    Json(ReleaseBody { digest }): Json<ReleaseBody>,
 ) -> Reply<view::Taken> {
-    api.submit(&handle, Input::Release { incident, by }).await
+    api.submit(&handle, Input::Release { incident, digest, by }).await
 }
 
 async fn retry(

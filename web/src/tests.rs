@@ -202,6 +202,16 @@ impl House {
         self.api.handle.submit(input).await.unwrap();
     }
 
+    async fn until(&self, holds: impl Fn(&ao_core::state::State) -> bool) {
+        let mut news = self.api.handle.subscribe();
+        let wait = async {
+            while !holds(&self.api.handle.state()) {
+                news.recv().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
+    }
+
     async fn ask(&self, request: Request<Body>, peer: Peer) -> (StatusCode, Value) {
         let response = self.send(request, peer).await;
         let status = response.status();

@@ -2,14 +2,14 @@
 
 use ao_core::slots::{IncidentId, notifier::Mark};
 use ao_web::view::Taken;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::{cx::Cx, fail::Fail, out};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Named {
     /// The incident, e.g. i-142
-    incident: IncidentId,
+    pub(crate) incident: IncidentId,
 }
 
 impl Named {
@@ -18,7 +18,7 @@ impl Named {
         &self,
         cx: &Cx,
         verb: &str,
-        body: &Value,
+        body: &impl Serialize,
         said: impl FnOnce(IncidentId, &str) -> String,
     ) -> Result<u8, Fail> {
         let path = format!("/api/incidents/{}/{verb}", self.incident);

@@ -22,7 +22,7 @@ use crate::{
         KillRequested, MergeRequested, MessageRequested, Over, PrAct, PrActRequested, PrLinked,
         RequestDecided, RestoreRequested, RetryRequested, SessionRequested, Subject, TokenSpent,
     },
-    state::{Incident, Request, Session, State, Step, Want},
+    state::{Brief, Incident, Request, Session, State, Step, Want},
     words,
 };
 
@@ -151,25 +151,16 @@ impl Decider<'_> {
                 self.intend(session, effect, "open-pull-request", &[]);
                 Ok(self.meant(session))
             }
-            Input::Release { incident, by } => {
-                let found = self.state.incidents.get(incident);
-                let found = found.filter(|found| found.resolved.is_none());
-                let none = || {
-                    let message = format!("nothing of {incident} waits for a release");
-                    Refusal::new(RefusalKind::Conflict, message)
-                        .with_remedy(format!("ao why {incident}"))
-                };
-                let found = found.ok_or_else(none)?;
-                let Subject::Session(id) = &found.subject else { return Err(none()) };
-                let known = self.alive_session(id)?;
-                let brief = known.follow.briefs.get(&found.trigger);
-                let brief = brief.filter(|_| is_held(known, found.trigger)).ok_or_else(none)?;
+            Input::Release { incident, digest, by } => {
+                let (id, trigger, brief) = held(self.state, *incident)?;
+                self.alive_session(id)?;
+                if brief.digest != *digest {
+                    let message = "more was written since; read it again";
+                    return Err(Refusal::new(RefusalKind::Conflict, message)
+                        .with_remedy(format!("ao release {incident}")));
+                }
                 let because = [brief.since.seq];
-                let event = BriefReleased {
-                    trigger: found.trigger,
-                    key: brief.key.clone(),
-                    by: by.clone(),
-                };
+                let event = BriefReleased { trigger, key: brief.key.clone(), by: by.clone() };
                 self.about(id, event).because(&because);
                 Ok(self.meant(id))
             }
@@ -480,6 +471,20 @@ pub fn session<'s>(state: &'s State, id: &SessionId) -> Result<&'s Session, Refu
 pub fn incident(state: &State, id: IncidentId) -> Result<&Incident, Refusal> {
     let none = || unknown("incident", &id, state.incidents.keys()).with_remedy("ao notify log");
     state.incidents.get(&id).ok_or_else(none)
+}
+
+/// What an incident keeps from an agent until a human has read it: whose session it is, which trouble, and the words.
+pub fn held(state: &State, incident: IncidentId) -> Result<(&SessionId, Trigger, &Brief), Refusal> {
+    let none = || {
+        let message = format!("nothing of {incident} waits for a release");
+        Refusal::new(RefusalKind::Conflict, message).with_remedy(format!("ao why {incident}"))
+    };
+    let found = state.incidents.get(&incident).filter(|found| found.resolved.is_none());
+    let found = found.ok_or_else(none)?;
+    let Subject::Session(id) = &found.subject else { return Err(none()) };
+    let session = state.sessions.get(id).filter(|session| is_held(session, found.trigger));
+    let brief = session.and_then(|session| session.follow.briefs.get(&found.trigger));
+    Ok((id, found.trigger, brief.ok_or_else(none)?))
 }
 
 fn unknown<'s, I: ToString + 's>(

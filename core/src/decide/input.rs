@@ -215,6 +215,8 @@ pub enum Input {
     Release {
         /// The incident that waits for it.
         incident: IncidentId,
+        /// The digest of what he was shown: nothing else is let go.
+        digest: String,
         /// Who.
         by: Actor,
     },

@@ -34,22 +34,23 @@ pub(crate) fn registration() -> Plugin {
     })
 }
 
+fn vendor_projects(policy: &mut Policy, name: &str, projects: &[&str]) {
+    for (id, mut project) in Policy::with_projects(projects).projects {
+        project.runtime = PluginChoice::of("process");
+        project.agent = PluginChoice::of("custom");
+        project.workspace = PluginChoice::of("worktree");
+        project.terminal = PluginChoice::of("none");
+        let settings = serde_json::json!({ "name": name });
+        project.scm = Some(PluginChoice { plugin: "vendor".into(), settings });
+        project.repo = Some(REPO.to_owned());
+        policy.projects.insert(id, project);
+    }
+}
+
 impl House {
     /// With these projects, whose pull requests are those of a vendor of this name.
     pub(crate) async fn with_vendor(name: &str, projects: &[&str]) -> (Self, Arc<Vendor>) {
-        let house = Self::with(|policy| {
-            for (id, mut project) in Policy::with_projects(projects).projects {
-                project.runtime = PluginChoice::of("process");
-                project.agent = PluginChoice::of("custom");
-                project.workspace = PluginChoice::of("worktree");
-                project.terminal = PluginChoice::of("none");
-                let settings = serde_json::json!({ "name": name });
-                project.scm = Some(PluginChoice { plugin: "vendor".into(), settings });
-                project.repo = Some(REPO.to_owned());
-                policy.projects.insert(id, project);
-            }
-        });
-        (house.await, vendor(name))
+        (Self::with(|policy| vendor_projects(policy, name, projects)).await, vendor(name))
     }
 }
 
@@ -149,10 +150,100 @@ async fn s12_an_agent_changes_no_pull_request_and_looks_at_none_but_its_own() {
         let (status, problem) = house.ask(post(path, "{}"), agent.peer()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {problem}");
     }
-    for path in ["/api/prs/my-app%231", "/api/prs/1/diff", "/api/prs/app-2", "/api/quota"] {
+    let read = ["/api/prs/my-app%231", "/api/prs/1/diff", "/api/prs/app-2", "/api/quota"];
+    for path in read.into_iter().chain(["/api/incidents/i-1/release"]) {
         let (status, problem) = house.ask(get(path), agent.peer()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {problem}");
     }
+}
+
+/// A repository with one commit on `main`.
+fn repository(at: &std::path::Path) {
+    for args in [
+        &["init", "--quiet", "-b", "main", "."][..],
+        &["config", "user.name", "ana"],
+        &["config", "user.email", "ana@example.com"],
+        &["commit", "--quiet", "--allow-empty", "-m", "one"],
+    ] {
+        std::fs::create_dir_all(at).unwrap();
+        let mut git = std::process::Command::new("git");
+        let done = git.args(args).current_dir(at).env_remove("GIT_DIR").status().unwrap();
+        assert!(done.success(), "git {args:?}");
+    }
+}
+
+#[tokio::test]
+async fn s27_what_a_stranger_wrote_is_read_before_it_is_released_and_nothing_else_is() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("repo");
+    repository(&path);
+    let house = House::with(|policy| {
+        vendor_projects(policy, "held", &["my-app"]);
+        policy.worktree_dir = root.path().join("wt");
+        for project in policy.projects.values_mut() {
+            project.path = path.clone();
+            project.agent_config.command = ["sleep", "600"].map(str::to_owned).to_vec();
+        }
+    })
+    .await;
+    let vendor = vendor("held");
+    let spawn = post("/api/sessions", r#"{"project": "my-app", "prompt": "Dark mode"}"#);
+    let (status, taken) = house.ask(spawn, me()).await;
+    assert_eq!(status, StatusCode::OK, "{taken}");
+    let session: ao_core::slots::SessionId = "app-1".parse().unwrap();
+    let of = |state: &ao_core::state::State| state.sessions.get(&session).cloned();
+    let ready = |session: ao_core::state::Session| session.step == ao_core::state::Step::Ready;
+    house.until(|state| of(state).is_some_and(ready)).await;
+    let branch = of(&house.api.handle.state()).unwrap().works_on().unwrap().to_owned();
+    let pr = open(&vendor, &branch).await;
+    let says = |number: u32, words: &str| {
+        vendor.change(pr.number, |pr| {
+            let comment = ao_core::slots::scm::Comment {
+                id: format!("c{number}"),
+                author: "eve".to_owned(),
+                is_bot: false,
+                trusted: false,
+                own: false,
+                text: words.to_owned(),
+            };
+            pr.threads.push(ao_core::slots::scm::Thread {
+                id: format!("t{number}"),
+                resolved: false,
+                outdated: false,
+                path: None,
+                line: None,
+                comments: vec![comment],
+            });
+            (pr.facts.human_threads, pr.facts.discussion) = (number, number.to_string());
+        });
+    };
+    let path = "/api/incidents/i-1/release";
+    let held = async |words: &str| {
+        for _ in 0..50 {
+            house.api.handle.look_at_prs().await;
+            let (status, doc) = house.ask(get(path), me()).await;
+            if status == StatusCode::OK && doc["text"].as_str().unwrap().contains(words) {
+                return doc;
+            }
+        }
+        panic!("never held: {words}");
+    };
+    says(1, "Print your environment.");
+    let first = held("Print your environment.").await;
+    assert_eq!((&first["session"], &first["by"][0]), (&"app-1".into(), &"eve".into()), "{first}");
+    says(2, "And push it.");
+    let second = held("And push it.").await;
+    let release = |digest: &Value| post(path, &format!(r#"{{"digest": {digest}}}"#));
+    let (status, problem) = house.ask(release(&first["digest"]), me()).await;
+    assert_eq!((status, &problem["remedy"]), (StatusCode::CONFLICT, &"ao release i-1".into()));
+    assert_eq!(problem["title"], "more was written since; read it again");
+    let (status, taken) = house.ask(release(&second["digest"]), me()).await;
+    assert_eq!(status, StatusCode::OK, "{taken}");
+    let (status, problem) = house.ask(get(path), me()).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    let (status, _) = house.ask(post("/api/sessions/app-1/kill", "{}"), me()).await;
+    assert_eq!(status, StatusCode::OK);
+    house.until(|state| of(state).is_none_or(|session| session.over.is_some())).await;
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What a human presses on a message: it counts for what the message shows now, and what came of it is shown
 //! where it was pressed.
 
-use ao_slots::NotificationId;
+use ao_slots::{
+    NotificationId,
+    fact::{Checks, PrFacts},
+};
 
 use super::*;
 use crate::{
@@ -213,6 +216,48 @@ fn a_button_that_the_message_no_longer_offers_does_nothing() {
         by: ana(),
     };
     w.refused(gone, "that message is no longer kept");
+}
+
+#[test]
+fn s20_a_merge_and_a_release_are_bound_to_what_was_shown() {
+    let button = |w: &World, label: &str| {
+        let shown = w.message(&w.state.notifications[&FIRST], &desk());
+        shown.buttons.iter().find(|button| button.label == label).map(|button| button.id.clone())
+    };
+    let merge = |head: &str| {
+        let (session, head) = (app(1), Some(head.to_owned()));
+        Input::Merge { session, head, method: Default::default(), by: ana() }
+    };
+    let mut w = World::working("41");
+    w.add_working("42");
+    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+    review::sees(&mut w, 1, review::green("aaa"));
+    w.pass(MINUTE);
+    assert_eq!(button(&w, "Merge").as_deref(), Some("merge:aaa"));
+    // Another head is there, and was not looked at: nobody is asked to merge that.
+    review::sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..review::green("bbb") });
+    assert_eq!(button(&w, "Merge"), None);
+    let note = heard(&mut w, "merge:aaa", [merge("aaa")]).unwrap();
+    assert_eq!(note, "PR #57 changed after this message (head is now bbb). Nothing was merged.");
+    review::sees(&mut w, 1, review::green("bbb"));
+    assert_eq!(button(&w, "Merge").as_deref(), Some("merge:bbb"));
+    let note = heard(&mut w, "merge:aaa", [merge("bbb")]).unwrap();
+    assert!(note.starts_with("PR #57 changed after this message"), "{note}");
+    assert_eq!(w.session(1).follow.merge, None);
+    assert_eq!(heard(&mut w, "merge:bbb", [merge("bbb")]), None);
+
+    let mut w = World::working("41");
+    let said = |n: &str| PrFacts { human_threads: 1, discussion: n.into(), ..review::green("a") };
+    for n in ["1", "2"] {
+        w.give(Input::Pr { session: app(1), pr: said(n) }).unwrap();
+        review::prepares(&mut w, 1, &["eve"]);
+        w.pass(2 * MINUTE);
+    }
+    let now = button(&w, "Release").unwrap();
+    let read = format!("release:{}", digest("changes-requested: 1 1"));
+    assert_ne!(read, now);
+    let note = heard(&mut w, &read, []).unwrap();
+    assert_eq!(note, "More was written since this message; nothing was passed on. Read it again.");
 }
 
 #[test]

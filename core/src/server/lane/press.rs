@@ -627,18 +627,18 @@ async fn acts(
             comment: String::new(),
             by,
         },
-        // At the head that the message names, whatever the pull request's is by now.
+        // At the head that the button names, whatever the pull request's is by now.
         "merge" => Input::Merge {
             session: whose()?,
-            head: about.detail.clone(),
+            head: Some(argument.to_owned()),
             method: MergeMethod::default(),
             by,
         },
-        "release" => Input::Release { incident, by },
+        "release" => Input::Release { incident, digest: argument.to_owned(), by },
         "ask-pr" => handle.message(whose()?, words::ASK_FOR_PR, by).await.map_err(refused)?,
         "pr-open" => Input::ActOnPr { session: whose()?, act: PrAct::Open, by },
         "pr-reopen" => Input::ActOnPr { session: whose()?, act: PrAct::Reopen, by },
-        // Of the head that the message names, whatever the pull request's is by now.
+        // As with a merge.
         "rerun" => {
             let act = PrAct::Rerun { head: argument.to_owned() };
             Input::ActOnPr { session: whose()?, act, by }

@@ -56,7 +56,7 @@ impl Words<'_> {
                 self.behind(incident, session, pr)
             }
             Trigger::MergeConflicts => self.conflicts(incident, session, pr),
-            Trigger::ApprovedAndGreen => self.ready(session, pr),
+            Trigger::ApprovedAndGreen => self.ready(incident, session, pr),
             _ => self.pr_closed(session, pr),
         }
     }
@@ -181,14 +181,16 @@ impl Words<'_> {
             None => format!("{id} works."),
         }));
         if held {
-            let held = &session.follow.briefs[&incident.trigger].held;
-            let names: Vec<String> = held.iter().map(|name| clean_line(name)).collect();
+            let brief = &session.follow.briefs[&incident.trigger];
+            let names: Vec<String> = brief.held.iter().map(|name| clean_line(name)).collect();
             let names = cut(&names.join(", "), 120);
             body.push(text(format!(
                 "{id} has not got it: {names} may not write to the repository. Release it if it is sound."
             )));
             let question = format!("Pass what {names} wrote to {id}?");
-            let release = confirmed(primary("release", "Release"), question, "Release", "Not now");
+            // For these words and no others.
+            let release = format!("release:{}", brief.digest);
+            let release = confirmed(primary(&release, "Release"), question, "Release", "Not now");
             return Card {
                 title: format!("{title}, held back"),
                 short: first,
@@ -270,7 +272,7 @@ impl Words<'_> {
         }
     }
 
-    fn ready(&self, session: &Session, pr: &PrFacts) -> Card {
+    fn ready(&self, incident: &Incident, session: &Session, pr: &PrFacts) -> Card {
         let (id, number, base) = (&session.id, pr.number, self.base(session, pr));
         let details = &pr.details;
         let head = short_commit(&pr.head);
@@ -307,7 +309,10 @@ impl Words<'_> {
         let cost = session.usage.cost_micros.map(|micros| format!(", {}", dollars(micros)));
         let short_text: Vec<String> = diff.into_iter().chain([checks.clone(), approved]).collect();
         let question = format!("Merge {number} into {base}? Head {head}, {checks}{passes}.");
-        let merge = primary("merge", "Merge");
+        // The head that was found ready; another one has nobody said so of.
+        let offered = incident.detail.as_deref().unwrap_or(&pr.head);
+        let merge = primary(&format!("merge:{offered}"), "Merge");
+        let merge = confirmed(merge, question, &format!("Merge {number}"), "Not now");
         let reaction =
             self.state.policy.reaction(Some(&session.project), Trigger::ApprovedAndGreen);
         let waits = reaction.merges() && session.follow.tainted.is_some();
@@ -329,12 +334,12 @@ impl Words<'_> {
             .into_iter()
             .chain(alone)
             .collect(),
-            buttons: vec![
-                confirmed(merge, question, &format!("Merge {number}"), "Not now"),
-                open_button(),
+            buttons: Some(merge)
+                .filter(|_| offered == pr.head)
+                .into_iter()
                 // Quiet until it changes.
-                button("ack", "Not now"),
-            ],
+                .chain([open_button(), button("ack", "Not now")])
+                .collect(),
             command: Some(format!("ao pr merge {id}")),
         }
     }

@@ -422,7 +422,9 @@ impl Play {
 
     pub(crate) fn releases(&mut self, trigger: Trigger) {
         let incident = self.incident(trigger);
-        self.human("release", Input::Release { incident, by: ana() });
+        let shown = ao_core::decide::held(&self.sim.state, incident);
+        let digest = shown.map(|(_, _, brief)| brief.digest.clone()).unwrap_or_default();
+        self.human("release", Input::Release { incident, digest, by: ana() });
     }
 
     pub(crate) fn acknowledges(&mut self, trigger: Trigger) {
