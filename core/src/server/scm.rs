@@ -21,7 +21,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     handle::Handle,
-    lane::{Work, lock, within},
+    lane::{Work, lock, random_token, within},
 };
 use crate::{
     config::{policy::PluginChoice, trigger::Trigger},
@@ -339,12 +339,15 @@ async fn write(
     let scm = handle.shell.scm(handle, work).ok_or_else(none)?;
     let at = work.session.follow.pr.as_ref().ok_or_else(none)?;
     let limit = Duration::from_millis(handle.state().policy.lifecycle.limits.scm_ms);
+    let fence = random_token()
+        .map_err(|error| PluginError::transient("nothing random was to be had", error))?;
+    let fence = fence.as_str();
     let mut held = vec![];
     let text = match trigger {
         Trigger::CiFailed => {
             let logs = logs_of(&*scm, limit, at, pr, enough).await?;
             let flaky = work.session.follow.green.as_ref() == Some(&pr.head);
-            brief::checks(pr, &Told { logs: &logs, flaky, ..Told::default() })
+            brief::checks(pr, &Told { fence, logs: &logs, flaky, ..Told::default() })
         }
         Trigger::ChangesRequested | Trigger::BugbotComments => {
             let bots = trigger == Trigger::BugbotComments;
@@ -358,7 +361,7 @@ async fn write(
                 .map(|comment| ao_slots::text::cut(&comment.author, 60))
                 .collect();
             held.extend(strangers);
-            brief::comments(pr, &Told { threads: &threads, bots, ..Told::default() })
+            brief::comments(pr, &Told { fence, threads: &threads, bots, ..Told::default() })
         }
         _ if pr.mergeable == Mergeable::Behind => brief::behind(pr, &base),
         _ => brief::conflict(pr, &base),
