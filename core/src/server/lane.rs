@@ -125,8 +125,6 @@ pub(super) struct Shell {
     /// Why to look at pull requests sooner.
     pub(super) pokes: mpsc::UnboundedSender<Poke>,
     pub(super) pokes_wanted: Mutex<Option<mpsc::UnboundedReceiver<Poke>>>,
-    /// How many looks at pull requests have ended.
-    pub(super) rounds: watch::Sender<u64>,
     /// Webhooks that were taken, the oldest first.
     pub(super) deliveries: Mutex<std::collections::VecDeque<String>>,
     /// The scms that know where to keep what they know, and that are listened to; by address.
@@ -198,7 +196,6 @@ impl Shell {
             looks_wanted: Mutex::new(Some(looks_wanted)),
             pokes,
             pokes_wanted: Mutex::new(Some(pokes_wanted)),
-            rounds: watch::Sender::new(0),
             deliveries: Mutex::default(),
             scms: Mutex::default(),
             signs: Mutex::default(),

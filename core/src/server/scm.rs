@@ -17,7 +17,10 @@ use ao_slots::{
     scm::{BranchRef, PrRef, Records, Scm, ScmHint, Thread},
 };
 use async_trait::async_trait;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{oneshot, watch},
+    task::{Id, JoinSet},
+};
 
 use super::{
     handle::Handle,
@@ -40,11 +43,15 @@ const QUIET_MS: u64 = 300_000;
 const BUSY_MS: u64 = 600_000;
 /// Logs that are read for one message.
 const LOGS: usize = 3;
+/// Briefs that are written at one time with one scm.
+const BRIEFS: usize = 4;
+/// The longest pause before a brief's facts are asked for again.
+const MINUTE_MS: u64 = 60_000;
 /// How often a brief's facts are asked for before it is written without them.
 const PATIENCE: u32 = 3;
 
 /// Why to look sooner.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) enum Poke {
     /// At this session's pull request.
     Session(SessionId),
@@ -52,6 +59,8 @@ pub(super) enum Poke {
     Hint(ScmHint),
     /// At everything.
     All,
+    /// At everything, and somebody waits for it.
+    Ask(oneshot::Sender<()>),
 }
 
 /// A session whose pull request is followed, or looked for.
@@ -70,60 +79,274 @@ struct Group {
     watched: Vec<Watched>,
 }
 
+/// What is to be told to one agent, by what it is about.
+struct Wish {
+    session: SessionId,
+    trigger: Trigger,
+    key: String,
+}
+
+/// What is under way, each beside the others: an scm that hangs keeps nobody else from being looked at.
+struct Task {
+    choice: PluginChoice,
+    /// Sessions that are looked at; none = a brief is written.
+    looks: Vec<SessionId>,
+    /// The brief that is written.
+    writes: Option<(SessionId, Trigger)>,
+}
+
+/// Why not to ask for a while.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rest {
+    /// Failures in a row.
+    failures: u32,
+    /// Until then, in awake milliseconds.
+    until: u64,
+}
+
+impl Rest {
+    /// One more failure: as long as the other side asks for, else 2 s, doubled each time, at most `most`.
+    fn add(&mut self, asked_ms: Option<u64>, most: u64, now: u64) {
+        let wait = 2_000_u64.saturating_mul(1 << self.failures.min(16)).min(most);
+        self.failures = self.failures.saturating_add(1);
+        self.until = now.saturating_add(asked_ms.unwrap_or(wait));
+    }
+}
+
 /// What is known beside the state: nothing that a restart may not forget.
 #[derive(Default)]
 struct Looks {
     /// When each session was looked at, in awake milliseconds.
     at: HashMap<SessionId, u64>,
-    /// Until when each scm asked to be left alone, by its settings.
-    rests: Vec<(PluginChoice, u64)>,
+    /// How long each scm is left alone, by its settings.
+    rests: Vec<(PluginChoice, Rest)>,
     /// How often each brief's facts could not be read.
-    tries: HashMap<(SessionId, Trigger), u32>,
+    tries: HashMap<(SessionId, Trigger), Rest>,
+    tasks: HashMap<Id, Task>,
+    /// Who waits until everything was looked at.
+    asked: Vec<oneshot::Sender<()>>,
 }
 
 /// Follows pull requests until the server ends.
 pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
     let Some(mut pokes) = lock(&handle.shell.pokes_wanted).take() else { return };
-    let mut looks = Looks::default();
+    let (mut looks, mut work) = (Looks::default(), JoinSet::new());
     loop {
-        round(&handle, &mut looks).await;
-        handle.shell.rounds.send_modify(|count| *count += 1);
+        looks.begin(&handle, &mut work);
+        if looks.tasks.is_empty() {
+            looks.asked.drain(..).for_each(|asked| drop(asked.send(())));
+        }
         let every = handle.state().policy.lifecycle.scm_interval_ms.clamp(100, QUIET_MS);
         // Several sessions' paces are told apart in steps of a tenth of the shortest.
         let step = Duration::from_millis((every / 10).max(100));
-        let mut poked = vec![];
         tokio::select! {
-            // Cancel safe, all three.
-            Some(poke) = pokes.recv() => poked.push(poke),
+            // Cancel safe, all four.
+            Some(poke) = pokes.recv() => looks.forget(&handle, poke),
+            Some(ended) = work.join_next_with_id() => {
+                let (id, failure) = match ended {
+                    Ok((id, failure)) => (id, failure),
+                    Err(error) => {
+                        tracing::error!(%error, "an scm plugin broke its round");
+                        (error.id(), Some(PluginError::in_doubt("the plugin broke", "")))
+                    }
+                };
+                looks.end(&handle, id, failure);
+            }
             () = tokio::time::sleep(step) => {}
             _ = stopped.changed() => return,
         }
         while let Ok(poke) = pokes.try_recv() {
-            poked.push(poke);
-        }
-        for poke in poked {
-            forget(&handle, &mut looks, &poke);
+            looks.forget(&handle, poke);
         }
     }
 }
 
-/// Lets what a poke names be looked at now.
-fn forget(handle: &Handle, looks: &mut Looks, poke: &Poke) {
-    match poke {
-        Poke::All => looks.at.clear(),
-        Poke::Session(id) => {
-            looks.at.remove(id);
+impl Looks {
+    /// Begins what is due and not under way.
+    fn begin(&mut self, handle: &Handle, work: &mut JoinSet<Option<PluginError>>) {
+        let now = handle.now().awake;
+        self.rests.retain(|(_, rest)| rest.until.saturating_add(QUIET_MS) > now);
+        for group in self.groups(handle, now) {
+            let looks = group.watched.iter().map(|watched| watched.session.clone()).collect();
+            let task = Task { choice: group.choice.clone(), looks, writes: None };
+            let handle = handle.clone();
+            self.tasks.insert(work.spawn(async move { follow(&handle, group).await }).id(), task);
         }
-        Poke::Hint(hint) => {
+        for (wish, of) in self.wishes(handle, now) {
+            let Some(choice) = of.project.scm.clone() else { continue };
+            let enough = {
+                let tries = self.tries.get(&(wish.session.clone(), wish.trigger));
+                tries.is_some_and(|tries| tries.failures + 1 >= PATIENCE)
+            };
+            let writes = Some((wish.session.clone(), wish.trigger));
+            let task = Task { choice, looks: vec![], writes };
+            let handle = handle.clone();
+            let brief = async move { prepare(&handle, &of, wish, enough).await.err() };
+            self.tasks.insert(work.spawn(brief).id(), task);
+        }
+    }
+
+    fn end(&mut self, handle: &Handle, id: Id, failure: Option<PluginError>) {
+        let Some(task) = self.tasks.remove(&id) else { return };
+        let now = handle.now().awake;
+        let asked = failure.as_ref().and_then(|error| error.retry_after_ms);
+        if let Some(write) = task.writes {
+            match &failure {
+                Some(_) => self.tries.entry(write).or_default().add(asked, MINUTE_MS, now),
+                None => drop(self.tries.remove(&write)),
+            }
+            if asked.is_some() {
+                self.rest(task.choice, asked, now, handle);
+            }
+            return;
+        }
+        match failure {
+            Some(_) => {
+                // What was not seen is due as it was.
+                for session in &task.looks {
+                    self.at.remove(session);
+                }
+                self.rest(task.choice, asked, now, handle);
+            }
+            None => self.rests.retain(|(choice, _)| *choice != task.choice),
+        }
+    }
+
+    fn rest(&mut self, choice: PluginChoice, asked: Option<u64>, now: u64, handle: &Handle) {
+        let most = handle.state().policy.lifecycle.scm_interval_ms.clamp(100, QUIET_MS);
+        let at = self.rests.iter().position(|(resting, _)| *resting == choice);
+        let at = at.unwrap_or_else(|| {
+            self.rests.push((choice, Rest::default()));
+            self.rests.len() - 1
+        });
+        self.rests[at].1.add(asked, most, now);
+    }
+
+    fn rests(&self, choice: &PluginChoice, now: u64) -> bool {
+        self.rests.iter().any(|(resting, rest)| resting == choice && rest.until > now)
+    }
+
+    /// Lets what a poke names be looked at now.
+    fn forget(&mut self, handle: &Handle, poke: Poke) {
+        match poke {
+            Poke::All => self.at.clear(),
+            Poke::Ask(asked) => {
+                self.at.clear();
+                self.asked.push(asked);
+            }
+            Poke::Session(id) => drop(self.at.remove(&id)),
+            Poke::Hint(hint) => {
+                let state = handle.state();
+                self.at.retain(|id, _| {
+                    let pr = state.sessions.get(id).and_then(|session| session.follow.pr.as_ref());
+                    // A branch that moved may have a new pull request, or be the base of others.
+                    let named = pr.zip(hint.pr).is_some_and(|(pr, number)| pr.number != number);
+                    let elsewhere = pr.is_some_and(|pr| !pr.repo.eq_ignore_ascii_case(&hint.repo));
+                    named || elsewhere
+                });
+            }
+        }
+    }
+
+    /// What is due, by scm; of one that is being asked, or rests, nothing.
+    fn groups(&mut self, handle: &Handle, now: u64) -> Vec<Group> {
+        let due: Vec<SessionId> = {
             let state = handle.state();
-            looks.at.retain(|id, _| {
-                let pr = state.sessions.get(id).and_then(|session| session.follow.pr.as_ref());
-                // A branch that moved may have a new pull request, or be the base of others.
-                let named = pr.zip(hint.pr).is_some_and(|(pr, number)| pr.number != number);
-                let elsewhere = pr.is_some_and(|pr| !pr.repo.eq_ignore_ascii_case(&hint.repo));
-                named || elsewhere
+            let every = state.policy.lifecycle.scm_interval_ms;
+            let known =
+                |id: &SessionId| state.sessions.get(id).is_some_and(|session| !session.is_over());
+            self.at.retain(|id, _| known(id));
+            let has_scm = |session: &Session| {
+                let project = state.policy.projects.get(&session.project);
+                project.is_some_and(|project| project.scm.is_some())
+            };
+            let due = state.sessions.values().filter(|session| {
+                let wanted = !session.is_over()
+                    && session.intent == Want::Run
+                    && session.step == Step::Ready
+                    && session.works_on().is_some()
+                    && has_scm(session);
+                let late = self
+                    .at
+                    .get(&session.id)
+                    .is_none_or(|at| now.saturating_sub(*at) >= pace(session, every, now));
+                wanted && late
             });
+            due.map(|session| session.id.clone()).collect()
+        };
+        let mut groups: Vec<Group> = vec![];
+        for work in due.iter().filter_map(|id| handle.shell.work_of(id)) {
+            let (Some(choice), Some(scm)) = (&work.project.scm, handle.shell.scm(handle, &work))
+            else {
+                continue;
+            };
+            let busy = |task: &Task| task.choice == *choice && task.writes.is_none();
+            if self.rests(choice, now) || self.tasks.values().any(busy) {
+                continue;
+            }
+            let Some(branch) = work.session.works_on().map(str::to_owned) else { continue };
+            // At its end nothing follows but a reopening, which its hint or the slow pace shows.
+            let watched = Watched {
+                session: work.session.id.clone(),
+                repo: repo_of(&work),
+                branch,
+                pr: work.session.follow.pr.clone().filter(|_| is_followed(&work.session)),
+            };
+            // In step with the others, so that one request asks for all.
+            let every = handle.state().policy.lifecycle.scm_interval_ms.max(1);
+            self.at.insert(watched.session.clone(), now - now % every);
+            let known = groups.iter_mut().find(|group| group.choice == *choice);
+            match known {
+                Some(group) => {
+                    group.projects.insert(work.session.project.clone());
+                    group.watched.push(watched);
+                }
+                None => groups.push(Group {
+                    scm,
+                    choice: choice.clone(),
+                    projects: BTreeSet::from([work.session.project.clone()]),
+                    watched: vec![watched],
+                }),
+            }
         }
+        groups
+    }
+
+    /// What is to be written for agents now: a few at a time of each scm.
+    fn wishes(&mut self, handle: &Handle, now: u64) -> Vec<(Wish, Work)> {
+        let wanted: Vec<Wish> = {
+            let state = handle.state();
+            let live = state.sessions.values().filter(|session| session.pr.is_some());
+            let each = live.flat_map(|session| {
+                let wish = |trigger: Trigger| {
+                    let key = wanted_brief(&state, session, trigger)?;
+                    Some(Wish { session: session.id.clone(), trigger, key })
+                };
+                TOLD.into_iter().filter_map(wish).collect::<Vec<_>>()
+            });
+            each.collect()
+        };
+        self.tries.retain(|(id, trigger), _| {
+            wanted.iter().any(|wish| wish.session == *id && wish.trigger == *trigger)
+        });
+        let mut begun: Vec<(Wish, Work)> = vec![];
+        for wish in wanted {
+            let name = (wish.session.clone(), wish.trigger);
+            let waits = self.tries.get(&name).is_some_and(|tries| tries.until > now);
+            if waits || self.tasks.values().any(|task| task.writes.as_ref() == Some(&name)) {
+                continue;
+            }
+            let Some(work) = handle.shell.work_of(&wish.session) else { continue };
+            let Some(choice) = &work.project.scm else { continue };
+            let writes = |task: &&Task| task.choice == *choice && task.writes.is_some();
+            let under_way = self.tasks.values().filter(writes).count();
+            let more = begun.iter().filter(|(_, work)| work.project.scm.as_ref() == Some(choice));
+            if self.rests(choice, now) || under_way + more.count() >= BRIEFS {
+                continue;
+            }
+            begun.push((wish, work));
+        }
+        begun
     }
 }
 
@@ -138,95 +361,15 @@ fn pace(session: &Session, every: u64, now: u64) -> u64 {
     if moves || waits { every } else { QUIET_MS.max(every) }
 }
 
-async fn round(handle: &Handle, looks: &mut Looks) {
-    let mut parts = JoinSet::new();
-    for group in groups(handle, looks) {
-        let handle = handle.clone();
-        parts.spawn(async move {
-            let seen = look(&handle, &group).await;
-            (group, seen)
-        });
+/// Looks at a group, and tells whether its scm answers.
+async fn follow(handle: &Handle, group: Group) -> Option<PluginError> {
+    let failure = look(handle, &group).await.err();
+    for project in group.projects {
+        let failure = failure.clone().map(Into::into);
+        // Refused only when the journal is: the next round tells it again.
+        let _ = handle.submit(Input::Scm { project, failure }).await;
     }
-    while let Some(ended) = parts.join_next().await {
-        let (group, seen) = match ended {
-            Ok(ended) => ended,
-            Err(error) => {
-                tracing::error!(%error, "an scm plugin broke its round");
-                continue;
-            }
-        };
-        let failure = seen.err();
-        if let Some(wait) = failure.as_ref().and_then(|error| error.retry_after_ms) {
-            let until = handle.now().awake.saturating_add(wait);
-            looks.rests.retain(|(choice, _)| *choice != group.choice);
-            looks.rests.push((group.choice.clone(), until));
-        }
-        for project in group.projects {
-            let failure = failure.clone().map(Into::into);
-            // Refused only when the journal is: the next round tells it again.
-            let _ = handle.submit(Input::Scm { project, failure }).await;
-        }
-    }
-    prepare_briefs(handle, looks).await;
-}
-
-/// What is due, by scm.
-fn groups(handle: &Handle, looks: &mut Looks) -> Vec<Group> {
-    let now = handle.now().awake;
-    looks.rests.retain(|(_, until)| *until > now);
-    let due: Vec<SessionId> = {
-        let state = handle.state();
-        let every = state.policy.lifecycle.scm_interval_ms;
-        let known =
-            |id: &SessionId| state.sessions.get(id).is_some_and(|session| !session.is_over());
-        looks.at.retain(|id, _| known(id));
-        let due = state.sessions.values().filter(|session| {
-            let wanted = !session.is_over()
-                && session.intent == Want::Run
-                && session.step == Step::Ready
-                && session.works_on().is_some();
-            let late = looks
-                .at
-                .get(&session.id)
-                .is_none_or(|at| now.saturating_sub(*at) >= pace(session, every, now));
-            wanted && late
-        });
-        due.map(|session| session.id.clone()).collect()
-    };
-    let mut groups: Vec<Group> = vec![];
-    for work in due.iter().filter_map(|id| handle.shell.work_of(id)) {
-        let (Some(choice), Some(scm)) = (&work.project.scm, handle.shell.scm(handle, &work)) else {
-            continue;
-        };
-        if looks.rests.iter().any(|(resting, _)| resting == choice) {
-            continue;
-        }
-        let Some(branch) = work.session.works_on().map(str::to_owned) else { continue };
-        // At its end nothing follows but a reopening, which its hint or the slow pace shows.
-        let watched = Watched {
-            session: work.session.id.clone(),
-            repo: repo_of(&work),
-            branch,
-            pr: work.session.follow.pr.clone().filter(|_| is_followed(&work.session)),
-        };
-        // In step with the others, so that one request asks for all.
-        let every = handle.state().policy.lifecycle.scm_interval_ms.max(1);
-        looks.at.insert(watched.session.clone(), now - now % every);
-        let known = groups.iter_mut().find(|group| group.choice == *choice);
-        match known {
-            Some(group) => {
-                group.projects.insert(work.session.project.clone());
-                group.watched.push(watched);
-            }
-            None => groups.push(Group {
-                scm,
-                choice: choice.clone(),
-                projects: BTreeSet::from([work.session.project.clone()]),
-                watched: vec![watched],
-            }),
-        }
-    }
-    groups
+    failure
 }
 
 /// The repository as its scm names it.
@@ -246,27 +389,12 @@ async fn look(handle: &Handle, group: &Group) -> Result<(), PluginError> {
             None => lost.push(watched),
         }
     }
-    if !lost.is_empty() {
-        let branches: Vec<BranchRef> = lost
-            .iter()
-            .map(|watched| BranchRef { repo: watched.repo.clone(), branch: watched.branch.clone() })
-            .collect();
-        let call = Call::new("detect", limit);
-        let answers = within(limit, group.scm.detect(&call, &branches)).await?;
-        for (watched, answer) in lost.iter().zip(answers) {
-            let Answer::Yes(pr) = answer else { continue };
-            let session = watched.session.clone();
-            let link = Input::Link { session: session.clone(), pr: pr.clone(), by: None };
-            let _ = handle.submit(link).await;
-            let linked = |session: &Session| session.follow.pr.as_ref() == Some(&pr);
-            // Another session's is not taken from it.
-            if handle.state().sessions.get(&session).is_some_and(linked) {
-                known.push((session, pr));
-            }
-        }
-    }
+    // What could not be looked for keeps nobody from seeing what is known.
+    let found = find(handle, group, &lost, limit).await;
+    known.extend(found.iter().flatten().cloned());
+    let found = found.map(drop);
     if known.is_empty() {
-        return Ok(());
+        return found;
     }
     let prs: Vec<PrRef> = known.iter().map(|(_, pr)| pr.clone()).collect();
     let call = Call::new("observe", limit);
@@ -284,40 +412,58 @@ async fn look(handle: &Handle, group: &Group) -> Result<(), PluginError> {
             Answer::Unknown(why) => tracing::debug!(%session, why, "its pull request is unknown"),
         }
     }
-    Ok(())
+    found
 }
 
-/// Reads what agents are to be told, and puts it away.
-async fn prepare_briefs(handle: &Handle, looks: &mut Looks) {
-    let wanted: Vec<(SessionId, Trigger, String)> = {
-        let state = handle.state();
-        let live = state.sessions.values().filter(|session| session.pr.is_some());
-        let each = live.flat_map(|session| {
-            let brief = |trigger: Trigger| {
-                Some((session.id.clone(), trigger, wanted_brief(&state, session, trigger)?))
-            };
-            TOLD.into_iter().filter_map(brief).collect::<Vec<_>>()
-        });
-        each.collect()
-    };
-    looks.tries.retain(|(id, trigger), _| wanted.iter().any(|(i, t, _)| i == id && t == trigger));
-    for (id, trigger, key) in wanted {
-        let Some(work) = handle.shell.work_of(&id) else { continue };
-        let tries = looks.tries.entry((id.clone(), trigger)).or_default();
-        *tries += 1;
-        let written = match write(handle, &work, trigger, *tries >= PATIENCE).await {
-            Ok(written) => written,
-            Err(error) => {
-                tracing::debug!(session = %id, %error, "what to tell the agent could not be read");
-                continue;
-            }
-        };
-        let Ok(text) = handle.put_exact(&written.text).await else { continue };
-        let about = About { trigger, key };
-        let digest = digest(&written.text);
-        let brief = Input::Brief { session: id, about, text, digest, held: written.held };
-        let _ = handle.submit(brief).await;
+/// Looks for the pull requests of branches, and links what it finds.
+async fn find(
+    handle: &Handle,
+    group: &Group,
+    lost: &[&Watched],
+    limit: Duration,
+) -> Result<Vec<(SessionId, PrRef)>, PluginError> {
+    let mut found = vec![];
+    if lost.is_empty() {
+        return Ok(found);
     }
+    let branch = |watched: &&Watched| BranchRef {
+        repo: watched.repo.clone(),
+        branch: watched.branch.clone(),
+    };
+    let branches: Vec<BranchRef> = lost.iter().map(branch).collect();
+    let call = Call::new("detect", limit);
+    let answers = within(limit, group.scm.detect(&call, &branches)).await?;
+    for (watched, answer) in lost.iter().zip(answers) {
+        let Answer::Yes(pr) = answer else { continue };
+        let session = watched.session.clone();
+        let link = Input::Link { session: session.clone(), pr: pr.clone(), by: None };
+        let _ = handle.submit(link).await;
+        let linked = |session: &Session| session.follow.pr.as_ref() == Some(&pr);
+        // Another session's is not taken from it.
+        if handle.state().sessions.get(&session).is_some_and(linked) {
+            found.push((session, pr));
+        }
+    }
+    Ok(found)
+}
+
+/// Reads what an agent is to be told, and puts it away.
+async fn prepare(
+    handle: &Handle,
+    work: &Work,
+    wish: Wish,
+    enough: bool,
+) -> Result<(), PluginError> {
+    let Wish { session, trigger, key } = wish;
+    let written = write(handle, work, trigger, enough).await.inspect_err(|error| {
+        tracing::debug!(%session, %error, "what to tell the agent could not be read");
+    })?;
+    let away = |refusal| PluginError::transient("a text could not be put away", refusal);
+    let text = handle.put_exact(&written.text).await.map_err(away)?;
+    let about = About { trigger, key };
+    let digest = digest(&written.text);
+    let brief = Input::Brief { session, about, text, digest, held: written.held };
+    handle.submit(brief).await.map(drop).map_err(away)
 }
 
 struct Written {
@@ -397,11 +543,16 @@ async fn logs_of(
         let call = Call::new("log", limit);
         match within(limit, scm.failing_check_log(&call, at, check)).await {
             Ok(log) => logs.push((check.clone(), Ok(log))),
-            Err(error) if error.is_transient() && !enough => return Err(error),
+            // Also what did not answer in time may do so the next time.
+            Err(error) if passes(&error) && !enough => return Err(error),
             Err(error) => logs.push((check.clone(), Err(error.to_string()))),
         }
     }
     Ok(logs)
+}
+
+fn passes(error: &PluginError) -> bool {
+    error.is_transient() || error.kind == ErrorKind::InDoubt
 }
 
 /// What an scm without a service knows, in the journal.
@@ -460,14 +611,10 @@ impl Handle {
 
     /// Looks at all pull requests now, and ends when what was seen is recorded and agents have been prepared for.
     pub async fn look_at_prs(&self) {
-        let mut rounds = self.shell.rounds.subscribe();
-        let before = *rounds.borrow_and_update();
-        // Whoever follows pull requests ends with the server.
-        if self.shell.pokes.send(Poke::All).is_err() {
-            return;
-        }
-        // One may be under way that began before.
-        let _ = rounds.wait_for(|count| *count >= before.saturating_add(2)).await;
+        let (asked, done) = oneshot::channel();
+        // Whoever follows pull requests ends with the server, and so does the wait.
+        let _ = self.shell.pokes.send(Poke::Ask(asked));
+        let _ = done.await;
     }
 
     /// Looks at one session's pull request soon.
