@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{Account, Digests, Part, ROWS};
 pub use due::{Due, Focus};
-pub use follow::{Asked, Attempt, Brief, Follow, Merge};
+pub use follow::{Asked, Attempt, Brief, Follow, Merge, Unopened};
 pub use heard::Heard;
 pub use silence::{Matchers, Silence};
 pub use status::{Status, Zone};

@@ -131,11 +131,11 @@ impl Decider<'_> {
                 }
             }
             Input::Pr { session, pr } => {
-                let known = self
-                    .state
-                    .sessions
-                    .get(session)
-                    .is_none_or(|s| s.pr() == Some(pr) || is_overtaken(s, pr, self.now.awake));
+                let known = self.state.sessions.get(session).is_none_or(|s| {
+                    // An answer about the one that it had before.
+                    let other = s.follow.pr.as_ref().is_some_and(|own| own.number != pr.number);
+                    other || s.pr() == Some(pr) || is_overtaken(s, pr, self.now.awake)
+                });
                 if !known {
                     self.about(session, PrObserved { pr: pr.clone() });
                 }

@@ -259,7 +259,9 @@ pub(super) fn dues(state: &State, session: &Session) -> Vec<Due> {
     let offered = auto_merge(state, session).filter(|_| judges);
     let merge = offered.map(|incident| settles_at(state, incident));
     // What may be told at once is told when what it rests on comes in.
-    idle.chain(told.filter(|from| *from > 0)).chain(merge).map(Due::Awake).collect()
+    let told = told.filter(|from| *from > 0);
+    let opens = opens_at(state, session).filter(|at| *at > 0);
+    idle.chain(told).chain(merge).chain(opens).map(Due::Awake).collect()
 }
 
 /// The offer that the configuration takes once it has settled, and while the scm answers.
@@ -302,6 +304,24 @@ pub(super) fn done_alone_at(state: &State, incident: &Incident) -> Option<u64> {
     let Subject::Session(id) = &incident.subject else { return None };
     let free = state.sessions.get(id)?.busy.is_none() && state.unswept_since.is_none();
     free.then(|| settles_at(state, incident))
+}
+
+/// When a pull request is opened by itself, in awake milliseconds. One that was refused is tried again once there is
+/// another commit.
+fn opens_at(state: &State, session: &Session) -> Option<u64> {
+    let project = state.policy.projects.get(&session.project);
+    let scm = project.and_then(|project| project.scm.as_ref());
+    let wanted = scm.is_some_and(|scm| scm.settings["autoOpen"] == true);
+    let ended = session.turn_ended.filter(|_| wanted && session.busy.is_none())?;
+    let idle = session.activity.value == Activity::Idle && session.follow.pr.is_none();
+    // What lies there must have been looked at after the turn.
+    let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
+    let work =
+        session.work().filter(|work| idle && looked && work.is_clean() && work.commits > 0)?;
+    match session.follow.unopened.as_ref().filter(|tried| tried.head == work.head) {
+        Some(tried) => tried.again_at(),
+        None => Some(0),
+    }
 }
 
 impl Decider<'_> {
@@ -368,22 +388,12 @@ impl Decider<'_> {
     }
 
     /// A turn that ended with a clean tree and commits ahead of base: its pull request is opened, where the scm's
-    /// `autoOpen` says so. One that was refused is tried again once there is another commit.
+    /// `autoOpen` says so.
     fn open_pr(&mut self, session: &Session) {
-        let project = self.state.policy.projects.get(&session.project);
-        let scm = project.and_then(|project| project.scm.as_ref());
-        let wanted = scm.is_some_and(|scm| scm.settings["autoOpen"] == true);
-        let Some(ended) = session.turn_ended.filter(|_| wanted && session.busy.is_none()) else {
-            return;
-        };
-        let idle = session.activity.value == Activity::Idle && session.follow.pr.is_none();
-        // What lies there must have been looked at after the turn.
-        let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
-        let Some(work) = session.work().filter(|_| idle && looked) else { return };
-        let refused = session.follow.not_opened.as_ref() == Some(&work.head);
-        if work.is_clean() && work.commits > 0 && !refused {
+        if opens_at(self.state, session).is_some_and(|at| self.now.awake >= at) {
             let effect = Effect::OpenPr { title: None, body: None, draft: false, base: None };
-            self.intend(&session.id, effect, "auto-open", &[ended.seq]);
+            let because: Vec<_> = session.turn_ended.iter().map(|when| when.seq).collect();
+            self.intend(&session.id, effect, "auto-open", &because);
         }
     }
 

@@ -134,7 +134,9 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
     loop {
         looks.begin(&handle, &mut work);
         if looks.tasks.is_empty() {
-            looks.asked.drain(..).for_each(|asked| drop(asked.send(())));
+            for asked in looks.asked.drain(..) {
+                let _ = asked.send(());
+            }
         }
         let every = handle.state().policy.lifecycle.scm_interval_ms.clamp(100, QUIET_MS);
         // Several sessions' paces are told apart in steps of a tenth of the shortest.

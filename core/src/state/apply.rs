@@ -327,6 +327,7 @@ impl State {
                     // Nobody sees what was prepared, unless it waits for him.
                     Kind::BriefPrepared(e) if e.held.is_empty() => {}
                     Kind::PrObserved(_)
+                    | Kind::PrLinked(_)
                     | Kind::BriefPrepared(_)
                     | Kind::BriefReleased(_)
                     | Kind::AttemptFailed(_)
@@ -586,7 +587,7 @@ impl State {
                 session.fold_failure(&intent.effect, failure, when);
                 let asked = session.follow.asked.as_ref();
                 let failed = asked.is_some_and(|asked| asked.act.effect() == intent.effect)
-                    || matches!(intent.effect, Effect::MergePr { .. });
+                    || matches!(intent.effect, Effect::MergePr { .. } | Effect::OpenPr { .. });
                 let mut foci =
                     vec![Focus::Session(id.clone()), Focus::Runtime(session.runtime.clone())];
                 if failed {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ao_slots::{
-    MessageId,
+    ErrorKind, MessageId,
     fact::{Checks, PrFacts},
     scm::{MergeMethod, PrRef},
 };
@@ -26,9 +26,9 @@ pub struct Follow {
     /// Which one it is at the scm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pr: Option<PrRef>,
-    /// The head for which none could be opened.
+    /// Why none could be opened.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_opened: Option<String>,
+    pub unopened: Option<Unopened>,
     /// What the agent is to be told, as it stands.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub briefs: BTreeMap<Trigger, Brief>,
@@ -123,6 +123,30 @@ pub struct Asked {
     pub failure: Option<Failure>,
 }
 
+/// A pull request that could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unopened {
+    /// At this head of the work.
+    pub head: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// The last time.
+    pub when: Moment,
+    /// Why not.
+    pub failure: Failure,
+}
+
+impl Unopened {
+    /// When it is tried again, in awake milliseconds: what passes after 10 s, doubled each time, six times at most; what
+    /// the other side refuses not before there is another commit.
+    pub fn again_at(&self) -> Option<u64> {
+        let passes = matches!(self.failure.kind, ErrorKind::Transient | ErrorKind::InDoubt);
+        let wait = 10_000_u64 << self.tries.saturating_sub(1).min(6);
+        let wait = wait.max(self.failure.retry_after_ms.unwrap_or(0));
+        (passes && self.tries <= 6).then(|| self.when.awake.saturating_add(wait))
+    }
+}
+
 /// A merge that somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
@@ -167,11 +191,20 @@ impl Follow {
         });
         let other = self.pr.is_some() && !same;
         if !same {
-            // Whose words the agent has is so whatever its pull request.
-            *self = Self { tainted: self.tainted, ..Self::default() };
+            // What the agent tried, and whose words it has, is so whatever its pull request.
+            let attempts = std::mem::take(&mut self.attempts);
+            *self = Self { attempts, tainted: self.tainted, ..Self::default() };
         }
         self.pr = Some(pr.clone());
         other
+    }
+
+    /// None could be opened at this head of the work.
+    pub(super) fn not_opened(&mut self, head: &str, failure: &Failure, when: Moment) {
+        let before = self.unopened.take().filter(|before| before.head == head);
+        let tries = before.map_or(0, |before| before.tries).saturating_add(1);
+        let (head, failure) = (head.to_owned(), failure.clone());
+        self.unopened = Some(Unopened { head, tries, when, failure });
     }
 
     /// The merge that is wanted at this head; what came of another says nothing of it.

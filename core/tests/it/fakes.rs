@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ao_conformance::{notifier::fake::Channel, runtime::fake::FakeRuntime};
+use ao_conformance::{notifier::fake::Channel, runtime::fake::FakeRuntime, scm::fake::Vendor};
 use ao_core::registry::Registry;
 use ao_slots::{
     Call, ErrorKind, Launch, PluginError, SessionId,
@@ -33,6 +33,7 @@ use ao_slots::{
         AttachInfo, CreateRuntime, ExecOutput, FileAnswer, FileRequest, Key, Reach, Runtime,
         RuntimeCapabilities, RuntimeHandle, RuntimeMetrics, RuntimeProbe, Screen,
     },
+    scm::Scm,
     terminal::{OpenRequest, Opened, Terminal},
     workspace::{
         CreateWorkspace, FoundWorkspace, PostCreate, PostCreateDone, Removal, Removed, RepoInfo,
@@ -187,6 +188,12 @@ fn registration<T: ?Sized>(
     }
 }
 
+/// The vendor of this name, whose pull requests lie in memory.
+pub(crate) fn vendor(name: &str) -> Arc<Vendor> {
+    static VENDORS: LazyLock<Mutex<BTreeMap<String, Arc<Vendor>>>> = LazyLock::new(Mutex::default);
+    VENDORS.lock().unwrap().entry(name.to_owned()).or_default().clone()
+}
+
 pub(crate) fn registry() -> Registry {
     Registry::new([
         Plugin::Runtime(registration::<dyn Runtime>("tmux", |_, c| {
@@ -206,6 +213,9 @@ pub(crate) fn registry() -> Registry {
             Rigged::build(c, "channel", |rigged| Arc::new(rigged))
         })),
         Plugin::Notifier(registration::<dyn Notifier>("letters", |_, c| Ok(fakes(c).letters))),
+        Plugin::Scm(registration::<dyn Scm>("vendor", |settings, _| {
+            Ok(vendor(settings["name"].as_str().unwrap_or_default()))
+        })),
     ])
 }
 

@@ -17,6 +17,7 @@ mod noise;
 mod plugins;
 mod presses;
 mod projection;
+mod pulls;
 mod replay;
 mod server;
 mod slow;

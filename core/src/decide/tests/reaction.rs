@@ -403,6 +403,44 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
 }
 
 #[test]
+fn another_pull_request_forgets_neither_the_tries_nor_whose_words_went_to_the_agent() {
+    for opened in [true, false] {
+        let mut w = followed();
+        for head in ["a", "b"] {
+            scm(&mut w, red(head));
+            prepares(&mut w, 1, &[]);
+            takes(&mut w, 1);
+            w.tell(1, [turn_ended("t-pr")]);
+        }
+        scm(&mut w, PrFacts { state: PrState::Closed, ..red("b") });
+        // By itself, as the second one of its branch, or by `ao pr create`.
+        let second = PrRef { number: PrNumber(58), ..pr() };
+        match opened {
+            true => {
+                let (session, base) = (app(1), None);
+                while w.effect(1).is_some() {
+                    w.succeed(1);
+                }
+                let open = Input::OpenPr { session, title: None, body: None, draft: false, base };
+                w.give(open).unwrap();
+                w.settle(1, Ok(Outcome::PrOpened(second)));
+            }
+            false => {
+                w.give(Input::Link { session: app(1), pr: second, by: None }).unwrap();
+            }
+        }
+        // The end of the first is none of the second.
+        assert_eq!((w.session(1).pr(), w.session(1).heads.len()), (None, 0));
+        w.pass(20 * SECOND);
+        let closed = w.state.open_incident(&Subject::Session(app(1)), Trigger::PrClosed, None);
+        assert!(closed.is_none(), "{closed:?}");
+        assert!(w.session(1).follow.tainted.is_some());
+        scm(&mut w, PrFacts { number: PrNumber(58), ..red("c") });
+        assert_eq!(w.session(1).failed_attempts(), 2, "it is a human's now");
+    }
+}
+
+#[test]
 fn a_pull_request_has_one_owner() {
     let mut w = followed();
     w.add_working("42");
@@ -414,6 +452,9 @@ fn a_pull_request_has_one_owner() {
     w.give(Input::Link { session: app(1), pr: other, by: Some(ana()) }).unwrap();
     w.give(claim(2)).unwrap();
     assert_eq!(w.session(2).follow.pr, Some(pr()));
+    // What was asked about the first one is no answer about the second.
+    scm(&mut w, red("a"));
+    assert_eq!(w.session(1).pr(), None);
 }
 
 #[test]
@@ -457,9 +498,28 @@ fn a_pull_request_is_opened_by_itself_where_that_is_wanted() {
     assert_eq!(w.effect(1), None, "nor with changes that are not committed");
     w.look(1, work(2, 0));
     assert!(matches!(w.effect(1), Some(Effect::OpenPr { .. })));
+    // What passes is tried again, a few times; and whoever is told that it looks finished hears why it has none.
+    let mut down = w.clone();
+    down.fail(1, ErrorKind::Transient);
+    assert_eq!(down.effect(1), None);
+    for _ in 0..6 {
+        down.pass(320 * SECOND);
+        down.fail(1, ErrorKind::InDoubt);
+        if down.effect(1).is_some() {
+            down.fail(1, ErrorKind::InDoubt);
+        }
+    }
+    down.pass(20 * MINUTE);
+    assert_eq!(down.effect(1), None);
+    let mut newest = down.state.notifications.values().rev();
+    let told = newest.find(|told| told.incident.is_some()).unwrap();
+    let said = format!("{:?}", down.message(told, &desk()).body);
+    assert!(said.contains("Its pull request could not be opened: it broke."), "{said}");
     // Refused, it is tried again once there is another commit.
     w.fail(1, ErrorKind::Refused);
     w.look(1, work(2, 0));
+    assert_eq!(w.effect(1), None);
+    w.pass(10 * MINUTE);
     assert_eq!(w.effect(1), None);
     let more = WorkFacts { head: "c01dbee".into(), ..work(3, 0) };
     w.look(1, more);

@@ -205,7 +205,7 @@ impl Shell {
             Effect::MergePr { head, method } => {
                 self.merge_pr(handle, &work, &call, head, *method).await
             }
-            Effect::RerunChecks { .. } => self.rerun_checks(handle, &work, &call).await,
+            Effect::RerunChecks { head } => self.rerun_checks(handle, &work, &call, head).await,
             Effect::ReopenPr => self.reopen_pr(handle, &work, &call).await,
             Effect::OpenPr { title, body, draft, base } => {
                 self.open_pr(handle, &work, &call, title, body, *draft, base).await

@@ -48,8 +48,12 @@ impl Shell {
         handle: &Handle,
         work: &Work,
         call: &Call,
+        head: &str,
     ) -> Result<Outcome, Failure> {
         let (scm, pr) = self.pr_of(handle, work)?;
+        if work.session.pr().is_some_and(|seen| seen.head != head) {
+            return Err(Failure::refused("the head has moved since", None));
+        }
         scm.rerun(call, &pr, None).await?;
         Ok(Outcome::Done)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ao_slots::{ChannelName, IncidentId, RequestId, SessionId, SilenceId};
+use ao_slots::{ChannelName, IncidentId, RequestId, SessionId, SilenceId, fact::Checks};
 use jiff::{SignedDuration, Timestamp};
 
 use super::focus_of_subject;
@@ -292,6 +292,8 @@ impl State {
                     if incident.trigger == Trigger::CiFailed
                         && let Subject::Session(id) = &incident.subject
                         && let Some(session) = self.sessions.get_mut(id)
+                        // A pull request that was closed has not passed.
+                        && session.pr().is_some_and(|pr| pr.checks != Checks::Failing)
                     {
                         session.heads.iter_mut().for_each(|head| head.red = None);
                         session.follow.checks_are_over();

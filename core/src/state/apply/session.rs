@@ -2,7 +2,7 @@
 
 use ao_slots::{
     fact::{Activity, Checks, PrFacts, RuntimeState, Source},
-    scm::MergeMethod,
+    scm::{MergeMethod, PrRef},
 };
 
 use super::trim_front;
@@ -47,6 +47,14 @@ impl Session {
             _ => None,
         };
         self.activity = Fact { value, source, since };
+    }
+
+    /// Its pull request is this one: what was seen of another says nothing of it.
+    fn link_pr(&mut self, pr: &PrRef) {
+        if self.follow.link(pr) {
+            self.pr = None;
+            self.heads.clear();
+        }
     }
 
     /// What the scm says of its pull request, and which heads that had.
@@ -258,13 +266,7 @@ impl Session {
                 }
             }
             Kind::PrObserved(e) => self.see_pr(&e.pr, when),
-            Kind::PrLinked(e) => {
-                let other = self.follow.link(&e.pr);
-                if other {
-                    self.pr = None;
-                    self.heads.clear();
-                }
-            }
+            Kind::PrLinked(e) => self.link_pr(&e.pr),
             Kind::BriefPrepared(e) => self.follow.prepare(e, when),
             Kind::BriefReleased(e) => {
                 if let Some(brief) = self.follow.briefs.get_mut(&e.trigger)
@@ -661,9 +663,7 @@ impl Session {
                 }
             }
             (Effect::RerunChecks { head }, _) => self.follow.runs_again(head, when),
-            (Effect::OpenPr { .. } | Effect::ReopenPr, Outcome::PrOpened(pr)) => {
-                self.follow.link(pr);
-            }
+            (Effect::OpenPr { .. } | Effect::ReopenPr, Outcome::PrOpened(pr)) => self.link_pr(pr),
             (Effect::DestroyRuntime { .. }, _) => {
                 self.runtime_state =
                     Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
@@ -702,7 +702,8 @@ impl Session {
             // Whoever asked for it is told.
             Effect::ReopenPr => {}
             Effect::OpenPr { .. } => {
-                self.follow.not_opened = self.work.as_ref().map(|fact| fact.value.head.clone());
+                let head = self.work.as_ref().map(|fact| fact.value.head.as_str());
+                self.follow.not_opened(head.unwrap_or_default(), failure, when);
             }
             Effect::DecideRequest { request } => {
                 if let Some(decided) =

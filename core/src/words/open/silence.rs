@@ -9,7 +9,7 @@ use ao_slots::{
 use super::{
     super::phrase::{
         LABEL, button, capital, clean_line, commits, done_button, kill_button, open_button,
-        primary, restore_running_button, some,
+        primary, restore_running_button, sentence, some,
     },
     super::{Card, Words},
     send_button, text,
@@ -229,6 +229,12 @@ impl Words<'_> {
         };
         let no_pr = if self.has_scm(session) { ", no PR" } else { "" };
         let mut body = vec![text(capital(&diff)), text("Checks: not run.")];
+        let unopened = session.follow.unopened.as_ref();
+        let head = session.work().map(|work| &work.head);
+        body.extend(unopened.filter(|tried| head == Some(&tried.head)).map(|tried| {
+            let why = cut(&sentence(&tried.failure.message), 200);
+            text(format!("Its pull request could not be opened: {why}."))
+        }));
         body.extend(self.last_words(session));
         Card {
             title: format!("{id} looks finished: {made}{no_pr}"),
