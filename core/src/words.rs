@@ -24,6 +24,7 @@ use ao_slots::{
     agent::Ask,
     fact::Priority,
     notifier::{Block, Button, ChannelKind, Mark, Message, NotifierCapabilities, OPEN},
+    text::short_commit,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
