@@ -455,7 +455,8 @@ pub trait Notifier: fmt::Debug + Send + Sync {
     }
 
     /// Takes a request of the provider to the server's own address. What it tells comes out of
-    /// [`Notifier::receive`]; the answer is due within 3 s. None = this channel takes none.
+    /// [`Notifier::receive`]; the answer is due within 3 s, and says that it was taken once it is recorded
+    /// ([`Notifier::taken`]). None = this channel takes none.
     async fn http(&self, request: HttpRequest) -> Option<HttpAnswer> {
         let _ = request;
         None
@@ -474,6 +475,13 @@ pub trait Notifier: fmt::Debug + Send + Sync {
     /// Waits for what a human does next. Never returns on a channel without buttons and replies.
     async fn receive(&self) -> Result<IncomingAction, PluginError> {
         std::future::pending().await
+    }
+
+    /// Tells, once of each action that came out of [`Notifier::receive`], what became of it. `recorded`: it outlives a
+    /// crash of the server, or was refused for good. Else it cannot be written down now. A provider that shows an error
+    /// for what is not acknowledged, or sends it again, is given its acknowledgement for what was recorded, no sooner.
+    fn taken(&self, action: &IncomingAction, recorded: bool) {
+        let _ = (action, recorded);
     }
 }
 

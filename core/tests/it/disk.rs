@@ -11,10 +11,10 @@ use ao_core::{
     },
     journal::Durability,
 };
-use ao_slots::fact::Priority;
+use ao_slots::{fact::Priority, notifier::Press};
 use nix::errno::Errno;
 
-use crate::harness::{House, open, question, replayed, turn_ended};
+use crate::harness::{House, open, pressed_by_ana, question, replayed, turn_ended};
 
 async fn house() -> (House, FailingDisk) {
     let disk = FailingDisk::new(Arc::new(RealDisk));
@@ -53,6 +53,30 @@ async fn r6_on_a_full_disk_senders_are_told_to_repeat_and_one_push_goes_out() {
     house.stop().await;
     let state = replayed(house.disk.clone(), house.data_dir());
     assert_eq!(state.sessions[&session].open_requests().count(), 1);
+}
+
+/// A provider hears that a press was taken once it is on the disk, so that it shows an error or sends it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_on_a_full_disk_no_press_is_said_to_be_taken() {
+    let (mut house, disk) = house().await;
+    let session = house.working("Do it").await;
+    house.tell(&session, &[question("Which?")]).await.unwrap();
+    let pushed = house.until_pushed("the question", |messages| messages.len() == 1).await;
+    let press = Press::Button(house.token(&pushed[0], "answer:1"));
+    let taken = |how| house.fakes.rig.calls("channel.taken", how);
+    disk.faults.fail_always(Op::Grow, Errno::ENOSPC);
+    house.fakes.channel.act(pressed_by_ana(press.clone()));
+    house.patiently("it is not taken", async || (taken("lost") == 1).then_some(())).await;
+    assert_eq!(house.count("request.decided").await, 0);
+    disk.faults.heal();
+    house
+        .patiently("it is taken", async || {
+            house.fakes.channel.act(pressed_by_ana(press.clone()));
+            (taken("recorded") > 0).then_some(())
+        })
+        .await;
+    assert_eq!(house.count("request.decided").await, 1);
+    house.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -426,6 +426,9 @@ impl Notifier for Rigged {
     async fn receive(&self) -> Result<IncomingAction, PluginError> {
         self.rig("receive", "", self.fakes.channel.receive()).await
     }
+    fn taken(&self, _: &IncomingAction, recorded: bool) {
+        self.fakes.rig.count("channel.taken", if recorded { "recorded" } else { "lost" });
+    }
 }
 
 #[async_trait::async_trait]

@@ -1,7 +1,10 @@
 //! Slack's requests to the server's own address, where clicks do not come by Socket Mode
 //! (<https://docs.slack.dev/authentication/verifying-requests-from-slack>).
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use ao_sdk::Secret;
 use ao_slots::notifier::{HttpAnswer, HttpRequest};
@@ -10,27 +13,29 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use url::form_urlencoded;
 
-use crate::App;
+use crate::{App, incoming::ANSWER};
 
 /// How far a request's time may be from ours, in seconds.
 const AGE: i64 = 300;
-/// How long finding out who we are may take: the answer is due within 3 s.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long finding out who we are may take.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl App {
+    /// A request with this signature came already.
+    fn was_signed(&self, signature: &str) -> bool {
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        signed.put(signature.to_owned(), ()).is_some()
+    }
+
     /// Takes a request whose signature holds, once.
     pub(crate) async fn request(
         self: &Arc<Self>,
         secret: &Secret,
         request: &HttpRequest,
     ) -> HttpAnswer {
+        let due = tokio::time::Instant::now() + ANSWER;
         let Some(signature) = genuine(secret, request) else { return answer(401, None) };
-        if !self
-            .seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .first(format!("sent {signature}"))
-        {
+        if self.was_signed(signature) {
             return answer(401, None);
         }
         let form = header(request, "content-type")
@@ -49,12 +54,9 @@ impl App {
         }
         // Slack shows its own error, and sends an event again.
         let Ok(me) = self.me(LOOK).await else { return answer(503, None) };
-        let taken = if form {
-            self.interaction(me, payload)
-        } else {
-            self.event(me, payload).map(|()| None)
-        };
-        match taken {
+        let taken = if form { self.interaction(me, payload) } else { self.event(me, payload) };
+        let Ok(reply) = taken else { return answer(503, None) };
+        match reply.answer(due).await {
             Ok(body) => answer(200, body),
             Err(_) => answer(503, None),
         }

@@ -1,10 +1,10 @@
 //! What people do in Slack: presses, dialogs, replies. The same whether it came by Socket Mode or by a request.
 //!
-//! Taking something is quick and looks at nothing, so that Slack has its answer at once; looking up a name or opening
-//! a dialog goes on behind it. What came twice is taken once.
+//! Slack has its answer once the server has recorded what was done: what a crash takes with it comes again, or is shown
+//! as an error to who did it. Looking up a name or opening a dialog goes on behind it. What came twice is taken once.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
@@ -21,7 +21,10 @@ use slack_morphism::blocks::{
     SlackBlockRadioButtonsElement, SlackBlockText, SlackInputBlock, SlackModalView,
     SlackSectionBlock, SlackView,
 };
-use tokio::sync::{OnceCell, mpsc};
+use tokio::{
+    sync::{OnceCell, mpsc, watch},
+    time::Instant as Deadline,
+};
 
 use crate::{
     App,
@@ -29,6 +32,8 @@ use crate::{
     card::{Ask, FORM, LABEL, SURE, escape, fit, or, unsure, words},
 };
 
+/// When Slack has its answer: it waits for 3 s.
+pub(crate) const ANSWER: Duration = Duration::from_millis(2_500);
 /// How long a look at a name or at a message may take: a dialog can be opened for 3 s.
 const LOOK: Duration = Duration::from_millis(1_200);
 /// How long opening a dialog, or a word to one person, may take.
@@ -54,31 +59,71 @@ pub(crate) struct Person {
 /// Who somebody is, or when that was asked in vain.
 pub(crate) type Known = Result<Person, Instant>;
 
-/// What came already.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    order: VecDeque<String>,
-    keys: HashSet<String>,
+/// Becomes true once the server has recorded something; its end before is that it has not.
+#[derive(Debug, Clone)]
+pub(crate) struct Taken(watch::Receiver<bool>);
+
+impl Taken {
+    fn is_lost(&self) -> bool {
+        !*self.0.borrow() && self.0.has_changed().is_err()
+    }
 }
 
-impl Seen {
-    /// Whether it is new; it is remembered then.
-    pub(crate) fn first(&mut self, key: String) -> bool {
-        if !self.keys.insert(key.clone()) {
-            return false;
-        }
-        self.order.push_back(key);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.keys.remove(&oldest);
-        }
-        true
+/// What Slack gets for something, and what has to be recorded before.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    body: Option<Value>,
+    taken: Vec<Taken>,
+}
+
+impl Reply {
+    fn with(body: Value) -> Self {
+        Self { body: Some(body), taken: vec![] }
     }
 
-    fn forget(&mut self, key: &str) {
-        self.keys.remove(key);
-        self.order.retain(|one| one != key);
+    /// Waits until it is recorded.
+    pub(crate) async fn answer(self, by: Deadline) -> Result<Option<Value>, NotTaken> {
+        for Taken(mut recorded) in self.taken {
+            let recorded = recorded.wait_for(|recorded| *recorded);
+            match tokio::time::timeout_at(by, recorded).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => return Err(NotTaken),
+            }
+        }
+        Ok(self.body)
+    }
+}
+
+/// What came already, and what of it.
+#[derive(Debug)]
+pub(crate) struct Seen<T> {
+    order: VecDeque<String>,
+    known: HashMap<String, T>,
+}
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self { order: VecDeque::new(), known: HashMap::new() }
+    }
+}
+
+impl<T> Seen<T> {
+    fn get(&self, key: &str) -> Option<&T> {
+        self.known.get(key)
+    }
+
+    /// Remembers it, and tells what it was before.
+    pub(crate) fn put(&mut self, key: String, what: T) -> Option<T> {
+        let before = self.known.insert(key.clone(), what);
+        if before.is_none() {
+            self.order.push_back(key);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.known.remove(&oldest);
+            }
+        }
+        before
     }
 }
 
@@ -210,7 +255,21 @@ struct Pressed {
     title: String,
 }
 
-type Place = mpsc::OwnedPermit<Result<IncomingAction, PluginError>>;
+/// A place in the queue to the server. Dropped before it was used, nothing was taken.
+pub(crate) struct Place {
+    queue: mpsc::OwnedPermit<Result<IncomingAction, PluginError>>,
+    recorded: watch::Sender<bool>,
+}
+
+impl Place {
+    /// It is no matter of the server's.
+    fn give_up(self) {
+        self.recorded.send_replace(true);
+    }
+}
+
+/// What the server has, and has not told yet whether it recorded it.
+pub(crate) type Waiting = Vec<(IncomingAction, watch::Sender<bool>)>;
 
 impl App {
     /// Takes a payload of interactivity, and says what goes back with its acknowledgement.
@@ -218,24 +277,25 @@ impl App {
         self: &Arc<Self>,
         me: &Me,
         payload: Value,
-    ) -> Result<Option<Value>, NotTaken> {
+    ) -> Result<Reply, NotTaken> {
         // What cannot be read is no press of ours, and reads no better the next time.
         let it = match serde_json::from_value::<Interaction>(payload) {
             Ok(it) => it,
             Err(error) => {
                 tracing::warn!(%error, "Slack sent an interaction that cannot be read");
-                return Ok(None);
+                return Ok(Reply::default());
             }
         };
         match it.kind.as_str() {
-            "block_actions" => self.pressed(me, it).map(|()| None),
+            "block_actions" => self.pressed(me, it),
             "view_submission" => self.submitted(me, it),
-            _ => Ok(None),
+            _ => Ok(Reply::default()),
         }
     }
 
-    fn pressed(self: &Arc<Self>, me: &Me, it: Interaction) -> Result<(), NotTaken> {
-        let (Some(channel), Some(container)) = (it.channel, it.container) else { return Ok(()) };
+    fn pressed(self: &Arc<Self>, me: &Me, it: Interaction) -> Result<Reply, NotTaken> {
+        let mut reply = Reply::default();
+        let (Some(channel), Some(container)) = (it.channel, it.container) else { return Ok(reply) };
         let message_thread = it
             .message
             .as_ref()
@@ -254,7 +314,9 @@ impl App {
                 (None, None) => continue,
             };
             let key = format!("press {} {} {token}", action.action_ts, it.user.id);
-            let Some(place) = self.place(&key)? else { continue };
+            let (place, taken) = self.place(key)?;
+            reply.taken.push(taken);
+            let Some(place) = place else { continue };
             let (form, sure) = (token.strip_prefix(FORM), token.strip_prefix(SURE));
             let words = form.is_some() || action.action_id.starts_with("form");
             let yes = sure.is_some();
@@ -270,8 +332,12 @@ impl App {
             let used = it.response_url.clone().filter(|_| container.is_ephemeral);
             let (app, me) = (self.clone(), me.clone());
             tokio::spawn(async move {
+                // A dialog that does not open is seen.
+                if words || yes {
+                    place.recorded.send_replace(true);
+                }
                 if !app.belongs(&me, &pressed.user, &pressed.to).await {
-                    return;
+                    return place.give_up();
                 }
                 match (words, yes) {
                     (true, _) => app.open(app.form_of(&pressed).await, pressed).await,
@@ -286,13 +352,16 @@ impl App {
                 }
             });
         }
-        Ok(())
+        Ok(reply)
     }
 
-    fn submitted(self: &Arc<Self>, me: &Me, it: Interaction) -> Result<Option<Value>, NotTaken> {
-        let Some(view) = it.view.filter(|view| view.callback_id == DIALOG) else { return Ok(None) };
+    fn submitted(self: &Arc<Self>, me: &Me, it: Interaction) -> Result<Reply, NotTaken> {
+        let mut reply = Reply::default();
+        let Some(view) = it.view.filter(|view| view.callback_id == DIALOG) else {
+            return Ok(reply);
+        };
         let Ok(kept) = serde_json::from_str::<Remembered>(&view.private_metadata) else {
-            return Ok(None);
+            return Ok(reply);
         };
         let input = |block: &str| view.state.values.get(block)?.values().next();
         let typed = input("words").and_then(|input| input.value.as_deref()).map(str::trim);
@@ -307,21 +376,24 @@ impl App {
             } else {
                 "Choose one, or write something."
             };
-            return Ok(Some(json!({"response_action": "errors", "errors": {"words": words}})));
+            let errors = json!({"response_action": "errors", "errors": {"words": words}});
+            return Ok(Reply::with(errors));
         }
-        let Some(place) = self.place(&format!("dialog {}", view.id))? else { return Ok(None) };
+        let (place, taken) = self.place(format!("dialog {}", view.id))?;
+        reply.taken.push(taken);
+        let Some(place) = place else { return Ok(reply) };
         let (app, me) = (self.clone(), me.clone());
         tokio::spawn(async move {
             if !app.belongs(&me, &it.user, &kept.to).await {
-                return;
+                return place.give_up();
             }
             app.pass(place, it.user, kept.to, Press::Button(kept.token), text).await;
         });
-        Ok(None)
+        Ok(reply)
     }
 
     /// Takes an event (<https://docs.slack.dev/reference/events/message.channels>): a reply under one of our messages.
-    pub(crate) fn event(self: &Arc<Self>, me: &Me, payload: Value) -> Result<(), NotTaken> {
+    pub(crate) fn event(self: &Arc<Self>, me: &Me, payload: Value) -> Result<Reply, NotTaken> {
         #[derive(Deserialize)]
         struct Event {
             #[serde(rename = "type")]
@@ -351,9 +423,10 @@ impl App {
             Ok(event) => event,
             Err(error) => {
                 tracing::warn!(%error, "Slack sent an event that cannot be read");
-                return Ok(());
+                return Ok(Reply::default());
             }
         };
+        let mut reply = Reply::default();
         let by_a_person = event.kind == "message"
             && matches!(event.subtype.as_deref(), None | Some("thread_broadcast" | "file_share"))
             && event.bot_id.is_none()
@@ -364,33 +437,49 @@ impl App {
             && event.parent_user_id == me.user_id;
         let text = legible(&event.text);
         if !by_a_person || !under_ours || text.is_empty() {
-            return Ok(());
+            return Ok(reply);
         }
-        let Some(place) = self.place(&format!("reply {} {}", event.channel, event.ts))? else {
-            return Ok(());
-        };
+        let (place, taken) = self.place(format!("reply {} {}", event.channel, event.ts))?;
+        reply.taken.push(taken);
+        let Some(place) = place else { return Ok(reply) };
         let thread = Some(event.thread_ts.clone());
         let to = ReplyTo { channel: event.channel.clone(), user: event.user.clone(), thread };
         let handle = ChannelHandle(format!("{}:{}", event.channel, event.thread_ts));
         let user = User { id: event.user, team_id: event.user_team.or(event.team), name: None };
         let (app, me) = (self.clone(), me.clone());
         tokio::spawn(async move {
-            if app.belongs(&me, &user, &to).await {
-                app.pass(place, user, to, Press::Reply(handle), Some(text)).await;
+            if !app.belongs(&me, &user, &to).await {
+                return place.give_up();
             }
+            app.pass(place, user, to, Press::Reply(handle), Some(text)).await;
         });
-        Ok(())
+        Ok(reply)
     }
 
-    /// A place in the queue for what is new; none for what came already.
-    fn place(&self, key: &str) -> Result<Option<Place>, NotTaken> {
-        if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).first(key.to_owned()) {
-            return Ok(None);
+    /// A place in the queue for what is new, none for what came already; and whether it is recorded.
+    fn place(&self, key: String) -> Result<(Option<Place>, Taken), NotTaken> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // What came to nothing is taken anew.
+        if let Some(before) = seen.get(&key).filter(|taken| !taken.is_lost()) {
+            return Ok((None, before.clone()));
         }
-        self.out.clone().try_reserve_owned().map(Some).map_err(|_| {
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).forget(key);
-            NotTaken
-        })
+        let queue = self.out.clone().try_reserve_owned().map_err(|_| NotTaken)?;
+        let (recorded, taken) = watch::channel(false);
+        let taken = Taken(taken);
+        seen.put(key, taken.clone());
+        Ok((Some(Place { queue, recorded }), taken))
+    }
+
+    /// The server tells what became of an action.
+    pub(crate) fn told(&self, action: &IncomingAction, recorded: bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // One of two that are the same is as good as the other.
+        let Some(at) = waiting.iter().position(|(waits, _)| waits == action) else { return };
+        let (_, told) = waiting.remove(at);
+        drop(waiting);
+        if recorded {
+            told.send_replace(true);
+        }
     }
 
     /// Hands it to the server, with the name of who did it: nobody waits for a nicer one than Slack sent along.
@@ -419,7 +508,11 @@ impl App {
             identity: Some(user.id),
             reply_to: serde_json::to_string(&to).ok(),
         };
-        place.send(Ok(action));
+        let Place { queue, recorded } = place;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push((action.clone(), recorded));
+        drop(waiting);
+        queue.send(Ok(action));
     }
 
     /// What is known of somebody, or will be once.

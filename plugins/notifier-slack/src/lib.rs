@@ -54,7 +54,7 @@ pub use crate::settings::Settings;
 use crate::{
     api::{Act, Api, Me, Metadata, Webhook},
     card::{Ask, Card, escape},
-    incoming::{Known, ReplyTo, Seen},
+    incoming::{Known, ReplyTo, Seen, Taken, Waiting},
     settings::{Clicks, Mode},
 };
 
@@ -140,7 +140,10 @@ pub(crate) struct App {
     me: OnceCell<Me>,
     /// Who has pressed, by user id; or when that was asked in vain.
     people: Mutex<HashMap<String, Arc<OnceCell<Known>>>>,
-    seen: Mutex<Seen>,
+    /// The requests by their signature, and what they and the connections brought.
+    signed: Mutex<Seen<()>>,
+    seen: Mutex<Seen<Taken>>,
+    waiting: Mutex<Waiting>,
     /// How many connections of Socket Mode are open, and whether it was told that none can be.
     open: AtomicUsize,
     unreachable: AtomicBool,
@@ -223,7 +226,9 @@ impl Slack {
                 id: Mutex::new(id),
                 me: OnceCell::new(),
                 people: Mutex::default(),
+                signed: Mutex::default(),
                 seen: Mutex::default(),
+                waiting: Mutex::default(),
                 open: AtomicUsize::new(0),
                 unreachable: AtomicBool::new(false),
                 last: Mutex::new(Instant::now()),
@@ -444,6 +449,10 @@ impl Notifier for Slack {
             // This holds the other end itself.
             None => std::future::pending().await,
         }
+    }
+
+    fn taken(&self, action: &IncomingAction, recorded: bool) {
+        self.app.told(action, recorded);
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ao_slots::{ErrorKind, PluginError};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, task::JoinSet};
@@ -22,7 +22,12 @@ use tokio_tungstenite::{
 };
 use url::Url;
 
-use crate::{App, api::Me, settings::is_loopback};
+use crate::{
+    App,
+    api::Me,
+    incoming::{ANSWER, Reply},
+    settings::is_loopback,
+};
 
 /// Connections that are kept open, so that one goes on while the other is replaced.
 const CONNECTIONS: usize = 2;
@@ -42,11 +47,19 @@ const FRAME: usize = 1 << 20;
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
+/// A connection, and the acknowledgements that wait until what came is recorded. With it they end: Slack sends again
+/// what it got none for.
+#[derive(Debug)]
+struct Line {
+    stream: Stream,
+    due: FuturesUnordered<BoxFuture<'static, Option<Message>>>,
+}
+
 /// Why a connection is not read any more.
 #[derive(Debug)]
 enum End {
     /// Slack will end it: the next one is due.
-    Replace(Box<Stream>),
+    Replace(Box<Line>),
     /// It is gone.
     Gone,
     /// Slack has too many of ours, or Socket Mode is off.
@@ -85,18 +98,18 @@ async fn keep(app: Arc<App>) {
     loop {
         while old.try_join_next().is_some() {}
         let failure = match connect(&app).await {
-            Ok((me, stream)) => {
-                let (end, proved) = read(&app, &me, stream).await;
+            Ok((me, line)) => {
+                let (end, proved) = read(&app, &me, line).await;
                 // A handshake alone proves nothing: Slack may end the connection right after.
                 if proved {
                     pause = Pause::new();
                     app.unreachable.store(false, Ordering::Relaxed);
                 }
                 match end {
-                    End::Replace(stream) => {
+                    End::Replace(line) => {
                         let app = app.clone();
                         old.spawn(async move {
-                            let _ = tokio::time::timeout(OLD, read_on(&app, &me, *stream)).await;
+                            let _ = tokio::time::timeout(OLD, read_on(&app, &me, *line)).await;
                         });
                         if proved {
                             continue;
@@ -131,7 +144,7 @@ async fn keep(app: Arc<App>) {
     }
 }
 
-async fn connect(app: &App) -> Result<(Me, Stream), PluginError> {
+async fn connect(app: &App) -> Result<(Me, Line), PluginError> {
     let me = app.me(CONNECT).await?.clone();
     let address = app.api.open_socket(CONNECT).await?;
     let failed = |cause: String| PluginError::transient("Socket Mode cannot be opened", cause);
@@ -144,7 +157,7 @@ async fn connect(app: &App) -> Result<(Me, Stream), PluginError> {
         WebSocketConfig::default().max_message_size(Some(FRAME)).max_frame_size(Some(FRAME));
     let opening = connect_async_with_config(url.as_str(), Some(config), true);
     match tokio::time::timeout(CONNECT, opening).await {
-        Ok(Ok((stream, _))) => Ok((me, stream)),
+        Ok(Ok((stream, _))) => Ok((me, Line { stream, due: FuturesUnordered::new() })),
         // The error may name the address, which holds a ticket.
         Ok(Err(_)) => Err(failed("the connection was refused".to_owned())),
         Err(_) => Err(failed(format!("nothing in {} s", CONNECT.as_secs()))),
@@ -152,9 +165,9 @@ async fn connect(app: &App) -> Result<(Me, Stream), PluginError> {
 }
 
 /// Reads a connection that Slack will end, to its end.
-async fn read_on(app: &Arc<App>, me: &Me, mut stream: Stream) {
-    while let (End::Replace(same), _) = read(app, me, stream).await {
-        stream = *same;
+async fn read_on(app: &Arc<App>, me: &Me, mut line: Line) {
+    while let (End::Replace(same), _) = read(app, me, line).await {
+        line = *same;
     }
 }
 
@@ -189,22 +202,31 @@ impl Drop for Open<'_> {
 }
 
 /// Reads a connection: why it ended, and whether it was good for something: it lived, or brought anything.
-async fn read(app: &Arc<App>, me: &Me, stream: Stream) -> (End, bool) {
+async fn read(app: &Arc<App>, me: &Me, line: Line) -> (End, bool) {
     let _open = Open::new(app);
     let begun = tokio::time::Instant::now();
     let mut brought = false;
-    let end = listen(app, me, stream, &mut brought).await;
+    let end = listen(app, me, line, &mut brought).await;
     (end, brought || begun.elapsed() >= PING)
 }
 
-async fn listen(app: &Arc<App>, me: &Me, mut stream: Stream, brought: &mut bool) -> End {
+async fn listen(app: &Arc<App>, me: &Me, mut line: Line, brought: &mut bool) -> End {
     let mut ping = tokio::time::interval(PING);
     let mut heard = tokio::time::Instant::now();
     loop {
         let message = tokio::select! {
-            message = stream.next() => message,
+            message = line.stream.next() => message,
+            Some(due) = line.due.next() => {
+                let Some(acknowledged) = due else { continue };
+                *brought = true;
+                if !written(&mut line.stream, acknowledged).await {
+                    return End::Gone;
+                }
+                continue;
+            }
             _ = ping.tick() => {
-                if heard.elapsed() > DEAD || !written(&mut stream, Message::Ping(Vec::new().into())).await {
+                let ping = Message::Ping(Vec::new().into());
+                if heard.elapsed() > DEAD || !written(&mut line.stream, ping).await {
                     return End::Gone;
                 }
                 continue;
@@ -220,22 +242,22 @@ async fn listen(app: &Arc<App>, me: &Me, mut stream: Stream, brought: &mut bool)
         let taken = match envelope.kind.as_str() {
             "disconnect" => match envelope.reason.as_str() {
                 "too_many_websockets" | "link_disabled" => return End::Unwanted(envelope.reason),
-                _ => return End::Replace(Box::new(stream)),
+                _ => return End::Replace(Box::new(line)),
             },
             "interactive" => app.interaction(me, envelope.payload),
-            "events_api" => app.event(me, envelope.payload).map(|()| None),
+            "events_api" => app.event(me, envelope.payload),
             // `hello`, and what is not asked for.
-            _ => Ok(None),
+            _ => Ok(Reply::default()),
         };
-        let (Some(id), Ok(answer)) = (envelope.envelope_id, taken) else { continue };
-        *brought = true;
-        let acknowledged = match answer.filter(|_| envelope.accepts_response_payload) {
-            Some(payload) => json!({"envelope_id": id, "payload": payload}),
-            None => json!({"envelope_id": id}),
-        };
-        if !written(&mut stream, Message::text(acknowledged.to_string())).await {
-            return End::Gone;
-        }
+        let (Some(id), Ok(reply)) = (envelope.envelope_id, taken) else { continue };
+        let (by, accepts) = (heard + ANSWER, envelope.accepts_response_payload);
+        line.due.push(Box::pin(async move {
+            let acknowledged = match reply.answer(by).await.ok()?.filter(|_| accepts) {
+                Some(payload) => json!({"envelope_id": id, "payload": payload}),
+                None => json!({"envelope_id": id}),
+            };
+            Some(Message::text(acknowledged.to_string()))
+        }));
     }
 }
 

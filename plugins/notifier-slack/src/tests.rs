@@ -22,10 +22,13 @@ fn call(key: &str) -> Call {
     Call::new(key, Duration::from_secs(30))
 }
 
+type Came = Result<IncomingAction, PluginError>;
+
 /// The fake and the channel there.
 struct House {
     fake: Fake,
     notifier: Arc<dyn Notifier>,
+    server: AsyncMutex<Option<(JoinSet<()>, mpsc::UnboundedReceiver<Came>)>>,
 }
 
 impl House {
@@ -38,7 +41,11 @@ impl House {
         let fake = Fake::start().await;
         settings["botToken"] = BOT_TOKEN.into();
         settings["apiUrl"] = fake.api_url().into();
-        Self { notifier: build(&settings).unwrap(), fake }
+        Self::at(fake, &settings)
+    }
+
+    fn at(fake: Fake, settings: &Value) -> Self {
+        Self { notifier: build(settings).unwrap(), fake, server: AsyncMutex::default() }
     }
 
     /// By Socket Mode, with its connections open.
@@ -49,12 +56,35 @@ impl House {
     }
 
     async fn listen(&self) {
+        *self.server.lock().await = None;
         // Of a plugin that is gone.
         self.fake.until(|fake| fake.sockets() == 0).await;
-        tokio::select! {
-            biased;
-            received = self.notifier.receive() => panic!("before anybody acted: {received:?}"),
-            () = self.fake.connected(2) => {}
+        self.serve().await;
+        self.fake.connected(2).await;
+        self.nothing_more().await;
+    }
+
+    /// Records at once whatever comes, as the server does.
+    async fn serve(&self) {
+        let (out, came) = mpsc::unbounded_channel();
+        let notifier = self.notifier.clone();
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            loop {
+                let received = notifier.receive().await;
+                if let Ok(action) = &received {
+                    notifier.taken(action, true);
+                }
+                let _ = out.send(received);
+            }
+        });
+        *self.server.lock().await = Some((server, came));
+    }
+
+    async fn next(&self) -> Came {
+        match &mut *self.server.lock().await {
+            Some((_, came)) => came.recv().await.unwrap(),
+            None => self.notifier.receive().await,
         }
     }
 
@@ -64,14 +94,11 @@ impl House {
     }
 
     async fn received(&self) -> IncomingAction {
-        tokio::time::timeout(Duration::from_secs(30), self.notifier.receive())
-            .await
-            .unwrap()
-            .unwrap()
+        tokio::time::timeout(Duration::from_secs(30), self.next()).await.unwrap().unwrap()
     }
 
     async fn nothing_more(&self) {
-        let more = tokio::time::timeout(Duration::from_millis(50), self.notifier.receive()).await;
+        let more = tokio::time::timeout(Duration::from_millis(50), self.next()).await;
         assert!(more.is_err(), "{more:?}");
     }
 }
@@ -112,7 +139,10 @@ impl FarEnd for House {
     async fn press(&self, label: &str) {
         self.fake.connected(1).await;
         let newest = self.fake.messages().pop().unwrap();
-        assert_eq!(self.fake.press(ANA, &newest.ts, label).await, Outcome::Taken);
+        // Sent once it is asked for; its acknowledgement comes when it is recorded.
+        let press = self.fake.press(ANA, &newest.ts, label);
+        let outcome = tokio::time::timeout(Duration::ZERO, press).await;
+        assert!(outcome.is_err(), "{outcome:?} before the server has it");
     }
 }
 
@@ -576,6 +606,57 @@ async fn an_entry_of_the_menu_asks_first_where_it_should() {
     }
 }
 
+/// What the server has not recorded Slack is not told to be taken: it shows an error, and what it sends again is taken.
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_recorded() {
+    let house = House::new().await;
+    let ts = house.sent("k", &question()).await;
+    let slack = for_test(&house.fake);
+    let me = slack.app.me(Duration::from_secs(5)).await.unwrap();
+    let due = |wait| tokio::time::Instant::now() + wait;
+    let (soon, late) = (Duration::from_millis(50), Duration::from_secs(30));
+    let press = house.fake.press_payload(ANA, &ts, "Items only").unwrap();
+    let first = slack.app.interaction(me, press.clone()).unwrap();
+    let action = slack.receive().await.unwrap();
+    // Nobody has written it down in time: one press all the same, however often it comes.
+    assert_eq!(first.answer(due(soon)).await.unwrap_err(), incoming::NotTaken);
+    let again = slack.app.interaction(me, press.clone()).unwrap();
+    let more = tokio::time::timeout(Duration::from_millis(50), slack.receive()).await;
+    assert!(more.is_err(), "{more:?}");
+    slack.taken(&action, true);
+    assert_eq!(again.answer(due(late)).await, Ok(None));
+    // Nobody could.
+    let press = house.fake.press_payload(ANA, &ts, "Items and shipping").unwrap();
+    let refused = slack.app.interaction(me, press.clone()).unwrap();
+    let action = slack.receive().await.unwrap();
+    slack.taken(&action, false);
+    assert_eq!(refused.answer(due(late)).await.unwrap_err(), incoming::NotTaken);
+    let again = slack.app.interaction(me, press).unwrap();
+    assert_eq!(slack.receive().await.unwrap(), action);
+    slack.taken(&action, true);
+    assert_eq!(again.answer(due(late)).await, Ok(None));
+}
+
+/// A server that is killed with a press in its hands has not acknowledged it: the next one gets it.
+#[tokio::test]
+async fn what_a_crash_takes_along_comes_again() {
+    let house = House::new().await;
+    let ts = house.sent("k", &question()).await;
+    let pressed = house.fake.press(ANA, &ts, "Items only");
+    let crash = async {
+        let killed = House::again(&house.fake);
+        let lost = killed.receive().await.unwrap();
+        drop(killed);
+        let next = House::again(&house.fake);
+        let again = next.receive().await.unwrap();
+        assert_eq!(again, lost);
+        next.taken(&again, true);
+        // Its connections live as long as it.
+        next
+    };
+    assert_eq!(tokio::join!(pressed, crash).0, Outcome::Taken);
+}
+
 #[tokio::test]
 async fn a_choice_without_words_can_be_seen() {
     let house = House::listening().await;
@@ -696,7 +777,7 @@ async fn the_socket_is_cut_50_times_and_no_press_is_lost_or_doubled() {
         loop {
             tokio::select! {
                 biased;
-                received = house.notifier.receive() => match received {
+                received = house.next() => match received {
                     Ok(_) => count += 1,
                     Err(error) => panic!("{error:?}"),
                 },
@@ -704,7 +785,7 @@ async fn the_socket_is_cut_50_times_and_no_press_is_lost_or_doubled() {
             }
         }
         // What was acknowledged last may be on its way still.
-        while tokio::time::timeout(Duration::from_secs(1), house.notifier.receive()).await.is_ok() {
+        while tokio::time::timeout(Duration::from_secs(1), house.next()).await.is_ok() {
             count += 1;
         }
         count
@@ -802,6 +883,7 @@ fn request(body: &[u8], at: Timestamp) -> HttpRequest {
 #[tokio::test]
 async fn s21_only_slacks_own_fresh_requests_are_taken_and_each_once() {
     let house = House::with(json!({"signingSecret": SIGNING_SECRET, "channel": CHANNEL})).await;
+    house.serve().await;
     let ts = house.sent("k", &question()).await;
     let status = async |request: HttpRequest| house.notifier.http(request).await.unwrap().status;
     let form = || Fake::form(&house.fake.press_payload(ANA, &ts, "Items only").unwrap());
@@ -871,6 +953,7 @@ fn s21_the_signature_is_that_of_the_vendors_own_example() {
 #[tokio::test]
 async fn by_http_an_address_is_confirmed_a_dialog_corrected_and_an_event_sent_again_taken_once() {
     let house = House::with(json!({"signingSecret": SIGNING_SECRET, "channel": CHANNEL})).await;
+    house.serve().await;
     let ts = house.sent("k", &question()).await;
     let now = Timestamp::now();
     let ask = async |body: Vec<u8>, at: i64| {
@@ -903,10 +986,10 @@ async fn by_http_an_address_is_confirmed_a_dialog_corrected_and_an_event_sent_ag
     house.nothing_more().await;
     // What it cannot take it does not confirm: Slack says so to the one who pressed.
     house.fake.behave(Mood::Away).await;
-    let fresh = House { notifier: build(&json!({
+    let fresh = build(&json!({
         "botToken": BOT_TOKEN, "signingSecret": SIGNING_SECRET, "channel": CHANNEL, "apiUrl": house.fake.api_url(),
-    })).unwrap(), fake: Fake::start().await };
-    assert_eq!(fresh.notifier.http(request(&Fake::form(&press), now)).await.unwrap().status, 503);
+    })).unwrap();
+    assert_eq!(fresh.http(request(&Fake::form(&press), now)).await.unwrap().status, 503);
 }
 
 #[tokio::test]

@@ -121,28 +121,45 @@ async fn pressed(
         until_told(handle, channel).await;
     }
     let channel = &shown_on(handle, channel, &action.press);
-    let touched = match touched(handle, channel, action) {
-        Ok(touched) => touched,
-        Err(refusal) => return answer(handle, notifier, channel, action, &refusal).await,
+    let came = came_of(handle, notifier, channel, action).await;
+    // What could not be written down may come again; any other refusal stands.
+    let again = |refusal: &Refusal| refusal.kind == RefusalKind::Unavailable;
+    notifier.taken(action, !came.as_ref().is_err_and(again));
+    let (line, buttons) = match came {
+        Ok(None) => return,
+        Ok(Some(said)) => said,
+        Err(refusal) => (words::refusal(&refusal.into()), vec![]),
     };
+    tell(handle, notifier, channel, action, &line, &buttons).await;
+}
+
+/// Does what a press asks for: what whoever pressed is told of it, and asked; it is recorded by then.
+async fn came_of(
+    handle: &Handle,
+    notifier: &dyn Notifier,
+    channel: &ChannelName,
+    action: &IncomingAction,
+) -> Result<Option<(String, Vec<Button>)>, Refusal> {
+    let touched = touched(handle, channel, action)?;
     let (late, pressed) = match &touched {
         Touched::Test(_) => (None, None),
         Touched::Message(pressed, _) => (too_late(handle, pressed), Some(pressed)),
-        Touched::Words(id, text) => return ask(handle, notifier, channel, action, *id, text).await,
+        Touched::Words(id, text) => return ask(handle, channel, action, *id, text).await,
     };
     let note = match act(handle, &touched, actor(handle, channel, action)).await {
-        Ok(Answered { note: None, .. }) => return,
+        Ok(Answered { note: None, .. }) => return Ok(None),
         Ok(Answered { note: Some(note), .. }) => {
             if pressed.is_some_and(|pressed| comes_back(handle, notifier, pressed, &note)) {
                 tracing::info!(%channel, note, "a press is answered on its message");
-                return;
+                return Ok(None);
             }
             note
         }
-        Err(refusal) => words::refusal(&refusal.into()),
+        Err(refusal) if late.is_none() => return Err(refusal),
+        Err(_) => String::new(),
     };
     let line = late.map_or(note, |late| words::refusal(&Failure::refused(late, None)));
-    tell(handle, notifier, channel, action, &line, &[]).await;
+    Ok(Some((line, vec![])))
 }
 
 /// Waits for the effects that an account's channels are busy with: by what a message is found again is known only once
@@ -327,33 +344,22 @@ fn touched(
 /// Words that answer no question may be meant for somebody else: whoever wrote them is asked, once.
 async fn ask(
     handle: &Handle,
-    notifier: &dyn Notifier,
     channel: &ChannelName,
     action: &IncomingAction,
     id: NotificationId,
     text: &str,
-) {
-    let allowed = may(&handle.state(), channel, action.identity.as_deref());
-    if let Err(refusal) = allowed {
-        return answer(handle, notifier, channel, action, &refusal).await;
-    }
-    let session = match meant(handle, channel, id) {
-        Ok((_, Some(session))) => session,
-        Ok((_, None)) => return,
-        Err(failure) => {
-            let refusal = Refusal::new(RefusalKind::Conflict, failure.message);
-            return answer(handle, notifier, channel, action, &refusal).await;
-        }
-    };
-    let bound = match handle.put_exact(text).await {
-        Ok(bound) => bound,
-        Err(refusal) => return answer(handle, notifier, channel, action, &refusal).await,
-    };
+) -> Result<Option<(String, Vec<Button>)>, Refusal> {
+    may(&handle.state(), channel, action.identity.as_deref())?;
+    let conflict = |failure: Failure| Refusal::new(RefusalKind::Conflict, failure.message);
+    let Some(session) = meant(handle, channel, id).map_err(conflict)?.1 else { return Ok(None) };
+    let bound = handle.put_exact(text).await?;
     let now = handle.now().wall;
     let until = now.saturating_add(ASK_FOR).unwrap_or(now);
     let (mut offers, mut buttons) = (vec![], vec![]);
     for mut button in words::send_or_not() {
-        let Ok(token) = super::random_token() else { return };
+        let unavailable =
+            |error: std::io::Error| Refusal::new(RefusalKind::Unavailable, error.to_string());
+        let token = super::random_token().map_err(unavailable)?;
         let (button_id, token) =
             (std::mem::replace(&mut button.id, token.clone()), token_hash(&token));
         offers.push(Offer {
@@ -368,24 +374,8 @@ async fn ask(
     let revision = handle.state().notifications.get(&id).map_or(0, |told| told.revision);
     let notification = Some(id);
     let offer = Input::Offer { notification, channel: channel.clone(), revision, offers };
-    match handle.submit(offer).await {
-        Ok(_) => {
-            let line = format!("Send this to {session}?");
-            tell(handle, notifier, channel, action, &line, &buttons).await;
-        }
-        Err(refusal) => answer(handle, notifier, channel, action, &refusal).await,
-    }
-}
-
-async fn answer(
-    handle: &Handle,
-    notifier: &dyn Notifier,
-    channel: &ChannelName,
-    action: &IncomingAction,
-    refusal: &Refusal,
-) {
-    let line = words::refusal(&refusal.clone().into());
-    tell(handle, notifier, channel, action, &line, &[]).await;
+    handle.submit(offer).await?;
+    Ok(Some((format!("Send this to {session}?"), buttons)))
 }
 
 /// Says something to whoever pressed.
