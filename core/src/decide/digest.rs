@@ -49,6 +49,11 @@ pub(super) fn channels(state: &State, every: DigestEvery) -> Vec<ChannelName> {
     found
 }
 
+/// A channel gets a digest, in whatever rhythm.
+pub(super) fn exists(state: &State) -> bool {
+    RHYTHMS.iter().any(|every| !channels(state, *every).is_empty())
+}
+
 /// When the next digest of a rhythm is due by wall time; none where nothing is to be told, or nobody would be.
 fn due(state: &State, every: DigestEvery) -> Option<Timestamp> {
     let account = state.digests.of(every)?;
@@ -78,7 +83,7 @@ pub(super) fn dues(state: &State) -> Vec<crate::state::Due> {
 impl Decider<'_> {
     /// A human wants the digest now.
     pub(super) fn digest_now(&mut self, by: &Actor) -> Result<Answered, Refusal> {
-        if RHYTHMS.iter().all(|every| channels(self.state, *every).is_empty()) {
+        if !exists(self.state) {
             let why = "no channel gets a digest: each gets everything at once";
             return Err(Refusal::new(RefusalKind::Conflict, why).with_remedy("ao notify channels"));
         }
@@ -117,7 +122,7 @@ impl Decider<'_> {
 
     /// Leaves what is not urgent to the digest, and says whether a channel wants it at once all the same.
     pub(super) fn leave_to_digest(&mut self, incident: &Incident) -> bool {
-        let goes = RHYTHMS.iter().any(|every| !channels(self.state, *every).is_empty());
+        let goes = exists(self.state);
         let left = matches!(incident.held, Some((Held::Digest, _)));
         if goes && (!left || incident.snoozed.is_some()) {
             self.hold(incident, Held::Digest, "digest", &[incident.stands.seq]);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{
     Decider,
     deliver::{is_taken, silenced_until},
+    digest,
     hours::{day_of, quiet_until},
     people::{hours_of, kind_of, listener, zone_of},
 };
@@ -75,7 +76,9 @@ impl Decider<'_> {
             // On a second channel of the same human it is the same message.
             let known = counts(&notification);
             let spent = state.notifications.values().filter(counts).count();
-            if !known && spent >= usize::try_from(budget).unwrap_or(usize::MAX) {
+            // What no digest tells of later would never be told.
+            let over = !known && spent >= usize::try_from(budget).unwrap_or(usize::MAX);
+            if over && digest::exists(state) {
                 return Some((Held::Budget, None));
             }
         }

@@ -8,7 +8,7 @@ use super::{
     *,
 };
 use crate::{
-    config::policy::{Day, EscalateTo, EscalationStep, Hours, Person, QuietHours},
+    config::policy::{Day, DigestEvery, EscalateTo, EscalationStep, Hours, Person, QuietHours},
     decide::people::called,
     event::Held,
     state::{Matchers, Progress},
@@ -434,7 +434,7 @@ fn a_retry_does_not_slip_into_the_quiet_hours() {
 }
 
 #[test]
-fn s34_who_types_in_a_session_needs_no_desktop_message_until_he_is_gone() {
+fn f34_who_types_in_a_session_needs_no_desktop_message_until_he_is_gone() {
     let mut w = single(|_| ());
     let here = |sessions: &[u32], page| Input::Presence {
         sessions: sessions.iter().map(|n| app(*n)).collect(),
@@ -471,7 +471,7 @@ fn a_decision_goes_to_the_phone_of_who_is_away() {
 }
 
 #[test]
-fn s36_a_day_has_so_many_messages_and_urgent_ones_always_come() {
+fn f36_a_day_has_so_many_messages_and_urgent_ones_always_come() {
     let mut w = single(|policy| {
         policy.push.hours.budget = Some(2);
         policy.push.hours.escalation = Some(vec![]);
@@ -502,12 +502,29 @@ fn s36_a_day_has_so_many_messages_and_urgent_ones_always_come() {
     assert_eq!(w.state.notifications.values().last().unwrap().priority, Priority::Action);
 }
 
+#[test]
+fn f36_a_budget_holds_nothing_back_that_no_digest_would_tell() {
+    let over = |every| {
+        let mut w = single(|policy| {
+            policy.push.hours.budget = Some(0);
+            policy.push.hours.escalation = Some(vec![]);
+            policy.push.repeat_ms = vec![];
+            policy.push.digest.every = every;
+        });
+        let from = w.events.len();
+        decides(&mut w);
+        sent(&w, from, w.now.wall).len()
+    };
+    assert_eq!(over(DigestEvery::Off), 2, "else it would reach nobody, ever");
+    assert_eq!([over(DigestEvery::Hourly), over(DigestEvery::Daily)], [0, 0]);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
 
     /// Whatever comes in whatever order: each urgent message goes out, and of the others no more than the budget.
     #[test]
-    fn s36_a_budget_never_keeps_back_what_is_urgent(
+    fn f36_a_budget_never_keeps_back_what_is_urgent(
         budget in 0..4_u32,
         urgent in proptest::collection::vec(proptest::prelude::any::<bool>(), 1..8),
     ) {
