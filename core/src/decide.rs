@@ -47,7 +47,7 @@ pub use human::{held, incident, session};
 pub use input::{Answered, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
 pub use people::called;
 pub(crate) use press::{may, presser};
-pub(crate) use schedule::NO_SIGNAL;
+pub(crate) use schedule::{DAY_MS, NO_SIGNAL};
 
 use crate::{
     event::{Effect, EffectIntended, Event, Kind, Subject},

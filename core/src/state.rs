@@ -1050,6 +1050,15 @@ impl State {
         self.same_account(name).filter_map(|(_, channel)| channel.not_before).max()
     }
 
+    /// Until when a channel's provider asked to be left alone; that it failed beside that is no reason to ask nothing.
+    pub fn asked_to_rest(&self, name: &ChannelName) -> Option<Timestamp> {
+        let asked = |channel: &ChannelState| {
+            channel.error.as_ref().is_some_and(|error| error.retry_after_ms.is_some())
+        };
+        let resting = self.same_account(name).filter(|(_, channel)| asked(channel));
+        resting.filter_map(|(_, channel)| channel.not_before).max()
+    }
+
     /// The effect that a lane is busy with.
     pub fn intent_on(&self, lane: &Lane) -> Option<(Seq, &Intent)> {
         let seq = match lane {

@@ -34,7 +34,7 @@ pub(crate) const NO_SIGNAL: &str = "no-signal";
 /// The stuck limit of a policy that names none.
 const STUCK_MS: u64 = 600_000;
 
-const DAY_MS: u64 = 86_400_000;
+pub(crate) const DAY_MS: u64 = 86_400_000;
 
 /// How long an agent that ended in good order, or said good-bye, is waited for: a look at its workspace may
 /// find that the work is done, and the process may end as it said.

@@ -24,6 +24,7 @@ use crate::{
     decide::{Answered, Input, Refusal, RefusalKind, Spawn},
     event::{Actor, Event, Text, digest},
     state::{Now, State, Token},
+    words,
 };
 
 /// An input on its way, and who waits for what became of it.
@@ -460,13 +461,22 @@ impl Handle {
     }
 
     /// Sends a test message through a channel's real path. Where it carries a button, what comes back with the
-    /// receipt is what [`Handle::until_pressed`] waits for.
+    /// receipt is what [`Handle::until_pressed`] waits for. Nothing is sent while its provider wants rest.
     pub async fn test_channel(
         &self,
         channel: &ChannelName,
         text: &str,
         priority: Priority,
     ) -> Result<(Receipt, Option<String>), PluginError> {
+        let now = self.now();
+        let rests = self.state().asked_to_rest(channel).filter(|until| *until > now.wall);
+        if let Some(until) = rests {
+            let until = words::local_time(until, now, self.zone(), "%H:%M:%S");
+            let what = format!("no test was sent to {channel}");
+            let why = format!("it asked to be left alone until {until}");
+            let then = format!("after that: ao notify test {channel}");
+            return Err(PluginError::transient(what, why).with_remedy(then));
+        }
         let sent = self.shell.test_channel(self, channel, text, priority).await;
         let failure = sent.as_ref().err().map(|error| error.clone().into());
         let tried = Input::Tried { channel: channel.clone(), failure };

@@ -17,7 +17,7 @@ use ao_core::{
 };
 use ao_slots::{
     PluginError, PrNumber, SessionId,
-    fact::{Checks, Mergeable, PrFacts, PrState, Review, WorkFacts},
+    fact::{Checks, Mergeable, PrFacts, PrState, Priority, Review, WorkFacts},
     notifier::{Action, IncomingAction, Mark, Message, Notifier, Press},
     scm::PrRef,
 };
@@ -197,6 +197,43 @@ async fn a_channel_is_looked_at_when_it_is_new_or_somebody_asks_and_never_while_
     house.until("it rests", |state| state.channels[&name].not_before.is_some()).await;
     house.handle().look_at_channels().await;
     assert_eq!(looks(&house), 5, "a send was told to wait");
+    house.stop().await;
+}
+
+/// During a Retry-After nothing is asked of a provider, by a test neither; and what a test is told holds for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn f16_a_test_waits_while_the_provider_wants_rest() {
+    let mut house = House::open().await;
+    let name = house.policy.channels.keys().next().unwrap().clone();
+    let sends = || house.fakes.rig.calls("channel.send", "");
+    let rest = PluginError::transient("busy", "").with_retry_after(Duration::from_secs(600));
+    house.fakes.rig.set("channel.send", "", Mood::Fails(rest), 1);
+    let test = async || house.handle().test_channel(&name, "x", Priority::Action).await;
+    test().await.unwrap_err();
+    assert_eq!(sends(), 1);
+    let refused = test().await.unwrap_err();
+    assert!(refused.cause.starts_with("it asked to be left alone until "), "{refused}");
+    let session = house.working("Do it").await;
+    house.tell(&session, &[question("Which?")]).await.unwrap();
+    house.until("it waits", |state| !state.channels[&name].waiting.is_empty()).await;
+    house.swept().await;
+    assert_eq!(sends(), 1, "the provider said when to come again");
+    assert_eq!(house.count("channel.tried").await, 1, "what was not sent has not failed");
+    house.is_rebuilt().await;
+    house.stop().await;
+}
+
+/// A test of a channel that failed shows whether it works again: only the provider's own wish keeps it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_failed_is_tested_at_once() {
+    let mut house = House::open().await;
+    let name = house.policy.channels.keys().next().unwrap().clone();
+    let down = PluginError::transient("away", "");
+    house.fakes.rig.set("channel.send", "", Mood::Fails(down), 1);
+    let session = house.working("Do it").await;
+    house.tell(&session, &[question("Which?")]).await.unwrap();
+    house.until("it rests", |state| state.channels[&name].not_before.is_some()).await;
+    house.handle().test_channel(&name, "x", Priority::Action).await.unwrap();
     house.stop().await;
 }
 

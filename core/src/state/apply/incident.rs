@@ -140,6 +140,11 @@ impl State {
                 let channel = self.channels.entry(e.channel.clone()).or_default();
                 channel.tried(e.failure.as_ref(), when);
                 channel.requested = Some(when.at);
+                if let Some(asked) = e.failure.as_ref().and_then(|failure| failure.retry_after_ms) {
+                    let rest = SignedDuration::from_millis(asked.min(decide::DAY_MS).cast_signed());
+                    let until = when.at.saturating_add(rest).unwrap_or(when.at);
+                    channel.not_before = channel.not_before.max(Some(until));
+                }
                 vec![Focus::Channel(e.channel.clone())]
             }
             Kind::ButtonsOffered(e) => {
