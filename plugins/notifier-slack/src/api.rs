@@ -240,8 +240,8 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    pub(crate) fn new(url: Url) -> Result<Self, PluginError> {
-        Ok(Self { client: http::client(true)?, url })
+    pub(crate) fn new(url: Url, allow_private: bool) -> Result<Self, PluginError> {
+        Ok(Self { client: http::client(allow_private)?, url })
     }
 
     pub(crate) async fn post(&self, body: &Value, limit: Duration) -> Result<(), PluginError> {
@@ -275,6 +275,10 @@ async fn exchange(
     act: Act,
 ) -> Result<Answer, PluginError> {
     let unanswered = |error: reqwest::Error| {
+        if let Some(blocked) = http::blocked(&error) {
+            return PluginError::permanent("Slack cannot be reached", blocked)
+                .with_remedy(http::REMEDY);
+        }
         let cause = shown(&http::chain(&error));
         match error.is_connect() {
             true => PluginError::transient("Slack cannot be reached", cause),

@@ -95,9 +95,9 @@ pub fn registration() -> Registration<dyn Notifier> {
                 let api = Api::new(&api, &bot, app, &channel)?;
                 Ok(Arc::new(Slack::new(api, &bot, channel, clicks)))
             }
-            Mode::Webhook(url) => {
+            Mode::Webhook { url, allow_private } => {
                 let account = account(url.as_str());
-                Ok(Arc::new(OneWay { webhook: Webhook::new(url)?, account }))
+                Ok(Arc::new(OneWay { webhook: Webhook::new(url, allow_private)?, account }))
             }
         },
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use ao_sdk::Secret;
+use ao_sdk::{Secret, http};
 use ao_slots::PluginError;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,6 +42,9 @@ pub struct Settings {
     /// no edits, so only what is urgent or needs an act is sent.
     #[serde(default)]
     pub webhook: Option<Secret>,
+    /// Lets `webhook` lead to this machine or into a private network, by http too.
+    #[serde(default)]
+    pub allow_private: bool,
     /// Where the Web API is, for a gateway that speaks it: https, or http on this machine. `https://slack.com/api`
     /// by default.
     #[serde(default)]
@@ -54,7 +57,7 @@ pub(crate) enum Mode {
     /// As an app of the workspace.
     App { api: Url, bot: Secret, channel: String, clicks: Clicks },
     /// By an incoming webhook.
-    Webhook(Url),
+    Webhook { url: Url, allow_private: bool },
 }
 
 /// How clicks come back.
@@ -77,7 +80,18 @@ impl Settings {
                     "remove `webhook`: with a bot token there are buttons and edits",
                 ));
             }
-            return Ok(Mode::Webhook(address("webhook", webhook.reveal())?));
+            let allow_private = self.allow_private;
+            let text = webhook.reveal().trim();
+            let url = Url::parse(text).map_err(|error| invalid("webhook", error))?;
+            if url.scheme() != "https" && !(url.scheme() == "http" && allow_private) {
+                return Err(invalid("webhook", "it does not begin with https://")
+                    .with_remedy(
+                    "copy it anew from the app's settings, Incoming Webhooks: https://hooks.slack.com/…",
+                ));
+            }
+            http::check(&url, allow_private)
+                .map_err(|blocked| invalid("webhook", blocked).with_remedy(http::REMEDY))?;
+            return Ok(Mode::Webhook { url, allow_private });
         }
         let bot = match &self.bot_token {
             Some(token) => shaped("botToken", token, "xoxb-")?,

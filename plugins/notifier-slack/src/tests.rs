@@ -1239,7 +1239,9 @@ fn the_manifest_asks_for_no_more_than_is_used() {
 #[tokio::test]
 async fn an_incoming_webhook_sends_links_and_says_that_it_can_do_no_more() {
     let fake = Fake::start().await;
-    let notifier = build(&json!({"webhook": fake.webhook_url(), "channel": "#agents"})).unwrap();
+    let notifier =
+        build(&json!({"webhook": fake.webhook_url(), "channel": "#agents", "allowPrivate": true}))
+            .unwrap();
     let can = notifier.capabilities();
     assert!(
         !can.buttons && !can.edits && !can.replies && !can.finds && can.least == Priority::Action
@@ -1269,12 +1271,39 @@ async fn an_incoming_webhook_sends_links_and_says_that_it_can_do_no_more() {
 }
 
 #[tokio::test]
+async fn s16_an_incoming_webhook_leads_to_no_private_address_unless_it_is_meant_to() {
+    let fake = Fake::start().await;
+    let at = fake.webhook_url();
+    for private in [
+        "https://127.0.0.1/services/x",
+        "https://0x7f.1/services/x",
+        "https://[::1]/services/x",
+        "https://[::ffff:10.0.0.1]/services/x",
+        "https://169.254.169.254/services/x",
+        "https://10.0.0.1/services/x",
+        &at.replacen("http:", "https:", 1),
+    ] {
+        let error = (registration().check)(&json!({"webhook": private})).unwrap_err();
+        assert_eq!(error.remedy.as_deref(), Some(ao_sdk::http::REMEDY), "{private}: {error:?}");
+    }
+    // A name is known for what it is once it is looked up.
+    let named = at.replacen("http:", "https:", 1).replacen("127.0.0.1", "localhost", 1);
+    let notifier = build(&json!({"webhook": named})).unwrap();
+    let error = notifier.send(&call("k"), &question()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Permanent, "{error:?}");
+    assert_eq!(error.remedy.as_deref(), Some(ao_sdk::http::REMEDY));
+    assert_eq!(fake.all_calls(), 0);
+    let notifier = build(&json!({"webhook": at, "allowPrivate": true})).unwrap();
+    notifier.send(&call("k"), &question()).await.unwrap();
+}
+
+#[tokio::test]
 async fn s32_no_secret_is_in_an_error_in_debug_output_or_in_the_account() {
     let fake = Fake::start().await;
     let mut texts = Vec::new();
     for settings in [
         json!({"botToken": BOT_TOKEN, "appToken": APP_TOKEN, "channel": CHANNEL, "apiUrl": fake.api_url()}),
-        json!({"webhook": fake.webhook_url()}),
+        json!({"webhook": fake.webhook_url(), "allowPrivate": true}),
     ] {
         let parsed: Settings = plugin::settings(NAME, &settings).unwrap();
         texts.push(format!("{parsed:?}"));

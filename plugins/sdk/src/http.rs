@@ -19,7 +19,7 @@ use reqwest::{
     redirect::Policy,
 };
 
-pub use self::guard::{Blocked, PublicOnly, REMEDY, is_public};
+pub use self::guard::{Blocked, PublicOnly, REMEDY, blocked, is_public};
 
 /// How long a connection may take, so that a machine that is away is told from one that is slow.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -81,7 +81,7 @@ pub async fn within<T>(
 /// Why there is no answer of `whom`, e.g. `the webhook at example.org`; `settings` says what to correct where the
 /// request could not even be made.
 pub fn unanswered(whom: &str, error: &reqwest::Error, settings: &str) -> PluginError {
-    if let Some(blocked) = guard::blocked(error) {
+    if let Some(blocked) = blocked(error) {
         return PluginError::permanent(format!("cannot reach {whom}"), blocked).with_remedy(REMEDY);
     }
     let cause = chain(error);

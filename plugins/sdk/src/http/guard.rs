@@ -46,7 +46,7 @@ impl fmt::Display for Blocked {
 impl Error for Blocked {}
 
 /// The guard's refusal among an error's causes.
-pub(super) fn blocked(error: &reqwest::Error) -> Option<Blocked> {
+pub fn blocked(error: &reqwest::Error) -> Option<Blocked> {
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(blocked) = cause.downcast_ref::<Blocked>() {
