@@ -279,6 +279,13 @@ impl Replay {
         match &mut kind {
             Kind::IncidentAcknowledged(e) => e.incident = self.incident(e.incident)?,
             Kind::IncidentSnoozed(e) => e.incident = self.incident(e.incident)?,
+            // The silence of one incident is that of the same one here.
+            Kind::SilenceAdded(e) => {
+                e.matchers.incident = match e.matchers.incident {
+                    Some(id) => Some(self.incident(id)?),
+                    None => None,
+                };
+            }
             Kind::RetryRequested(e) => e.incident = self.incident(e.incident)?,
             Kind::MessageConfirmed(e) => e.message = self.message(e.message),
             Kind::TurnStarted(e) => e.confirms = e.confirms.map(|id| self.message(id)),
@@ -343,10 +350,15 @@ mod tests {
     use ao_slots::{ErrorKind, RequestId};
 
     use super::*;
-    use crate::decide::tests::*;
+    use crate::{config::trigger::Trigger, decide::tests::*, state::Matchers};
 
     fn replayed(world: &World) -> State {
-        let policy = world.state.policy.as_ref().clone();
+        replayed_by(world, |_| ())
+    }
+
+    fn replayed_by(world: &World, change: impl FnOnce(&mut Policy)) -> State {
+        let mut policy = world.state.policy.as_ref().clone();
+        change(&mut policy);
         let mut replay = Replay::new(policy, BTreeMap::from([(desk(), desktop())]));
         world.events.iter().for_each(|event| replay.event(event));
         replay.state
@@ -362,6 +374,34 @@ mod tests {
         w.settle(1, Ok(usual(&effect)));
         let state = replayed(&w);
         assert_eq!(state.sessions[&app(1)].step, w.session(1).step);
+    }
+
+    #[test]
+    fn the_silence_of_one_incident_is_that_of_the_same_one() {
+        let mut w = World::idle("41");
+        w.add_working("42");
+        w.pass(20 * MINUTE);
+        w.tell(2, [asked("k1", question("A?"))]);
+        w.pass(5 * SECOND);
+        let asks = |state: &State| {
+            let asks = |i: &&crate::state::Incident| i.request.is_some();
+            state.incidents.values().find(asks).unwrap().id
+        };
+        let (incident, until) = (asks(&w.state), w.now.wall + SignedDuration::from_hours(1));
+        let matchers = Matchers { incident: Some(incident), ..Matchers::default() };
+        w.give(Input::SilenceAdd { matchers, until, comment: String::new(), by: ana() }).unwrap();
+        // Who may be idle for hours opens no incident, so that the question is another by number.
+        let state = replayed_by(&w, |policy| {
+            for rules in
+                policy.projects.values_mut().map(|p| &mut p.rules).chain([&mut policy.rules])
+            {
+                let idle = rules.reactions.get_mut(&Trigger::AgentIdle).unwrap();
+                idle.threshold_ms = Some(24 * 60 * MINUTE);
+            }
+        });
+        assert_ne!(asks(&state), incident);
+        let silenced = state.silences.values().next().unwrap().matchers.incident;
+        assert_eq!(silenced, Some(asks(&state)));
     }
 
     #[test]
