@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use ao_core::{
     config::policy::{DigestEvery, PluginChoice},
     decide::Answered,
-    event::{Class, Failure, Over, Settled},
+    event::{Class, Failure, Held, Over, Settled},
     slots::{
         ChannelName, IncidentId, Launch, MessageId, NotificationId, PluginError, ProjectId,
         RequestId, Seq, SessionId, SilenceId,
@@ -17,8 +17,8 @@ use ao_core::{
         notifier::{ChannelKind, Mark, NotifierCapabilities, Reached},
     },
     state::{
-        Delivery, Fact, Fate, Incident, Matchers, Moment, Notification, Now, Progress, Request,
-        Session, Silence, State, Status, Step, Zone,
+        Delivery, Fact, Fate, Hold, Incident, Matchers, Moment, Notification, Now, Progress,
+        Request, Session, Silence, State, Status, Step, Zone,
     },
     why::{Described, Why},
 };
@@ -347,8 +347,23 @@ pub struct NotificationView {
     pub settled: Option<Timestamp>,
     /// How it ended, in words: `by ana`, `by itself`.
     pub how: Option<String>,
+    /// Who took it, of several the last who did; none = nobody yet.
+    #[serde(default)]
+    pub acknowledged: Option<AckView>,
     /// Each channel's part.
     pub deliveries: Vec<DeliveryView>,
+}
+
+/// Who took a need, where and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AckView {
+    /// Who.
+    pub by: String,
+    /// By which channel, or `cli`.
+    pub via: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// One channel's part of a message.
@@ -367,6 +382,19 @@ pub struct DeliveryView {
     pub tries: u32,
     /// The last error.
     pub error: Option<String>,
+    /// What keeps it back, or kept it from going out for good; none = nothing does.
+    #[serde(default)]
+    pub held: Option<HoldView>,
+}
+
+/// What keeps a message from a channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldView {
+    /// What.
+    pub why: Held,
+    /// Until when; none = until that is over, or for good.
+    pub until: Option<Timestamp>,
 }
 
 /// A list of messages.
@@ -863,7 +891,12 @@ pub fn notification(state: &State, notification: &Notification) -> NotificationV
         took_ms: delivery.sent.map(|sent| millis(sent.at, notification.opened.at)),
         tries: delivery.tries,
         error: delivery.error.as_ref().map(|error| error.message.clone()),
+        held: hold(state, notification, delivery),
     };
+    let taken = notification.covers.iter().filter_map(|id| {
+        state.incidents.get(id).and_then(|incident| incident.acknowledged.as_ref())
+    });
+    let taken = taken.max_by_key(|(_, when)| when.seq);
     NotificationView {
         id: notification.id,
         incident: notification.incident,
@@ -878,8 +911,35 @@ pub fn notification(state: &State, notification: &Notification) -> NotificationV
         opened: notification.opened.at,
         settled: ended.map(|(_, when)| when.at),
         how: ended.map(|(how, _)| how_words(how)),
+        acknowledged: taken.map(|(by, when)| AckView {
+            by: by.name.clone(),
+            via: by.via.clone(),
+            at: when.at,
+        }),
         deliveries: notification.deliveries.iter().map(delivery).collect(),
     }
+}
+
+/// What keeps a message from a channel that it has not gone out on.
+fn hold(state: &State, notification: &Notification, delivery: &Delivery) -> Option<HoldView> {
+    if delivery.progress == Progress::Sent {
+        return None;
+    }
+    let holds = |hold: &&Hold| hold.until.is_none_or(|until| until > state.last_at);
+    if let Some(hold) = delivery.held.as_ref().filter(holds).filter(|_| delivery.error.is_none()) {
+        return Some(HoldView { why: hold.why.clone(), until: hold.until });
+    }
+    let waits = delivery.progress != Progress::Dropped && delivery.superseded.is_none();
+    let open = notification.covers.iter().filter_map(|id| state.incidents.get(id));
+    let mut open = open.filter(|incident| waits && incident.resolved.is_none());
+    open.find_map(|incident| {
+        let about = |silence: &&Silence| {
+            silence.is_active(state.last_at) && silence.matchers.match_incident(incident)
+        };
+        let silence = state.silences.values().filter(about).max_by_key(|silence| silence.until)?;
+        let why = Held::Silence { silence: silence.id };
+        Some(HoldView { why, until: Some(silence.until) })
+    })
 }
 
 /// Builds the list of channels.

@@ -2,10 +2,11 @@
 
 use ao_core::{
     config::policy::DigestEvery,
+    event::Held,
     slots::notifier::{ChannelKind, Mark, NotifierCapabilities, Reached},
     state::Progress,
 };
-use ao_web::view::{ChannelList, ChannelView, DeliveryView, NotificationList};
+use ao_web::view::{AckView, ChannelList, ChannelView, DeliveryView, HoldView, NotificationList};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{age, clock};
@@ -24,7 +25,8 @@ pub(crate) fn log(
     let mut out = String::new();
     for notification in &list.notifications {
         let time = clock(now, notification.opened, zone, "%H:%M");
-        let channels: Vec<_> = notification.deliveries.iter().map(|d| delivery(d, style)).collect();
+        let parts = notification.deliveries.iter();
+        let channels: Vec<_> = parts.map(|d| delivery(d, style, zone, now)).collect();
         let channels =
             if channels.is_empty() { "no channel".to_owned() } else { channels.join("  ") };
         let end = match (&notification.settled, &notification.how) {
@@ -33,7 +35,13 @@ pub(crate) fn log(
                 format!("{how}, {}", age(*settled, notification.opened))
             }
             (None, _) if notification.incident.is_none() => String::new(),
-            (None, _) => format!("open {}", age(now, notification.opened)),
+            (None, _) => {
+                let open = format!("open {}", age(now, notification.opened));
+                match &notification.acknowledged {
+                    Some(taken) => format!("{open}, {}", taken_by(taken, zone, now)),
+                    None => open,
+                }
+            }
         };
         let fixed = width(&time) + 2 + 2 + 2 + width(&channels) + 2 + width(&end);
         let room = style.width.saturating_sub(fixed).max(24);
@@ -49,13 +57,40 @@ pub(crate) fn log(
     out
 }
 
-/// `slack ✓ 0.2s`
-pub(super) fn delivery(delivery: &DeliveryView, style: &Style) -> String {
+/// `taken by ana by slack 14:31`
+fn taken_by(taken: &AckView, zone: &TimeZone, now: Timestamp) -> String {
+    format!("taken by {} by {} {}", taken.by, taken.via, clock(now, taken.at, zone, "%H:%M"))
+}
+
+/// `quiet until 07:00`
+fn hold(hold: &HoldView, zone: &TimeZone, now: Timestamp) -> String {
+    let until = hold.until.map(|until| format!(" until {}", clock(now, until, zone, "%H:%M")));
+    let why = match hold.why {
+        Held::Silence { .. } => "silenced",
+        Held::Quiet => "quiet",
+        Held::Present => "waits: you are there",
+        Held::Budget => "over the budget: in the digest",
+        Held::Digest => "in the digest",
+    };
+    format!("{why}{}", until.unwrap_or_default())
+}
+
+/// `slack ✓ 0.2s`, `phone – quiet until 07:00`
+pub(super) fn delivery(
+    delivery: &DeliveryView,
+    style: &Style,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> String {
     let took =
         delivery.took_ms.map(|ms| format!(" {:.1}s", ms as f64 / 1_000.0)).unwrap_or_default();
     match (delivery.progress, delivery.reached) {
         (_, Some(Reached::Seen | Reached::Delivered | Reached::Accepted)) => {
             format!("{} {}{took}", delivery.channel, style.painted_mark(Mark::Settled))
+        }
+        (_, None) if let Some(held) = &delivery.held => {
+            let none = if style.ascii { "-" } else { "–" };
+            format!("{} {none} {}", delivery.channel, hold(held, zone, now))
         }
         (Progress::Dropped, None) if delivery.error.is_some() => {
             format!("{} {}", delivery.channel, style.painted_mark(Mark::Failed))
@@ -161,6 +196,19 @@ mod tests {
                  "deliveries": [
                     {"channel": "desktop", "progress": "sent", "reached": "delivered", "tookMs": 40, "tries": 0, "error": null},
                     {"channel": "hook", "progress": "dropped", "reached": null, "tookMs": null, "tries": 3, "error": "503"}]},
+                {"id": "n-4", "incident": "i-7", "mark": "need", "title": "app-4 seems to hang", "priority": "action",
+                 "project": "my-app", "opened": "2026-11-21T14:20:00Z", "settled": null, "how": null,
+                 "acknowledged": {"by": "ana", "via": "slack", "at": "2026-11-21T14:31:00Z"},
+                 "deliveries": [
+                    {"channel": "slack", "progress": "sent", "reached": "accepted", "tookMs": 210, "tries": 0, "error": null},
+                    {"channel": "desktop", "progress": "queued", "reached": null, "tookMs": null, "tries": 0, "error": null,
+                     "held": {"why": {"by": "present"}, "until": null}},
+                    {"channel": "ntfy", "progress": "queued", "reached": null, "tookMs": null, "tries": 0, "error": null,
+                     "held": {"why": {"by": "quiet"}, "until": "2026-11-22T07:00:00Z"}},
+                    {"channel": "team", "progress": "queued", "reached": null, "tookMs": null, "tries": 0, "error": null,
+                     "held": {"why": {"by": "silence", "silence": "s-1"}, "until": "2026-11-21T15:30:00Z"}},
+                    {"channel": "mail", "progress": "dropped", "reached": null, "tookMs": null, "tries": 0, "error": null,
+                     "held": {"why": {"by": "budget"}, "until": null}}]},
                 {"id": "n-2", "incident": "i-8", "mark": "settled", "title": "api-2 has not got its task", "priority": "urgent",
                  "project": "api", "opened": "2026-11-21T13:58:00Z", "settled": "2026-11-21T14:04:00Z", "how": "by ana", "deliveries": []},
             ],

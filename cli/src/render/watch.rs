@@ -665,8 +665,11 @@ fn detail(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> 
         }
     }
     if let Some(told) = known.and_then(|detail| detail.told.as_ref()) {
-        let told: Vec<_> =
-            told.deliveries.iter().map(|d| notifications::delivery(d, style)).collect();
+        let told: Vec<_> = told
+            .deliveries
+            .iter()
+            .map(|d| notifications::delivery(d, style, zone, board.now))
+            .collect();
         let words = if told.is_empty() { "nobody".to_owned() } else { told.join("  ") };
         lines.push(Line::Painted(format!("told: {words}")));
     }
