@@ -120,6 +120,9 @@ enum What {
         /// Sign requests: asks for the secret, or takes WEBHOOK_SECRET
         #[arg(long)]
         sign: bool,
+        /// The address is on this machine or in a private network
+        #[arg(long)]
+        allow_private: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -228,7 +231,9 @@ impl Cmd {
             }
             What::Discord { .. } => setup.discord().await?,
             What::Email(email) => setup.email(email).await?,
-            What::Webhook { url, sign, .. } => setup.webhook(url.as_deref(), *sign).await?,
+            What::Webhook { url, sign, allow_private, .. } => {
+                setup.webhook(url.as_deref(), *sign, *allow_private).await?
+            }
         };
         setup.write(&answers).await?;
         for hint in &answers.hints {
@@ -281,6 +286,12 @@ impl Setup<'_> {
         self.there.as_ref()?.pointer(place)?.as_str()
     }
 
+    /// Its lines let it lead to a private network.
+    fn private(&self) -> bool {
+        let said = self.there.as_ref().and_then(|there| there.get("allowPrivate"));
+        said.and_then(Value::as_bool) == Some(true)
+    }
+
     /// A secret from the environment, or typed unseen.
     fn secret(&self, what: &str, question: &str) -> Result<Secret, Fail> {
         let name = self.named(what)?;
@@ -321,9 +332,11 @@ impl Setup<'_> {
         Ok(answer)
     }
 
-    /// The settings with the values of secrets, as the plugin gets them.
+    /// The settings with the values of secrets, as the plugin gets them: lines that are there stay.
     fn expanded(&self, answers: &Answers) -> Value {
-        let mut settings = answers.settings.clone();
+        let there = self.there.as_ref().and_then(Value::as_object);
+        let mut settings = there.cloned().unwrap_or_default();
+        settings.extend(answers.settings.clone());
         settings.remove("plugin");
         let mut env = secrets::under(&self.cx.data_dir, &self.cx.env);
         env.extend(answers.secrets.clone());
@@ -413,8 +426,7 @@ impl Setup<'_> {
         let mut answers = Answers::of("ntfy");
         let server = server.unwrap_or_else(|| self.said("/server").unwrap_or("https://ntfy.sh"));
         answers.set("server", server);
-        let before = self.there.as_ref().and_then(|there| there.get("allowPrivate"));
-        if allow_private || before.and_then(Value::as_bool) == Some(true) {
+        if allow_private || self.private() {
             answers.set("allowPrivate", true);
         }
         let token = token || self.said("/token").is_some();
@@ -528,11 +540,19 @@ impl Setup<'_> {
         Ok(answers)
     }
 
-    async fn webhook(&self, url: Option<&str>, sign: bool) -> Result<Answers, Fail> {
+    async fn webhook(
+        &self,
+        url: Option<&str>,
+        sign: bool,
+        allow_private: bool,
+    ) -> Result<Answers, Fail> {
         let mut answers = Answers::of("webhook");
         let before = self.said("/url").unwrap_or_default();
         let url = self.text(url, "The address that takes the messages", before, "--url")?;
         answers.set("url", url);
+        if allow_private || self.private() {
+            answers.set("allowPrivate", true);
+        }
         let sign = sign || self.said("/secret").is_some();
         if sign || self.cx.env.contains_key(&self.variable("SECRET")) {
             answers.keep(
