@@ -41,18 +41,28 @@ One matter is one message. It is edited in place and settles when the matter doe
 its settle time (urgent 2 s, action 15 s, warning 60 s) is never sent.
 
 Where it goes, unless `notifications.routing` says otherwise:
-  urgent     desktop, chat, phone        action   desktop, chat
-  warning    chat                        info     the next summary
-A webhook gets everything. What would reach nobody goes to `defaults.notifiers`.
+  urgent     desktop, chat, phone        action   desktop, chat; the phone while nobody is present
+  warning    chat                        info     the digest: daily at 08:00, by mail where there is one
+A webhook gets everything. What would reach nobody goes to `defaults.notifiers`. Who types in a session
+gets no desktop message about it.
+
+Nobody reacts: it is said again after 30 min, 2 h and 8 h, then never. What is urgent calls the phone again
+as an emergency after 10 min, and the next person after 20 (`notifications.escalation`, `people`); one that
+its channel does not take goes on to the next. `I take it` or `ao ack` ends that, `ao snooze` puts it off.
+`quietHours` in your time zone and a `budget` for each day hold back all but what is urgent; the digest has
+it. `notifications.heartbeat` is an address that is asked as long as ao works: it tells you when it does not.
 
   ao notify setup ntfy     add a channel: it asks, checks, writes, and sends a test that has to come back
   ao notify channels       the channels: whether they work, what they can do, whose they are
   ao notify test desktop   send a test
-  ao notify log            what was sent, and what became of it
+  ao notify log            what was sent, what became of it, who took it, what holds it back
   ao notify stats          how often you were called, and how often for nothing
   ao notify replay --config new.yaml      what other settings would have sent
   ao why n-12              why a message was sent
+  ao ack i-9               you take it: nobody is called again
+  ao snooze i-9 --for 2h   not now
   ao silence add session=app-3 --for 2h   not a word of it for a while
+  ao digest now            what was held back and what is not urgent, at once
 ",
     },
     Topic {
