@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn s38_the_address_is_fetched_and_what_it_answers_counts() {
+    async fn f38_the_address_is_fetched_and_what_it_answers_counts() {
         let (sent, asked) = answered("200 OK").await;
         assert!(sent.is_ok());
         assert_eq!(asked, "GET /ping/secret-1 HTTP/1.1");

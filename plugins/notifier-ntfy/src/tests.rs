@@ -604,7 +604,7 @@ async fn s32_no_error_and_no_debug_output_holds_a_secret() {
 }
 
 #[test]
-fn s16_topics_of_one_server_and_visitor_rest_together_and_others_do_not() {
+fn f16_topics_of_one_server_and_visitor_rest_together_and_others_do_not() {
     let account = |more: Value| {
         let mut settings = json!({"topic": "not-easily-guessed"});
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

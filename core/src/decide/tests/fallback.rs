@@ -82,7 +82,7 @@ fn asks_the_team() -> World {
 }
 
 #[test]
-fn s17_an_urgent_message_goes_on_after_ten_seconds_in_flight_or_at_rest() {
+fn f17_an_urgent_message_goes_on_after_ten_seconds_in_flight_or_at_rest() {
     for fails in [false, true] {
         let mut w = asks_the_team();
         if fails {
@@ -213,7 +213,7 @@ fn requests(w: &World, from: usize, start: jiff::Timestamp) -> Vec<(i128, String
 }
 
 #[test]
-fn s16_a_channel_is_asked_no_oftener_than_its_provider_allows() {
+fn f16_a_channel_is_asked_no_oftener_than_its_provider_allows() {
     let mut w = World::with_team(&[("team", ChannelKind::Chat)]);
     let paced = NotifierCapabilities {
         pace_ms: 1_200,
@@ -234,7 +234,7 @@ fn s16_a_channel_is_asked_no_oftener_than_its_provider_allows() {
 }
 
 #[test]
-fn s16_channels_of_one_account_rest_together() {
+fn f16_channels_of_one_account_rest_together() {
     let kinds = [("agents", ChannelKind::Chat), ("team", ChannelKind::Chat)];
     let mut w = World::with_team(&kinds);
     let (policy, mut channels) = with_channels(&kinds);
