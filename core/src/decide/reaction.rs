@@ -130,7 +130,8 @@ pub(super) fn merges_alone(state: &State, session: &Session, incident: &Incident
     let refused = session.follow.merge.as_ref().is_some_and(|merge| {
         merge.failure.is_some() && incident.detail.as_deref() == Some(&merge.head)
     });
-    reaction.merges() && session.follow.tainted.is_none() && !refused
+    let head = incident.detail.as_deref().unwrap_or_default();
+    reaction.merges() && !session.follow.is_tainted(head) && !refused
 }
 
 /// The trouble that a message is about has passed. What is not known has not.

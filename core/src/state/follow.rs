@@ -51,9 +51,12 @@ pub struct Follow {
     /// A human wants something else done about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
-    /// Words of others were passed on to the agent, and no human has looked since.
+    /// Words of others were passed on to the agent: what it makes of them does not merge by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tainted: Option<Moment>,
+    /// But for this head, which a human has approved, or wanted to be merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked: Option<String>,
 }
 
 /// What an agent is to be told about one trouble.
@@ -289,9 +292,13 @@ impl Follow {
         });
     }
 
+    /// Whether a head may hold what came of words of others, and no human has looked at it.
+    pub fn is_tainted(&self, head: &str) -> bool {
+        self.tainted.is_some() && self.looked.as_deref() != Some(head)
+    }
+
     /// A human has stepped in: what failed before says nothing of what he tries.
-    pub(super) fn looked_at(&mut self) {
-        self.tainted = None;
+    pub(super) fn stepped_in(&mut self) {
         self.attempts.retain(|attempt| attempt.failed.is_none());
         let talks = self.attempts.iter_mut().filter(|a| a.trigger != Trigger::CiFailed);
         talks.for_each(|attempt| attempt.passed = true);
@@ -384,7 +391,7 @@ impl Session {
     /// fail now; the log goes to it again when nothing comes of that.
     pub(super) fn human_told(&mut self, message: MessageId) {
         let stepped_in = self.failed_attempts() > 0;
-        self.follow.looked_at();
+        self.follow.stepped_in();
         let trigger = Trigger::CiFailed;
         let (Some(key), Some(pr)) = (self.brief_key(trigger), self.pr()) else { return };
         let (failing, head) = (pr.failing.clone(), pr.head.clone());

@@ -4,6 +4,7 @@
 use ao_slots::{
     NotificationId,
     fact::{Checks, PrFacts},
+    notifier::{Block, ChannelKind, NotifierCapabilities},
 };
 
 use super::*;
@@ -253,7 +254,20 @@ fn s20_a_merge_and_a_release_are_bound_to_what_was_shown() {
         review::prepares(&mut w, 1, &["eve"]);
         w.pass(2 * MINUTE);
     }
-    let now = button(&w, "Release").unwrap();
+    // Nobody lets go what he cannot see: a desktop shows a line of it.
+    assert_eq!(button(&w, "Release"), None);
+    let chat = |body_limit| {
+        let can = NotifierCapabilities { kind: ChannelKind::Chat, body_limit, ..desktop() };
+        let (state, now, seen) = (&w.state, w.now, crate::words::Seen::default());
+        let channel = Some(&can);
+        crate::words::Words { state, now, zone: None, channel, text: &|_| None, seen }
+            .message(&w.state.notifications[&FIRST], &desk())
+    };
+    assert!(chat(10).buttons.iter().all(|button| button.label != "Release"));
+    let shown = chat(3_000);
+    assert_eq!(shown.body[0], Block::Quote("changes-requested: 1 2".into()));
+    let now = shown.buttons[0].id.clone();
+    assert_eq!(now, format!("release:{}", digest("changes-requested: 1 2")));
     let read = format!("release:{}", digest("changes-requested: 1 1"));
     assert_ne!(read, now);
     let note = heard(&mut w, &read, []).unwrap();

@@ -400,6 +400,43 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
     scm(&mut w, PrFacts { number: PrNumber(58), review: Review::Approved, ..green("b") });
     w.pass(MINUTE);
     assert_eq!(w.effect(1), None, "it has the same words in it");
+
+    // Words to the agent are no look at what it made; an approval is one at the head that it is given to, and no other.
+    let approved = |head: &str| {
+        let mut pr = PrFacts { review: Review::Approved, ..green(head) };
+        pr.details.approved_by = vec!["ben".into()];
+        pr
+    };
+    let mut w = with(Trigger::ApprovedAndGreen, alone);
+    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+    scm(&mut w, red("a"));
+    prepares(&mut w, 1, &[]);
+    takes(&mut w, 1);
+    w.tell(1, [turn_ended("t-pr")]);
+    w.give(send(1, "Name it better.")).unwrap();
+    while w.effect(1).is_some() {
+        w.succeed(1);
+    }
+    w.tell(1, [turn_started("t2"), turn_ended("t2")]);
+    let merges = |w: &World| matches!(w.effect(1), Some(Effect::MergePr { .. }));
+    scm(&mut w, approved("b"));
+    w.pass(MINUTE);
+    assert!(!merges(&w), "the approval may be of the head before");
+    scm(&mut w, green("c"));
+    w.pass(MINUTE);
+    assert!(!merges(&w));
+    let before = w.clone();
+    scm(&mut w, approved("c"));
+    w.pass(MINUTE);
+    assert!(merges(&w), "{:?}", w.effect(1));
+    // So is the wish to merge it, also when it was refused.
+    let mut w = before;
+    let (session, head) = (app(1), Some("c".to_owned()));
+    w.give(Input::Merge { session, head, method: MergeMethod::Squash, by: ana() }).unwrap();
+    w.fail(1, ErrorKind::Refused);
+    scm(&mut w, green("d"));
+    w.pass(MINUTE);
+    assert!(!merges(&w), "another head, with the same words in it");
 }
 
 #[test]

@@ -63,6 +63,12 @@ impl Session {
             self.heads.push(PrHead { head: pr.head.clone(), since: when, red: None });
             trim_front(&mut self.heads, KEEP_HEADS);
         }
+        // An approval that was there before the head was may be of what came before.
+        let approvers = |pr: &PrFacts| pr.details.approved_by.len();
+        let before = self.pr().filter(|before| before.head == pr.head);
+        if before.is_some_and(|before| approvers(pr) > approvers(before)) {
+            self.follow.looked = Some(pr.head.clone());
+        }
         // One head that was seen to fail twice has failed once.
         let known = self.heads.iter().position(|head| head.head == pr.head && head.red.is_some());
         self.follow.see(pr, known.is_some(), when);
@@ -287,7 +293,8 @@ impl Session {
                 }
             }
             Kind::MergeRequested(e) => {
-                self.follow.looked_at();
+                self.follow.stepped_in();
+                self.follow.looked = Some(e.head.clone());
                 self.want_merge(&e.head, e.method, Some(e.by.clone()), when);
             }
             Kind::MergeDecided(e) => {

@@ -220,7 +220,7 @@ impl Words<'_> {
 
     /// Whether the channel shows the whole of what a human decides on. A small one shows title and short text,
     /// each on one line; what the title does not hold goes on in the body.
-    fn shows(&self, title: &str, short: &str, whole: &str) -> bool {
+    pub(super) fn shows(&self, title: &str, short: &str, whole: &str) -> bool {
         let Some(channel) = self.channel else { return length(whole) <= VERBATIM };
         let (title_limit, body_limit) = (channel.title_limit as usize, channel.body_limit as usize);
         match channel.kind {

@@ -8,7 +8,7 @@ use ao_slots::{
 
 use super::{
     super::phrase::{
-        asked, button, clean_line, commits, confirmed, dollars, for_ms, form, in_title,
+        asked, button, clean, clean_line, commits, confirmed, dollars, for_ms, form, in_title,
         kill_button, open_button, primary, text_button,
     },
     super::{Card, Words},
@@ -20,7 +20,7 @@ use crate::{
         reaction::{TALKS, can_be_told_again, is_held, is_talked_out},
         review::BEHIND,
     },
-    state::{Incident, PrHead, Session},
+    state::{Brief, Incident, PrHead, Session},
 };
 
 /// Comments and files that are named one by one.
@@ -184,18 +184,29 @@ impl Words<'_> {
             let brief = &session.follow.briefs[&incident.trigger];
             let names: Vec<String> = brief.held.iter().map(|name| clean_line(name)).collect();
             let names = cut(&names.join(", "), 120);
+            let (whole, all) = self.brief_text(brief);
+            let shown = all && self.shows(&title, &first, &whole);
+            let then = match shown {
+                true => "Release it if it is sound.".to_owned(),
+                false => {
+                    format!("Not all of it is shown here: `ao release {}` shows it.", incident.id)
+                }
+            };
+            if let Some(said) = body.first_mut().filter(|_| shown) {
+                *said = Block::Quote(whole);
+            }
             body.push(text(format!(
-                "{id} has not got it: {names} may not write to the repository. Release it if it is sound."
+                "{id} has not got it: {names} may not write to the repository. {then}"
             )));
             let question = format!("Pass what {names} wrote to {id}?");
-            // For these words and no others.
+            // For these words and no others; nobody lets go what he cannot see.
             let release = format!("release:{}", brief.digest);
             let release = confirmed(primary(&release, "Release"), question, "Release", "Not now");
             return Card {
                 title: format!("{title}, held back"),
                 short: first,
                 body,
-                buttons: vec![release, hint_button(session), open_button()],
+                buttons: led_by(shown.then_some(release), [hint_button(session), open_button()]),
                 command: Some(format!("ao release {}", incident.id)),
             };
         }
@@ -218,6 +229,13 @@ impl Words<'_> {
         let default = || project.and_then(|project| project.default_branch.as_deref());
         let base = pr.details.base.as_deref().or_else(default);
         base.map_or_else(|| "its base".into(), |base| cut(&clean_line(base), 60))
+    }
+
+    /// The message that waits for a release, and whether it is the whole of it.
+    fn brief_text(&self, brief: &Brief) -> (String, bool) {
+        let whole = brief.text.blob.as_ref().and_then(|blob| (self.text)(blob));
+        let all = whole.is_some() || brief.text.blob.is_none();
+        (clean(&whole.unwrap_or_else(|| brief.text.excerpt.clone())), all)
     }
 
     fn conflicts(&self, incident: &Incident, session: &Session, pr: &PrFacts) -> Card {
@@ -315,9 +333,9 @@ impl Words<'_> {
         let merge = confirmed(merge, question, &format!("Merge {number}"), "Not now");
         let reaction =
             self.state.policy.reaction(Some(&session.project), Trigger::ApprovedAndGreen);
-        let waits = reaction.merges() && session.follow.tainted.is_some();
+        let waits = reaction.merges() && session.follow.is_tainted(offered);
         let alone = waits.then(|| {
-            text("ao does not merge it by itself: words of others went to the agent, and nobody has looked since.")
+            text("ao does not merge it by itself: words of others went to the agent, and nobody has approved this head.")
         });
         Card {
             title: format!("PR {number} is ready to merge: {}", in_title(&pr.title)),

@@ -7,7 +7,7 @@ use ao_core::{
     },
     state::Status,
 };
-use ao_slots::fact::PrState;
+use ao_slots::fact::{PrState, Review};
 
 use super::{End, History, MERGEABLE, MERGED, READY, REMOVED};
 
@@ -47,7 +47,7 @@ pub(super) const ALL: &[History] = &[
         ends: MERGED,
     },
     History {
-        name: "it merges by itself again once a human has looked",
+        name: "it merges by itself once a human has approved what came of words of others",
         script: |p| {
             p.rules(merge_alone);
             p.opens_red("a");
@@ -56,10 +56,15 @@ pub(super) const ALL: &[History] = &[
             p.sends("Name it better.");
             p.minutes(2);
             p.pushes_green("c");
+            p.minutes(2);
+            p.forge(|pr| {
+                (pr.review, pr.details.approved_by) = (Review::Approved, vec!["ben".into()]);
+            });
         },
         deeds: &[
             "app-1 is told: ci-failed a unit",
             "app-1 is told: Name it better.",
+            READY,
             "app-1: merge c",
             REMOVED,
         ],
