@@ -98,9 +98,9 @@ case "$AO_ISSUE" in
     fi
     rm -f progress.log
     work "Add VAT" prices "vat 19" ;;
-5) # hangs the first time, goes on when brought back, is done when a person restores it
+5) # hangs the first time, goes on when restored and when brought back, is done when a person restores it again
     if [ "$AO_LAUNCH" -eq 1 ]; then sleep 3600; fi
-    if [ "$AO_LAUNCH" -eq 2 ]; then
+    if [ "$AO_LAUNCH" -le 3 ]; then
         for n in $(seq 600); do echo "step $n" > progress.log; sleep 1; done
     fi
     rm -f progress.log

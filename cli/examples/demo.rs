@@ -82,6 +82,10 @@ fn agents(stage: &mut Stage) -> Result<(), String> {
     stage.tap("Restore")?;
     stage.until("shop-4 works", |stage| Ok(stage.status_of("shop-4")? == "working"))?;
 
+    say("The one that hangs is restored from the chat, which asks first: its command is stopped.");
+    stage.press("Restore", "shop-5 is stuck")?;
+    stage.until("shop-5 works", |stage| Ok(stage.status_of("shop-5")? == "working"))?;
+
     say("The tmux server dies and takes the two agents that still run with it.\n\
          They come back by themselves: no push.");
     let before = stage.buzzing().len();
@@ -93,11 +97,15 @@ fn agents(stage: &mut Stage) -> Result<(), String> {
         stage.wrong("bringing sessions back by itself pushed something".into())?;
     }
 
-    say("It dies again at once. What cannot be brought back a second time is named, in one push.");
+    say(
+        "It dies again at once. What cannot be brought back a second time is named, in one push;\n\
+         a press in the chat brings it back.",
+    );
     stage.kill_tmux()?;
     stage.expect("runtime-lost", "shop-5", Instant::now() + SOON)?;
     stage.ao(&["why", "shop-5"])?;
-    stage.ao(&["session", "restore", "shop-5"])?;
+    stage.press("Restore", "shop-5 did not come back")?;
+    stage.until("shop-5 is done", |stage| Ok(stage.status_of("shop-5")? == "done"))?;
 
     say("Everything is over: one quiet summary.");
     stage.summary()?;

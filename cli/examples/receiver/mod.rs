@@ -67,6 +67,11 @@ impl Receiver {
         self.runtime.spawn(task);
     }
 
+    /// Does something where what waits in the background goes on.
+    pub(crate) fn wait<T>(&self, task: impl Future<Output = T>) -> T {
+        self.runtime.block_on(task)
+    }
+
     /// The new messages of this kind that are not shown quietly.
     pub(crate) fn of_kind(&self, kind: &str) -> Vec<Push> {
         let pushes = self.pushes().into_iter();

@@ -1,5 +1,5 @@
-//! The demo's stage: a small shop in a repository, `ao` with a data directory of its own, a phone and a webhook that
-//! keep what arrives, and the hands that type, press buttons and pull plugs.
+//! The demo's stage: a small shop in a repository, `ao` with a data directory of its own, a phone, a chat and a webhook
+//! that keep what arrives, and the hands that type, press buttons and pull plugs.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ao_fakes::ntfy;
+use ao_fakes::{
+    ntfy,
+    slack::{ANA, APP_TOKEN, BOT_TOKEN, CHANNEL, Message, Outcome, Slack},
+};
 use serde_json::Value;
 
 use crate::receiver::{Push, Receiver};
@@ -55,6 +58,8 @@ pub(crate) struct Stage {
     receiver: Receiver,
     /// The server behind a phone, played by its vendor's rules.
     phone: ntfy::Server,
+    /// A workspace of Slack, played by its vendor's rules.
+    chat: Slack,
     /// How many of what arrived were shown.
     shown: usize,
     /// How many rounds should be over.
@@ -72,6 +77,7 @@ impl Stage {
         let ao = ao.parent().and_then(Path::parent).expect("a target folder").join("ao");
         let receiver = Receiver::start();
         receiver.also(hear_signals());
+        let chat = receiver.wait(Slack::start());
         Self {
             check,
             repo: root.join("shop"),
@@ -79,6 +85,7 @@ impl Stage {
             root,
             ao,
             receiver,
+            chat,
             phone: ntfy::Server::start(ntfy::Options::default()).expect("a port for the phone"),
             shown: 0,
             rounds: 0,
@@ -139,12 +146,14 @@ impl Stage {
         fs::write(&agent, include_str!("../demo-agent.sh")).map_err(text)?;
         make_executable(&agent)?;
         let desktop = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some();
-        let notifiers = if desktop { "[demo, phone, desktop]" } else { "[demo, phone]" };
+        let notifiers =
+            if desktop { "[demo, phone, chat, desktop]" } else { "[demo, phone, chat]" };
         let config = format!(
             r#"defaults: {{agent: custom, notifiers: {notifiers}}}
 notifiers:
   demo: {{plugin: webhook, url: "http://127.0.0.1:{port}/", allowPrivate: true, secret: demo-secret-demo-secret}}
   phone: {{plugin: ntfy, server: "{phone}", topic: {TOPIC}, replyTopic: {REPLIES}}}
+  chat: {{plugin: slack, channel: {CHANNEL}, botToken: {BOT_TOKEN}, appToken: {APP_TOKEN}, apiUrl: "{chat}"}}
 lifecycle:
   sweepInterval: 500ms
   scmInterval: 500ms
@@ -164,6 +173,7 @@ projects:
 "#,
             port = self.receiver.port,
             phone = self.phone.url(),
+            chat = self.chat.api_url(),
             agent = agent.display(),
         );
         fs::write(self.repo.join("agent-orchestrator.yaml"), config).map_err(text)?;
@@ -202,6 +212,28 @@ projects:
             Some(200) => Ok(()),
             other => Err(format!("the phone's tap was answered {other:?}")),
         }
+    }
+
+    /// Presses a button of the card with these words in its title in the chat, once there is one, and says yes where it asks.
+    pub(crate) fn press(&mut self, label: &str, title: &str) -> Result<(), String> {
+        self.until(&format!("a button {label} under {title} in the chat"), |stage| {
+            Ok(stage.card(label, title).is_some())
+        })?;
+        let Some(card) = self.card(label, title) else {
+            return Err(format!("the button {label} under {title} is gone from the chat"));
+        };
+        println!("   chat   [{label}]");
+        match self.receiver.wait(self.chat.press(ANA, &card.ts, label)) {
+            Outcome::Taken => Ok(()),
+            Outcome::Error => Err("Slack shows an error: the press was not taken".into()),
+        }
+    }
+
+    fn card(&self, label: &str, title: &str) -> Option<Message> {
+        let offers = |card: &Message| {
+            card.title.contains(title) && self.chat.press_payload(ANA, &card.ts, label).is_some()
+        };
+        self.chat.messages().into_iter().rev().find(offers)
     }
 
     fn about(&self, kind: &str, session: &str) -> Vec<Push> {
