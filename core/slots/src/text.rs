@@ -165,8 +165,8 @@ pub fn cut_middle(text: &str, limit: usize) -> String {
     format!("{}…{}", graphemes[..head].concat(), graphemes[graphemes.len() - tail..].concat())
 }
 
-/// Replaces what looks like a secret by `[hidden]`: tokens of known shape, PEM blocks, JSON web tokens,
-/// passwords in addresses and in `NAME=value` pairs whose name says so.
+/// Replaces what looks like a secret by `[hidden]`: tokens of known shape, PEM blocks, JSON web tokens, the base64 of
+/// one of these, passwords in addresses and in `NAME=value` pairs whose name says so.
 pub fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut in_pem = false;
@@ -205,6 +205,9 @@ pub fn redact_tokens(text: &str) -> String {
     }
     out
 }
+
+/// The shortest base64 that can stand for a token, in characters.
+const LEAST_BASE64: usize = 20;
 
 /// What stands where something was taken out.
 pub const HIDDEN: &str = "[hidden]";
@@ -287,7 +290,37 @@ fn redact_word(word: &str, after_secret_name: &mut bool, out: &mut String) {
         return;
     }
     *after_secret_name = bearer || names_secret(word.trim_end_matches('='));
-    hide_tokens(word, out);
+    match encodes_secret(word) {
+        true => out.push_str(HIDDEN),
+        false => hide_tokens(word, out),
+    }
+}
+
+/// Whether a run of base64 in a word, of either alphabet, stands for a secret. Each character is looked at once.
+fn encodes_secret(word: &str) -> bool {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_');
+    word.split(|c| !is_base64(c)).filter(|run| run.len() >= LEAST_BASE64).any(|run| {
+        let (mut bytes, mut bits, mut held) = (Vec::with_capacity(run.len()), 0_u32, 0);
+        for byte in run.bytes() {
+            let sextet = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' | b'-' => 62,
+                _ => 63,
+            };
+            (bits, held) = (bits << 6 | u32::from(sextet), held + 6);
+            if held >= 8 {
+                held -= 8;
+                bytes.push((bits >> held) as u8);
+                bits &= (1 << held) - 1;
+            }
+        }
+        let meant = String::from_utf8_lossy(&bytes);
+        let mut shown = String::with_capacity(meant.len());
+        hide_tokens(&meant, &mut shown);
+        shown != meant || meant.contains("-----BEGIN ") && meant.contains("PRIVATE KEY")
+    })
 }
 
 /// Looks at each run of characters once: hostile text must not cost the square of its length.
@@ -540,11 +573,29 @@ mod tests {
                 "[hidden]\n\n\nafter",
             ),
             ("ghp_abcdefghijklmnopqrstuvwxyz0123/glpat-abcdefghijklmnopqrst", "[hidden]/[hidden]"),
+            ("bot xoxb-2345-67890-abcdef,", "bot [hidden],"),
+            // `ghp_abcdefghijklmnopqrstuvwxyz0123`, `ana:xoxb-2345-67890-abcdef`, the beginning of a key
+            ("is Z2hwX2FiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMw== so", "is [hidden] so"),
+            ("data=YW5hOnhveGItMjM0NS02Nzg5MC1hYmNkZWY", "[hidden]"),
+            ("LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JSUU=", "[hidden]"),
+            (
+                "c3JjL2NvbXBvbmVudHMvY2FydC9jYXJ0LnRlc3QudHM=",
+                "c3JjL2NvbXBvbmVudHMvY2FydC9jYXJ0LnRlc3QudHM=",
+            ),
+            ("src/components/cart/cart.test.ts", "src/components/cart/cart.test.ts"),
             ("the risk-free task-list sk-short", "the risk-free task-list sk-short"),
             ("npm test failed in src/token.ts", "npm test failed in src/token.ts"),
             ("https://host/path@2", "https://host/path@2"),
         ] {
             assert_eq!(redact(from), to, "{from:?}");
+        }
+    }
+
+    #[test]
+    fn s32_a_secret_that_a_colour_or_a_hidden_character_splits_is_one() {
+        for split in ["\u{1b}[31m", "\u{1b}]0;x\u{7}", "\u{200b}", "\u{202e}"] {
+            let text = format!("token ghp_abcdefghij{split}klmnopqrstuvwxyz0123 end");
+            assert_eq!(redact(&plain(&text)), "token [hidden] end", "{split:?}");
         }
     }
 

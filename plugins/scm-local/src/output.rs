@@ -94,7 +94,8 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 /// The first line that speaks of an error, harmless and without secrets; none where no line does.
 pub(crate) fn error_line(text: &str) -> Option<String> {
     let line = text.lines().nth(log::error_line(text.lines())?)?;
-    Some(text::cut(&text::one_line(&text::redact(line)), 200)).filter(|line| !line.is_empty())
+    Some(text::cut(&text::one_line(&text::redact(&text::plain(line))), 200))
+        .filter(|line| !line.is_empty())
 }
 
 /// What a reader needs of it, without secrets.

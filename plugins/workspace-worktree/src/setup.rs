@@ -164,7 +164,9 @@ impl Log {
         if !self.line.is_empty() {
             self.end_line();
         }
-        let clean = |line: &Vec<u8>| text::one_line(&text::redact(&String::from_utf8_lossy(line)));
+        let clean = |line: &Vec<u8>| {
+            text::one_line(&text::redact(&text::plain(&String::from_utf8_lossy(line))))
+        };
         let last = self.recent.iter().rev().map(clean).find(|line| !line.is_empty());
         let last_line = text::cut(&last.unwrap_or_default(), 200);
         PostCreateDone { failed, last_line, lines: self.lines }
