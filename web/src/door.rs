@@ -176,6 +176,10 @@ async fn ours(
     if changes && !origin_is_ours(request.headers(), public.as_ref(), port) {
         return Problem::new(Code::Forbidden, "this page is none of ao's").into_response();
     }
+    // Nothing is unpacked: limits and signatures are over what came.
+    if request.headers().contains_key(header::CONTENT_ENCODING) {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
     next.run(request).await
 }
 

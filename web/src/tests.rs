@@ -375,6 +375,7 @@ async fn a_payload_beyond_its_bound_is_refused_before_it_is_read() {
     // Whoever refused it, the answer is a problem document: a client that cannot read it would ask again.
     for (request, refused) in [
         (post("/api/sessions", "not json"), StatusCode::BAD_REQUEST),
+        (post("/api/sessions", &"[".repeat(60_000)), StatusCode::UNPROCESSABLE_ENTITY),
         (post("/api/report", &big), StatusCode::PAYLOAD_TOO_LARGE),
         (post("/api/report?wait=maybe", "{}"), StatusCode::BAD_REQUEST),
         (get("/api/server/stop"), StatusCode::METHOD_NOT_ALLOWED),

@@ -195,6 +195,49 @@ async fn s39_too_much_is_refused_and_too_slow_is_closed() {
     assert!(refused > 0, "nothing was refused");
 }
 
+/// Thousands come and send nothing: each beyond the places is closed at once, and one that is given back serves again.
+#[tokio::test]
+async fn s39_connections_beyond_the_places_are_closed_at_once() {
+    let port = Port::open().await;
+    let host = format!("localhost:{}", port.port);
+    let connect = || TcpStream::connect(("127.0.0.1", port.port));
+    let mut idle = vec![];
+    for _ in 0..CONNECTIONS {
+        idle.push(connect().await.unwrap());
+    }
+    for n in 0..2_000 {
+        let mut more = connect().await.unwrap();
+        let ended = more.read(&mut [0; 1]).await;
+        assert!(matches!(ended, Ok(0) | Err(_)), "{n} was let in");
+    }
+    drop(idle);
+    let mut status = 0;
+    while status == 0 {
+        status = port.get("/api/health", &host).await;
+    }
+    assert_eq!(status, 200);
+}
+
+/// What is packed is not unpacked here: a bomb stays the few bytes that it is, and is nobody's form.
+#[tokio::test]
+async fn s39_nothing_is_unpacked_and_nothing_deep_is_followed() {
+    let port = Port::open().await;
+    let (link, hash) = port.house.link().await;
+    let path = link.strip_prefix(&format!("http://localhost:{}", port.port)).unwrap();
+    let own = format!("{FORM}origin: http://localhost:{}\r\n", port.port);
+    for packed in ["gzip", "deflate", "br", "gzip, gzip"] {
+        let headers = format!("{own}content-encoding: {packed}\r\n");
+        assert_eq!(port.post(path, &headers, "text=x").await, 415, "{packed}");
+    }
+    let deep = "[".repeat(MOST_BODY);
+    let headers = "content-type: application/json\r\n";
+    // It is the provider's plugin that reads it; none is harmed by handing it on.
+    assert_eq!(port.post("/api/channels/hook/provider", headers, &deep).await, 202);
+    let own = own.replace("application/x-www-form-urlencoded", "application/json");
+    assert_eq!(port.post(path, &own, &deep).await, 415);
+    assert_eq!(port.house.api.handle.until_pressed(&hash, Duration::ZERO).await, None);
+}
+
 #[tokio::test]
 async fn s39_a_client_that_never_sends_its_headers_is_closed() {
     let port = Port::open().await;
