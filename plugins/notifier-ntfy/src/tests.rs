@@ -167,6 +167,60 @@ async fn a_message_is_published_as_ntfy_wants_it() {
     );
 }
 
+/// ntfy takes orders in JSON, in headers and in the text of a plain publication (Markdown, tags, a mail, a call, an
+/// attachment, a delay): no text of a message becomes one, and none is drawn.
+#[tokio::test]
+async fn s15_hostile_text_is_shown_as_it_is_and_orders_nothing() {
+    let phone = Phone::start(Options::default()).await;
+    let hostile = "*b* [x](http://x) :tada: <b>&amp;\",\"email\":\"a@b.c";
+    let text = format!("{hostile}\r\nX-Email: a@b.c\r\nPriority: 5\u{1b}[31m\u{202e}\u{7}");
+    let label = "go, url=http://x; clear";
+    let message = Message {
+        title: text.clone(),
+        short: text.clone(),
+        body: vec![ao_slots::notifier::Block::Text(text.clone())],
+        buttons: vec![
+            button("one", Action::Ack),
+            Button { label: label.into(), ..button("two", Action::Ack) },
+        ],
+        ..message(1)
+    };
+    phone.notifier.send(&call("I-n1-phone"), &message).await.unwrap();
+    let sent = phone.server.last(TOPIC);
+    let fields: Vec<_> = sent.as_object().unwrap().keys().map(String::as_str).collect();
+    let plain = [
+        "actions",
+        "event",
+        "expires",
+        "id",
+        "message",
+        "priority",
+        "sequence_id",
+        "time",
+        "title",
+        "topic",
+    ];
+    let mut sorted = fields.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, plain, "{sent:#}");
+    for field in ["title", "message"] {
+        let shown = sent[field].as_str().unwrap();
+        assert!(shown.contains(hostile), "{field}: {shown}");
+        let stays = |c: char| c == '\n' && field == "message" || !c.is_control() && c != '\u{202e}';
+        assert!(shown.chars().all(stays), "{field}: {shown:?}");
+    }
+    assert_eq!(sent["priority"], 4);
+    let url = format!("{}/{REPLY}", phone.server.url());
+    assert_eq!(
+        (&sent["actions"][1]["label"], &sent["actions"][1]["url"]),
+        (&json!(label), &json!(url))
+    );
+    phone.notifier.post(&call("l"), &text).await.unwrap();
+    let posted = phone.server.last(TOPIC);
+    assert!(posted["message"].as_str().unwrap().starts_with(hostile), "{posted:#}");
+    assert!(posted.get("email").is_none() && posted.get("tags").is_none(), "{posted:#}");
+}
+
 #[tokio::test]
 async fn urgency_is_heard_and_an_edit_is_not() {
     let phone = Phone::start(Options::default()).await;
