@@ -55,7 +55,7 @@ fn absence(w: &mut World) {
 }
 
 #[test]
-fn s11_what_is_not_urgent_waits_for_the_morning_and_comes_in_one_message() {
+fn f11_what_is_not_urgent_waits_for_the_morning_and_comes_in_one_message() {
     let mut w = office(|_| ());
     w.add_working("41");
     for _ in 0..3 {

@@ -144,7 +144,7 @@ fn a_message_calls_the_person_by_the_account_that_the_channel_knows() {
 }
 
 #[test]
-fn s12_nobody_reacts_the_phone_again_as_an_emergency_then_the_next_person() {
+fn f12_nobody_reacts_the_phone_again_as_an_emergency_then_the_next_person() {
     let mut w = team(|policy| policy.push.repeat_ms = vec![]);
     let (from, start) = (w.events.len(), w.now.wall);
     asks(&mut w);
@@ -203,7 +203,7 @@ fn a_second_call_on_a_channel_takes_the_place_of_the_first_there_alone() {
 }
 
 #[test]
-fn s8_who_takes_it_puts_it_off_or_ends_it_ends_the_calls() {
+fn f8_who_takes_it_puts_it_off_or_ends_it_ends_the_calls() {
     type End = (&'static str, fn(&mut World));
     let ends: [End; 4] = [
         ("ack", |w| {
@@ -297,7 +297,7 @@ fn what_came_due_in_an_absence_is_not_made_up_for_all_at_once() {
 }
 
 #[test]
-fn s13_what_stays_open_is_recalled_three_times_ever_more_seldom_then_never() {
+fn f13_what_stays_open_is_recalled_three_times_ever_more_seldom_then_never() {
     let mut w = single(|policy| policy.push.hours.escalation = Some(vec![]));
     asks(&mut w);
     let (from, start) = (w.events.len(), w.now.wall);
@@ -337,7 +337,7 @@ fn a_step_may_name_channels() {
 }
 
 #[test]
-fn s10_nothing_buzzes_in_quiet_hours_and_what_stands_is_told_in_one_message_at_their_end() {
+fn f10_nothing_buzzes_in_quiet_hours_and_what_stands_is_told_in_one_message_at_their_end() {
     let mut w = single(|policy| {
         policy.push.hours = quiet_night(false);
         policy.push.repeat_ms = vec![];

@@ -16,7 +16,7 @@ fn of_session(session: &str) -> Matchers {
 }
 
 #[test]
-fn s8_what_is_silenced_is_not_told_counted_and_told_when_it_ends_and_still_stands() {
+fn f9_what_is_silenced_is_not_told_counted_and_told_when_it_ends_and_still_stands() {
     let mut w = World::working("41");
     let made = w.give(silence(&w, of_session("app-*"), 60)).unwrap();
     assert_eq!(made.silence, Some(SilenceId(1)));
