@@ -244,7 +244,7 @@ impl<'r> Checker<'r, '_> {
             Some("ao-duration") => text.parse::<Millis>().is_ok(),
             Some("ao-size") => text.parse::<Bytes>().is_ok(),
             Some("ao-time") => text.parse::<Clock>().is_ok(),
-            _ => true,
+            _ => choice["type"] != "integer",
         };
         if !choices.iter().any(fits) {
             let shown = report.shown(text);
@@ -411,6 +411,14 @@ mod tests {
             (
                 "reactions:\n  agent-stuck: {threshold: 10}\n",
                 "2:28 `threshold` takes a duration such as `10m` or a size such as `1GiB` or an amount such as `$10`, not a number |  | a duration needs a unit, e.g. `30s`, `10m`",
+            ),
+            (
+                "reactions:\n  ci-failed: {escalate-after: 0}\n",
+                "2:31 `escalate-after` takes a whole number of at least 1 or a duration such as `10m` | out of range",
+            ),
+            (
+                "reactions:\n  ci-failed: {escalate-after: \"2\"}\n",
+                "2:31 `escalate-after` takes a whole number of at least 1 or a duration such as `10m` | `2` is none",
             ),
             (
                 "lifecycle:\n  sweepInterval: 5x\n",

@@ -196,8 +196,8 @@ pub(super) struct ReactionEntry {
     pub(super) message: Option<String>,
     /// Attempts before a human is told.
     pub(super) retries: Option<u32>,
-    /// How long the automatic answer may take before a human is told.
-    pub(super) escalate_after: Option<Millis>,
+    /// How long the automatic answer may take before a human is told; a number = so many attempts, as `retries`.
+    pub(super) escalate_after: Option<EscalateAfter>,
     /// How long it lasts before it counts; for `disk-low` the free space below which it counts,
     /// for `budget-exceeded` what a session may cost.
     pub(super) threshold: Option<Threshold>,
@@ -212,7 +212,15 @@ pub(super) struct ReactionEntry {
 
 impl ReactionEntry {
     /// What this says, and where it says nothing what `below` says.
-    pub(super) fn over(self, below: Self) -> Self {
+    pub(super) fn over(self, mut below: Self) -> Self {
+        // A number of attempts has two spellings: the nearer one counts.
+        match (self.retries, self.escalate_after) {
+            (None, Some(EscalateAfter::Tries(_))) => below.retries = None,
+            (Some(_), None) if matches!(below.escalate_after, Some(EscalateAfter::Tries(_))) => {
+                below.escalate_after = None;
+            }
+            _ => {}
+        }
         Self {
             auto: self.auto.or(below.auto),
             action: self.action.or(below.action),
@@ -225,6 +233,14 @@ impl ReactionEntry {
             include_summary: self.include_summary.or(below.include_summary),
         }
     }
+}
+
+/// So many attempts, or a duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "it takes a number of attempts or a duration such as `10m`")]
+pub(super) enum EscalateAfter {
+    Tries(#[schemars(range(min = 1))] u32),
+    For(Millis),
 }
 
 /// A duration, for `disk-low` a size, for `budget-exceeded` an amount.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     World, check,
     error::{ConfigError, Place, Report},
-    file::{Project, ReactionEntry, Threshold},
+    file::{EscalateAfter, Project, ReactionEntry, Threshold},
     layer::{Layer, base, default_channels},
     paths,
     policy::ReactionAction,
@@ -454,6 +454,22 @@ impl<'l> Judge<'l, '_> {
                 let message = format!("the threshold of `{trigger}` is {wanted}");
                 self.error(at, &place("threshold").0, message, "");
             }
+            let tries = matches!(entry.escalate_after, Some(EscalateAfter::Tries(_)));
+            if tries && !reads(*trigger, "retries", entry.action) {
+                if reads(*trigger, "escalate-after", entry.action) {
+                    let message =
+                        format!("`escalate-after` of `{trigger}` is a duration such as `10m`");
+                    self.error(
+                        at,
+                        &place("escalate-after").0,
+                        message,
+                        "its attempts are not counted",
+                    );
+                }
+            } else if tries && entry.retries.is_some() {
+                let message = "`retries` and a number in `escalate-after` say the same".to_owned();
+                self.error(at, &place("escalate-after").0, message, "remove one of the two");
+            }
             if let Some(wrong) = entry.message.as_deref().and_then(|text| brief::check(text).err())
             {
                 let line = match wrong.line {
@@ -470,13 +486,17 @@ impl<'l> Judge<'l, '_> {
                 Threshold::Below(Bytes(size)) => Some(size) != row.threshold_bytes,
                 Threshold::Over(Dollars(micros)) => Some(micros) != row.threshold_micros,
             });
+            let escalates = entry.escalate_after.map(|said| match said {
+                EscalateAfter::Tries(tries) => tries != row.retries,
+                EscalateAfter::For(Millis(time)) => Some(time) != row.escalate_after_ms,
+            });
             // What is said, and whether it is another word than the default's.
             for (key, said) in [
                 ("auto", entry.auto.map(|said| said != row.auto)),
                 ("action", entry.action.map(|said| said != row.action)),
                 ("message", entry.message.as_ref().map(|_| true)),
                 ("retries", entry.retries.map(|said| said != row.retries)),
-                ("escalate-after", duration(entry.escalate_after, row.escalate_after_ms)),
+                ("escalate-after", escalates),
                 ("threshold", threshold),
                 ("command-threshold", duration(entry.command_threshold, row.command_threshold_ms)),
                 ("priority", entry.priority.map(|said| said != row.priority)),

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::{
     World,
     file::{
-        Config, LifecycleEntry, PluginEntry, Project, ReactionEntry, RetentionEntry, Threshold,
+        Config, EscalateAfter, LifecycleEntry, PluginEntry, Project, ReactionEntry, RetentionEntry,
+        Threshold,
     },
     layer::{Layer, View, base, default_channels, shared},
     paths,
@@ -247,12 +248,17 @@ fn reaction(trigger: Trigger, said: &ReactionEntry) -> Reaction {
         None => (None, None, None),
     };
     let threshold_ms = duration(time, row.threshold_ms);
+    let (tries, wait) = match said.escalate_after {
+        Some(EscalateAfter::Tries(tries)) => (Some(tries), None),
+        Some(EscalateAfter::For(wait)) => (None, Some(wait)),
+        None => (None, None),
+    };
     Reaction {
         auto: said.auto.unwrap_or(row.auto),
         action: said.action.unwrap_or(action),
         message: said.message.clone(),
-        retries: said.retries.unwrap_or(row.retries),
-        escalate_after_ms: duration(said.escalate_after, row.escalate_after_ms),
+        retries: tries.or(said.retries).unwrap_or(row.retries),
+        escalate_after_ms: duration(wait, row.escalate_after_ms),
         threshold_ms,
         // A command is given no less time than silence without one.
         command_threshold_ms: duration(

@@ -196,6 +196,23 @@ fn the_example_shows_every_key_with_its_default() {
     }
 }
 
+#[test]
+fn what_a_message_to_an_agent_may_name_stands_where_a_user_looks() {
+    let example = include_str!("../../../agent-orchestrator.yaml.example");
+    let help = include_str!("../../../cli/src/help.rs");
+    for (what, text, from, to) in [
+        ("the example", example, "# A template. Known in it:", "#message:"),
+        ("`ao help reviews`", help, "these names are known in it:", "message:"),
+    ] {
+        let (_, names) = text.split_once(from).unwrap();
+        let names = names.split_once(to).unwrap().0;
+        let words: Vec<&str> = names.split(|c: char| !c.is_ascii_alphabetic()).collect();
+        for name in crate::words::brief::NAMES {
+            assert!(words.contains(&name), "{what} does not name `{name}`");
+        }
+    }
+}
+
 /// Collects the keys of the schema that the document does not have, reactions left out.
 fn compare(root: &Value, schema: &Value, document: &Value, path: &str, missing: &mut Vec<String>) {
     let schema = match schema["$ref"].as_str() {
@@ -316,7 +333,19 @@ fn what_cannot_be_is_told_with_its_place() {
                 "a",
                 "reactions:\n  agent-stuck: {action: auto-merge, threshold: 1GiB}\n  disk-low: {threshold: 5m}\n  all-complete: {escalateAfter: x}\n",
             )],
-            vec!["a:4:33: `escalate-after` takes a duration such as `10m` (`x` is none)"],
+            vec![
+                "a:4:33: `escalate-after` takes a whole number of at least 1 or a duration such as `10m` (`x` is none)",
+            ],
+        ),
+        (
+            vec![repo(
+                "a",
+                "reactions:\n  ci-failed: {escalate-after: 3, retries: 3}\n  merge-conflicts: {escalate-after: 3}\n",
+            )],
+            vec![
+                "a:2:31: `retries` and a number in `escalate-after` say the same (remove one of the two)",
+                "a:3:37: `escalate-after` of `merge-conflicts` is a duration such as `10m` (its attempts are not counted)",
+            ],
         ),
         (
             vec![repo(
@@ -716,7 +745,8 @@ fn layers_go_project_file_user_default() {
         ),
         repo(
             "b",
-            "projects:\n  your-app: {path: ., agent: {plugin: claude-code}}\n  api: {path: .}\n",
+            "projects:\n  your-app: {path: ., agent: {plugin: claude-code}}\n  \
+             api: {path: ., reactions: {ci-failed: {escalate-after: 4}}}\n",
         ),
     ];
     let Loaded { policy, live, .. } = good(&files);
@@ -740,6 +770,8 @@ fn layers_go_project_file_user_default() {
     };
     assert_eq!(ci("my-app"), (9, Some(3_600_000), Priority::Urgent));
     assert_eq!(ci("your-app"), (5, None, Priority::Urgent));
+    // A number of attempts is the nearer word, by either name.
+    assert_eq!(ci("api"), (4, None, Priority::Urgent));
     let merge = |name: &str| policy.reaction(Some(&id(name)), Trigger::ApprovedAndGreen);
     assert!(merge("my-app").merges() && merge("my-app").action == ReactionAction::AutoMerge);
     assert!(!merge("api").merges());

@@ -218,7 +218,7 @@ pub(crate) fn by_template(
 }
 
 /// What a configured text can name.
-const NAMES: [&str; 9] =
+pub(crate) const NAMES: [&str; 9] =
     ["facts", "number", "title", "head", "base", "url", "checks", "files", "comments"];
 
 /// Whether a configured text can be taken: its syntax, the names in it, and what becomes of a pull request that has
