@@ -15,7 +15,7 @@ Push         notify  ack  snooze  silence  digest  answer  approve  deny
 Configure    config  plugin  completions  man
 For agents   hook  report
 
-`ao <command> --help` shows examples. Docs: ao help push | config | exit-codes | permissions | server | hints
+`ao <command> --help` shows examples. Docs: ao help push | reviews | config | exit-codes | permissions | server | hints
 ";
 
 /// A topic of the built-in documentation.
@@ -63,6 +63,42 @@ it. `notifications.heartbeat` is an address that is asked as long as ao works: i
   ao snooze i-9 --for 2h   not now
   ao silence add session=app-3 --for 2h   not a word of it for a while
   ao digest now            what was held back and what is not urgent, at once
+",
+    },
+    Topic {
+        name: "reviews",
+        about: "What happens about a pull request, and what an agent is told of it",
+        text: "\
+A pull request is followed to its end. Its agent hears first; you hear when that did not help:
+
+  trigger             what happens by itself                              you hear after
+  ci-failed           the checks' logs go to the agent                    2 attempts
+  changes-requested   comments of people go to the agent                  30 min, or 3 messages on one head
+  bugbot-comments     comments of bots go to the agent                    30 min, or 3 messages on one head
+  merge-conflicts     the files go to the agent, or that it lags behind   15 min
+  approved-and-green  nothing: you press Merge                            at once
+  pr-closed           nothing                                             at once
+
+`reactions` in the configuration changes that, by trigger, for all projects or in one:
+
+  ci-failed: {auto: true, action: send-to-agent, escalate-after: 3}    # attempts, or a duration such as 1h
+  changes-requested: {action: notify}                                  # you, and not the agent
+  approved-and-green: {auto: true}                                     # ao merges by itself
+
+With `auto: true` ao does not merge by itself once a check's log or a comment went to the agent: others wrote
+those words. Then Merge comes to you, or you approve that very head: ao pr review app-3 --approve.
+
+Comments of people who may not write to the repository wait for you: ao release i-142.
+
+`message` replaces what the agent is told. It is a template; these names are known in it:
+  facts      what ao would say: failing checks with their logs, comments with file and line, files in conflict
+  number title head base url              of the pull request
+  checks files                            lists: names of failing checks, files in conflict
+  comments                                how many are open
+  message: \"PR {{ number }} into {{ base }}: {% for c in checks %}{{ c }} {% endfor %} {{ facts }}\"
+
+  ao review-check --dry-run     what a round would do; without it, a round at once
+  ao why app-3                  what failed, what was sent, what came of it
 ",
     },
     Topic {

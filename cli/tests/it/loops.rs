@@ -236,21 +236,38 @@ fn check_messages(notes: &Path, events: &[Value]) -> usize {
     count
 }
 
-/// Everything that is open and wants a human is on the phone; how many incidents there were.
-fn check_incidents(phone: &ntfy::Server, events: &[Value]) -> usize {
+/// Each incident is resolved, or it is open and on the phone; how many were opened, and how many of them are open.
+fn check_incidents(phone: &ntfy::Server, events: &[Value]) -> (usize, usize) {
     let of = |kind: &str| -> BTreeSet<&str> {
         let these = events.iter().filter(|event| event["kind"] == kind);
         these.map(|event| text(&event["data"]["incident"])).collect()
     };
     let stubborn = of_stubborn(events).unwrap();
-    let opened = of("incident.opened");
-    assert!(!of("incident.resolved").contains(stubborn), "it was given up");
-    let told: BTreeSet<&str> = tellers("phone", events).remove(stubborn).unwrap_or_default();
-    let is_it = |event: &Value| {
-        told_by(text(&event["sequence_id"])).is_some_and(|name| told.contains(name.as_str()))
-    };
-    assert!(phone.events(TOPIC).iter().any(is_it), "nobody hears that {STUBBORN} cannot: {told:?}");
-    opened.len()
+    let (opened, resolved) = (of("incident.opened"), of("incident.resolved"));
+    assert!(resolved.is_subset(&opened), "resolved and never opened");
+    let open: BTreeSet<&str> = opened.difference(&resolved).copied().collect();
+    assert!(open.contains(stubborn), "it was given up");
+    let tellers = tellers("phone", events);
+    let arrived: BTreeSet<String> = phone
+        .events(TOPIC)
+        .iter()
+        .filter_map(|event| told_by(text(&event["sequence_id"])))
+        .collect();
+    for incident in &open {
+        let told = tellers.get(incident).cloned().unwrap_or_default();
+        assert!(
+            told.iter().any(|name| arrived.contains(*name)),
+            "{incident} is open, and nobody hears of it: {:#}",
+            opening(incident, events)
+        );
+    }
+    (opened.len(), open.len())
+}
+
+/// How an incident began.
+fn opening<'e>(incident: &str, events: &'e [Value]) -> &'e Value {
+    let began = |e: &&Value| e["kind"] == "incident.opened" && e["data"]["incident"] == incident;
+    events.iter().find(began).unwrap()
 }
 
 /// The incident about the checks that nobody can mend.
@@ -290,10 +307,10 @@ fn loop_sigkill_anywhere_in_it_merges_each_once_and_tells_each_thing_once() {
         .map(|(name, prefix)| check_merges(&scene.house, name, &events, &format!("{prefix}-")))
         .sum();
     let told = check_messages(&scene.house.path("notes"), &events);
-    let incidents = check_incidents(&scene.phone, &events);
+    let (incidents, open) = check_incidents(&scene.phone, &events);
     println!(
         "loop: {kills} kills in {:.0} s, {} of servers that had begun to serve, {merged} merged, {told} messages had, \
-         {incidents} incidents",
+         {incidents} incidents, each resolved but {open}, which the phone shows",
         began.elapsed().as_secs_f64(),
         events.iter().filter(|event| event["kind"] == "server.started").count() - 1,
     );
