@@ -23,7 +23,7 @@ use std::{
 use ao_slots::{
     Call, ChannelName, ErrorKind, Launch, PluginError, ProjectId, RequestId, Seq, SessionId,
     agent::Agent,
-    fact::RuntimeState,
+    fact::{PrState, RuntimeState},
     plugin::BuildContext,
     runtime::{Runtime, RuntimeHandle},
     scm::Scm,
@@ -325,6 +325,12 @@ impl Shell {
             {
                 // What is merged moves the base of others.
                 let _ = self.pokes.send(Poke::All);
+            }
+            // By whomever: nobody may have told.
+            Kind::PrObserved(e) if e.pr.state == PrState::Merged => {
+                if let Some(session) = &event.session {
+                    let _ = self.pokes.send(Poke::Beside(session.clone()));
+                }
             }
             Kind::RuntimeObserved(e)
                 if matches!(e.state, RuntimeState::Exited { .. } | RuntimeState::Missing) =>

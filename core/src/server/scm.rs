@@ -55,6 +55,8 @@ const PATIENCE: u32 = 3;
 pub(super) enum Poke {
     /// At this session's pull request.
     Session(SessionId),
+    /// At the others in the repository of this session's, whose base it moved.
+    Beside(SessionId),
     /// At what an scm's hint names.
     Hint(ScmHint),
     /// At everything.
@@ -237,6 +239,17 @@ impl Looks {
                 self.asked.push(asked);
             }
             Poke::Session(id) => drop(self.at.remove(&id)),
+            Poke::Beside(merged) => {
+                let state = handle.state();
+                let merged = state.sessions.get(&merged).and_then(|known| known.follow.pr.as_ref());
+                let Some(merged) = merged else { return };
+                self.at.retain(|id, _| {
+                    let pr = state.sessions.get(id).and_then(|known| known.follow.pr.as_ref());
+                    pr.is_none_or(|pr| {
+                        pr.number == merged.number || !pr.repo.eq_ignore_ascii_case(&merged.repo)
+                    })
+                });
+            }
             Poke::Hint(hint) => {
                 let state = handle.state();
                 self.at.retain(|id, _| {

@@ -55,6 +55,7 @@ impl House {
             let call = Call::new(format!("open-{branch}"), Duration::from_secs(5));
             vendor.create(&call, &request).await.unwrap();
         }
+        self.handle().look_at_prs().await;
         self.until("it is seen", |state| state.sessions[&session].pr().is_some()).await;
         (session, branch)
     }
@@ -81,5 +82,25 @@ async fn an_scm_that_hangs_keeps_no_other_from_being_followed() {
         let head = vendor("well").commit(&branch);
         house.sees(&session, &head).await;
     }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_a_human_does_at_the_forge_has_the_others_of_its_repository_looked_at() {
+    let mut house = House::with(|house| {
+        with_vendors(&mut house.policy, &["forge"]);
+        // Nothing but a hint makes ao look.
+        house.policy.lifecycle.scm_interval_ms = 300_000;
+    })
+    .await;
+    let (first, branch) = house.followed("forge", 1).await;
+    let (second, beside) = house.followed("forge", 2).await;
+    let pr = house.session(&first).follow.pr.clone().unwrap();
+    let call = Call::new("merge", Duration::from_secs(5));
+    let head = vendor("forge").commit(&branch);
+    vendor("forge").merge(&call, &pr, &head, None).await.unwrap();
+    let head = vendor("forge").commit(&beside);
+    house.handle().look_at_pr(&first);
+    house.sees(&second, &head).await;
     house.stop().await;
 }
