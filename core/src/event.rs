@@ -284,9 +284,9 @@ pub enum Effect {
     MergePr {
         /// At this head, and at no other.
         head: String,
-        /// How.
-        #[serde(default)]
-        method: MergeMethod,
+        /// How; none = as the repository allows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<MergeMethod>,
     },
     /// Run the failed checks of the session's pull request again.
     RerunChecks {
@@ -852,9 +852,9 @@ kinds! {
     Obs "merge.requested" MergeRequested {
         /// At this head.
         head: String,
-        /// How.
-        #[serde(default)]
-        method: MergeMethod,
+        /// How; none = as the project says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<MergeMethod>,
         /// Who.
         by: Actor,
     }

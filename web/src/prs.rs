@@ -633,9 +633,9 @@ async fn review(
 pub struct MergeBody {
     /// The head that was shown; another is refused.
     pub head: String,
-    /// How.
+    /// How; none = as the project says, else as the repository allows.
     #[serde(default)]
-    pub method: MergeMethod,
+    pub method: Option<MergeMethod>,
 }
 
 async fn merge(
@@ -667,6 +667,8 @@ async fn merge(
         None => {
             let limit = api.handle.state().policy.lifecycle.limits.merge_ms;
             let found = Found { limit: Duration::from_millis(limit).min(WAIT), ..found.clone() };
+            let project = || api.handle.state().policy.projects.get(&found.project)?.merge_method;
+            let method = method.or_else(project);
             let call = found.call("merge");
             let commit = found.ask(found.scm.merge(&call, &found.pr, &head, method)).await?;
             // The base of others has moved.

@@ -100,7 +100,9 @@ enum What {
     Review(Reviewed),
     /// Merge a pull request at its latest commit
     ///
-    /// One whose checks have not passed, or with changes requested, is asked for first; --yes says it.
+    /// One whose checks have not passed, or with changes requested, is asked for first; --yes says it. Without
+    /// --squash, --merge or --rebase it goes by the project's mergeMethod, else by the first of these three that
+    /// the repository allows.
     ///
     /// Examples:
     ///   ao pr merge app-3
@@ -207,7 +209,7 @@ struct Merged {
     /// With a merge commit
     #[arg(long, group = "method")]
     merge: bool,
-    /// As one new commit (default)
+    /// As one new commit
     #[arg(long, group = "method")]
     squash: bool,
     /// Each commit on top of the base
@@ -395,10 +397,11 @@ impl Reviewed {
 impl Merged {
     async fn run(&self, cx: &Cx, client: Client<'_>) -> Result<u8, Fail> {
         let path = self.one.path(cx)?;
-        let method = match (self.merge, self.rebase) {
-            (true, _) => MergeMethod::Merge,
-            (_, true) => MergeMethod::Rebase,
-            _ => MergeMethod::Squash,
+        let method = match (self.merge, self.squash, self.rebase) {
+            (true, ..) => Some(MergeMethod::Merge),
+            (_, true, _) => Some(MergeMethod::Squash),
+            (.., true) => Some(MergeMethod::Rebase),
+            _ => None,
         };
         let shown: PrDoc = client.get(&path).await?;
         let name = format!("{}{}", shown.pr.project, shown.pr.view.facts.number);
@@ -415,13 +418,14 @@ impl Merged {
 }
 
 /// What is not ready is merged by a human who knows that.
-fn confirm(cx: &Cx, name: &str, method: MergeMethod, facts: &PrFacts) -> Result<(), Fail> {
+fn confirm(cx: &Cx, name: &str, method: Option<MergeMethod>, facts: &PrFacts) -> Result<(), Fail> {
     let Some(why) = not_ready(facts).filter(|_| !cx.global.yes) else { return Ok(()) };
     if !cx.asks() {
         let how = match method {
-            MergeMethod::Squash => "",
-            MergeMethod::Merge => " --merge",
-            MergeMethod::Rebase => " --rebase",
+            None => "",
+            Some(MergeMethod::Squash) => " --squash",
+            Some(MergeMethod::Merge) => " --merge",
+            Some(MergeMethod::Rebase) => " --rebase",
         };
         return Err(Fail::new(Exit::NotConfirmed, format!("{name} is not ready: {why}"))
             .remedy(format!("ao pr merge {name}{how} --yes")));

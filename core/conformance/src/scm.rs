@@ -103,7 +103,7 @@ pub async fn merging_twice_is_one_merge(forge: &dyn Forge) {
     let (pr, head) = opened(forge, "ao/one").await;
     let merge = async |key| {
         let call = call(key);
-        answered("merge", scm.merge(&call, &pr, &head, MergeMethod::Squash)).await
+        answered("merge", scm.merge(&call, &pr, &head, Some(MergeMethod::Squash))).await
     };
     let first = merge("m1").await;
     assert_eq!(first, merge("m1").await, "Idempotency: a repeated `merge` names another commit");
@@ -126,12 +126,12 @@ pub async fn another_head_than_expected_is_refused(forge: &dyn Forge) {
     let (pr, old) = opened(forge, "ao/one").await;
     let new = forge.push("ao/one").await;
     assert_ne!(old, new, "the forge pushed nothing");
-    let error = failed("merge", scm.merge(&call("m"), &pr, &old, MergeMethod::Merge)).await;
+    let error = failed("merge", scm.merge(&call("m"), &pr, &old, Some(MergeMethod::Merge))).await;
     assert_eq!(error.kind, ErrorKind::Refused, "Errors: `merge` of a moved head is {error:?}");
     assert_eq!(state(forge).await, PrState::Open, "Errors: a refused `merge` merged");
-    answered("merge", scm.merge(&call("m2"), &pr, &new, MergeMethod::Merge)).await;
+    answered("merge", scm.merge(&call("m2"), &pr, &new, Some(MergeMethod::Merge))).await;
     // Merged meanwhile, but at another head than this call means.
-    let error = failed("merge", scm.merge(&call("m3"), &pr, &old, MergeMethod::Merge)).await;
+    let error = failed("merge", scm.merge(&call("m3"), &pr, &old, Some(MergeMethod::Merge))).await;
     assert_eq!(
         error.kind,
         ErrorKind::Refused,
@@ -152,9 +152,9 @@ pub async fn a_dropped_call_is_settled_by_calling_again(forge: &dyn Forge) {
     assert_eq!(count, 1, "Cancel safety: {count} pull requests after a dropped `create`");
     let head = facts(&*scm, &pr).await.head;
     for patience in EARLY_AND_LATE {
-        dropped(patience, scm.merge(&merge, &pr, &head, MergeMethod::Rebase)).await;
+        dropped(patience, scm.merge(&merge, &pr, &head, Some(MergeMethod::Rebase))).await;
     }
-    answered("merge", scm.merge(&merge, &pr, &head, MergeMethod::Rebase)).await;
+    answered("merge", scm.merge(&merge, &pr, &head, Some(MergeMethod::Rebase))).await;
     assert_eq!(
         state(forge).await,
         PrState::Merged,
@@ -180,7 +180,7 @@ pub async fn every_call_ends_within_its_limit(forge: &dyn Forge) {
     };
     in_doubt("create", failed("create", scm.create(&short("k"), &request)).await);
     let (merge, log) = (short("m"), short("l"));
-    let merge = scm.merge(&merge, &pr, &head, MergeMethod::Merge);
+    let merge = scm.merge(&merge, &pr, &head, Some(MergeMethod::Merge));
     in_doubt("merge", failed("merge", merge).await);
     in_doubt("threads", failed("threads", scm.threads(&short("t"), &pr)).await);
     let log = scm.failing_check_log(&log, &pr, "unit");
@@ -207,7 +207,10 @@ pub async fn no_answer_is_never_none(forge: &dyn Forge) {
     nothing_is_known(&*scm, &call("q"), &pr).await;
     for (what, error) in [
         ("threads", failed("threads", scm.threads(&call("t"), &pr)).await),
-        ("merge", failed("merge", scm.merge(&call("m"), &pr, &head, MergeMethod::Merge)).await),
+        (
+            "merge",
+            failed("merge", scm.merge(&call("m"), &pr, &head, Some(MergeMethod::Merge))).await,
+        ),
     ] {
         assert_eq!(
             error.kind,

@@ -50,13 +50,12 @@ pub struct CreatePr {
 }
 
 /// How a pull request is merged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MergeMethod {
     /// A merge commit.
     Merge,
     /// One new commit.
-    #[default]
     Squash,
     /// Each commit on top of the base.
     Rebase,
@@ -284,13 +283,14 @@ pub trait Scm: fmt::Debug + Send + Sync {
     /// Opens one, or returns the open one of the branch: a draft is made ready unless one is asked for.
     async fn create(&self, call: &Call, request: &CreatePr) -> Result<PrRef, PluginError>;
 
-    /// Merges it if its head is `expected_head`; returns the resulting commit.
+    /// Merges it if its head is `expected_head`; returns the resulting commit. None = by the first of squash, merge and
+    /// rebase that the repository allows.
     async fn merge(
         &self,
         call: &Call,
         pr: &PrRef,
         expected_head: &str,
-        method: MergeMethod,
+        method: Option<MergeMethod>,
     ) -> Result<String, PluginError>;
 
     /// Closes it without a merge.

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
-use ao_slots::{agent::AgentConfig, fact::Priority};
+use ao_slots::{agent::AgentConfig, fact::Priority, scm::MergeMethod};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
@@ -123,6 +123,8 @@ pub(super) struct Project {
     /// How many approvals a pull request needs; with 0 green checks are enough. Default: 0.
     #[serde(default)]
     pub(super) required_approvals: u32,
+    /// How pull requests are merged: squash, merge or rebase. Default: the first of these that the repository allows.
+    pub(super) merge_method: Option<MergeMethod>,
 }
 
 /// How workspaces are made of a huge repository.

@@ -10,7 +10,7 @@ use std::{
 
 use ao_slots::{
     ChannelName, ProjectId, SessionPrefix, agent::AgentConfig, fact::Priority,
-    notifier::ChannelKind,
+    notifier::ChannelKind, scm::MergeMethod,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -179,6 +179,9 @@ pub struct ProjectPolicy {
     /// How many approvals a pull request needs; 0 = green is enough. One change request always blocks.
     #[serde(default)]
     pub required_approvals: u32,
+    /// How pull requests are merged, unless somebody says how; none = as the repository allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge_method: Option<MergeMethod>,
     /// Reactions and routing for this project's incidents.
     #[serde(default)]
     pub rules: Rules,
@@ -233,6 +236,7 @@ impl ProjectPolicy {
             submodules: false,
             sparse: Vec::new(),
             required_approvals: 0,
+            merge_method: None,
             rules: Rules::default(),
             closed: None,
         }

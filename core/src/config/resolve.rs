@@ -154,6 +154,7 @@ fn project(
         submodules: said.submodules,
         sparse: relative(&said.worktree.sparse),
         required_approvals: said.required_approvals,
+        merge_method: said.merge_method,
         path: built_in.path,
         session_prefix: built_in.session_prefix,
         rules: built_in.rules,

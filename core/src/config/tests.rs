@@ -514,15 +514,15 @@ fn what_is_not_as_it_seems_is_a_warning() {
             vec![repo(
                 "a",
                 "reactions:\n  tampered: {auto: false, action: restore, priority: info}\n  ci-failed: {auto: true, retries: 9}\n\
-                 projects:\n  p:\n    path: .\n    scm: local\n    requiredApprovals: 2\n    reactions: {disk-low: {threshold: 2GiB}, agent-idle: {threshold: 1m}, tampered: {priority: info}, runtime-lost: {threshold: 1m}, all-complete: {priority: urgent}}\n",
+                 projects:\n  p:\n    path: .\n    scm: local\n    requiredApprovals: 2\n    mergeMethod: rebase\n    reactions: {disk-low: {threshold: 2GiB}, agent-idle: {threshold: 1m}, tampered: {priority: info}, runtime-lost: {threshold: 1m}, all-complete: {priority: urgent}}\n",
             )],
             vec![
                 "a:2:14: `tampered.auto` has no effect in this version (not used)",
                 "a:7:5: `scm` has no effect in this version (not used)",
-                "a:9:28: `disk-low.threshold` is not used in a project (not used)",
-                "a:9:86: `tampered.priority` is not used in a project (not used)",
-                "a:9:118: `runtime-lost.threshold` is not used in a project (not used)",
-                "a:9:149: `all-complete.priority` has no effect in this version (not used)",
+                "a:10:28: `disk-low.threshold` is not used in a project (not used)",
+                "a:10:86: `tampered.priority` is not used in a project (not used)",
+                "a:10:118: `runtime-lost.threshold` is not used in a project (not used)",
+                "a:10:149: `all-complete.priority` has no effect in this version (not used)",
             ],
         ),
         (

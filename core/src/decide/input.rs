@@ -242,9 +242,9 @@ pub enum Input {
         session: SessionId,
         /// At this head; none = at the present one.
         head: Option<String>,
-        /// How.
+        /// How; none = as the project says.
         #[serde(default)]
-        method: MergeMethod,
+        method: Option<MergeMethod>,
         /// Who.
         by: Actor,
     },

@@ -402,7 +402,9 @@ impl Decider<'_> {
     fn merge(&mut self, session: &Session) {
         if let Some(merge) = session.follow.merge.as_ref().filter(|merge| merge.waits()) {
             if session.busy.is_none() {
-                let effect = Effect::MergePr { head: merge.head.clone(), method: merge.method };
+                let project = self.state.policy.projects.get(&session.project);
+                let method = merge.method.or_else(|| project?.merge_method);
+                let effect = Effect::MergePr { head: merge.head.clone(), method };
                 self.intend(&session.id, effect, "merge", &[merge.when.seq]);
             }
             return;

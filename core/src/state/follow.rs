@@ -155,9 +155,9 @@ impl Unopened {
 pub struct Merge {
     /// At this head, and at no other.
     pub head: String,
-    /// How.
-    #[serde(default)]
-    pub method: MergeMethod,
+    /// How; none = as the project says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<MergeMethod>,
     /// Who; none when the configuration does.
     pub by: Option<Actor>,
     /// Wanted when.

@@ -942,7 +942,7 @@ fn golden_pull_requests() {
     let link = Input::Link { session: app(1), pr: crate::decide::tests::pr(), by: None };
     pressed.give(link).unwrap();
     let head = Some("3f9c2d1aa".into());
-    let method = ao_slots::scm::MergeMethod::default();
+    let method = None;
     pressed.give(Input::Merge { session: app(1), head, method, by: ana() }).unwrap();
     book.add("being merged", &pressed);
     let mut refused = pressed.clone();

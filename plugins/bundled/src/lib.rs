@@ -70,6 +70,12 @@ pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
             }
             said.entry("requiredApprovals").or_insert(project.required_approvals.into());
         }
+        if let Some(scm) = project.scm.as_mut().filter(|scm| scm.plugin == ao_scm_github::NAME)
+            && let Some(said) = scm.settings.as_object_mut()
+            && project.required_approvals > 0
+        {
+            said.entry("requiredApprovals").or_insert(project.required_approvals.into());
+        }
     }
 }
 
@@ -134,6 +140,38 @@ mod tests {
         assert_eq!(scm("other").settings, own);
         for id in ["app", "other"] {
             (ao_scm_local::registration().check)(&scm(id).settings).unwrap();
+        }
+    }
+
+    #[test]
+    fn approvals_that_a_project_asks_for_are_waited_for_wherever_its_pull_requests_are() {
+        use ao_core::config::policy::ProjectPolicy;
+        for (settings, required, expected) in [
+            (None, 0, serde_json::json!({})),
+            (None, 2, serde_json::json!({"requiredApprovals": 2})),
+            (
+                Some(serde_json::json!({"url": "https://git.example/api/v3"})),
+                2,
+                serde_json::json!({"url": "https://git.example/api/v3", "requiredApprovals": 2}),
+            ),
+            (
+                Some(serde_json::json!({"requiredApprovals": 1})),
+                2,
+                serde_json::json!({"requiredApprovals": 1}),
+            ),
+        ] {
+            let id: ao_slots::ProjectId = "app".parse().unwrap();
+            let mut project = ProjectPolicy::new(&id, "app".parse().unwrap(), "/src/app".into());
+            project.repo = Some("acme/app".to_owned());
+            project.required_approvals = required;
+            let plugin = ao_scm_github::NAME.to_owned();
+            project.scm = settings.map(|settings| PluginChoice { plugin, settings });
+            let mut policy = Policy::default();
+            policy.projects.insert(id.clone(), project);
+            infer(&mut policy, str::to_owned);
+            let scm = policy.projects[&id].scm.clone().unwrap();
+            assert_eq!((scm.plugin.as_str(), &scm.settings), (ao_scm_github::NAME, &expected));
+            (ao_scm_github::registration().check)(&scm.settings).unwrap();
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Hub, TEXT_CAP, capped,
-    graph::{Actor, Context, Named, Oid, Page, Rollup, contexts, login, newest},
+    graph::{Actor, Context, Oid, Page, Rollup, contexts, login, newest},
     observe::View,
 };
 
@@ -26,8 +26,12 @@ const PAGES: usize = 20;
 const TITLE: usize = 256;
 const BODY: usize = 65_000;
 
-const WHERE: &str =
-    "id number state isDraft headRefOid mergeCommit { oid } repository { nameWithOwner }";
+const WHERE: &str = "id number state isDraft headRefOid mergeCommit { oid }
+  repository { nameWithOwner squashMergeAllowed mergeCommitAllowed rebaseMergeAllowed }";
+
+/// What to do where a repository does not want it merged like that: «Squash merges are not allowed on this repository.»
+const OTHERWISE: &str =
+    "ao pr merge --squash, --merge or --rebase, or set the project's `mergeMethod`";
 
 /// Where a pull request is now.
 #[derive(Debug, Deserialize)]
@@ -38,8 +42,31 @@ struct Place {
     state: String,
     head_ref_oid: String,
     merge_commit: Option<Oid>,
-    repository: Named,
+    repository: Home,
     status_check_rollup: Option<Rollup>,
+}
+
+/// Its repository, and how that lets pull requests be merged.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Home {
+    name_with_owner: String,
+    squash_merge_allowed: bool,
+    merge_commit_allowed: bool,
+    rebase_merge_allowed: bool,
+}
+
+impl Home {
+    /// The first way that it allows.
+    fn method(&self) -> MergeMethod {
+        match self {
+            Self { squash_merge_allowed: true, .. } => MergeMethod::Squash,
+            Self { merge_commit_allowed: true, .. } => MergeMethod::Merge,
+            Self { rebase_merge_allowed: true, .. } => MergeMethod::Rebase,
+            // It tells why not.
+            _ => MergeMethod::Squash,
+        }
+    }
 }
 
 /// The same, read.
@@ -51,6 +78,8 @@ pub(crate) struct Located {
     state: String,
     head: String,
     merged_as: Option<String>,
+    /// How its repository wants it merged.
+    method: MergeMethod,
 }
 
 impl Located {
@@ -329,13 +358,14 @@ impl Hub {
         errand: Errand,
         pr: &PrRef,
         expected: &str,
-        method: MergeMethod,
+        method: Option<MergeMethod>,
     ) -> Result<String, PluginError> {
         let located = self.locate(errand, pr).await?;
         if let Some(commit) = settled(&located, expected)? {
             return Ok(commit);
         }
-        let body = json!({"sha": expected, "merge_method": word(method)});
+        let method = word(method.unwrap_or(located.method));
+        let body = json!({"sha": expected, "merge_method": method});
         let path = format!("{}/merge", located.path()?);
         match self.github.rest(errand, Method::PUT, &path, Some(&body)).await {
             Ok(answer) => match answer.body["sha"].as_str() {
@@ -351,7 +381,11 @@ impl Hub {
                 let passes = error.cause.contains("Base branch was modified");
                 let kind = if passes { ErrorKind::Transient } else { ErrorKind::Refused };
                 let what = format!("#{} was not merged", pr.number.0);
-                Err(PluginError { kind, what, ..error })
+                let error = PluginError { kind, what, ..error };
+                Err(match error.cause.contains("erges are not allowed") {
+                    true => error.with_remedy(OTHERWISE),
+                    false => error,
+                })
             }
             Err(error) => Err(error),
         }
@@ -473,6 +507,7 @@ impl From<Place> for Located {
     fn from(place: Place) -> Self {
         Self {
             id: place.id,
+            method: place.repository.method(),
             repo: place.repository.name_with_owner,
             number: place.number,
             state: place.state,

@@ -55,6 +55,9 @@ pub struct Settings {
     pub app: Option<App>,
     /// The secret that webhooks are signed with. Without one, none is believed.
     pub webhook_secret: Option<Secret>,
+    /// How many people who may write have to approve, where the rules ask for fewer; by default the project's
+    /// `requiredApprovals`.
+    pub required_approvals: u32,
 }
 
 impl Settings {
@@ -87,7 +90,8 @@ pub fn registration() -> Registration<dyn Scm> {
             let github = Github::build(&settings.access(), context)?;
             let sights = shared(&github);
             let webhook_secret = settings.webhook_secret;
-            Ok(Arc::new(Hub { github, webhook_secret, sights, logs: Mutex::default() }))
+            let required = settings.required_approvals.try_into().unwrap_or(usize::MAX);
+            Ok(Arc::new(Hub { github, webhook_secret, required, sights, logs: Mutex::default() }))
         },
     }
 }
@@ -97,6 +101,8 @@ pub fn registration() -> Registration<dyn Scm> {
 struct Hub {
     github: Arc<Github>,
     webhook_secret: Option<Secret>,
+    /// Approvals without which none counts as approved.
+    required: usize,
     sights: Arc<Sights>,
     /// What was read of the logs of jobs that have ended, by job.
     logs: Mutex<BTreeMap<u64, String>>,
@@ -183,7 +189,7 @@ impl Scm for Hub {
         call: &Call,
         pr: &PrRef,
         expected_head: &str,
-        method: MergeMethod,
+        method: Option<MergeMethod>,
     ) -> Result<String, PluginError> {
         self.merged(Errand::urgent(call), pr, expected_head, method).await
     }

@@ -223,8 +223,11 @@ impl Hub {
         if let Some(login) = graph.data["viewer"]["login"].as_str() {
             self.github.belongs_to(login);
         }
-        let answers: Vec<Answer<Seen>> =
-            prs.iter().enumerate().map(|(at, pr)| seen(&mut graph, at, pr)).collect();
+        let answers: Vec<Answer<Seen>> = prs
+            .iter()
+            .enumerate()
+            .map(|(at, pr)| seen(&mut graph, at, pr, self.required))
+            .collect();
         // A right that is missing does not come by asking again.
         let refused = graph.errors.iter().find(|error| error.kind == "FORBIDDEN");
         match refused {
@@ -476,7 +479,7 @@ fn there(found: &mut [Answer<Seen>]) -> impl Iterator<Item = &mut Seen> {
 }
 
 /// What came for one.
-fn seen(graph: &mut Graph, at: usize, pr: &PrRef) -> Answer<Seen> {
+fn seen(graph: &mut Graph, at: usize, pr: &PrRef, required: usize) -> Answer<Seen> {
     let alias = format!("p{at}");
     let unknown = |why: &str| Answer::Unknown(cut(&one_line(why), 300));
     if let Some(error) = graph.error(&alias) {
@@ -501,7 +504,7 @@ fn seen(graph: &mut Graph, at: usize, pr: &PrRef) -> Answer<Seen> {
     }
     let quiet = |at: Timestamp| at.duration_since(pull.updated_at.parse().ok()?).try_into().ok();
     let quiet = graph.at.and_then(quiet).unwrap_or_default();
-    match Seen::new(key(pr), pull, quiet) {
+    match Seen::new(key(pr), pull, quiet, required) {
         Some(seen) => Answer::Yes(seen),
         None => unknown("a part of it did not come"),
     }
@@ -509,7 +512,7 @@ fn seen(graph: &mut Graph, at: usize, pr: &PrRef) -> Answer<Seen> {
 
 impl Seen {
     /// None where a part of a list is missing.
-    fn new(key: String, pull: Pull, quiet: Duration) -> Option<Self> {
+    fn new(key: String, pull: Pull, quiet: Duration, required: usize) -> Option<Self> {
         let demanded = pull.demanded();
         let mut next = Vec::new();
         let (rollup, page) = match pull.status_check_rollup {
@@ -532,14 +535,17 @@ impl Seen {
         let of = |state: &'static str| opinions.iter().filter(move |one| one.state == state);
         let objections: Vec<String> = of("CHANGES_REQUESTED").map(|one| one.id.clone()).collect();
         let asked = pull.review_requests.total_count.unwrap_or_default() > 0;
+        let approvals = of("APPROVED").count();
+        // The rules may ask for fewer than the settings.
+        let lacks = approvals < required;
         let review = match pull.review_decision.as_deref() {
-            Some("APPROVED") => Review::Approved,
+            Some("APPROVED") if !lacks => Review::Approved,
             Some("CHANGES_REQUESTED") => Review::ChangesRequested,
             Some(_) => Review::Pending,
             // No rule demands a review, so the reviews speak for themselves.
             None if !objections.is_empty() => Review::ChangesRequested,
-            None if of("APPROVED").next().is_some() => Review::Approved,
-            None if asked => Review::Pending,
+            None if approvals > 0 && !lacks => Review::Approved,
+            None if asked || lacks => Review::Pending,
             None => Review::None,
         };
         let approved_by = of("APPROVED").map(|one| login(one.author.as_ref())).collect();

@@ -312,7 +312,7 @@ async fn a_renamed_repository_is_followed_and_a_fork_is_not_ours() {
     assert!(diff.starts_with("diff --git"), "{diff}");
     house.scm.close(&call(), &pr).await.unwrap();
     house.scm.reopen(&call(), &pr).await.unwrap();
-    house.scm.merge(&call(), &pr, &head, MergeMethod::Squash).await.unwrap();
+    house.scm.merge(&call(), &pr, &head, Some(MergeMethod::Squash)).await.unwrap();
     assert_eq!(house.facts(&pr).await.state, PrState::Merged);
     // Somebody else has the name now; the id still says which one is meant.
     house.hub.repository(REPO);
@@ -344,13 +344,68 @@ async fn a_merge_waits_for_the_rules_and_says_why() {
     let pr = house.opened("feat/x");
     let head = house.head("feat/x");
     house.hub.require(REPO, "main", &["test"], 1);
-    let error = house.scm.merge(&call(), &pr, &head, MergeMethod::Merge).await.unwrap_err();
+    let error = house.scm.merge(&call(), &pr, &head, Some(MergeMethod::Merge)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.cause.contains("approving review"), "{error:?}");
     house.hub.review(REPO, pr.number.0, By::person("ben"), "APPROVED", "");
     house.hub.check(REPO, &head, "test", Some("SUCCESS"));
-    house.scm.merge(&call(), &pr, &head, MergeMethod::Squash).await.unwrap();
+    house.scm.merge(&call(), &pr, &head, Some(MergeMethod::Squash)).await.unwrap();
     assert_eq!(house.facts(&pr).await.state, PrState::Merged);
+}
+
+#[tokio::test]
+async fn as_many_people_approve_as_the_settings_ask_for_though_the_rules_ask_for_fewer() {
+    for ruled in [false, true] {
+        let mut house = house();
+        let settings = json!({"token": TOKEN, "url": house.hub.url(), "requiredApprovals": 2});
+        house.scm = (crate::registration().build)(&settings, &context::nowhere()).unwrap();
+        let pr = house.opened("feat/x");
+        let number = pr.number.0;
+        if ruled {
+            house.hub.require(REPO, "main", &[], 1);
+        }
+        assert_eq!(house.facts(&pr).await.review, Review::Pending);
+        let approves = |by: &str| house.hub.review(REPO, number, By::person(by), "APPROVED", "");
+        house.hub.permit("dan", "WRITE");
+        // The same one twice is one, and whoever may not write is none.
+        for by in ["ben", "ben", "eve"] {
+            approves(by);
+            let facts = house.facts(&pr).await;
+            assert_eq!(facts.review, Review::Pending, "{by} {ruled}");
+            assert_eq!(facts.details.approved_by, ["ben"]);
+        }
+        approves("dan");
+        let facts = house.facts(&pr).await;
+        assert_eq!(facts.review, Review::Approved, "{ruled}");
+        assert_eq!(facts.details.approved_by.len(), 2);
+        house.hub.review(REPO, number, By::person("dan"), "CHANGES_REQUESTED", "No.");
+        assert_eq!(house.facts(&pr).await.review, Review::ChangesRequested, "{ruled}");
+    }
+}
+
+#[tokio::test]
+async fn a_merge_goes_by_what_the_repository_allows_unless_somebody_says_how() {
+    for (allowed, expected) in [
+        (vec!["MERGE", "SQUASH", "REBASE"], "squash"),
+        (vec!["MERGE", "REBASE"], "merge"),
+        (vec!["REBASE"], "rebase"),
+    ] {
+        let house = house();
+        let pr = house.opened("feat/x");
+        let head = house.head("feat/x");
+        house.hub.change_repo(REPO, |repo| repo.methods = allowed.clone());
+        if expected != "squash" {
+            let squash = Some(MergeMethod::Squash);
+            let error = house.scm.merge(&call(), &pr, &head, squash).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Refused);
+            assert_eq!(error.cause, "Squash merges are not allowed on this repository.");
+            assert!(error.remedy.as_ref().unwrap().contains("mergeMethod"), "{error:?}");
+        }
+        house.scm.merge(&call(), &pr, &head, None).await.unwrap();
+        let merge = house.hub.requests().pop().unwrap();
+        assert_eq!((merge.status, &merge.body["merge_method"]), (200, &json!(expected)));
+        assert_eq!(house.facts(&pr).await.state, PrState::Merged, "{expected}");
+    }
 }
 
 #[tokio::test]
@@ -704,7 +759,7 @@ async fn a_merge_that_the_rules_forbid_is_not_offered() {
     assert_eq!(merges().await, Mergeable::Yes);
     house.hub.push(REPO, "main");
     assert_eq!(merges().await, Mergeable::Behind);
-    let error = house.scm.merge(&call(), &pr, &head, MergeMethod::Merge).await.unwrap_err();
+    let error = house.scm.merge(&call(), &pr, &head, Some(MergeMethod::Merge)).await.unwrap_err();
     assert!(error.kind == ErrorKind::Refused && error.cause.contains("out of date"), "{error:?}");
 }
 
@@ -758,7 +813,7 @@ async fn a_fifth_is_kept_for_what_a_human_asks() {
     assert_eq!((graphql.limit, graphql.remaining), (5_000, 999));
     assert_eq!(graphql.spent, 2);
     assert!(graphql.account.starts_with("ana @ "), "{graphql:?}");
-    house.scm.merge(&call(), &pr, &head, MergeMethod::Merge).await.unwrap();
+    house.scm.merge(&call(), &pr, &head, Some(MergeMethod::Merge)).await.unwrap();
 }
 
 /// So many pull requests of several repositories, each with a check that passed.
@@ -902,6 +957,45 @@ async fn r13_a_read_that_has_not_changed_costs_nothing() {
         check.annotations = vec![("src/a.rs".to_owned(), 3, "FAILURE", "here".to_owned())];
     });
     assert!(read().await.contains("src/a.rs:3"));
+}
+
+/// Ten pull requests that fail, each looked at as an agent's brief has it; each tenth look finds that one has changed.
+#[tokio::test]
+async fn r13_of_the_reads_of_ten_pull_requests_most_are_free() {
+    let house = house();
+    let prs = many(&house, 10);
+    let checks: Vec<u64> = prs
+        .iter()
+        .map(|pr| {
+            let sha = house.hub.issue_at(&pr.repo, pr.number.0).unwrap().pull.unwrap().sha;
+            let id = house.hub.check(&pr.repo, &sha, "test", Some("FAILURE"));
+            house.hub.change_check(id, |check| check.log = "error: no".to_owned());
+            house.hub.comment(&pr.repo, pr.number.0, By::person("ben"), "Why?");
+            id
+        })
+        .collect();
+    let look = async || {
+        let answers = house.scm.observe(&call(), &prs).await.unwrap();
+        assert!(answers.iter().all(|answer| matches!(answer, Answer::Yes(_))));
+        for pr in &prs {
+            assert_ne!(house.scm.failing_check_log(&call(), pr, "test").await.unwrap(), "");
+            assert_ne!(house.scm.threads(&call(), pr).await.unwrap(), []);
+        }
+    };
+    look().await;
+    let first = house.hub.spent();
+    for n in 0..20 {
+        if n % 10 == 5 {
+            house.hub.change_check(checks[n / 10], |check| {
+                check.annotations = vec![("src/a.rs".to_owned(), 3, "FAILURE", "here".to_owned())];
+            });
+        }
+        look().await;
+    }
+    let spent = house.hub.spent();
+    let (paid, free) = (spent.rest - first.rest, spent.not_modified - first.not_modified);
+    println!("reads: {} at first, then {paid} paid and {free} answered 304", first.rest);
+    assert!(free * 100 >= (free + paid) * 95, "{paid} paid, {free} free");
 }
 
 #[tokio::test]

@@ -621,10 +621,12 @@ impl Scm for Local {
         call: &Call,
         pr: &PrRef,
         expected_head: &str,
-        method: MergeMethod,
+        method: Option<MergeMethod>,
     ) -> Result<String, PluginError> {
         // A merge that is cut off could leave half of it in a human's checkout: it goes on without its caller.
         let (house, head, number) = (self.0.clone(), expected_head.to_owned(), pr.number.0);
+        // Nobody forbids any.
+        let method = method.unwrap_or(MergeMethod::Squash);
         let work =
             tokio::spawn(
                 async move { house.merge(&house.git(MERGE), number, &head, method).await },

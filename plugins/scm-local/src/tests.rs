@@ -213,7 +213,7 @@ impl Bench {
         head: &str,
         method: MergeMethod,
     ) -> Result<String, PluginError> {
-        self.scm.merge(&call("merge"), pr, head, method).await
+        self.scm.merge(&call("merge"), pr, head, Some(method)).await
     }
 
     /// Waits until the checks of the head are no longer under way.

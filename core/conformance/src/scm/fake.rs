@@ -260,7 +260,7 @@ impl Scm for Vendor {
         call: &Call,
         pr: &PrRef,
         expected_head: &str,
-        _: MergeMethod,
+        _: Option<MergeMethod>,
     ) -> Result<String, PluginError> {
         self.ask(call, |far| {
             let pr = far.pr(pr)?;

@@ -151,7 +151,7 @@ impl Scm for Wrong {
         call: &Call,
         pr: &PrRef,
         expected_head: &str,
-        method: MergeMethod,
+        method: Option<MergeMethod>,
     ) -> Result<String, PluginError> {
         let state = self.right.prs().await.into_iter().find(|known| known.0 == *pr).map(|p| p.1);
         if state == Some(PrState::Merged) {

@@ -298,7 +298,7 @@ fn a_draft_is_made_ready_by_opening_it_again() {
     let mut w = followed();
     scm(&mut w, PrFacts { state: PrState::Draft, ..green("a") });
     let merge =
-        Input::Merge { session: app(1), head: None, method: MergeMethod::Squash, by: ana() };
+        Input::Merge { session: app(1), head: None, method: Some(MergeMethod::Squash), by: ana() };
     let refusal = w.give(merge).unwrap_err();
     assert_eq!(refusal.remedy.as_deref(), Some("make it ready: ao pr create app-1"));
 }
@@ -311,7 +311,7 @@ fn a_merge_is_done_once_at_the_head_that_was_shown() {
     let merge = |head: &str| Input::Merge {
         session: app(1),
         head: Some(head.into()),
-        method: MergeMethod::Rebase,
+        method: Some(MergeMethod::Rebase),
         by: ana(),
     };
     w.refused(
@@ -322,7 +322,7 @@ fn a_merge_is_done_once_at_the_head_that_was_shown() {
     w.give(merge("a")).unwrap();
     assert_eq!(
         w.effect(1),
-        Some(Effect::MergePr { head: "a".into(), method: MergeMethod::Rebase })
+        Some(Effect::MergePr { head: "a".into(), method: Some(MergeMethod::Rebase) })
     );
     w.succeed(1);
     assert_eq!(w.effect(1), None, "it is done");
@@ -340,13 +340,51 @@ fn a_merge_is_done_once_at_the_head_that_was_shown() {
 }
 
 #[test]
+fn a_merge_goes_as_somebody_says_else_as_the_project_else_as_the_repository_allows() {
+    use MergeMethod::{Rebase, Squash};
+    for (said, project, expected) in [
+        (None, None, None),
+        (None, Some(Rebase), Some(Rebase)),
+        (Some(Squash), Some(Rebase), Some(Squash)),
+        (Some(Squash), None, Some(Squash)),
+    ] {
+        for alone in [false, true] {
+            let mut w = with(Trigger::ApprovedAndGreen, |reaction| {
+                if alone {
+                    (reaction.auto, reaction.action) = (true, ReactionAction::AutoMerge);
+                }
+            });
+            w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+            let mut policy = (*w.state.policy).clone();
+            policy.projects.values_mut().for_each(|of| of.merge_method = project);
+            w.configure(policy, [(desk(), desktop())].into());
+            w.tell(1, [turn_ended("t1")]);
+            scm(&mut w, green("a"));
+            let expected = if alone { project } else { expected };
+            match alone {
+                true => w.pass(MINUTE),
+                false => {
+                    let (session, head) = (app(1), Some("a".to_owned()));
+                    w.give(Input::Merge { session, head, method: said, by: ana() }).unwrap();
+                }
+            }
+            assert_eq!(
+                w.effect(1),
+                Some(Effect::MergePr { head: "a".into(), method: expected }),
+                "{said:?} {project:?} {alone}"
+            );
+        }
+    }
+}
+
+#[test]
 fn what_came_of_a_merge_is_booked_on_that_merge_alone() {
     for ends_well in [true, false] {
         let mut w = followed();
         w.tell(1, [turn_ended("t1")]);
         let merge = |head: &str| {
             let (session, head) = (app(1), Some(head.to_owned()));
-            Input::Merge { session, head, method: MergeMethod::Squash, by: ana() }
+            Input::Merge { session, head, method: Some(MergeMethod::Squash), by: ana() }
         };
         for head in ["a", "b"] {
             scm(&mut w, green(head));
@@ -358,7 +396,7 @@ fn what_came_of_a_merge_is_booked_on_that_merge_alone() {
         }
         let wanted = w.session(1).follow.merge.as_ref().unwrap();
         assert!(wanted.head == "b" && wanted.waits(), "{wanted:?}");
-        let doing = Effect::MergePr { head: "b".into(), method: MergeMethod::Squash };
+        let doing = Effect::MergePr { head: "b".into(), method: Some(MergeMethod::Squash) };
         assert_eq!(w.effect(1), Some(doing));
     }
 }
@@ -375,7 +413,7 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
     w.pass(MINUTE);
     assert_eq!(
         w.effect(1),
-        Some(Effect::MergePr { head: "a".into(), method: MergeMethod::Squash }),
+        Some(Effect::MergePr { head: "a".into(), method: None }),
         "it merges by itself"
     );
     assert!(about_prs(&w).is_empty(), "and nobody is asked: {:?}", w.pushes());
@@ -432,7 +470,7 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
     // So is the wish to merge it, also when it was refused.
     let mut w = before;
     let (session, head) = (app(1), Some("c".to_owned()));
-    w.give(Input::Merge { session, head, method: MergeMethod::Squash, by: ana() }).unwrap();
+    w.give(Input::Merge { session, head, method: Some(MergeMethod::Squash), by: ana() }).unwrap();
     w.fail(1, ErrorKind::Refused);
     scm(&mut w, green("d"));
     w.pass(MINUTE);

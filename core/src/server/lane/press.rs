@@ -7,7 +7,6 @@ use ao_slots::{
     agent::Decision,
     fact::Priority,
     notifier::{Button, IncomingAction, Notifier, OPEN, Press},
-    scm::MergeMethod,
     terminal::Opened,
 };
 use jiff::SignedDuration;
@@ -618,12 +617,9 @@ async fn acts(
             by,
         },
         // At the head that the button names, whatever the pull request's is by now.
-        "merge" => Input::Merge {
-            session: whose()?,
-            head: Some(argument.to_owned()),
-            method: MergeMethod::default(),
-            by,
-        },
+        "merge" => {
+            Input::Merge { session: whose()?, head: Some(argument.to_owned()), method: None, by }
+        }
         "release" => Input::Release { incident, digest: argument.to_owned(), by },
         "ask-pr" => handle.message(whose()?, words::ASK_FOR_PR, by).await.map_err(refused)?,
         "pr-open" => Input::ActOnPr { session: whose()?, act: PrAct::Open, by },

@@ -36,7 +36,7 @@ impl Shell {
         work: &Work,
         call: &Call,
         head: &str,
-        method: MergeMethod,
+        method: Option<MergeMethod>,
     ) -> Result<Outcome, Failure> {
         let (scm, pr) = self.pr_of(handle, work)?;
         let commit = scm.merge(call, &pr, head, method).await?;

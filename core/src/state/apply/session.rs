@@ -298,7 +298,7 @@ impl Session {
                 self.want_merge(&e.head, e.method, Some(e.by.clone()), when);
             }
             Kind::MergeDecided(e) => {
-                self.want_merge(&e.head, MergeMethod::default(), None, when);
+                self.want_merge(&e.head, None, None, when);
             }
             Kind::UsageObserved(e) => {
                 let add = |sum: Option<u64>, more: Option<u64>| match (sum, more) {
@@ -508,7 +508,13 @@ impl Session {
         self.messages.insert(id, message);
     }
 
-    fn want_merge(&mut self, head: &str, method: MergeMethod, by: Option<Actor>, when: Moment) {
+    fn want_merge(
+        &mut self,
+        head: &str,
+        method: Option<MergeMethod>,
+        by: Option<Actor>,
+        when: Moment,
+    ) {
         let head = head.to_owned();
         self.follow.merge = Some(Merge { head, method, by, when, failure: None, commit: None });
     }

@@ -11,7 +11,6 @@ use ao_core::{
 use ao_slots::{
     IncidentId, PrNumber, SessionId,
     fact::{Checks, Mergeable, PrFacts, PrState, Review, WorkFacts},
-    scm::MergeMethod,
 };
 
 use crate::noise::{
@@ -394,7 +393,7 @@ impl Play {
     }
 
     fn presses_merge(&mut self, head: &str) {
-        let (session, method) = (self.who.clone(), MergeMethod::default());
+        let (session, method) = (self.who.clone(), None);
         let merge = Input::Merge { session, head: Some(head.into()), method, by: ana() };
         self.does(&format!("merge at {head}"), merge);
     }

@@ -52,7 +52,7 @@ async fn merge_what_is_wanted(root: &Path) {
     )));
     scm.keep(Arc::new(Filed { memory, path: file(root) }));
     let pr = PrRef { repo: String::new(), number: PrNumber(number.parse().unwrap()), node: None };
-    scm.merge(&call("merge"), &pr, head, MergeMethod::Squash).await.unwrap();
+    scm.merge(&call("merge"), &pr, head, Some(MergeMethod::Squash)).await.unwrap();
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ async fn two_plugins_of_one_repository_merge_once() {
     let lock = fs::File::create(bench.repo().join(".git/ao-worktree.lock")).unwrap();
     lock.lock().unwrap();
     let (merge, again) = (call("m1"), call("m2"));
-    let first = bench.scm.merge(&merge, &pr, &head, MergeMethod::Squash);
-    let second = other.merge(&again, &pr, &head, MergeMethod::Squash);
+    let first = bench.scm.merge(&merge, &pr, &head, Some(MergeMethod::Squash));
+    let second = other.merge(&again, &pr, &head, Some(MergeMethod::Squash));
     let release = async {
         until(|| calls(&bench).iter().filter(|sub| *sub == "worktree").count() == 2).await;
         drop(lock);
@@ -44,7 +44,7 @@ async fn the_book_is_free_while_a_merge_waits_for_the_repository() {
     let lock = fs::File::create(bench.repo().join(".git/ao-worktree.lock")).unwrap();
     lock.lock().unwrap();
     let merge = call("m");
-    let waiting = bench.scm.merge(&merge, &pr, &head, MergeMethod::Squash);
+    let waiting = bench.scm.merge(&merge, &pr, &head, Some(MergeMethod::Squash));
     count_calls(&bench);
     let meanwhile = async {
         until(|| calls(&bench).iter().any(|sub| sub == "worktree")).await;
@@ -137,7 +137,7 @@ async fn a_merge_that_outlives_its_call_is_found_by_the_next_look() {
     );
     bench.wrap(&wait);
     let short = Call::new("m", Duration::from_millis(1_500));
-    let error = bench.scm.merge(&short, &pr, &head, MergeMethod::Squash).await.unwrap_err();
+    let error = bench.scm.merge(&short, &pr, &head, Some(MergeMethod::Squash)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InDoubt, "{error:?}");
     until(|| far.exists()).await;
     let open = tokio::task::spawn_blocking(move || fs::write(gate, "go\n").unwrap());
