@@ -309,6 +309,8 @@ pub enum Effect {
     },
     /// Open the session's closed pull request again.
     ReopenPr,
+    /// Close the session's issue: its pull request was merged.
+    CloseIssue,
     /// End the agent.
     DestroyRuntime {
         /// Which start of it.
@@ -1103,6 +1105,9 @@ kinds! {
         /// Its workspace stays until a human removes it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         keep: bool,
+        /// Its issue is to be closed with it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        closes: bool,
     }
     /// The set-up failed and what it made is being undone.
     Dec "spawn.failed" SpawnFailed {

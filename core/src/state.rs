@@ -354,6 +354,9 @@ pub struct Session {
     /// The issue is closed.
     #[serde(default)]
     pub issue_closed: bool,
+    /// It is over, and its issue is still to be closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closes_issue: bool,
     /// Requests of this launch and the last few ended ones.
     #[serde(default)]
     pub requests: BTreeMap<RequestId, Request>,

@@ -918,6 +918,7 @@ fn effect(effect: &Effect) -> String {
         }
         Effect::OpenPr { .. } => "opening a pull request".into(),
         Effect::ReopenPr => "opening the pull request again".into(),
+        Effect::CloseIssue => "closing the issue".into(),
         Effect::PostCreate => "running the set-up commands".into(),
         Effect::CreateRuntime { resume: true, .. } => {
             "starting the agent, same conversation".into()

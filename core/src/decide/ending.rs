@@ -21,7 +21,8 @@ impl Decider<'_> {
         let merged = session.pr().is_some_and(|pr| pr.state == PrState::Merged);
         let how = if merged { Over::Merged } else { Over::Done };
         let keep = merged && by.is_none() && !self.state.policy.lifecycle.auto_cleanup_on_merge;
-        self.about(&session.id, SessionEnded { how, by, keep })
+        let closes = merged && closes_issue(self.state, session);
+        self.about(&session.id, SessionEnded { how, by, keep, closes })
             .rule("done-by-evidence")
             .because(&evidence(session));
     }
@@ -36,9 +37,12 @@ impl Decider<'_> {
         if session.launch.0 > 0 && !session.has_ended() {
             return self.end_runtime(session, "kill", &[session.status_since.seq]);
         }
-        self.about(&session.id, SessionEnded { how: Over::Killed, by: Some(by), keep: false })
-            .rule("killed")
-            .because(&[session.runtime_state.since.seq]);
+        self.about(
+            &session.id,
+            SessionEnded { how: Over::Killed, by: Some(by), keep: false, closes: false },
+        )
+        .rule("killed")
+        .because(&[session.runtime_state.since.seq]);
     }
 
     /// A failed kill is tried again, never believed.
@@ -63,12 +67,20 @@ impl Decider<'_> {
             let effect = Effect::DestroyWorkspace { removal: Removal::Undo };
             return self.intend(&session.id, effect, "undo-spawn", &[session.step_since.seq]);
         }
-        self.about(&session.id, SessionEnded { how: Over::Failed, by: None, keep: false })
-            .rule("spawn-failed")
-            .because(&[session.step_since.seq]);
+        self.about(
+            &session.id,
+            SessionEnded { how: Over::Failed, by: None, keep: false, closes: false },
+        )
+        .rule("spawn-failed")
+        .because(&[session.step_since.seq]);
     }
 
+    /// What is to be done once a session is over.
     pub(super) fn clean_up(&mut self, session: &Session) {
+        if session.closes_issue && session.busy.is_none() {
+            let because: Vec<_> = session.over.iter().map(|(_, when)| when.seq).collect();
+            return self.intend(&session.id, Effect::CloseIssue, "issue-merged", &because);
+        }
         let Some(force) = session.cleanup else { return };
         let running = session.busy.and_then(|seq| self.state.intents.get(&seq));
         // Set-up commands may take long; the workspace that they run in is not wanted any more.
@@ -89,7 +101,7 @@ impl Decider<'_> {
         let Some(round) = self.state.rounds.get(&session.project) else { return };
         let settled = |id: &SessionId| {
             self.state.sessions.get(id).is_none_or(|s| {
-                s.is_over() && s.cleanup.is_none() && s.busy.is_none()
+                s.is_over() && s.cleanup.is_none() && !s.closes_issue && s.busy.is_none()
                     || !s.is_over() && s.status == Status::Mergeable
             })
         };
@@ -138,6 +150,20 @@ pub(super) fn evidence_of_done(state: &State, session: &Session) -> bool {
         && claimed
         && !waits
         && session.work().is_some_and(|work| work.is_clean() && work.commits > 0)
+}
+
+/// Its issue is done with its pull request: merged into the default branch, as forges have it. Issues that lie in the
+/// repository are left to its commits: a file that is changed there would keep the next merge from its checkout.
+fn closes_issue(state: &State, session: &Session) -> bool {
+    let Some(project) = state.policy.projects.get(&session.project) else { return false };
+    let Some(tracker) = project.tracker.as_ref().filter(|_| session.issue.is_some()) else {
+        return false;
+    };
+    let path = tracker.settings["path"].as_str().map(std::path::Path::new);
+    let inside = path.is_some_and(|path| path.starts_with(&project.path));
+    let standard = project.default_branch.as_deref().unwrap_or("main");
+    let base = session.pr().and_then(|pr| pr.details.base.as_deref());
+    !inside && !session.issue_closed && base.is_none_or(|base| base == standard)
 }
 
 /// Its work comes to a pull request.

@@ -176,6 +176,7 @@ pub(crate) fn usual(effect: &Effect) -> Outcome {
         | Effect::HandOverMessage { .. }
         | Effect::DecideRequest { .. }
         | Effect::RerunChecks { .. }
+        | Effect::CloseIssue
         | Effect::DestroyRuntime { .. }
         | Effect::UpdateNotification { .. }
         | Effect::ResolveNotification { .. } => Outcome::Done,
@@ -578,6 +579,7 @@ fn line(event: &Event) -> Option<String> {
             Effect::RerunChecks { head } => format!("do rerun {head}"),
             Effect::OpenPr { .. } => "do open-pr".into(),
             Effect::ReopenPr => "do reopen-pr".into(),
+            Effect::CloseIssue => "do close-issue".into(),
             Effect::DestroyWorkspace { removal } => format!("do remove {removal:?}"),
             Effect::SendNotification { .. }
             | Effect::UpdateNotification { .. }

@@ -444,6 +444,7 @@ impl State {
             suspected: None,
             claimed: None,
             issue_closed: false,
+            closes_issue: false,
             requests: Default::default(),
             messages: Default::default(),
             restore: None,

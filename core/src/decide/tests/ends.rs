@@ -1,6 +1,9 @@
 //! How sessions come to their end, and back.
 
-use super::*;
+use ao_slots::fact::{PrFacts, PrState};
+
+use super::{review::green, *};
+use crate::config::policy::PluginChoice;
 
 #[test]
 fn an_agent_that_crashes_calls_a_human_and_comes_back_on_request() {
@@ -183,6 +186,44 @@ fn what_runs_well_or_never_ran_or_is_merged_is_not_restored() {
     w.brings(1, Ok(Outcome::Done), &["over Merged", "is cleanup", "do remove IfSafe"]);
     w.succeed(1);
     w.refused(restore(1), "app-1 is merged");
+}
+
+#[test]
+fn a_merge_into_the_default_branch_closes_the_issue_unless_that_is_a_file_of_the_repository() {
+    let project = "my-app".parse().unwrap();
+    let repository = World::new().state.policy.projects[&project].path.clone();
+    let folder = |path: std::path::PathBuf| ("plain", serde_json::json!({ "path": path }));
+    for (tracker, base, closes) in [
+        (Some(("github", serde_json::json!({}))), Some("main"), true),
+        (Some(("github", serde_json::json!({}))), None, true),
+        (Some(("github", serde_json::json!({}))), Some("release"), false),
+        (Some(folder(repository.with_file_name("issues"))), Some("main"), true),
+        (Some(folder(repository.join("issues"))), Some("main"), false),
+        (None, Some("main"), false),
+    ] {
+        for result in [Ok(Outcome::Done), Err(failure(ErrorKind::Transient))] {
+            let mut w = World::working("41");
+            let choice =
+                |(plugin, settings): (&str, _)| PluginChoice { plugin: plugin.into(), settings };
+            std::sync::Arc::make_mut(&mut w.state.policy)
+                .projects
+                .get_mut(&project)
+                .unwrap()
+                .tracker = tracker.clone().map(choice);
+            let mut pr = PrFacts { state: PrState::Merged, ..green("a") };
+            pr.details.base = base.map(str::to_owned);
+            w.check(Input::Pr { session: app(1), pr }, &["is merged", "do end 1"]);
+            let (over, clean) = (["over Merged", "is cleanup"], "do remove IfSafe");
+            if !closes {
+                w.brings(1, Ok(Outcome::Done), &[over[0], over[1], clean]);
+                continue;
+            }
+            w.brings(1, Ok(Outcome::Done), &[over[0], over[1], "do close-issue"]);
+            // Once, whatever becomes of it: what fails is told by `ao why`.
+            w.brings(1, result, &[clean]);
+            assert!(!w.session(1).closes_issue);
+        }
+    }
 }
 
 #[test]

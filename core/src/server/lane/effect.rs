@@ -131,7 +131,8 @@ impl Shell {
             Effect::FetchIssue
             | Effect::RerunChecks { .. }
             | Effect::OpenPr { .. }
-            | Effect::ReopenPr => limits.scm_ms,
+            | Effect::ReopenPr
+            | Effect::CloseIssue => limits.scm_ms,
             Effect::CreateWorkspace { .. } | Effect::RestoreWorkspace => {
                 limits.worktree_ms.saturating_add(limits.fetch_ms)
             }
@@ -207,6 +208,7 @@ impl Shell {
             }
             Effect::RerunChecks { head } => self.rerun_checks(handle, &work, &call, head).await,
             Effect::ReopenPr => self.reopen_pr(handle, &work, &call).await,
+            Effect::CloseIssue => self.close_issue(&work, &call).await,
             Effect::OpenPr { title, body, draft, base } => {
                 self.open_pr(handle, &work, &call, title, body, *draft, base).await
             }

@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ao_slots::{
     Call, ErrorKind, PluginError,
     text::{cut, one_line, plain, redact},
+    tracker::{IssueChange, Tracker},
     workspace::{CreateWorkspace, PostCreate, Removal, WorkspaceHandle},
 };
 
@@ -21,14 +23,7 @@ use crate::{
 
 impl Shell {
     pub(super) async fn fetch_issue(&self, work: &Work, call: &Call) -> Result<Outcome, Failure> {
-        let id = work.session.issue.as_deref().ok_or_else(|| no_such("no issue was named"))?;
-        let tracker = work.plugins.tracker.as_ref().ok_or_else(|| {
-            PluginError::permanent(
-                format!("issue {id} cannot be read"),
-                "the project has no tracker",
-            )
-            .with_remedy("set `tracker:` in agent-orchestrator.yaml, or use --prompt")
-        })?;
+        let (id, tracker) = issue_of(work)?;
         let issue = tracker.get(call, id).await?;
         let body = tracker.prompt(&issue);
         let fence = super::random_token()
@@ -42,6 +37,14 @@ impl Shell {
             })?,
             branch: tracker.branch_name(&issue),
         })
+    }
+
+    /// Nothing happens to one that is closed: by the contract of the slot.
+    pub(super) async fn close_issue(&self, work: &Work, call: &Call) -> Result<Outcome, Failure> {
+        let (id, tracker) = issue_of(work)?;
+        let closed = IssueChange { open: Some(false), ..IssueChange::default() };
+        tracker.update(call, id, &closed).await?;
+        Ok(Outcome::Done)
     }
 
     pub(super) async fn create_workspace(
@@ -194,6 +197,17 @@ impl Shell {
         self.create_workspace(work, call, &handle.branch, &path, &handle.base, existing).await?;
         Ok(())
     }
+}
+
+/// The issue that a session works on, and where it is kept.
+fn issue_of(work: &Work) -> Result<(&str, &Arc<dyn Tracker>), Failure> {
+    let id = work.session.issue.as_deref().ok_or_else(|| no_such("no issue was named"))?;
+    let none = || {
+        let what = format!("issue {id} cannot be reached");
+        PluginError::permanent(what, "the project has no tracker")
+            .with_remedy("set `tracker:` in agent-orchestrator.yaml, or use --prompt")
+    };
+    Ok((id, work.plugins.tracker.as_ref().ok_or_else(none)?))
 }
 
 impl Work {

@@ -10,6 +10,7 @@ use ao_slots::{
 
 use super::{Shell, Work, no_such};
 use crate::{
+    config::policy::ProjectPolicy,
     event::{Failure, Outcome, Text},
     server::{handle::Handle, scm::repo_of},
 };
@@ -92,14 +93,64 @@ impl Shell {
         let title =
             if title.trim().is_empty() { head.clone() } else { cut(&one_line(&title), 200) };
         let standard = work.project.default_branch.clone();
+        let body = body.as_ref().map(whole).unwrap_or_default();
         let request = CreatePr {
             repo: repo_of(work),
             title,
-            body: body.as_ref().map(whole).unwrap_or_default(),
+            body: closing(body, &work.project, work.session.issue.as_deref()),
             head,
             base: base.clone().or(standard).unwrap_or_else(|| "main".to_owned()),
             draft,
         };
         Ok(Outcome::PrOpened(scm.create(call, &request).await?))
+    }
+}
+
+/// A forge that keeps the issues as well closes the one that the text of a merged pull request names so.
+fn closing(body: String, project: &ProjectPolicy, issue: Option<&str>) -> String {
+    let (Some(issue), Some(tracker), Some(scm)) = (issue, &project.tracker, &project.scm) else {
+        return body;
+    };
+    let same = |key: &str| tracker.settings[key] == scm.settings[key];
+    let closes = format!("Closes #{issue}");
+    let number = !issue.is_empty() && issue.bytes().all(|b| b.is_ascii_digit());
+    if !number || tracker.plugin != scm.plugin || !same("repo") || !same("url") {
+        return body;
+    }
+    if body.lines().any(|line| line.trim().eq_ignore_ascii_case(&closes)) {
+        return body;
+    }
+    match body.trim_end() {
+        "" => closes,
+        body => format!("{body}\n\n{closes}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::policy::PluginChoice;
+
+    #[test]
+    fn a_pull_request_names_the_issue_that_its_forge_closes_with_it() {
+        let choice =
+            |plugin: &str, settings| Some(PluginChoice { plugin: plugin.into(), settings });
+        let mut project = crate::config::policy::Policy::with_projects(&["my-app"])
+            .projects
+            .into_values()
+            .next()
+            .unwrap();
+        (project.scm, project.tracker) = (choice("github", json!({})), choice("github", json!({})));
+        let body = |project: &_, body: &str, issue| closing(body.into(), project, issue);
+        assert_eq!(body(&project, "", Some("41")), "Closes #41");
+        assert_eq!(body(&project, "Dark mode.\n", Some("41")), "Dark mode.\n\nCloses #41");
+        assert_eq!(body(&project, "closes #41\n", Some("41")), "closes #41\n");
+        assert_eq!(body(&project, "x", None), "x");
+        project.tracker = choice("github", json!({"repo": "acme/issues"}));
+        assert_eq!(body(&project, "x", Some("41")), "x");
+        project.tracker = choice("plain", json!({}));
+        assert_eq!(body(&project, "x", Some("41")), "x");
     }
 }

@@ -428,6 +428,7 @@ impl Session {
                 self.over = Some((e.how, when));
                 self.step = Step::Over;
                 self.restore = None;
+                self.closes_issue = e.closes;
                 self.end_requests("over", when, |_| true);
                 for message in self.messages.values_mut().filter(|m| m.fate == Fate::Waiting) {
                     message.fate = Fate::Withdrawn { reason: "the session is over".into() };
@@ -677,6 +678,10 @@ impl Session {
             }
             (Effect::RerunChecks { head }, _) => self.follow.runs_again(head, when),
             (Effect::OpenPr { .. } | Effect::ReopenPr, Outcome::PrOpened(pr)) => self.link_pr(pr),
+            (Effect::CloseIssue, _) => {
+                self.closes_issue = false;
+                self.issue_closed = true;
+            }
             (Effect::DestroyRuntime { .. }, _) => {
                 self.runtime_state =
                     Fact { value: RuntimeState::Missing, source: Source::Server, since: when };
@@ -714,6 +719,8 @@ impl Session {
             }
             // Whoever asked for it is told.
             Effect::ReopenPr => {}
+            // `ao why` tells of it; the issue stays for a human.
+            Effect::CloseIssue => self.closes_issue = false,
             Effect::OpenPr { .. } => {
                 let head = self.work.as_ref().map(|fact| fact.value.head.as_str());
                 self.follow.not_opened(head.unwrap_or_default(), failure, when);
@@ -767,6 +774,7 @@ fn step_name(effect: &Effect) -> &'static str {
         Effect::MergePr { .. } => "merge",
         Effect::RerunChecks { .. } => "checks",
         Effect::OpenPr { .. } | Effect::ReopenPr => "pull request",
+        Effect::CloseIssue => "issue",
         Effect::SendNotification { .. }
         | Effect::UpdateNotification { .. }
         | Effect::ResolveNotification { .. } => "push",
