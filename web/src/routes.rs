@@ -13,7 +13,7 @@ use ao_core::{
         agent::Decision,
         fact::Priority,
         terminal::{OpenRequest, Opened},
-        tracker::{Issue, IssueFilter},
+        tracker::{Issue, IssueFilter, Tracker},
     },
     state::Session,
     why::{self, About},
@@ -122,6 +122,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/api/open", post(open))
         .route("/api/projects", get(projects))
         .route("/api/projects/{id}/issues", get(issues))
+        .route("/api/projects/{id}/issues/{issue}", get(issue))
         .route("/api/incidents", get(incidents))
         .route("/api/incidents/{id}", get(incident))
         .route("/api/incidents/{id}/ack", post(ack))
@@ -639,15 +640,41 @@ async fn issues(
     _: Human,
     Path(id): Path<ProjectId>,
 ) -> Reply<Vec<Issue>> {
+    let (tracker, call) = tracker(&api, &id)?;
+    Ok(Json(tracker.list(&call, &IssueFilter::default()).await?))
+}
+
+/// Blockers that are looked at.
+const BLOCKERS: usize = 10;
+
+async fn issue(
+    State(api): State<Arc<Api>>,
+    _: Human,
+    Path((id, issue)): Path<(ProjectId, String)>,
+) -> Reply<view::IssueDoc> {
+    let (tracker, call) = tracker(&api, &id)?;
+    let issue = tracker.get(&call, &issue).await?;
+    let trusted = tracker.is_trusted(&call, &issue).await.unwrap_or(false);
+    let mut waits_for = vec![];
+    for other in issue.blocked_by.iter().take(BLOCKERS) {
+        // One that cannot be looked at, as where it was removed, keeps nobody.
+        if matches!(tracker.is_completed(&call, other).await, Ok(false)) {
+            waits_for.push(other.clone());
+        }
+    }
+    Ok(Json(view::IssueDoc { schema: "ao.issue/1".into(), issue, trusted, waits_for }))
+}
+
+/// The tracker of a project, and a call to it.
+fn tracker(api: &Api, id: &ProjectId) -> Result<(Arc<dyn Tracker>, Call), Problem> {
     let plugins = api.handle.plugins();
     let missing =
         || Problem::new(Code::NotFound, format!("there is no project {id}")).with_remedy("ao init");
-    let project = plugins.projects.get(&id).ok_or_else(missing)?;
-    let tracker = project.tracker.as_ref();
+    let project = plugins.projects.get(id).ok_or_else(missing)?;
+    let tracker = project.tracker.clone();
     let tracker =
         tracker.ok_or_else(|| Problem::new(Code::NotFound, format!("{id} has no tracker")))?;
-    let call = Call::new(format!("issues-{id}"), Duration::from_secs(10));
-    Ok(Json(tracker.list(&call, &IssueFilter::default()).await?))
+    Ok((tracker, Call::new(format!("issues-{id}"), Duration::from_secs(10))))
 }
 
 async fn incidents(

@@ -15,6 +15,7 @@ use ao_core::{
         agent::{Ask, Decision, LONGER, Usage},
         fact::{PrFacts, Priority, Source, WorkFacts},
         notifier::{ChannelKind, Mark, NotifierCapabilities, Reached},
+        tracker::Issue,
     },
     state::{
         Delivery, Fact, Fate, Hold, Incident, Matchers, Moment, Notification, Now, Progress,
@@ -519,6 +520,20 @@ pub struct PressDoc {
     pub schema: String,
     /// By whom; none = not yet.
     pub by: Option<String>,
+}
+
+/// `ao.issue/1`: an issue, and what keeps an agent from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssueDoc {
+    /// `ao.issue/1`.
+    pub schema: String,
+    /// The issue; all its text is untrusted.
+    pub issue: Issue,
+    /// Its author may write to the repository.
+    pub trusted: bool,
+    /// Issues that are open and must be closed before.
+    pub waits_for: Vec<String>,
 }
 
 /// A project.

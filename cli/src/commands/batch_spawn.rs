@@ -14,7 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     client_env, register,
-    spawn::{End, Step, Story},
+    spawn::{End, Step, Story, look_at_issue},
     stopped, until_interrupted,
 };
 use crate::{
@@ -30,9 +30,11 @@ use crate::{
 ///   ao batch-spawn my-app 42 43 44 45 46
 ///   ao batch-spawn my-app 42 43 --agent custom
 ///
-/// An issue that a session works on already is skipped.
+/// An issue that a session works on already is skipped. One by somebody who may not write to the
+/// repository is shown first.
 ///
-/// Exit codes: 1 nothing was started, 9 some were skipped or failed; each item's result is printed.
+/// Exit codes: 1 nothing was started, 8 nothing was: an issue of a stranger was not confirmed,
+/// 9 some were skipped or failed; each item's result is printed.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
@@ -76,6 +78,10 @@ impl Cmd {
             self.issues.iter().map(|issue| issue.trim_start_matches('#').to_owned()).collect();
         let mut seen = std::collections::BTreeSet::new();
         issues.retain(|issue| seen.insert(issue.clone()));
+        // Before any is started.
+        for issue in &issues {
+            look_at_issue(cx, client, &self.project, issue).await?;
+        }
         let mut first: Option<Seq> = None;
         let mut items: Vec<Item> = vec![];
         // What the rest of the batch rests on as well.

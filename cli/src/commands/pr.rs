@@ -363,7 +363,7 @@ impl Checked {
 }
 
 /// Text within a query (RFC 3986, percent-encoding).
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {

@@ -11,7 +11,7 @@ use ao_core::{
         text::{count, one_line},
     },
 };
-use ao_web::view::{EventView, SessionDoc, StatusDoc, Taken};
+use ao_web::view::{EventView, IssueDoc, SessionDoc, StatusDoc, Taken};
 
 use super::{client_env, confirmed, data, register, stopped, until_interrupted, usage};
 use crate::{
@@ -30,9 +30,11 @@ use crate::{
 ///   ao spawn my-app 41 --agent custom --force
 ///   ao spawn my-app --branch ao/41-coupon --prompt "Go on with it"
 ///
+/// An issue by somebody who may not write to the repository is shown first.
+///
 /// Exit codes: 1 it was not started (what it made is removed), 4 there is no such branch,
 /// 5 a session works on that issue or branch, 7 the agent or tmux is missing,
-/// 10 the agent has not confirmed its task.
+/// 8 an issue of a stranger was not confirmed, 10 the agent has not confirmed its task.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
@@ -71,6 +73,9 @@ impl Cmd {
         let client = cx.client();
         register(cx, client, Some(&self.project)).await?;
         super::doctor::tell_of_disk(cx, client, &self.project).await?;
+        if let Some(issue) = &self.issue {
+            look_at_issue(cx, client, &self.project, issue.trim_start_matches('#')).await?;
+        }
         let call = SpawnCall {
             project: self.project.clone(),
             issue: self.issue.clone().map(|issue| issue.trim_start_matches('#').to_owned()),
@@ -175,6 +180,44 @@ impl Cmd {
         let again = format!("ao spawn {} {task}{force}", self.project);
         fail.remedy(format!("correct what it names, then: {again}"))
     }
+}
+
+/// Says what an issue waits for, and asks whether a stranger's words may go to an agent.
+pub(super) async fn look_at_issue(
+    cx: &Cx,
+    client: Client<'_>,
+    project: &ProjectId,
+    issue: &str,
+) -> Result<(), Fail> {
+    let path = format!("/api/projects/{project}/issues/{}", super::pr::segment(issue));
+    let doc: IssueDoc = match client.get(&path).await {
+        Ok(doc) => doc,
+        // What lacks the set-up says, an issue or a tracker; and to an agent that it may not spawn.
+        Err(fail) if matches!(fail.exit, Exit::NotFound | Exit::Refused) => return Ok(()),
+        Err(fail) => return Err(fail),
+    };
+    if !doc.waits_for.is_empty() {
+        let ids: Vec<String> = doc.waits_for.iter().map(|id| format!("#{id}")).collect();
+        cx.warn(&format!("issue {issue} waits for {}, not closed yet", ids.join(", ")));
+    }
+    let yes = cx.global.yes;
+    let Some(what) = strangers(&doc).filter(|_| !yes) else { return Ok(()) };
+    if !cx.asks() {
+        return Err(Fail::new(Exit::NotConfirmed, what).remedy("read it, then add --yes"));
+    }
+    match cx.ask(&format!("{what}. Give it to an agent?"), false, "--yes")? {
+        true => Ok(()),
+        false => Err(Fail::new(Exit::NotConfirmed, format!("no agent was started on #{issue}"))),
+    }
+}
+
+/// Whose words they are, where that is nobody who may write to the repository.
+fn strangers(doc: &IssueDoc) -> Option<String> {
+    let by = doc.issue.author.as_deref().map_or_else(|| "nobody known".to_owned(), one_line);
+    let title = one_line(&doc.issue.title);
+    (!doc.trusted).then(|| {
+        format!("#{} “{title}” is by {by}, who may not write to the repository", doc.issue.id)
+    })
 }
 
 /// How a set-up came to its end.

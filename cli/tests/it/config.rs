@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use ao_fakes::github::{By, GitHub, TOKEN};
+
 use crate::{
     house::{House, text, until},
     receiver::{Push, Receiver},
@@ -275,6 +277,38 @@ fn issues_lie_in_a_folder_named_from_the_file() {
     fs::write(house.path("repo/docs/issues/7.md"), "# A coupon\n\nFix it.\n").unwrap();
     let spawned = house.ao(&["spawn", "my-app", "7"]).success();
     assert!(spawned.stderr().contains("A coupon"), "{}", spawned.stderr());
+}
+
+#[test]
+fn s25_a_strangers_issue_goes_to_an_agent_only_by_a_humans_yes() {
+    let (hub, repo) = (GitHub::start().unwrap(), "acme/app");
+    hub.repository(repo);
+    hub.without_secondary_limits();
+    let issue = hub.issue(repo, "Add a login", "Blocked by #2").to_string();
+    let other = hub.issue(repo, "Choose a store", "").to_string();
+    hub.change(repo, 1, |issue| issue.by = By::person("mallory"));
+    let house = House::new();
+    house.configure();
+    let file = house.path("repo/agent-orchestrator.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    house.configure_as(&text.replace(
+        "    agent: custom\n",
+        &format!(
+            "    agent: custom\n    tracker: {{plugin: github, repo: {repo}, url: \"{}\", token: {TOKEN}}}\n",
+            hub.url()
+        ),
+    ));
+    for refused in
+        [&["spawn", "my-app", &issue, "--no-wait"][..], &["batch-spawn", "my-app", &other, &issue]]
+    {
+        let refused = house.ao(refused).exits(8);
+        let said = refused.stderr();
+        assert!(said.contains("is by mallory, who may not write to the repository"), "{said}");
+    }
+    assert_eq!(house.json(&["status", "--all"])["sessions"].as_array().unwrap().len(), 0);
+    let spawned = house.ao(&["spawn", "my-app", &issue, "--no-wait", "--yes"]).success();
+    let said = spawned.stderr();
+    assert!(said.contains("issue 1 waits for #2, not closed yet"), "{said}");
 }
 
 /// R26: what is broken in one repository is said in another, and stops nothing there.

@@ -26,6 +26,9 @@ pub struct Issue {
     pub url: Option<String>,
     /// A branch name that the tracker or the issue asks for.
     pub branch: Option<String>,
+    /// Who wrote it; none where the tracker knows nobody.
+    #[serde(default)]
+    pub author: Option<String>,
     /// Who shall do it; empty where the tracker knows nobody.
     #[serde(default)]
     pub assignees: Vec<String>,
@@ -136,6 +139,12 @@ pub trait Tracker: fmt::Debug + Send + Sync {
     /// Whether the issue is closed.
     async fn is_completed(&self, call: &Call, id: &str) -> Result<bool, PluginError> {
         Ok(!self.get(call, id).await?.open)
+    }
+
+    /// Whether its author may write to the repository: what others wrote goes to an agent only when a human has said so.
+    /// Where the tracker knows nobody, who writes issues has the files.
+    async fn is_trusted(&self, _call: &Call, _issue: &Issue) -> Result<bool, PluginError> {
+        Ok(true)
     }
 
     /// Where a human reads it.

@@ -96,6 +96,7 @@ struct Json {
     html_url: String,
     repository_url: String,
     comments: u64,
+    user: Option<Person>,
     labels: Vec<Label>,
     assignees: Option<Vec<Person>>,
     pull_request: Option<Value>,
@@ -255,6 +256,17 @@ impl Tracker for Issues {
         Ok(json.state != "open")
     }
 
+    /// That somebody is a member or a collaborator does not tell. A token that may not ask knows nobody.
+    async fn is_trusted(&self, call: &Call, issue: &Issue) -> Result<bool, PluginError> {
+        let Some(author) = &issue.author else { return Ok(false) };
+        let path = self.path(&format!("collaborators/{}/permission", segment(author)))?;
+        match self.github.rest(Errand::urgent(call), Method::GET, &path, None).await {
+            Ok(answer) => Ok(matches!(answer.body["permission"].as_str(), Some("admin" | "write"))),
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
     async fn comment(&self, call: &Call, id: &str, words: &str) -> Result<(), PluginError> {
         let number = number(id)?;
         let line = hidden(&call.key);
@@ -380,6 +392,7 @@ impl Issues {
             labels: json.labels.iter().filter_map(Label::name).collect(),
             url: Some(text::one_line(&json.html_url)),
             branch: None,
+            author: json.user.map(|user| text::one_line(&user.login)),
             assignees: json.assignees.into_iter().flatten().map(|one| one.login).collect(),
             blocked_by,
         })

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ao_conformance::{context, tracker::Bench};
-use ao_fakes::github::{GitHub, Mood, TOKEN};
+use ao_fakes::github::{By, GitHub, Mood, TOKEN};
 use ao_slots::{
     Call, ErrorKind,
     plugin::BuildContext,
@@ -109,6 +109,36 @@ async fn what_others_wrote_is_read() {
     assert_eq!(ids(house.plugin.list(&call("list"), &filter).await.unwrap()), [id]);
     let all = house.plugin.list(&call("list"), &IssueFilter::default()).await.unwrap();
     assert_eq!(ids(all), ["4", "3", "2", "1"], "the newest first");
+}
+
+#[tokio::test]
+async fn s25_who_may_not_write_to_the_repository_is_not_trusted() {
+    let house = House::new();
+    for (login, association, permission, trusted) in [
+        ("ben", "MEMBER", Some("WRITE"), true),
+        ("cem", "MEMBER", Some("READ"), false),
+        ("mallory", "NONE", None, false),
+    ] {
+        let id = house.hub.issue(REPO, "Title", "");
+        house.hub.change(REPO, id, |issue| issue.by = By::person(login));
+        house.hub.associate(login, association);
+        if let Some(permission) = permission {
+            house.hub.permit(login, permission);
+        }
+        let issue = house.plugin.get(&call("get"), &id.to_string()).await.unwrap();
+        assert_eq!(issue.author.as_deref(), Some(login));
+        assert_eq!(
+            house.plugin.is_trusted(&call("ask"), &issue).await.unwrap(),
+            trusted,
+            "{login}"
+        );
+    }
+    let issue = house.plugin.get(&call("get"), "1").await.unwrap();
+    house.hub.away();
+    let asked = house.plugin.is_trusted(&call("away"), &issue).await;
+    assert!(asked.unwrap_err().is_transient(), "no answer is not a no");
+    let nobody = ao_slots::tracker::Issue { author: None, ..issue };
+    assert!(!house.plugin.is_trusted(&call("nobody"), &nobody).await.unwrap());
 }
 
 #[tokio::test]

@@ -206,6 +206,7 @@ impl Found {
             labels: document.labels.clone(),
             url: None,
             branch: document.branch.clone(),
+            author: None,
             assignees: Vec::new(),
             blocked_by: blockers(&document.body()),
         }

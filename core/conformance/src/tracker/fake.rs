@@ -132,6 +132,7 @@ impl Tracker for Memory {
             labels: labels.to_vec(),
             url: None,
             branch: None,
+            author: None,
             assignees: Vec::new(),
             blocked_by: blockers(body),
         };
