@@ -13,9 +13,9 @@ use ao_core::{
     server::Handle,
     slots::{
         Call, IncidentId, PluginError, PrNumber, ProjectId, Seq, SessionId,
-        fact::{Mergeable, PrFacts, Review},
+        fact::{Mergeable, PrFacts, PrState, Review},
         scm::{GiveReview, MergeMethod, PrRef, PrView, Quota, Scm, Verdict},
-        text::{count, one_line},
+        text::{count, one_line, short_commit},
     },
     state::{Attempt, Fact, Session, State as Known},
     why,
@@ -31,7 +31,7 @@ use tokio::{sync::broadcast, task::JoinSet};
 
 use crate::{
     Api, Code, Problem,
-    caller::Caller,
+    caller::{self, Caller},
     events,
     routes::{Human, Reply, keyed, own},
     view,
@@ -840,25 +840,68 @@ struct ClaimBody {
     number: PrNumber,
 }
 
+/// A human gives a session any pull request. An agent takes for its own session the one that its commit is in: opened by
+/// another tool, or under another branch than `ao` looks for.
 async fn claim(
     State(api): State<Arc<Api>>,
-    Human { by, handle }: Human,
+    Extension(caller): Extension<Caller>,
     Path(session): Path<SessionId>,
+    headers: HeaderMap,
     Json(body): Json<ClaimBody>,
 ) -> Reply<ChangedDoc> {
+    let by_agent = own(&caller)?.is_some();
+    if !caller.may_see(&session) {
+        let what =
+            format!("an agent may claim a pull request for its own session only, not {session}'s");
+        return Err(Problem::new(Code::Forbidden, what));
+    }
+    let handle = keyed(&api, &headers)?;
     let project = decide::session(&api.handle.state(), &session)?.project.clone();
     let (scm, repo) = scm_of(&api.handle, &project)?;
     let pr = PrRef { repo, number: body.number, node: None };
-    let mut found = Found { project, session: Some(session), scm, pr, limit: limit(&api.handle) };
+    let mut found =
+        Found { project, session: Some(session.clone()), scm, pr, limit: limit(&api.handle) };
     // As its scm names it, and only if it is there.
     let seen = found.show().await?;
     found.pr = seen.pr;
-    if let Some(session) = found.session.clone() {
-        let input = Input::Link { session, pr: found.pr.clone(), by: Some(by) };
-        handle.submit(input).await?;
+    if by_agent {
+        api.handle.look(&session).await;
+        claimable(&api.handle.state(), &session, &seen.facts)?;
+    }
+    let by = (!by_agent).then(caller::actor);
+    handle.submit(Input::Link { session: session.clone(), pr: found.pr.clone(), by }).await?;
+    if by_agent {
+        // What an agent says takes the place of nothing.
+        let number = found.pr.number;
+        let has =
+            decide::session(&api.handle.state(), &session)?.follow.pr.as_ref().map(|pr| pr.number);
+        match has {
+            Some(has) if has == number => {}
+            Some(has) => return Err(conflict(format!("{session} has pull request {has} already"))),
+            None => return Err(conflict(format!("pull request {number} is another session's"))),
+        }
     }
     found.look(&api.handle);
     Ok(Json(ChangedDoc { url: seen.facts.details.url.clone(), ..found.changed() }))
+}
+
+/// Whether an agent may take it for its session: it is open, at the commit that its workspace is at.
+fn claimable(state: &Known, id: &SessionId, facts: &PrFacts) -> Result<(), Problem> {
+    let number = facts.number;
+    if !matches!(facts.state, PrState::Open | PrState::Draft) {
+        return Err(conflict(format!("pull request {number} is not open")));
+    }
+    let head = decide::session(state, id)?.work().map(|work| work.head.as_str());
+    if head != Some(&*facts.head) {
+        let is = short_commit(&facts.head);
+        let what = format!("pull request {number} is at {is}, which is not {id}'s commit");
+        return Err(conflict(what).with_remedy("push the branch first; a human may claim any"));
+    }
+    Ok(())
+}
+
+fn conflict(what: String) -> Problem {
+    Problem::new(Code::Conflict, what)
 }
 
 /// What waits for a human before an agent gets it.

@@ -98,10 +98,12 @@ enum What {
     Cleanup(Cleaned),
     /// Give a session a pull request that was opened elsewhere
     ///
+    /// An agent may for its own session, where the pull request is open and at its own commit.
+    ///
     /// Examples:
     ///   ao session claim-pr app-3 57
     ///
-    /// Exit codes: 4 there is no such pull request, 5 it is another session's.
+    /// Exit codes: 4 there is no such pull request, 5 it is another session's, or not the agent's own.
     #[command(verbatim_doc_comment)]
     ClaimPr {
         /// The session

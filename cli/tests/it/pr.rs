@@ -86,11 +86,22 @@ fn a_closed_pull_request_is_opened_again_and_what_is_not_there_is_said() {
     house.ao(&["pr", "show", "my-app#9"]).exits(4);
     house.ao(&["pr", "show", "other#1"]).exits(4);
     house.ao(&["session", "claim-pr", "app-1", "9"]).exits(4);
+    // An agent takes for its session what is at its own commit, and nothing else.
+    let (own, other) =
+        (["session", "claim-pr", "app-1", "1"], ["session", "claim-pr", "app-1", "9"]);
+    house.run(house.within("app-1", &own), &own).success();
+    house.run(house.within("app-1", &other), &other).exits(4);
     house.ao(&["release", "i-1"]).exits(5);
     house.ao(&["retry", "i-99"]).exits(4);
     house.ao(&["pr", "show"]).exits(2);
     // One that is over opens none before it is back.
     house.ao(&["spawn", "my-app", "--prompt", "wait"]).success();
+    let (own, elsewhere) =
+        (["session", "claim-pr", "app-1", "1"], ["session", "claim-pr", "app-2", "1"]);
+    let refused = house.run(house.within("app-2", &elsewhere), &elsewhere).exits(5);
+    assert!(refused.stderr().contains("which is not app-2's commit"), "{}", refused.stderr());
+    let refused = house.run(house.within("app-2", &own), &own).exits(5);
+    assert!(refused.stderr().contains("for its own session only"), "{}", refused.stderr());
     house.ao(&["session", "kill", "app-2"]).success();
     let over = house.ao(&["pr", "show", "app-2"]).exits(4);
     assert!(

@@ -143,13 +143,15 @@ async fn s12_an_agent_changes_no_pull_request_and_looks_at_none_but_its_own() {
         "/api/incidents/i-1/release",
         "/api/incidents/i-1/retry",
         "/api/review-check",
-        "/api/sessions/app-1/claim-pr",
         "/api/sessions/app-2/pr",
     ];
     for path in acts.iter().map(String::as_str).chain(others) {
         let (status, problem) = house.ask(post(path, "{}"), agent.peer()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {problem}");
     }
+    let claim = post("/api/sessions/app-2/claim-pr", r#"{"number": 1}"#);
+    let (status, problem) = house.ask(claim, agent.peer()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "another's: {problem}");
     let read = ["/api/prs/my-app%231", "/api/prs/1/diff", "/api/prs/app-2", "/api/quota"];
     for path in read.into_iter().chain(["/api/incidents/i-1/release"]) {
         let (status, problem) = house.ask(get(path), agent.peer()).await;
