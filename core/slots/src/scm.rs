@@ -187,6 +187,12 @@ pub struct GiveReview {
     pub by: String,
 }
 
+/// How long a pull request at which something moves goes unseen, unless configured, in milliseconds.
+pub const EVERY_MS: u64 = 30_000;
+/// The longest pause between two looks at a pull request, in milliseconds: a merge that nothing tells of is seen within
+/// it.
+pub const QUIET_MS: u64 = 300_000;
+
 /// How much of what a vendor allows is left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -203,6 +209,16 @@ pub struct Quota {
     pub resets_at: u64,
     /// What `ao` itself has spent in this window.
     pub spent: u64,
+}
+
+impl Quota {
+    /// One in so many is kept for what a human asks.
+    pub const RESERVE: u64 = 5;
+
+    /// What may be spent on what nobody waits for.
+    pub fn free(&self) -> u64 {
+        self.remaining.saturating_sub(self.limit.div_ceil(Self::RESERVE))
+    }
 }
 
 /// Where an scm that has no service of its own keeps what it knows: the host's journal. Values of one project and

@@ -9,8 +9,11 @@ use std::{
 };
 
 use ao_slots::{
-    ChannelName, ProjectId, SessionPrefix, agent::AgentConfig, fact::Priority,
-    notifier::ChannelKind, scm::MergeMethod,
+    ChannelName, ProjectId, SessionPrefix,
+    agent::AgentConfig,
+    fact::Priority,
+    notifier::ChannelKind,
+    scm::{EVERY_MS, MergeMethod},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -463,7 +466,7 @@ impl Default for Lifecycle {
     fn default() -> Self {
         Self {
             sweep_interval_ms: 5_000,
-            scm_interval_ms: 30_000,
+            scm_interval_ms: EVERY_MS,
             spawns_at_once: 4,
             restores_at_once: 2,
             restore_again_after_ms: 30 * 60_000,

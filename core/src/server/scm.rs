@@ -2,7 +2,8 @@
 //! agents are told of them.
 //!
 //! A hint (a webhook, a push, a human) only makes it look sooner; what nobody tells is seen by the next look, at the
-//! latest after five minutes. No answer, or half of one, moves nothing.
+//! latest after five minutes, or as soon as what the vendor allows lasts until it is whole again. No answer, or half of
+//! one, moves nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,7 +15,7 @@ use ao_slots::{
     Call, ErrorKind, PluginError, ProjectId, SessionId,
     call::Answer,
     fact::{Activity, Checks, Mergeable, PrFacts},
-    scm::{BranchRef, PrRef, Records, Scm, ScmHint, Thread},
+    scm::{BranchRef, PrRef, QUIET_MS, Quota, Records, Scm, ScmHint, Thread},
 };
 use async_trait::async_trait;
 use tokio::{
@@ -37,8 +38,6 @@ use crate::{
     words::brief::{self, Told},
 };
 
-/// The longest pause between two looks at a pull request: a merge that nothing tells of is seen within it.
-const QUIET_MS: u64 = 300_000;
 /// How long after something moved it is looked at often, in awake milliseconds.
 const BUSY_MS: u64 = 600_000;
 /// Logs that are read for one message.
@@ -91,6 +90,8 @@ struct Wish {
 /// What is under way, each beside the others: an scm that hangs keeps nobody else from being looked at.
 struct Task {
     choice: PluginChoice,
+    /// Of a look: the scm, and what was left to spend before.
+    before: Option<(Arc<dyn Scm>, Vec<Quota>)>,
     /// Sessions that are looked at; none = a brief is written.
     looks: Vec<SessionId>,
     /// The brief that is written.
@@ -122,6 +123,8 @@ struct Looks {
     at: HashMap<SessionId, u64>,
     /// How long each scm is left alone, by its settings.
     rests: Vec<(PluginChoice, Rest)>,
+    /// How long each scm wants between two looks that nobody asked for, in milliseconds, so that its limit lasts.
+    slow: Vec<(PluginChoice, u64)>,
     /// How often each brief's facts could not be read.
     tries: HashMap<(SessionId, Trigger), Rest>,
     tasks: HashMap<Id, Task>,
@@ -172,7 +175,8 @@ impl Looks {
         self.rests.retain(|(_, rest)| rest.until.saturating_add(QUIET_MS) > now);
         for group in self.groups(handle, now) {
             let looks = group.watched.iter().map(|watched| watched.session.clone()).collect();
-            let task = Task { choice: group.choice.clone(), looks, writes: None };
+            let before = Some((group.scm.clone(), group.scm.quota()));
+            let task = Task { choice: group.choice.clone(), before, looks, writes: None };
             let handle = handle.clone();
             self.tasks.insert(work.spawn(async move { follow(&handle, group).await }).id(), task);
         }
@@ -183,7 +187,7 @@ impl Looks {
                 tries.is_some_and(|tries| tries.failures + 1 >= PATIENCE)
             };
             let writes = Some((wish.session.clone(), wish.trigger));
-            let task = Task { choice, looks: vec![], writes };
+            let task = Task { choice, before: None, looks: vec![], writes };
             let handle = handle.clone();
             let brief = async move { prepare(&handle, &of, wish, enough).await.err() };
             self.tasks.insert(work.spawn(brief).id(), task);
@@ -212,8 +216,22 @@ impl Looks {
                 }
                 self.rest(task.choice, asked, now, handle);
             }
-            None => self.rests.retain(|(choice, _)| *choice != task.choice),
+            None => {
+                self.rests.retain(|(choice, _)| *choice != task.choice);
+                self.slow.retain(|(choice, _)| *choice != task.choice);
+                let Some((scm, before)) = task.before else { return };
+                let wall = u64::try_from(handle.now().wall.as_second()).unwrap_or(0);
+                let pause = lasts(&before, &scm.quota(), wall);
+                if pause > 0 {
+                    self.slow.push((task.choice, pause));
+                }
+            }
         }
+    }
+
+    fn slow(&self, choice: &PluginChoice) -> u64 {
+        let known = self.slow.iter().find(|(slow, _)| slow == choice);
+        known.map_or(0, |(_, pause)| *pause)
     }
 
     fn rest(&mut self, choice: PluginChoice, asked: Option<u64>, now: u64, handle: &Handle) {
@@ -253,11 +271,12 @@ impl Looks {
             Poke::Hint(hint) => {
                 let state = handle.state();
                 self.at.retain(|id, _| {
-                    let pr = state.sessions.get(id).and_then(|session| session.follow.pr.as_ref());
-                    // A branch that moved may have a new pull request, or be the base of others.
-                    let named = pr.zip(hint.pr).is_some_and(|(pr, number)| pr.number != number);
-                    let elsewhere = pr.is_some_and(|pr| !pr.repo.eq_ignore_ascii_case(&hint.repo));
-                    named || elsewhere
+                    let session = state.sessions.get(id);
+                    session.is_some_and(|session| {
+                        let project = state.policy.projects.get(&session.project);
+                        let repo = project.and_then(|project| project.repo.as_deref());
+                        !concerns(&hint, session, repo)
+                    })
                 });
             }
         }
@@ -271,21 +290,19 @@ impl Looks {
             let known =
                 |id: &SessionId| state.sessions.get(id).is_some_and(|session| !session.is_over());
             self.at.retain(|id, _| known(id));
-            let has_scm = |session: &Session| {
-                let project = state.policy.projects.get(&session.project);
-                project.is_some_and(|project| project.scm.is_some())
+            let scm = |session: &Session| {
+                let project = state.policy.projects.get(&session.project)?;
+                project.scm.as_ref()
             };
             let due = state.sessions.values().filter(|session| {
                 let wanted = !session.is_over()
                     && session.intent == Want::Run
                     && session.step == Step::Ready
-                    && session.works_on().is_some()
-                    && has_scm(session);
-                let late = self
-                    .at
-                    .get(&session.id)
-                    .is_none_or(|at| now.saturating_sub(*at) >= pace(session, every, now));
-                wanted && late
+                    && session.works_on().is_some();
+                let Some(scm) = scm(session).filter(|_| wanted) else { return false };
+                let every = every.max(self.slow(scm));
+                let at = self.at.get(&session.id);
+                at.is_none_or(|at| now.saturating_sub(*at) >= pace(session, every, now))
             });
             due.map(|session| session.id.clone()).collect()
         };
@@ -374,6 +391,35 @@ fn pace(session: &Session, every: u64, now: u64) -> u64 {
         matches!(pr.checks, Checks::Pending | Checks::Unknown) || pr.mergeable == Mergeable::Unknown
     });
     if moves || waits { every } else { QUIET_MS.max(every) }
+}
+
+/// Whether a hint may be about a session, whose project's repository is `repo` as it is configured: a branch that moved may
+/// have a new pull request, or be the base of others.
+fn concerns(hint: &ScmHint, session: &Session, repo: Option<&str>) -> bool {
+    match &session.follow.pr {
+        Some(pr) => {
+            hint.pr.is_none_or(|number| number == pr.number)
+                && pr.repo.eq_ignore_ascii_case(&hint.repo)
+        }
+        // It may be configured by its address.
+        None => repo
+            .is_none_or(|repo| repo.to_ascii_lowercase().contains(&hint.repo.to_ascii_lowercase())),
+    }
+}
+
+/// How long to wait before the next look, in milliseconds, if each costs what the last one did: what nobody waits for may
+/// spend what is free of each limit by the time that it is whole again. `now` in seconds since 1970.
+fn lasts(before: &[Quota], after: &[Quota], now: u64) -> u64 {
+    let pauses = after.iter().map(|quota| {
+        let before = before.iter().find(|before| before.name == quota.name);
+        let before = before.map_or(0, |before| before.spent);
+        // A window of its own begins at nothing.
+        let cost = quota.spent.checked_sub(before).unwrap_or(quota.spent);
+        let left_ms = quota.resets_at.saturating_sub(now).saturating_mul(1_000);
+        let each = left_ms.saturating_mul(cost).checked_div(quota.free()).unwrap_or(left_ms);
+        if cost == 0 { 0 } else { each.min(left_ms) }
+    });
+    pauses.max().unwrap_or(0)
 }
 
 /// Looks at a group, and tells whether its scm answers.
@@ -694,5 +740,114 @@ impl Handle {
             return Ok(Heard::Looked);
         }
         Err(refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ao_slots::{
+        fact::{Mergeable::Unknown, PrState},
+        scm::EVERY_MS,
+    };
+
+    use super::*;
+    use crate::decide::tests::{World, app, pr, review::green};
+
+    #[test]
+    fn what_moves_or_waits_is_looked_at_often_and_the_rest_each_five_minutes() {
+        let mut w = World::working("41");
+        w.give(Input::Pr { session: app(1), pr: green("a") }).unwrap();
+        let mut quiet = w.session(1).clone();
+        quiet.activity.value = Activity::Idle;
+        let long_ago = quiet.pr.as_ref().unwrap().since.awake.max(quiet.progress.awake);
+        let now = long_ago + BUSY_MS;
+        let with = |change: &dyn Fn(&mut Session)| {
+            let mut session = quiet.clone();
+            change(&mut session);
+            session
+        };
+        let facts = |change: &dyn Fn(&mut PrFacts)| {
+            with(&|session| change(&mut session.pr.as_mut().unwrap().value))
+        };
+        let table: [(&str, Session, u64); 10] = [
+            ("nothing moves", quiet.clone(), QUIET_MS),
+            ("no pull request", with(&|session| session.pr = None), QUIET_MS),
+            ("merged", facts(&|pr| pr.state = PrState::Merged), QUIET_MS),
+            ("it fails", facts(&|pr| pr.checks = Checks::Failing), QUIET_MS),
+            ("the agent works", with(&|s| s.activity.value = Activity::Active), EVERY_MS),
+            ("it moved", with(&|s| s.progress.awake = now - BUSY_MS + 1), EVERY_MS),
+            ("the facts moved", with(&|s| s.pr.as_mut().unwrap().since.awake += 1), EVERY_MS),
+            ("checks run", facts(&|pr| pr.checks = Checks::Pending), EVERY_MS),
+            ("checks are not known", facts(&|pr| pr.checks = Checks::Unknown), EVERY_MS),
+            ("a conflict is not known", facts(&|pr| pr.mergeable = Unknown), EVERY_MS),
+        ];
+        for (what, session, expected) in table {
+            assert_eq!(pace(&session, EVERY_MS, now), expected, "{what}");
+            // Where the limit has to last, no look comes sooner.
+            assert_eq!(pace(&session, 2 * QUIET_MS, now), 2 * QUIET_MS, "{what}");
+        }
+    }
+
+    #[test]
+    fn s22_a_hint_of_another_repository_makes_nobody_look() {
+        let mut w = World::working("41");
+        let bare = w.session(1).clone();
+        w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+        let linked = w.session(1).clone();
+        let hint = |repo: &str, number: Option<u64>| ScmHint {
+            repo: repo.into(),
+            pr: number.map(ao_slots::PrNumber),
+            delivery: "1".into(),
+        };
+        let own = "acme/my-app";
+        for (session, configured, hint, expected) in [
+            (&linked, Some(own), hint(own, Some(57)), true),
+            (&linked, Some(own), hint("Acme/My-App", None), true),
+            (&linked, Some(own), hint(own, Some(58)), false),
+            (&linked, Some(own), hint("eve/my-app", Some(57)), false),
+            (&bare, Some(own), hint(own, Some(58)), true),
+            (&bare, Some("https://github.com/Acme/my-app.git"), hint(own, None), true),
+            (&bare, Some(own), hint("eve/app", None), false),
+            (&bare, Some(own), hint("eve/app", Some(1)), false),
+            // Kept here, its own path is its name.
+            (&bare, None, hint("/src/app", Some(1)), true),
+        ] {
+            assert_eq!(concerns(&hint, session, configured), expected, "{configured:?} {hint:?}");
+        }
+    }
+
+    #[test]
+    fn looks_come_as_seldom_as_what_is_left_lasts() {
+        let quota = |remaining, spent, resets_at| Quota {
+            name: "graphql".into(),
+            account: "ana".into(),
+            limit: 5_000,
+            remaining,
+            resets_at,
+            spent,
+        };
+        for (remaining, cost, seconds, expected) in [
+            // All of an hour: a look of four points each 3.6 s would do.
+            (5_000, 4, 3_600, 3_600),
+            // A hundred points above what is kept for humans, for half an hour.
+            (1_100, 1, 1_800, 18_000),
+            (1_100, 10, 1_800, 180_000),
+            (1_001, 1, 1_800, 1_800_000),
+            // None: until it is whole.
+            (1_000, 1, 1_800, 1_800_000),
+            (900, 1, 1_800, 1_800_000),
+            (0, 1, 60, 60_000),
+            // What costs nothing waits for nothing, nor does what is whole again.
+            (0, 0, 1_800, 0),
+            (0, 3, 0, 0),
+        ] {
+            let before = [quota(remaining + cost, 7, 10_000 + seconds)];
+            let after = [quota(remaining, 7 + cost, 10_000 + seconds)];
+            assert_eq!(lasts(&before, &after, 10_000), expected, "{remaining} {cost} {seconds}");
+        }
+        // A new window, and a limit that has not been heard of before.
+        assert_eq!(lasts(&[quota(10, 900, 10)], &[quota(1_100, 2, 11_000)], 10_000), 20_000);
+        assert_eq!(lasts(&[], &[quota(1_100, 2, 11_000)], 10_000), 20_000);
+        assert_eq!(lasts(&[], &[], 10_000), 0);
     }
 }

@@ -1074,6 +1074,21 @@ fn golden_outside() {
     away(&mut w, None);
     w.pass(MINUTE);
     book.add("the scm answers again", &w);
+    let mut w = with_scm();
+    review::sees(&mut w, 1, PrFacts { checks: Checks::Pending, ..review::green("a") });
+    let why = "GitHub is not asked for 40 min: the rest of the token's limit is kept for what a human asks";
+    let spent = Failure {
+        kind: ErrorKind::Transient,
+        retry_after_ms: Some(40 * MINUTE),
+        ..Failure::permanent(why)
+    };
+    away(&mut w, Some(spent));
+    for _ in 0..6 {
+        w.tell(1, [Told::Alive]);
+        w.pass(MINUTE);
+    }
+    let title = "GitHub's limit has kept ao from asking for 5 min";
+    assert!(w.pushes().contains(&title), "{:?}", w.pushes());
 
     let slack: ChannelName = "slack".parse().unwrap();
     let mut policy = Policy::with_projects(&["my-app"]);

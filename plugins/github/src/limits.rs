@@ -7,8 +7,6 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::GraphError;
 
-/// What is left to those who wait when nobody else may spend any more: one in so many.
-const RESERVE: u64 = 5;
 /// The wait after a refusal that names none, the first and the longest, in seconds.
 const WAIT: (u64, u64) = (60, 1_800);
 
@@ -49,7 +47,7 @@ impl Limits {
         if pool.left == 0 {
             return Err(wait(whom, "nothing is left of the token's limit", pool.resets_at - now));
         }
-        if background && pool.left * RESERVE < pool.limit {
+        if background && pool.left * Quota::RESERVE < pool.limit {
             let why = "the rest of the token's limit is kept for what a human asks";
             return Err(wait(whom, why, pool.resets_at - now));
         }

@@ -36,9 +36,13 @@ impl Words<'_> {
         let name = forge(incident.common.as_deref().unwrap_or("scm"));
         // As long as it took to be told: a title that grows would be another at each edit.
         let waits = reaction.escalate_after_ms.filter(|_| reaction.auto).unwrap_or(0);
-        let lasted = match waits {
-            0 => " does not answer".to_owned(),
-            ms => format!(" has not answered for {}", for_ms(ms)),
+        // It would answer: what it allows is spent.
+        let rests = away.and_then(|(failure, _)| failure.retry_after_ms);
+        let lasted = match (rests, waits) {
+            (None, 0) => " does not answer".to_owned(),
+            (None, ms) => format!(" has not answered for {}", for_ms(ms)),
+            (Some(_), 0) => "'s limit keeps ao from asking".to_owned(),
+            (Some(_), ms) => format!("'s limit has kept ao from asking for {}", for_ms(ms)),
         };
         let prs = self.state.sessions.values().filter(|session| {
             session.project == *project && !session.is_over() && session.pr.is_some()
@@ -58,7 +62,12 @@ impl Words<'_> {
             body.push(Block::Code(verbatim(&failure.message)));
         }
         body.push(text(old.clone()));
-        body.push(text("Tried: ao asks again and again; agents go on."));
+        body.push(text(match rests {
+            None => "Tried: ao asks again and again; agents go on.".to_owned(),
+            Some(_) => "ao asks again as soon as it may; agents go on. What you ask for yourself is asked while \
+                        anything is left: ao quota"
+                .to_owned(),
+        }));
         if let Some(remedy) = away.and_then(|(failure, _)| failure.remedy.as_deref()) {
             body.push(text(format!("Remedy: {}", clean_line(remedy))));
         }
