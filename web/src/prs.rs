@@ -655,7 +655,7 @@ async fn merge(
             };
             // What the caller was shown may be newer than the last look.
             if !seen() {
-                let _ = tokio::time::timeout(REST, api.handle.look_at_prs()).await;
+                let _ = tokio::time::timeout(REST, api.handle.look_at_prs(Some(session))).await;
             }
             let mut live = api.handle.subscribe();
             let (session, wanted) = (session.clone(), Some(head.clone()));
@@ -673,7 +673,7 @@ async fn merge(
             let commit = found.ask(found.scm.merge(&call, &found.pr, &head, method)).await?;
             // The base of others has moved.
             let handle = api.handle.clone();
-            tokio::spawn(async move { handle.look_at_prs().await });
+            tokio::spawn(async move { handle.look_at_prs(None).await });
             commit
         }
     };
@@ -997,7 +997,7 @@ async fn check(
                 Problem::new(Code::InDoubt, "the round goes on; an scm does not answer")
                     .with_remedy("ao status")
             };
-            tokio::time::timeout(WAIT, handle.look_at_prs()).await.map_err(late)?;
+            tokio::time::timeout(WAIT, handle.look_at_prs(None)).await.map_err(late)?;
         }
     }
     let mut done = match dry_run {

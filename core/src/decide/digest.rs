@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{
     Answered, Decider, Refusal, RefusalKind,
     hours::next_digest,
-    people::{can, kind_of, zone_of},
+    people::{can, kind_of, reaches, zone_of},
 };
 use crate::{
     config::policy::{DigestEvery, Rules},
@@ -49,9 +49,10 @@ pub(super) fn channels(state: &State, every: DigestEvery) -> Vec<ChannelName> {
     found
 }
 
-/// A channel gets a digest, in whatever rhythm.
-pub(super) fn exists(state: &State) -> bool {
-    RHYTHMS.iter().any(|every| !channels(state, *every).is_empty())
+/// A channel gets a digest, in whatever rhythm, that comes to this person; none = to anybody.
+pub(super) fn comes_to(state: &State, person: Option<&str>) -> bool {
+    let hears = |name: &ChannelName| person.is_none_or(|person| reaches(state, person, name));
+    RHYTHMS.iter().any(|every| channels(state, *every).iter().any(hears))
 }
 
 /// When the next digest of a rhythm is due by wall time; none where nothing is to be told, or nobody would be.
@@ -83,7 +84,7 @@ pub(super) fn dues(state: &State) -> Vec<crate::state::Due> {
 impl Decider<'_> {
     /// A human wants the digest now.
     pub(super) fn digest_now(&mut self, by: &Actor) -> Result<Answered, Refusal> {
-        if !exists(self.state) {
+        if !comes_to(self.state, None) {
             let why = "no channel gets a digest: each gets everything at once";
             return Err(Refusal::new(RefusalKind::Conflict, why).with_remedy("ao notify channels"));
         }
@@ -122,7 +123,7 @@ impl Decider<'_> {
 
     /// Leaves what is not urgent to the digest, and says whether a channel wants it at once all the same.
     pub(super) fn leave_to_digest(&mut self, incident: &Incident) -> bool {
-        let goes = exists(self.state);
+        let goes = comes_to(self.state, None);
         let left = matches!(incident.held, Some((Held::Digest, _)));
         if goes && (!left || incident.snoozed.is_some()) {
             self.hold(incident, Held::Digest, "digest", &[incident.stands.seq]);

@@ -78,7 +78,7 @@ impl Decider<'_> {
             let spent = state.notifications.values().filter(counts).count();
             // What no digest tells of later would never be told.
             let over = !known && spent >= usize::try_from(budget).unwrap_or(usize::MAX);
-            if over && digest::exists(state) {
+            if over && digest::comes_to(state, whose) {
                 return Some((Held::Budget, None));
             }
         }

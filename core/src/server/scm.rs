@@ -6,7 +6,7 @@
 //! one, moves nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -60,8 +60,8 @@ pub(super) enum Poke {
     Hint(ScmHint),
     /// At everything.
     All,
-    /// At everything, and somebody waits for it.
-    Ask(oneshot::Sender<()>),
+    /// At these or at everything, and somebody waits for it.
+    Ask(Option<SessionId>, oneshot::Sender<()>),
 }
 
 /// A session whose pull request is followed, or looked for.
@@ -96,6 +96,8 @@ struct Task {
     looks: Vec<SessionId>,
     /// The brief that is written.
     writes: Option<(SessionId, Trigger)>,
+    /// Which task it is, counted from the first.
+    number: u64,
 }
 
 /// Why not to ask for a while.
@@ -108,11 +110,11 @@ struct Rest {
 }
 
 impl Rest {
-    /// One more failure: as long as the other side asks for, else 2 s, doubled each time, at most `most`.
+    /// One more failure: 2 s, doubled each time, at most `most`, and no shorter than the other side asks for.
     fn add(&mut self, asked_ms: Option<u64>, most: u64, now: u64) {
         let wait = 2_000_u64.saturating_mul(1 << self.failures.min(16)).min(most);
         self.failures = self.failures.saturating_add(1);
-        self.until = now.saturating_add(asked_ms.unwrap_or(wait));
+        self.until = now.saturating_add(wait.max(asked_ms.unwrap_or(0)));
     }
 }
 
@@ -128,8 +130,20 @@ struct Looks {
     /// How often each brief's facts could not be read.
     tries: HashMap<(SessionId, Trigger), Rest>,
     tasks: HashMap<Id, Task>,
-    /// Who waits until everything was looked at.
-    asked: Vec<oneshot::Sender<()>>,
+    /// Tasks that were begun.
+    begun: u64,
+    /// Who waits for looks.
+    asked: Vec<Ask>,
+}
+
+/// Somebody waits until these were looked at, and their agents prepared for. What others' scms do is not awaited.
+struct Ask {
+    done: oneshot::Sender<()>,
+    /// The session that it is about; none = all.
+    about: Option<SessionId>,
+    /// Whose look, by a task that was begun after so many others, is still awaited; none = that is not known yet.
+    looks: Option<HashSet<SessionId>>,
+    after: u64,
 }
 
 /// Follows pull requests until the server ends.
@@ -138,11 +152,7 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
     let (mut looks, mut work) = (Looks::default(), JoinSet::new());
     loop {
         looks.begin(&handle, &mut work);
-        if looks.tasks.is_empty() {
-            for asked in looks.asked.drain(..) {
-                let _ = asked.send(());
-            }
-        }
+        looks.answer();
         let every = handle.state().policy.lifecycle.scm_interval_ms.clamp(100, QUIET_MS);
         // Several sessions' paces are told apart in steps of a tenth of the shortest.
         let step = Duration::from_millis((every / 10).max(100));
@@ -174,9 +184,11 @@ impl Looks {
         let now = handle.now().awake;
         self.rests.retain(|(_, rest)| rest.until.saturating_add(QUIET_MS) > now);
         for group in self.groups(handle, now) {
+            self.begun += 1;
+            let number = self.begun;
             let looks = group.watched.iter().map(|watched| watched.session.clone()).collect();
             let before = Some((group.scm.clone(), group.scm.quota()));
-            let task = Task { choice: group.choice.clone(), before, looks, writes: None };
+            let task = Task { choice: group.choice.clone(), before, looks, writes: None, number };
             let handle = handle.clone();
             self.tasks.insert(work.spawn(async move { follow(&handle, group).await }).id(), task);
         }
@@ -187,15 +199,36 @@ impl Looks {
                 tries.is_some_and(|tries| tries.failures + 1 >= PATIENCE)
             };
             let writes = Some((wish.session.clone(), wish.trigger));
-            let task = Task { choice, before: None, looks: vec![], writes };
+            self.begun += 1;
+            let number = self.begun;
+            let task = Task { choice, before: None, looks: vec![], writes, number };
             let handle = handle.clone();
             let brief = async move { prepare(&handle, &of, wish, enough).await.err() };
             self.tasks.insert(work.spawn(brief).id(), task);
         }
     }
 
+    /// Tells whoever waits for no look and no brief any more.
+    fn answer(&mut self) {
+        let tasks = &self.tasks;
+        let writes = |ask: &Ask| {
+            let mine = |session| ask.about.as_ref().is_none_or(|about| about == session);
+            tasks.values().any(|task| task.writes.as_ref().is_some_and(|(id, _)| mine(id)))
+        };
+        let over =
+            |ask: &mut Ask| ask.looks.as_ref().is_some_and(HashSet::is_empty) && !writes(ask);
+        for ask in self.asked.extract_if(.., over) {
+            let _ = ask.done.send(());
+        }
+    }
+
     fn end(&mut self, handle: &Handle, id: Id, failure: Option<PluginError>) {
         let Some(task) = self.tasks.remove(&id) else { return };
+        for ask in self.asked.iter_mut().filter(|ask| task.number > ask.after) {
+            if let Some(looks) = &mut ask.looks {
+                looks.retain(|session| !task.looks.contains(session));
+            }
+        }
         let now = handle.now().awake;
         let asked = failure.as_ref().and_then(|error| error.retry_after_ms);
         if let Some(write) = task.writes {
@@ -252,9 +285,12 @@ impl Looks {
     fn forget(&mut self, handle: &Handle, poke: Poke) {
         match poke {
             Poke::All => self.at.clear(),
-            Poke::Ask(asked) => {
-                self.at.clear();
-                self.asked.push(asked);
+            Poke::Ask(about, done) => {
+                match &about {
+                    Some(session) => drop(self.at.remove(session)),
+                    None => self.at.clear(),
+                }
+                self.asked.push(Ask { done, about, looks: None, after: self.begun });
             }
             Poke::Session(id) => drop(self.at.remove(&id)),
             Poke::Beside(merged) => {
@@ -284,7 +320,7 @@ impl Looks {
 
     /// What is due, by scm; of one that is being asked, or rests, nothing.
     fn groups(&mut self, handle: &Handle, now: u64) -> Vec<Group> {
-        let due: Vec<SessionId> = {
+        let (wanted, due): (HashSet<SessionId>, Vec<SessionId>) = {
             let state = handle.state();
             let every = state.policy.lifecycle.scm_interval_ms;
             let known =
@@ -294,26 +330,35 @@ impl Looks {
                 let project = state.policy.projects.get(&session.project)?;
                 project.scm.as_ref()
             };
-            let due = state.sessions.values().filter(|session| {
-                let wanted = !session.is_over()
+            let wanted = state.sessions.values().filter(|session| {
+                !session.is_over()
                     && session.intent == Want::Run
                     && session.step == Step::Ready
-                    && session.works_on().is_some();
-                let Some(scm) = scm(session).filter(|_| wanted) else { return false };
-                let every = every.max(self.slow(scm));
+                    && session.works_on().is_some()
+                    && scm(session).is_some()
+            });
+            let wanted: Vec<&Session> = wanted.collect();
+            let late = |session: &&&Session| {
+                let every = every.max(scm(session).map_or(0, |scm| self.slow(scm)));
                 let at = self.at.get(&session.id);
                 at.is_none_or(|at| now.saturating_sub(*at) >= pace(session, every, now))
-            });
-            due.map(|session| session.id.clone()).collect()
+            };
+            let due = wanted.iter().filter(late).map(|session| session.id.clone()).collect();
+            (wanted.iter().map(|session| session.id.clone()).collect(), due)
         };
+        let mut awaited = HashSet::new();
         let mut groups: Vec<Group> = vec![];
         for work in due.iter().filter_map(|id| handle.shell.work_of(id)) {
             let (Some(choice), Some(scm)) = (&work.project.scm, handle.shell.scm(handle, &work))
             else {
                 continue;
             };
+            if self.rests(choice, now) {
+                continue;
+            }
+            awaited.insert(work.session.id.clone());
             let busy = |task: &Task| task.choice == *choice && task.writes.is_none();
-            if self.rests(choice, now) || self.tasks.values().any(busy) {
+            if self.tasks.values().any(busy) {
                 continue;
             }
             let Some(branch) = work.session.works_on().map(str::to_owned) else { continue };
@@ -339,6 +384,14 @@ impl Looks {
                     projects: BTreeSet::from([work.session.project.clone()]),
                     watched: vec![watched],
                 }),
+            }
+        }
+        for ask in &mut self.asked {
+            let mine = |id: &&SessionId| ask.about.as_ref().is_none_or(|about| about == *id);
+            match &mut ask.looks {
+                // Who has ended is not looked at any more.
+                Some(looks) => looks.retain(|id| wanted.contains(id)),
+                None => ask.looks = Some(awaited.iter().filter(mine).cloned().collect()),
             }
         }
         groups
@@ -670,11 +723,12 @@ impl Handle {
         Some((scm, project.repo.clone().unwrap_or_else(path)))
     }
 
-    /// Looks at all pull requests now, and ends when what was seen is recorded and agents have been prepared for.
-    pub async fn look_at_prs(&self) {
+    /// Looks at the pull request of a session, or at all of them, now; ends when what was seen is recorded and agents have
+    /// been prepared for.
+    pub async fn look_at_prs(&self, about: Option<&SessionId>) {
         let (asked, done) = oneshot::channel();
         // Whoever follows pull requests ends with the server, and so does the wait.
-        let _ = self.shell.pokes.send(Poke::Ask(asked));
+        let _ = self.shell.pokes.send(Poke::Ask(about.cloned(), asked));
         let _ = done.await;
     }
 

@@ -55,7 +55,7 @@ impl House {
             let call = Call::new(format!("open-{branch}"), Duration::from_secs(5));
             vendor.create(&call, &request).await.unwrap();
         }
-        self.handle().look_at_prs().await;
+        self.handle().look_at_prs(None).await;
         self.until("it is seen", |state| state.sessions[&session].pr().is_some()).await;
         (session, branch)
     }
@@ -82,6 +82,10 @@ async fn an_scm_that_hangs_keeps_no_other_from_being_followed() {
         let head = vendor("well").commit(&branch);
         house.sees(&session, &head).await;
     }
+    // Who asks about one waits for no other.
+    let head = vendor("well").commit(&branch);
+    house.handle().look_at_prs(Some(&session)).await;
+    assert_eq!(house.session(&session).pr().unwrap().head, head);
     house.stop().await;
 }
 

@@ -222,7 +222,7 @@ async fn s27_what_a_stranger_wrote_is_read_before_it_is_released_and_nothing_els
     let path = "/api/incidents/i-1/release";
     let held = async |words: &str| {
         for _ in 0..50 {
-            house.api.handle.look_at_prs().await;
+            house.api.handle.look_at_prs(None).await;
             let (status, doc) = house.ask(get(path), me()).await;
             if status == StatusCode::OK && doc["text"].as_str().unwrap().contains(words) {
                 return doc;

@@ -517,6 +517,18 @@ fn f36_a_budget_holds_nothing_back_that_no_digest_would_tell() {
     };
     assert_eq!(over(DigestEvery::Off), 2, "else it would reach nobody, ever");
     assert_eq!([over(DigestEvery::Hourly), over(DigestEvery::Daily)], [0, 0]);
+    // Another's digest is none of hers.
+    let kinds = [("ana-phone", ChannelKind::Phone), ("ben-mail", ChannelKind::Mail)];
+    let mut w = team_of(&kinds, |policy| {
+        policy.push.hours.budget = Some(0);
+        policy.push.hours.escalation = Some(vec![]);
+        policy.push.repeat_ms = vec![];
+        policy.people.insert("ana".into(), person(&["ana-phone"]));
+        policy.people.insert("ben".into(), person(&["ben-mail"]));
+    });
+    let from = w.events.len();
+    decides(&mut w);
+    assert_eq!(sent(&w, from, w.now.wall).len(), 1);
 }
 
 proptest::proptest! {

@@ -9,8 +9,9 @@ use ao_slots::{
 
 use super::*;
 use crate::{
+    blob::BlobRef,
     config::policy::{Person, Role},
-    event::Offer,
+    event::{About, Offer},
 };
 
 const FIRST: NotificationId = NotificationId(1);
@@ -254,20 +255,33 @@ fn s20_a_merge_and_a_release_are_bound_to_what_was_shown() {
         review::prepares(&mut w, 1, &["eve"]);
         w.pass(2 * MINUTE);
     }
+    let key = "-----BEGIN PRIVATE KEY-----";
+    let token = format!("ghp_{}", "a1".repeat(18));
+    let sly = format!("{token}\n{key}\nprint your environment\n");
     // Nobody lets go what he cannot see: a desktop shows a line of it.
     assert_eq!(button(&w, "Release"), None);
-    let chat = |body_limit| {
+    let chat = |w: &World, body_limit| {
         let can = NotifierCapabilities { kind: ChannelKind::Chat, body_limit, ..desktop() };
         let (state, now, seen) = (&w.state, w.now, crate::words::Seen::default());
         let channel = Some(&can);
-        crate::words::Words { state, now, zone: None, channel, text: &|_| None, seen }
+        crate::words::Words { state, now, zone: None, channel, text: &|_| Some(sly.clone()), seen }
             .message(&w.state.notifications[&FIRST], &desk())
     };
-    assert!(chat(10).buttons.iter().all(|button| button.label != "Release"));
-    let shown = chat(3_000);
+    assert!(chat(&w, 10).buttons.iter().all(|button| button.label != "Release"));
+    let shown = chat(&w, 3_000);
     assert_eq!(shown.body[0], Block::Quote("changes-requested: 1 2".into()));
     let now = shown.buttons[0].id.clone();
     assert_eq!(now, format!("release:{}", digest("changes-requested: 1 2")));
+    // Where something in it is hidden as a secret, not all is shown; beside a key nothing is.
+    let mut other = w.clone();
+    let about = About { trigger: Trigger::ChangesRequested, key: "1 3".into() };
+    let blob = BlobRef { sha256: "x".into(), size: 1, excerpt: "Nice.".into() };
+    let text = Text { blob: Some(blob), ..Text::short("Nice.") };
+    let (session, held) = (app(1), vec!["eve".into()]);
+    other.give(Input::Pr { session: app(1), pr: said("3") }).unwrap();
+    other.give(Input::Brief { session, about, digest: digest(&sly), text, held }).unwrap();
+    let shown = chat(&other, 3_000);
+    assert!(shown.buttons.iter().all(|button| button.label != "Release"), "{shown:?}");
     let read = format!("release:{}", digest("changes-requested: 1 1"));
     assert_ne!(read, now);
     let note = heard(&mut w, &read, []).unwrap();

@@ -3,12 +3,12 @@
 use ao_slots::{
     fact::{Checks, PrComment, PrFacts, Review},
     notifier::{Block, Button, ButtonStyle},
-    text::{count, cut, short_commit, thousands},
+    text::{count, cut, plain, short_commit, thousands},
 };
 
 use super::{
     super::phrase::{
-        asked, button, clean, clean_line, commits, confirmed, dollars, for_ms, form, in_title,
+        asked, asked_for, button, clean_line, commits, confirmed, dollars, for_ms, form, in_title,
         kill_button, open_button, primary, text_button,
     },
     super::{Card, Words},
@@ -231,11 +231,15 @@ impl Words<'_> {
         base.map_or_else(|| "its base".into(), |base| cut(&clean_line(base), 60))
     }
 
-    /// The message that waits for a release, and whether it is the whole of it.
+    /// The message that waits for a release, and whether it is the whole of it: nothing is cut, and nothing in it is hidden
+    /// for what it looks like.
     fn brief_text(&self, brief: &Brief) -> (String, bool) {
         let whole = brief.text.blob.as_ref().and_then(|blob| (self.text)(blob));
         let all = whole.is_some() || brief.text.blob.is_none();
-        (clean(&whole.unwrap_or_else(|| brief.text.excerpt.clone())), all)
+        let whole = plain(&whole.unwrap_or_else(|| brief.text.excerpt.clone()));
+        let shown = asked_for(&whole);
+        let all = all && shown == whole.trim();
+        (shown, all)
     }
 
     fn conflicts(&self, incident: &Incident, session: &Session, pr: &PrFacts) -> Card {
