@@ -12,6 +12,7 @@ mod config;
 mod doctor;
 mod environment;
 mod figures;
+mod forge;
 mod hooks;
 mod house;
 mod init;

@@ -236,6 +236,9 @@ pub struct PrDetails {
     pub failure: Option<String>,
     /// People whose approval counts.
     pub approved_by: Vec<String>,
+    /// A person whose approval counts has given it to this very head; the one thing here that a rule reads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub head_approved: bool,
     /// Review threads in all, resolved ones too.
     pub threads: u32,
     /// The first unresolved comments, at most 5.

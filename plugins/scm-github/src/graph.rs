@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ao_slots::scm::{CheckRun, CheckState};
 use ao_slots::text::{cut, one_line};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ fragment Facts on PullRequest {
     checkRunCountsByState { state count } statusContextCountsByState { state count } } }
   reviewThreads(first: 100) { totalCount pageInfo { hasNextPage endCursor } nodes { id isResolved } }
   latestOpinionatedReviews(first: 100, writersOnly: true) {
-    pageInfo { hasNextPage endCursor } nodes { id state author { __typename login } }
+    pageInfo { hasNextPage endCursor } nodes { id state commit { oid } author { __typename login } }
   }
   reviewRequests(first: 1) { totalCount }
 }";
@@ -228,6 +228,7 @@ pub(crate) struct Mark {
 pub(crate) struct Opinion {
     pub(crate) id: String,
     pub(crate) state: String,
+    pub(crate) commit: Option<Oid>,
     pub(crate) author: Option<Actor>,
 }
 
@@ -501,11 +502,25 @@ pub(crate) struct Remark {
     pub(crate) author: Option<Actor>,
 }
 
+/// How much older than its head a remark may be and still be open: the agent works on for a while after somebody wrote,
+/// and its clock is not the forge's. What the agent has had already is known to whoever tells it.
+const LATE: SignedDuration = SignedDuration::from_hours(1);
+
+fn is_older(said: Timestamp, made: Timestamp) -> bool {
+    made.duration_since(said) > LATE
+}
+
 impl Below {
-    /// Those that are open: said since the head was made, not by the token's own account, which is the agent's too, and
+    /// When the head was made.
+    pub(crate) fn made(&self) -> Option<Timestamp> {
+        let made = self.commits.nodes.iter().flatten().flatten().next();
+        made.map(|made| made.commit.committed_date)
+    }
+
+    /// Those that are open: no older than the head, not by the token's own account, which is the agent's too, and
     /// not by somebody who has approved since. None where a part did not come.
     pub(crate) fn open(self, reviews: &[Given]) -> Option<Vec<Remark>> {
-        let made = self.commits.first().map(|made| made.commit.committed_date);
+        let made = self.made();
         let approved = |remark: &Remark| {
             reviews.iter().any(|review| {
                 review.state == "APPROVED"
@@ -517,7 +532,7 @@ impl Below {
             is_seen(None, remark.is_minimized)
                 && !remark.viewer_did_author
                 && !remark.body.trim().is_empty()
-                && made.is_none_or(|made| remark.created_at >= made)
+                && made.is_none_or(|made| !is_older(remark.created_at, made))
                 && !approved(remark)
         };
         Some(self.comments.nodes()?.into_iter().filter(is_open).collect())
@@ -559,8 +574,9 @@ impl Given {
 }
 
 /// Which reviews' words are settled, in their order: an approval's and those of one that was dismissed, those that a later
-/// yes or no of their author followed, and of mere comments those about another head.
-pub(crate) fn settled(reviews: &[Given], head: &str) -> Vec<bool> {
+/// yes or no of their author followed, and of mere comments those about another head that are older than this one, which
+/// was `made` then.
+pub(crate) fn settled(reviews: &[Given], head: &str, made: Option<Timestamp>) -> Vec<bool> {
     let decides =
         |one: &Given| matches!(&*one.state, "APPROVED" | "CHANGES_REQUESTED" | "DISMISSED");
     let mut last: BTreeMap<String, usize> = BTreeMap::new();
@@ -570,9 +586,10 @@ pub(crate) fn settled(reviews: &[Given], head: &str) -> Vec<bool> {
     let is_settled = |(at, review): (usize, &Given)| {
         let later = last.get(&login(review.author.as_ref())).is_some_and(|last| *last > at);
         let moved = review.commit.as_ref().is_none_or(|commit| commit.oid != head);
+        let late = review.submitted_at.zip(made).is_some_and(|(said, made)| !is_older(said, made));
         match &*review.state {
             "APPROVED" | "DISMISSED" => true,
-            "COMMENTED" => later || moved,
+            "COMMENTED" => later || moved && !late,
             _ => later,
         }
     };

@@ -67,15 +67,23 @@ struct Talk {
     mark: TalkMark,
     at: Instant,
     threads: BTreeMap<String, Option<Brief>>,
-    reviews: (Vec<Given>, Vec<Remark>),
+    reviews: Spoken,
 }
 
-/// What a sweep reads of what was said: threads by id, none where nothing in one is to be seen, and by pull request the last
-/// reviews and what is open below it.
+/// The last words beside the threads of a pull request: its reviews, what is open below it, and when its head was made.
+#[derive(Debug, Clone)]
+struct Spoken {
+    given: Vec<Given>,
+    below: Vec<Remark>,
+    made: Option<Timestamp>,
+}
+
+/// What a sweep reads of what was said: threads by id, none where nothing in one is to be seen, and what was said beside
+/// them by pull request.
 #[derive(Debug, Default)]
 struct Told {
     threads: BTreeMap<String, Option<Brief>>,
-    reviews: BTreeMap<String, (Vec<Given>, Vec<Remark>)>,
+    reviews: BTreeMap<String, Spoken>,
 }
 
 /// Words that stand at no line: their id, who said them, what they are.
@@ -549,6 +557,10 @@ impl Seen {
             None => Review::None,
         };
         let approved_by = of("APPROVED").map(|one| login(one.author.as_ref())).collect();
+        let head_approved = of("APPROVED").any(|one| {
+            one.commit.as_ref().is_some_and(|commit| commit.oid == pull.head_ref_oid)
+                && one.author.as_ref().is_some_and(|author| !author.is_bot())
+        });
         let details = PrDetails {
             url: Some(pull.url),
             base: Some(pull.base_ref_name),
@@ -556,6 +568,7 @@ impl Seen {
             removed: pull.deletions,
             files: pull.changed_files,
             approved_by,
+            head_approved,
             threads: threads_in_all,
             ..PrDetails::default()
         };
@@ -686,8 +699,8 @@ impl Seen {
         let talk_at = known.filter(|_| !read_again).map_or(now, |talk| talk.at);
         let briefs: Vec<(&str, &Brief)> =
             ids.iter().filter_map(|id| Some((&**id, threads.get(id)?.as_ref()?))).collect();
-        let (given, below) = &reviews;
-        let open = given.iter().zip(settled(given, &self.facts.head));
+        let Spoken { given, below, made } = &reviews;
+        let open = given.iter().zip(settled(given, &self.facts.head, *made));
         let open = open.filter(|(one, settled)| one.state == "COMMENTED" && !settled);
         let open = open.map(|(one, _)| one).filter(|one| one.speaks());
         let words = open.map(|one| (&*one.id, one.author.as_ref(), &*one.body));
@@ -807,9 +820,10 @@ impl Told {
     fn take(&mut self, said: Said) {
         match said {
             Said::PullRequest(reviewed) => {
-                let Some(reviews) = reviewed.reviews.nodes() else { return };
-                let Some(below) = reviewed.below.open(&reviews) else { return };
-                self.reviews.insert(reviewed.id, (reviews, below));
+                let Some(given) = reviewed.reviews.nodes() else { return };
+                let made = reviewed.below.made();
+                let Some(below) = reviewed.below.open(&given) else { return };
+                self.reviews.insert(reviewed.id, Spoken { given, below, made });
             }
             Said::PullRequestReviewThread(begun) => self.threads.extend(brief(begun)),
         }

@@ -534,7 +534,7 @@ async fn what_is_half_written_or_hidden_was_not_said() {
 }
 
 #[tokio::test]
-async fn the_words_of_a_review_are_open_as_long_as_its_head_stands() {
+async fn the_words_of_a_review_are_open_as_long_as_its_head_stands_and_an_hour() {
     let house = house();
     let pr = house.opened("feat/x");
     let number = pr.number.0;
@@ -551,7 +551,14 @@ async fn the_words_of_a_review_are_open_as_long_as_its_head_stands() {
         threads.iter().map(|thread| thread.resolved).collect()
     };
     assert_eq!(resolved().await, [false, false]);
+    // A head that was on its way when it was said is no answer to it.
     house.hub.push(REPO, "feat/x");
+    assert_eq!(house.facts(&pr).await.remarks, 1);
+    assert_eq!(resolved().await, [false, false]);
+    house.hub.pass(3_700);
+    house.hub.push(REPO, "feat/x");
+    // Its time is read with the words, at the latest after five minutes or with the next of them.
+    house.hub.comment(REPO, number, By::person("ana"), "I have named it otherwise.");
     assert_eq!(house.facts(&pr).await.remarks, 0);
     assert_eq!(resolved().await, [true, true]);
     // So does what its author says later.
@@ -564,7 +571,23 @@ async fn the_words_of_a_review_are_open_as_long_as_its_head_stands() {
 }
 
 #[tokio::test]
-async fn words_below_it_are_open_as_long_as_its_head_stands() {
+async fn m6_an_approval_is_a_persons_look_at_the_head_that_it_was_given_to() {
+    let house = house();
+    let pr = house.opened("feat/x");
+    let approve = |by: By| house.hub.review(REPO, pr.number.0, by, "APPROVED", "");
+    approve(By::bot("approver"));
+    assert!(!house.facts(&pr).await.details.head_approved);
+    approve(By::person("ben"));
+    assert!(house.facts(&pr).await.details.head_approved);
+    house.hub.push(REPO, "feat/x");
+    let moved = house.facts(&pr).await.details;
+    assert!(moved.approved_by.contains(&"ben".to_owned()) && !moved.head_approved, "{moved:?}");
+    approve(By::person("ben"));
+    assert!(house.facts(&pr).await.details.head_approved);
+}
+
+#[tokio::test]
+async fn words_below_it_are_open_as_long_as_its_head_stands_and_an_hour() {
     let house = house();
     let pr = house.opened("feat/x");
     let number = pr.number.0;
@@ -595,7 +618,12 @@ async fn words_below_it_are_open_as_long_as_its_head_stands() {
     assert!(!told().await[1].1);
     house.hub.review(REPO, number, By::person("ben"), "APPROVED", "");
     assert_eq!(house.facts(&pr).await.remarks, 1);
+    // A head that was on its way when it was said is no answer to it.
     house.hub.push(REPO, "feat/x");
+    assert_eq!(house.facts(&pr).await.remarks, 1);
+    house.hub.pass(3_700);
+    house.hub.push(REPO, "feat/x");
+    house.hub.comment(REPO, number, By::person("ana"), "I have named it otherwise.");
     let facts = house.facts(&pr).await;
     assert_eq!((facts.remarks, facts.discussion.as_str()), (0, ""));
     assert_eq!(told().await, []);

@@ -6,6 +6,7 @@ use ao_slots::{
     scm::{Comment, PrRef, Thread},
     text::plain,
 };
+use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -134,8 +135,8 @@ impl Hub {
         }
         let Whole { nodes: reviews, head } =
             self.all::<Given>(errand, REVIEWS, "reviews", &id).await?;
-        let settled = settled(&reviews, &head.ok_or_else(partial)?);
-        let below = self.below(errand, pr, &id, &reviews).await?;
+        let (below, made) = self.below(errand, pr, &id, &reviews).await?;
+        let settled = settled(&reviews, &head.ok_or_else(partial)?, made);
         for (review, resolved) in reviews.into_iter().zip(settled).filter(|(one, _)| one.speaks()) {
             let may_write = review.author_can_push_to_repository;
             let (id, by) = (review.id.clone(), review.author.as_ref());
@@ -153,18 +154,19 @@ impl Hub {
         Ok(threads)
     }
 
-    /// What is open below it.
+    /// What is open below it, and when its head was made.
     async fn below(
         &self,
         errand: Errand,
         pr: &PrRef,
         id: &str,
         reviews: &[Given],
-    ) -> Result<Vec<Thread>, PluginError> {
+    ) -> Result<(Vec<Thread>, Option<Timestamp>), PluginError> {
         let mut graph = self.github.graphql(errand, BELOW, &json!({"id": id})).await?;
         let node = graph.data["node"].take();
         let opener = Opened::deserialize(&node).map_err(|_| partial())?;
         let below = Below::deserialize(&node).ok();
+        let made = below.as_ref().and_then(Below::made);
         let mut threads = Vec::new();
         for one in below.and_then(|below| below.open(reviews)).ok_or_else(partial)? {
             let may_write = self.may_write(errand, pr, one.author.as_ref()).await?;
@@ -178,7 +180,7 @@ impl Hub {
                 comments: vec![words],
             });
         }
-        Ok(threads)
+        Ok((threads, made))
     }
 
     /// What GraphQL tells of who reviews only. A token that may not ask knows nobody.

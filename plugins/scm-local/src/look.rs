@@ -377,6 +377,7 @@ impl House {
                 passed,
                 checks: count(runs.len()),
                 failure,
+                head_approved: !approved_by.is_empty(),
                 approved_by,
                 threads: count(threads.len()),
                 comments: unresolved.take(COMMENTS).filter_map(comment).collect(),

@@ -63,10 +63,7 @@ impl Session {
             self.heads.push(PrHead { head: pr.head.clone(), since: when, red: None });
             trim_front(&mut self.heads, KEEP_HEADS);
         }
-        // An approval that was there before the head was may be of what came before.
-        let approvers = |pr: &PrFacts| pr.details.approved_by.len();
-        let before = self.pr().filter(|before| before.head == pr.head);
-        if before.is_some_and(|before| approvers(pr) > approvers(before)) {
+        if pr.details.head_approved {
             self.follow.looked = Some(pr.head.clone());
         }
         // One head that was seen to fail twice has failed once.

@@ -58,7 +58,7 @@ pub(super) const ALL: &[History] = &[
             p.pushes_green("c");
             p.minutes(2);
             p.forge(|pr| {
-                (pr.review, pr.details.approved_by) = (Review::Approved, vec!["ben".into()]);
+                (pr.review, pr.details.head_approved) = (Review::Approved, true);
             });
         },
         deeds: &[
