@@ -47,8 +47,9 @@ impl Group {
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let status = child.wait().await?;
-        self.child = None;
         kill(self.id).await;
+        // Not before: a wait that is begun anew asks it again.
+        self.child = None;
         Ok(status)
     }
 
@@ -130,6 +131,21 @@ mod tests {
     use std::{fs::File, io::Read, process::Stdio};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_wait_that_is_cut_off_anywhere_is_begun_anew() {
+        // What it leaves running takes a moment to go.
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 86464.5 & exit 7"]);
+        let mut group = Group::spawn(&mut command, None).unwrap();
+        let status = loop {
+            match timeout(Duration::ZERO, group.wait()).await {
+                Ok(status) => break status,
+                Err(_) => sleep(Duration::from_millis(1)).await,
+            }
+        };
+        assert_eq!(status.unwrap().code(), Some(7));
+    }
 
     #[test]
     fn a_runtime_that_shuts_down_leaves_no_group() {
