@@ -100,9 +100,9 @@ enum What {
     Review(Reviewed),
     /// Merge a pull request at its latest commit
     ///
-    /// One whose checks have not passed, or with changes requested, is asked for first; --yes says it. Without
-    /// --squash, --merge or --rebase it goes by the project's mergeMethod, else by the first of these three that
-    /// the repository allows.
+    /// One whose checks have not passed, or with changes requested, is asked for first; --yes says it.
+    /// Without --squash, --merge or --rebase it goes by the project's mergeMethod, else by the first of
+    /// these three that the repository allows.
     ///
     /// Examples:
     ///   ao pr merge app-3

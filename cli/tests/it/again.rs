@@ -78,6 +78,10 @@ fn what_a_batch_came_to_is_told_also_when_the_server_takes_no_more() {
             let asked = read(&mut stream);
             let (status, body) = match asked.split(' ').nth(1).unwrap_or_default() {
                 "/api/projects" => (200, r#"{"schema":"ao.projects/1","projects":[]}"#.to_owned()),
+                issue if issue.starts_with("/api/projects/my-app/issues/") => {
+                    let problem = r#"{"type":"urn:ao:problem:not-found","title":"it has no tracker","status":404,"code":"not-found"}"#;
+                    (404, problem.to_owned())
+                }
                 "/api/sessions" if spawned < 2 => {
                     spawned += 1;
                     let taken = r#""message":null,"request":null,"note":null,"after":"e7"}"#;
