@@ -482,6 +482,18 @@ impl GitHub {
         }
     }
 
+    /// Edits what a thread begins with in place, which leaves the pull request's own date as it is.
+    pub fn reword(&self, thread: &str, body: &str) {
+        let mut far = self.far();
+        let at = far.world.now();
+        let of = |id: u64| format!("PRRT_{id}") == thread;
+        let mut comments = far.world.comments.iter_mut();
+        if let Some(first) = comments.find(|comment| comment.thread.is_some_and(of)) {
+            body.clone_into(&mut first.body);
+            first.at = at;
+        }
+    }
+
     /// Changes a thread: resolved, outdated.
     pub fn change_thread(&self, thread: &str, change: impl FnOnce(&mut Thread)) {
         let mut far = self.far();

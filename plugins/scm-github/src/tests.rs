@@ -869,6 +869,33 @@ async fn pass(seconds: u64) {
     tokio::time::resume();
 }
 
+/// What changes without a sign of it: words edited in place, and what an ended check says.
+#[tokio::test]
+async fn what_shows_by_no_sign_is_seen_within_five_minutes() {
+    let house = house();
+    let sha = house.hub.push(REPO, "feat");
+    let pr = house.pr(house.hub.open(REPO, "feat"));
+    let failed = house.hub.check(REPO, &sha, "unit", Some("FAILURE"));
+    let thread = house.hub.thread(REPO, pr.number.0, By::person("ben"), "src/a.rs", 3, "Rename it");
+    house.hub.pass(120);
+    let before = house.facts(&pr).await;
+    let said = |facts: &PrFacts| facts.details.comments[0].text.clone();
+    assert_eq!(said(&before), "Rename it");
+
+    house.hub.pass(1);
+    house.hub.reword(&thread, "Remove it");
+    house.hub.change_check(failed, |check| check.title = Some("2 of 418 tests".into()));
+    pass(290).await;
+    let same = house.facts(&pr).await;
+    assert_eq!((said(&same), &same.discussion), (said(&before), &before.discussion));
+    assert_eq!(same.details.failure, before.details.failure);
+    pass(11).await;
+    let after = house.facts(&pr).await;
+    assert_eq!(said(&after), "Remove it");
+    assert_ne!(after.discussion, before.discussion, "the agent is told anew");
+    assert_eq!(after.details.failure.as_deref(), Some("2 of 418 tests"));
+}
+
 /// As many sessions as the budget names, a fifth of them looked at as often as what moves and the others as seldom as what
 /// is quiet (`pace` of the host); now and then a check of one begins and fails, or somebody says something.
 #[tokio::test]
