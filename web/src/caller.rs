@@ -188,6 +188,66 @@ pub fn actor() -> Actor {
     Actor { name: user.map_or_else(|| format!("uid {uid}"), |user| user.name), via: "cli".into() }
 }
 
+use crate::Api;
+use std::sync::Arc;
+/// A caller that is a human; anyone else is refused.
+pub(crate) struct Human {
+    pub(crate) by: Actor,
+    /// The server. An act that carries a key (`x-ao-act`) is done once through it, however often it is repeated.
+    pub(crate) handle: Handle,
+}
+
+impl axum::extract::FromRequestParts<Arc<Api>> for Human {
+    type Rejection = Problem;
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        api: &Arc<Api>,
+    ) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Agent(None));
+        let verb = parts.uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+        let verb = match (parts.method.as_str(), verb.as_str()) {
+            ("GET", what) => format!("read {what}"),
+            (_, "sessions") => "spawn a session".to_owned(),
+            (_, what) => what.to_owned(),
+        };
+        caller.must_be_human(&verb)?;
+        Ok(Self { by: actor(), handle: keyed(api, &parts.headers)? })
+    }
+}
+
+/// The server, for an act that is done once if it carries a key (`x-ao-act`), however often it is repeated.
+pub(crate) fn keyed(api: &Api, headers: &HeaderMap) -> Result<Handle, Problem> {
+    match headers.get("x-ao-act").map(|key| key.to_str()) {
+        None => Ok(api.handle.clone()),
+        Some(Ok(key)) if is_key(key) => Ok(api.handle.once(key)),
+        Some(_) => Err(Problem::new(Code::Invalid, "`x-ao-act` is no key")),
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+pub(crate) fn visible(caller: &Caller, id: &SessionId) -> Result<(), Problem> {
+    if caller.may_see(id) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::Forbidden,
+        format!("an agent may look at its own session only, not at {id}"),
+    ))
+}
+
+pub(crate) fn own(caller: &Caller) -> Result<Option<&SessionId>, Problem> {
+    match caller {
+        Caller::Human => Ok(None),
+        Caller::Agent(Some(own)) => Ok(Some(own)),
+        Caller::Agent(None) => {
+            Err(Problem::new(Code::Forbidden, "which session asks is not known"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;

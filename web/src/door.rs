@@ -10,6 +10,9 @@
 //! | `POST /api/channels/<channel>/provider` | a provider's own request; its plugin knows whether it is genuine |
 //! | `POST /api/webhooks/<scm>` | a forge says what moved; its plugin knows whether it is genuine |
 
+mod guard;
+mod often;
+
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use ao_core::slots::{ChannelName, ErrorKind, notifier::HttpRequest};
@@ -17,7 +20,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, Path, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Uri},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -31,14 +34,15 @@ use hyper_util::{
 use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tower::limit::GlobalConcurrencyLimitLayer;
-use tower_governor::{
-    GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
-};
 use tower_http::{
     catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer,
 };
 
-use crate::{Api, Code, Problem, page};
+use self::{
+    guard::{harmless, ours},
+    often::not_too_often,
+};
+use crate::{Api, Code, Problem, pages::press};
 
 /// Connections at one time; what comes beyond them is closed.
 const CONNECTIONS: usize = 256;
@@ -54,10 +58,6 @@ const MOST_WEBHOOK: usize = 25 << 20;
 const WEBHOOKS: usize = 4;
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Requests in a row; after them one each [`REFILL`].
-const BURST: u32 = 120;
-/// How soon another request may follow a burst.
-const REFILL: Duration = Duration::from_millis(100);
 /// How long requests under way may still take once the server stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -102,8 +102,8 @@ fn router(api: Arc<Api>, port: u16) -> Router {
     let health = api.version;
     let pages = Router::new()
         .route("/api/health", get(move || async move { Json(crate::view::Health::new(health)) }))
-        .route("/a/{token}", get(page::show).post(page::press))
-        .route(page::STYLE, get(page::style))
+        .route("/a/{token}", get(press::show).post(press::press))
+        .route(press::STYLE, get(press::style))
         .fallback(|| async { Problem::new(Code::NotFound, "there is nothing here") })
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED });
     let providers = Router::new().route("/api/channels/{channel}/provider", post(provider));
@@ -123,100 +123,6 @@ fn router(api: Arc<Api>, port: u16) -> Router {
         .layer(middleware::from_fn_with_state((api, port), ours))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
         .layer(middleware::from_fn(harmless))
-}
-
-/// All requests come by one tunnel, so they share one bucket; but a busy provider, or somebody who plays one, keeps no
-/// human from his page, nor the other way round.
-fn not_too_often(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
-    let often = GovernorConfigBuilder::default()
-        .key_extractor(GlobalKeyExtractor)
-        .period(REFILL)
-        .burst_size(BURST)
-        .finish();
-    match often {
-        Some(often) => router.layer(GovernorLayer::new(often)),
-        None => router,
-    }
-}
-
-/// Headers that every answer carries: nothing runs, nothing is framed, kept or told on.
-async fn harmless(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // With `no-referrer` a browser sends `Origin: null` with the page's own form (Fetch, "append a request `Origin`").
-        (header::REFERRER_POLICY, "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (HeaderName::from_static("x-robots-tag"), "noindex"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
-}
-
-/// A page of another site that resolves its name to this machine is refused, and so is what another site's page sends:
-/// only our own names pass, and what changes something comes from our own pages or from no page at all.
-async fn ours(
-    State((api, port)): State<(Arc<Api>, u16)>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let address = api.handle.state().policy.public_url.clone();
-    let public: Option<Uri> = address.as_deref().and_then(|address| address.parse().ok());
-    if !host_is_ours(request.headers(), request.uri(), public.as_ref(), port) {
-        return Problem::new(Code::Forbidden, "this host name is not served").into_response();
-    }
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if changes && !origin_is_ours(request.headers(), public.as_ref(), port) {
-        return Problem::new(Code::Forbidden, "this page is none of ao's").into_response();
-    }
-    // Nothing is unpacked: limits and signatures are over what came.
-    if request.headers().contains_key(header::CONTENT_ENCODING) {
-        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
-    }
-    next.run(request).await
-}
-
-/// Our own names: those of loopback, with our port or none, and the one of `publicUrl`.
-fn host_is_ours(headers: &HeaderMap, uri: &Uri, public: Option<&Uri>, port: u16) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(Ok(host)), None) = (hosts.next().map(HeaderValue::to_str), hosts.next()) else {
-        return false;
-    };
-    // An address in the request line has to say the same.
-    if uri.authority().is_some_and(|said| !said.as_str().eq_ignore_ascii_case(host)) {
-        return false;
-    }
-    let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-    let ported = host.strip_suffix(&format!(":{port}"));
-    // Its scheme's own port may be named, or not.
-    let own = if public.and_then(Uri::scheme_str) == Some("https") { ":443" } else { ":80" };
-    let bare = host.strip_suffix(own).unwrap_or(host);
-    let authority = public.and_then(Uri::authority);
-    let is_public =
-        authority.is_some_and(|authority| authority.as_str().eq_ignore_ascii_case(bare));
-    local(host) || ported.is_some_and(local) || is_public
-}
-
-/// A browser says from where a form was sent; a provider's machine says nothing, and proves itself by its signature.
-fn origin_is_ours(headers: &HeaderMap, public: Option<&Uri>, port: u16) -> bool {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let site = text(HeaderName::from_static("sec-fetch-site"));
-    let Some(origin) = text(header::ORIGIN) else {
-        return site.is_none_or(|site| site == "same-origin" || site == "none");
-    };
-    let of = |uri: &Uri| {
-        Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?).to_ascii_lowercase())
-    };
-    let local = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
-    let origin = origin.to_ascii_lowercase();
-    public.and_then(of).is_some_and(|public| public == origin) || local.contains(&origin)
 }
 
 /// Hands a provider's request to the channel's plugin, unread: only it can tell whether it is genuine.

@@ -3,23 +3,23 @@
 //! It decides nothing: it reads the state, hands inputs to the loop and words the answers. Who may do what is
 //! decided here and nowhere else ([`caller`]).
 
+mod api;
 pub mod caller;
 pub mod configs;
 mod door;
 mod error;
 mod events;
 pub mod hooks;
-mod page;
-pub mod prs;
-mod routes;
+mod pages;
 mod serve;
 pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod view;
 
+pub use api::{Api, MOST_BODY, MOST_HOOK, OpenBody, api_router, prs};
 pub use configs::Configs;
 pub use door::serve_tcp;
 pub use error::{Code, Problem};
-pub use routes::{Api, MOST_BODY, MOST_HOOK, OpenBody, api_router};
+
 pub use serve::serve_unix;

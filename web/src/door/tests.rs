@@ -8,7 +8,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::*;
+use super::{often::BURST, *};
 use ao_conformance::scm::fake::Vendor;
 
 use crate::tests::House;

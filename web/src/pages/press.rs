@@ -73,7 +73,7 @@ pub(crate) async fn style() -> impl IntoResponse {
         (header::CONTENT_TYPE, "text/css; charset=utf-8"),
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
     ];
-    (headers, include_str!("../ui/page.css"))
+    (headers, include_str!("../../ui/page.css"))
 }
 
 /// Shows what the button would do.

@@ -1,0 +1,40 @@
+//! The server itself.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    routing::{get, post},
+};
+use serde::Deserialize;
+
+use super::Api;
+use crate::{caller::Human, view};
+
+pub(super) fn routes() -> Router<Arc<Api>> {
+    Router::new().route("/api/health", get(health)).route("/api/server/stop", post(stop))
+}
+
+async fn health(State(api): State<Arc<Api>>) -> Json<view::Health> {
+    Json(view::Health::new(api.version))
+}
+
+#[derive(Deserialize)]
+struct StopBody {
+    reason: String,
+}
+
+async fn stop(
+    State(api): State<Arc<Api>>,
+    Human { by, handle }: Human,
+    Json(body): Json<StopBody>,
+) -> Json<view::Health> {
+    let reason = format!("{} by {by}", ao_core::slots::text::slug(&body.reason, 20));
+    // The answer goes out first.
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        handle.stop(&reason).await;
+    });
+    Json(view::Health::new(api.version))
+}
