@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{Account, Digests, Part, ROWS};
 pub use due::{Due, Focus};
-pub use follow::{Asked, Attempt, Brief, Follow, Merge, Unopened};
+pub use follow::{Asked, Attempt, Brief, Follow, Merge, Tried, Unopened};
 pub use heard::Heard;
 pub use silence::{Matchers, Silence};
 pub use status::{Status, Zone};
@@ -357,6 +357,9 @@ pub struct Session {
     /// It is over, and its issue is still to be closed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closes_issue: bool,
+    /// It could not be closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue_unclosed: Option<Tried>,
     /// Requests of this launch and the last few ended ones.
     #[serde(default)]
     pub requests: BTreeMap<RequestId, Request>,

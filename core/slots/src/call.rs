@@ -34,6 +34,11 @@ impl Call {
     }
 }
 
+/// How long to wait after so many failures in a row: `first`, doubled with each more, at most `most`, in the unit of both.
+pub fn back_off(first: u64, failures: u32, most: u64) -> u64 {
+    first.saturating_mul(1 << failures.saturating_sub(1).min(32)).min(most)
+}
+
 /// What may be concluded from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

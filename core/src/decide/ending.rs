@@ -10,7 +10,7 @@ use super::Decider;
 use crate::{
     config::policy::ProjectPolicy,
     event::{Actor, Effect, Failure, Over, SessionEnded},
-    state::{Session, State, Status, Step, Want},
+    state::{Session, State, Status, Step, Tried, Want},
 };
 
 impl Decider<'_> {
@@ -77,8 +77,10 @@ impl Decider<'_> {
 
     /// What is to be done once a session is over.
     pub(super) fn clean_up(&mut self, session: &Session) {
-        if session.closes_issue && session.busy.is_none() {
-            let because: Vec<_> = session.over.iter().map(|(_, when)| when.seq).collect();
+        if closes_at(session).is_some_and(|at| self.now.awake >= at) {
+            let tried = session.issue_unclosed.as_ref().map(|tried| tried.when.seq);
+            let because: Vec<_> =
+                tried.or(session.over.map(|(_, when)| when.seq)).into_iter().collect();
             return self.intend(&session.id, Effect::CloseIssue, "issue-merged", &because);
         }
         let Some(force) = session.cleanup else { return };
@@ -164,6 +166,13 @@ fn closes_issue(state: &State, session: &Session) -> bool {
     let standard = project.default_branch.as_deref().unwrap_or("main");
     let base = session.pr().and_then(|pr| pr.details.base.as_deref());
     !inside && !session.issue_closed && base.is_none_or(|base| base == standard)
+}
+
+/// When the issue of a session that is over is closed, in awake milliseconds. What is not there for a while is waited for,
+/// the workspace goes meanwhile.
+pub(super) fn closes_at(session: &Session) -> Option<u64> {
+    let wanted = session.closes_issue && session.busy.is_none();
+    wanted.then(|| session.issue_unclosed.as_ref().and_then(Tried::again_at).unwrap_or(0))
 }
 
 /// Its work comes to a pull request.

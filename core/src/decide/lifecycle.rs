@@ -2,6 +2,7 @@
 
 use ao_slots::{
     Launch, MessageId, SessionId,
+    call::back_off,
     fact::{Activity, Source},
     text::slug,
 };
@@ -415,7 +416,7 @@ fn next_to_hand_over<'s>(
 /// after the last try.
 pub(super) fn retry_at(message: &QueuedMessage) -> Option<u64> {
     let failed = message.failed?;
-    Some(failed.awake.saturating_add(1_000 * (1_u64 << message.tries.min(6)).min(60)))
+    Some(failed.awake.saturating_add(back_off(2_000, message.tries, 60_000)))
 }
 
 /// When an agent that waits for quota is told to go on, by wall: the provider's own promise.

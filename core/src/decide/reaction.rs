@@ -319,8 +319,8 @@ fn opens_at(state: &State, session: &Session) -> Option<u64> {
     let looked = session.work_looked.is_some_and(|when| when.seq > ended.seq);
     let work =
         session.work().filter(|work| idle && looked && work.is_clean() && work.commits > 0)?;
-    match session.follow.unopened.as_ref().filter(|tried| tried.head == work.head) {
-        Some(tried) => tried.again_at(),
+    match session.follow.unopened.as_ref().filter(|one| one.head == work.head) {
+        Some(unopened) => unopened.tried.again_at(),
         None => Some(0),
     }
 }

@@ -2,6 +2,7 @@
 
 use ao_slots::{
     Seq,
+    call::back_off,
     fact::{Activity, PrState, Priority, RuntimeState},
 };
 use jiff::SignedDuration;
@@ -12,7 +13,7 @@ use super::reaction::{
 use super::{
     cause::muted_by,
     deliver::{rest_of, rests_until},
-    ending::{end_again_at, grace_ends, has_scm},
+    ending::{closes_at, end_again_at, grace_ends, has_scm},
     escalate::follows_at,
     fallback::falls_back_at,
     lifecycle::{next_to_type, quota_back_at, retry_at},
@@ -312,7 +313,7 @@ pub(super) fn waited_for_the_look(state: &State, incident: &Incident) -> bool {
 /// Back-off after a failed send: 1 s doubling to 5 min, or what the provider asked for if that is longer, at
 /// most a day. The tenth by which it differs from case to case is taken from `salt`, so that a replay gives the same.
 pub(crate) fn retry_wait(tries: u32, asked_ms: Option<u64>, salt: u64) -> SignedDuration {
-    let base = 1_000_u64.saturating_mul(1 << tries.saturating_sub(1).min(9)).min(300_000);
+    let base = back_off(1_000, tries, 300_000);
     let jitter = base / 100 * (salt.wrapping_mul(2_654_435_761) % 10);
     SignedDuration::from_millis(
         i64::try_from((base + jitter).max(asked_ms.unwrap_or(0).min(DAY_MS))).unwrap_or(i64::MAX),
@@ -341,7 +342,7 @@ pub(crate) fn dues(state: &State, focus: &Focus) -> Vec<Due> {
 
 fn session_dues(state: &State, session: &Session) -> Vec<Due> {
     if session.is_over() {
-        return vec![];
+        return closes_at(session).map(Due::Awake).into_iter().collect();
     }
     let mut dues = vec![];
     if state.unswept_since.is_none() {

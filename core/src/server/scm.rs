@@ -13,7 +13,7 @@ use std::{
 
 use ao_slots::{
     Call, ErrorKind, PluginError, ProjectId, SessionId,
-    call::Answer,
+    call::{Answer, back_off},
     fact::{Activity, Checks, Mergeable, PrFacts},
     scm::{BranchRef, PrRef, QUIET_MS, Quota, Records, Scm, ScmHint, Thread},
 };
@@ -112,8 +112,8 @@ struct Rest {
 impl Rest {
     /// One more failure: 2 s, doubled each time, at most `most`, and no shorter than the other side asks for.
     fn add(&mut self, asked_ms: Option<u64>, most: u64, now: u64) {
-        let wait = 2_000_u64.saturating_mul(1 << self.failures.min(16)).min(most);
         self.failures = self.failures.saturating_add(1);
+        let wait = back_off(2_000, self.failures, most);
         self.until = now.saturating_add(wait.max(asked_ms.unwrap_or(0)));
     }
 }

@@ -445,6 +445,7 @@ impl State {
             claimed: None,
             issue_closed: false,
             closes_issue: false,
+            issue_unclosed: None,
             requests: Default::default(),
             messages: Default::default(),
             restore: None,

@@ -99,7 +99,7 @@ impl State {
         let sessions = self
             .sessions
             .values()
-            .filter(|s| !s.is_over() || s.cleanup.is_some())
+            .filter(|s| !s.is_over() || s.cleanup.is_some() || s.closes_issue)
             .map(|s| Focus::Session(s.id.clone()));
         let open = || self.incidents.values().filter(|incident| incident.resolved.is_none());
         let incidents = open().map(|incident| Focus::Incident(incident.id));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ao_slots::{
     ErrorKind, MessageId,
+    call::back_off,
     fact::{Checks, PrFacts},
     scm::{MergeMethod, PrRef},
 };
@@ -129,22 +130,35 @@ pub struct Asked {
 /// A pull request that could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unopened {
-    /// At this head of the work.
+    /// At this head of the work: what the other side refuses is not tried again before there is another commit.
     pub head: String,
-    /// How often it was tried.
+    /// How often, and why not.
+    #[serde(flatten)]
+    pub tried: Tried,
+}
+
+/// What was tried and failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// How often.
     pub tries: u32,
     /// The last time.
     pub when: Moment,
-    /// Why not.
+    /// Why.
     pub failure: Failure,
 }
 
-impl Unopened {
-    /// When it is tried again, in awake milliseconds: what passes after 10 s, doubled each time, six times at most; what
-    /// the other side refuses not before there is another commit.
+impl Tried {
+    /// It failed once more.
+    pub(super) fn once_more(before: Option<Self>, failure: &Failure, when: Moment) -> Self {
+        let tries = before.map_or(0, |before| before.tries).saturating_add(1);
+        Self { tries, when, failure: failure.clone() }
+    }
+
+    /// When it is tried again, in awake milliseconds: what passes after 10 s, doubled each time, six times at most.
     pub fn again_at(&self) -> Option<u64> {
         let passes = matches!(self.failure.kind, ErrorKind::Transient | ErrorKind::InDoubt);
-        let wait = 10_000_u64 << self.tries.saturating_sub(1).min(6);
+        let wait = back_off(10_000, self.tries, u64::MAX);
         let wait = wait.max(self.failure.retry_after_ms.unwrap_or(0));
         (passes && self.tries <= 6).then(|| self.when.awake.saturating_add(wait))
     }
@@ -205,9 +219,8 @@ impl Follow {
     /// None could be opened at this head of the work.
     pub(super) fn not_opened(&mut self, head: &str, failure: &Failure, when: Moment) {
         let before = self.unopened.take().filter(|before| before.head == head);
-        let tries = before.map_or(0, |before| before.tries).saturating_add(1);
-        let (head, failure) = (head.to_owned(), failure.clone());
-        self.unopened = Some(Unopened { head, tries, when, failure });
+        let tried = Tried::once_more(before.map(|before| before.tried), failure, when);
+        self.unopened = Some(Unopened { head: head.to_owned(), tried });
     }
 
     /// The merge that is wanted at this head; what came of another says nothing of it.

@@ -76,7 +76,8 @@ pub(super) fn line(session: &Session) -> String {
             None => "waits for you".into(),
         },
     };
-    let mut parts = vec![format!("{who} {what}"), duration(took(session))];
+    let open = if session.issue_unclosed.is_some() { ", its issue is still open" } else { "" };
+    let mut parts = vec![format!("{who} {what}{open}"), duration(took(session))];
     parts.extend(session.usage.cost_micros.map(dollars));
     parts.push(asked(session.asked));
     parts.join(" · ")

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ao_slots::{Call, PluginError};
+use ao_slots::{Call, PluginError, call::back_off};
 use reqwest::{Method, Response};
 use tokio::{
     sync::{mpsc, watch},
@@ -131,7 +131,7 @@ fn rest(error: &PluginError, failures: u32) -> Duration {
     let told = error.retry_after_ms.map(Duration::from_millis);
     // What is refused is refused again, and a server counts that.
     let most = if error.is_transient() { 60 } else { 600 };
-    let own = Duration::from_secs(1 << failures.min(10)).min(Duration::from_secs(most));
+    let own = Duration::from_secs(back_off(2, failures, most));
     told.unwrap_or_default().max(own)
 }
 

@@ -201,7 +201,7 @@ fn a_merge_into_the_default_branch_closes_the_issue_unless_that_is_a_file_of_the
         (Some(folder(repository.join("issues"))), Some("main"), false),
         (None, Some("main"), false),
     ] {
-        for result in [Ok(Outcome::Done), Err(failure(ErrorKind::Transient))] {
+        for result in [Ok(Outcome::Done), Err(failure(ErrorKind::Refused))] {
             let mut w = World::working("41");
             let choice =
                 |(plugin, settings): (&str, _)| PluginChoice { plugin: plugin.into(), settings };
@@ -219,9 +219,62 @@ fn a_merge_into_the_default_branch_closes_the_issue_unless_that_is_a_file_of_the
                 continue;
             }
             w.brings(1, Ok(Outcome::Done), &[over[0], over[1], "do close-issue"]);
-            // Once, whatever becomes of it: what fails is told by `ao why`.
+            let open = result.is_err();
             w.brings(1, result, &[clean]);
-            assert!(!w.session(1).closes_issue);
+            assert_eq!(w.session(1).issue_unclosed.is_some(), open);
+            // What is refused is refused again: the round ends, and says so.
+            let all = ["is merged", "round of 1", "push: All done: 1 merged"];
+            w.brings(1, Ok(Outcome::Done), &all);
+            assert_eq!(said_open(&w), open);
+        }
+    }
+}
+
+/// What a round's summary says of a first session's issue.
+fn said_open(w: &World) -> bool {
+    let (_, summary) = crate::words::all_complete(&w.state, &[app(1)]);
+    summary.lines[0].contains("#41 merged as a, its issue is still open")
+}
+
+#[test]
+fn an_issue_that_could_not_be_closed_is_tried_again_a_few_times_and_the_summary_waits_for_it() {
+    for tries in [1, 3, 7] {
+        let mut w = World::working("41");
+        let project = "my-app".parse().unwrap();
+        let policy = std::sync::Arc::make_mut(&mut w.state.policy);
+        let tracker = PluginChoice { plugin: "github".into(), settings: serde_json::json!({}) };
+        policy.projects.get_mut(&project).unwrap().tracker = Some(tracker);
+        // Its workspace is a human's to remove: nothing else is left to be done.
+        policy.lifecycle.auto_cleanup_on_merge = false;
+        w.check(
+            Input::Pr { session: app(1), pr: PrFacts { state: PrState::Merged, ..green("a") } },
+            &["is merged", "do end 1"],
+        );
+        w.brings(1, Ok(Outcome::Done), &["over Merged", "do close-issue"]);
+        let mut wait = 10_000;
+        for n in 1..=tries {
+            let last = n == tries;
+            let end: &[&str] = match n {
+                7 => &["round of 1", "push: All done: 1 merged"],
+                _ => &[],
+            };
+            w.brings(1, Err(failure(ErrorKind::Transient)), end);
+            if n == 7 {
+                w.after(24 * 60 * MINUTE, &[]);
+                assert!(said_open(&w));
+                continue;
+            }
+            w.after(wait - 1, &[]);
+            if last {
+                // A server that begins then knows of it.
+                w.start("boot-2");
+            }
+            w.after(1, &["do close-issue"]);
+            wait *= 2;
+        }
+        if tries < 7 {
+            w.brings(1, Ok(Outcome::Done), &["round of 1", "push: All done: 1 merged"]);
+            assert!(!said_open(&w));
         }
     }
 }

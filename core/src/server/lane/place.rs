@@ -43,7 +43,9 @@ impl Shell {
     pub(super) async fn close_issue(&self, work: &Work, call: &Call) -> Result<Outcome, Failure> {
         let (id, tracker) = issue_of(work)?;
         let closed = IssueChange { open: Some(false), ..IssueChange::default() };
-        tracker.update(call, id, &closed).await?;
+        tracker.update(call, id, &closed).await.inspect_err(|error| {
+            tracing::warn!(session = %work.session.id, issue = id, %error, "a merged issue could not be closed");
+        })?;
         Ok(Outcome::Done)
     }
 

@@ -11,7 +11,7 @@ use crate::{
     event::{Actor, Effect, Event, Failure, Kind, Outcome, Over},
     state::{
         Asked, Decided, Fact, Fate, Merge, Moment, PrHead, QueuedMessage, Request, Restore,
-        RunningTool, Session, Step, Want,
+        RunningTool, Session, Step, Tried, Want,
     },
 };
 
@@ -676,7 +676,7 @@ impl Session {
             (Effect::RerunChecks { head }, _) => self.follow.runs_again(head, when),
             (Effect::OpenPr { .. } | Effect::ReopenPr, Outcome::PrOpened(pr)) => self.link_pr(pr),
             (Effect::CloseIssue, _) => {
-                self.closes_issue = false;
+                (self.closes_issue, self.issue_unclosed) = (false, None);
                 self.issue_closed = true;
             }
             (Effect::DestroyRuntime { .. }, _) => {
@@ -716,8 +716,11 @@ impl Session {
             }
             // Whoever asked for it is told.
             Effect::ReopenPr => {}
-            // `ao why` tells of it; the issue stays for a human.
-            Effect::CloseIssue => self.closes_issue = false,
+            Effect::CloseIssue => {
+                let tried = Tried::once_more(self.issue_unclosed.take(), failure, when);
+                self.closes_issue = tried.again_at().is_some();
+                self.issue_unclosed = Some(tried);
+            }
             Effect::OpenPr { .. } => {
                 let head = self.work.as_ref().map(|fact| fact.value.head.as_str());
                 self.follow.not_opened(head.unwrap_or_default(), failure, when);

@@ -231,8 +231,8 @@ impl Words<'_> {
         let mut body = vec![text(capital(&diff)), text("Checks: not run.")];
         let unopened = session.follow.unopened.as_ref();
         let head = session.work().map(|work| &work.head);
-        body.extend(unopened.filter(|tried| head == Some(&tried.head)).map(|tried| {
-            let why = cut(&sentence(&tried.failure.message), 200);
+        body.extend(unopened.filter(|one| head == Some(&one.head)).map(|one| {
+            let why = cut(&sentence(&one.tried.failure.message), 200);
             text(format!("Its pull request could not be opened: {why}."))
         }));
         body.extend(self.last_words(session));
