@@ -107,7 +107,8 @@ impl<'a> Client<'a> {
     /// The events, until this server ends.
     pub(crate) async fn stream(&self, query: &str) -> Result<Follow, Fail> {
         let mut sender = self.connect().await?;
-        let path = format!("/api/events?follow=1&{query}");
+        // All of it, however long ago it broke off.
+        let path = format!("/api/events?follow=1&lag=replay&{query}");
         let asked =
             async { refused(send(&mut sender, "GET", &path, Vec::new(), &[]).await?).await };
         let response = tokio::time::timeout(PATIENCE, asked).await;

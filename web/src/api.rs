@@ -32,7 +32,12 @@ use tokio::sync::watch;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 pub use self::screen::OpenBody;
-use crate::{Code, Configs, Problem, caller, error::PROBLEM, events, hooks, view};
+use crate::{
+    Code, Configs, Problem, caller,
+    error::PROBLEM,
+    events::{self, Hub},
+    hooks, view,
+};
 
 /// Most bytes of a request's body.
 pub const MOST_BODY: usize = 1 << 20;
@@ -54,6 +59,8 @@ pub struct Api {
     pub plugins: Vec<PluginInfo>,
     /// The program's version.
     pub version: &'static str,
+    /// The events, for all who follow them.
+    pub(crate) hub: Arc<Hub>,
     closing: watch::Sender<bool>,
 }
 
@@ -65,7 +72,9 @@ impl Api {
         plugins: Vec<PluginInfo>,
         version: &'static str,
     ) -> Arc<Self> {
-        Arc::new(Self { handle, configs, plugins, version, closing: watch::channel(false).0 })
+        let (closing, closes) = watch::channel(false);
+        let hub = Hub::start(&handle, closes);
+        Arc::new(Self { handle, configs, plugins, version, hub, closing })
     }
 
     /// Tells waiting hooks and followers that the server goes away.
@@ -75,9 +84,14 @@ impl Api {
 
     /// Completes once [`Api::close`] was called.
     pub(crate) async fn closing(&self) {
-        let mut closing = self.closing.subscribe();
+        let mut closing = self.closes();
         // The sender lives as long as `self`.
         let _ = closing.wait_for(|closing| *closing).await;
+    }
+
+    /// Whether [`Api::close`] was called, and word of it.
+    pub(crate) fn closes(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 
     fn last(&self) -> Seq {

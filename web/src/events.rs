@@ -1,48 +1,72 @@
 //! Events for readers: a page of them, or the stream as it grows.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+mod hub;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use ao_core::{
     event::Event,
     server::Handle,
-    slots::{ProjectId, Seq, SessionId},
+    slots::{IncidentId, ProjectId, Seq, SessionId},
     why,
 };
 use axum::{
     Extension, Json,
     extract::{Query, State},
-    http::HeaderMap,
-    response::{
-        IntoResponse, Response,
-        sse::{self, KeepAlive, Sse},
-    },
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
 };
-use serde::Deserialize;
-use tokio::sync::{broadcast::error::RecvError, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+pub(crate) use self::hub::Hub;
+use self::{
+    hub::Filter,
+    stream::{Begin, Follower, Wish},
+};
 use crate::{
-    Api, Problem,
+    Api, Code, Problem,
     caller::Caller,
     view::{EventPage, EventView},
 };
 
 /// Events read at once.
 const PAGE: usize = 512;
-/// Events that may wait for a slow reader before the journal is read for it instead.
-const BUFFER: usize = 64;
+/// How many events behind the newest a follower may begin; who was away longer begins anew.
+const MOST_BEHIND: u64 = 50_000;
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct EventQuery {
     /// Only events after this one.
-    after: Option<Seq>,
+    after: Option<String>,
     /// At most so many.
     limit: Option<usize>,
     session: Option<SessionId>,
     project: Option<ProjectId>,
-    /// Go on as they come.
+    /// What moved and where, without the events' own data.
+    #[serde(default, deserialize_with = "flag")]
+    brief: bool,
+    /// Go on as they come; the same as `Accept: text/event-stream`.
     #[serde(default, deserialize_with = "flag")]
     follow: bool,
+    /// A follower that does not keep up.
+    #[serde(default)]
+    lag: Lag,
+}
+
+/// What becomes of a follower that does not keep up, or was away for long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Lag {
+    /// It is told to begin anew, and gets what happens from then on.
+    #[default]
+    Resync,
+    /// It gets all that the journal holds.
+    Replay,
 }
 
 /// `1` and `true` are yes.
@@ -51,52 +75,108 @@ pub(crate) fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
     Ok(matches!(text.as_str(), "1" | "true" | "yes" | ""))
 }
 
-impl EventQuery {
-    fn takes(&self, event: &Event) -> bool {
-        self.session.as_ref().is_none_or(|id| event.session.as_ref() == Some(id))
-            && self.project.as_ref().is_none_or(|id| event.project.as_ref() == Some(id))
+/// What moved, and where: all that a page needs to know which of its parts to ask for again.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Brief {
+    seq: Seq,
+    at: Timestamp,
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<ProjectId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incident: Option<IncidentId>,
+    label: String,
+}
+
+impl Brief {
+    fn of(event: EventView) -> Self {
+        let incident = event.data.get("incident").and_then(Value::as_str);
+        Self {
+            incident: incident.and_then(|id| id.parse().ok()),
+            seq: event.seq,
+            at: event.at,
+            kind: event.kind,
+            session: event.session,
+            project: event.project,
+            label: event.told.label,
+        }
     }
+}
+
+/// Some events, each in short.
+#[derive(Serialize)]
+struct BriefPage {
+    schema: &'static str,
+    events: Vec<Brief>,
+    last: Seq,
+    /// What came after the place that was named is not all kept.
+    missed: bool,
 }
 
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Query(mut query): Query<EventQuery>,
+    Query(query): Query<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.must_be_human("read the events")?;
-    if let Some(last) = headers.get("last-event-id").and_then(|id| id.to_str().ok()) {
-        query.after = Some(last.parse().map_err(|error: ao_core::slots::IdError| {
-            Problem::new(crate::Code::Invalid, error.to_string())
-        })?);
+    let known = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
+    let after = known.or(query.after).map(|place| place.parse::<Seq>());
+    let filter = Filter { session: query.session, project: query.project, brief: query.brief };
+    if query.follow || takes_a_stream(&headers) {
+        let begin = match after {
+            None => Begin::Now,
+            Some(Ok(seq)) => Begin::After(seq),
+            // A browser never asks again where its stream was refused.
+            Some(Err(_)) => Begin::Nowhere,
+        };
+        let reach = match query.lag {
+            Lag::Resync => MOST_BEHIND,
+            Lag::Replay => u64::MAX,
+        };
+        let wish = Wish { begin, filter, reach };
+        let follower =
+            Follower::new(api.hub.clone(), api.handle.clone(), api.closes(), wish, || true);
+        return Ok(follower.into_response());
     }
-    if query.follow {
-        return Ok(follow(&api, query).into_response());
-    }
+    let after =
+        after.transpose().map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
     let limit = query.limit.unwrap_or(200).min(10_000);
     let last = api.handle.state().last_seq;
-    // Without a place to begin at: the newest.
-    let newest = query.after.is_none();
-    let events = if newest {
-        newest_of(&api.handle, &query, limit, last).await?
-    } else {
-        oldest_of(&api.handle, &query, limit).await?
+    let events = match after {
+        Some(after) => oldest_of(&api.handle, &filter, after, limit).await?,
+        // Without a place to begin at: the newest.
+        None => newest_of(&api.handle, &filter, limit, last).await?,
     };
-    Ok(Json(EventPage::new(events.iter().map(EventView::of).collect(), last)).into_response())
+    let views = events.iter().map(EventView::of);
+    if !filter.brief {
+        return Ok(Json(EventPage::new(views.collect(), last)).into_response());
+    }
+    let missed = after.is_some_and(|after| after > last || after.0 + 1 < api.handle.first_kept().0);
+    let events = views.map(Brief::of).collect();
+    Ok(Json(BriefPage { schema: "ao.events-brief/1", events, last, missed }).into_response())
+}
+
+fn takes_a_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/event-stream"))
 }
 
 async fn oldest_of(
     handle: &Handle,
-    query: &EventQuery,
+    filter: &Filter,
+    mut after: Seq,
     limit: usize,
 ) -> Result<Vec<Event>, Problem> {
     let mut found = vec![];
-    let mut after = query.after.unwrap_or(Seq(0));
     while found.len() < limit {
         let page = handle.events(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
-        found.extend(page.into_iter().filter(|event| query.takes(event)));
+        found.extend(page.into_iter().filter(|event| filter.takes(event)));
     }
     found.truncate(limit);
     Ok(found)
@@ -104,7 +184,7 @@ async fn oldest_of(
 
 async fn newest_of(
     handle: &Handle,
-    query: &EventQuery,
+    filter: &Filter,
     limit: usize,
     last: Seq,
 ) -> Result<Vec<Event>, Problem> {
@@ -114,7 +194,7 @@ async fn newest_of(
         let from = before.saturating_sub(PAGE as u64);
         let page = handle.events(Seq(from), usize::try_from(before - from).unwrap_or(PAGE)).await?;
         let mut page: Vec<_> =
-            page.into_iter().filter(|event| event.seq.0 <= before && query.takes(event)).collect();
+            page.into_iter().filter(|event| event.seq.0 <= before && filter.takes(event)).collect();
         page.append(&mut found);
         found = page;
         before = from;
@@ -122,72 +202,6 @@ async fn newest_of(
     let extra = found.len().saturating_sub(limit);
     found.drain(..extra);
     Ok(found)
-}
-
-/// The stream: from the journal what is stored, then live, and from the journal again whenever the reader or
-/// the bus fell behind; so there is no gap and no repetition. The id of each is its place.
-fn follow(api: &Arc<Api>, query: EventQuery) -> impl IntoResponse + use<> {
-    let (sender, receiver) = mpsc::channel::<Result<sse::Event, Infallible>>(BUFFER);
-    let api = api.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = feed(&api.handle, &query, &sender) => {}
-            () = api.closing() => {}
-            () = sender.closed() => {}
-        }
-    });
-    Sse::new(ReceiverStream::new(receiver))
-        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
-}
-
-async fn feed(
-    handle: &Handle,
-    query: &EventQuery,
-    sender: &mpsc::Sender<Result<sse::Event, Infallible>>,
-) {
-    let mut live = handle.subscribe();
-    let mut last = query.after.unwrap_or_else(|| handle.state().last_seq);
-    loop {
-        // What is stored and not sent.
-        loop {
-            let page = match handle.events(last, PAGE).await {
-                Ok(page) => page,
-                Err(refusal) => {
-                    tracing::warn!(%refusal, "events could not be read for a follower");
-                    let _ = sender
-                        .send(Ok(sse::Event::default().event("resync").data(last.to_string())))
-                        .await;
-                    return;
-                }
-            };
-            let Some(newest) = page.last().map(|event| event.seq) else { break };
-            for event in page.iter().filter(|event| query.takes(event)) {
-                if sender.send(Ok(message(event))).await.is_err() {
-                    return;
-                }
-            }
-            last = newest;
-        }
-        // What comes; anything but the next place means that something was missed.
-        loop {
-            match live.recv().await {
-                Ok(event) if event.seq <= last => {}
-                Ok(event) if event.seq.0 == last.0 + 1 => {
-                    last = event.seq;
-                    if query.takes(&event) && sender.send(Ok(message(&event))).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(_) | Err(RecvError::Lagged(_)) => break,
-                Err(RecvError::Closed) => return,
-            }
-        }
-    }
-}
-
-fn message(event: &Event) -> sse::Event {
-    let data = serde_json::to_string(&EventView::of(event)).unwrap_or_default();
-    sse::Event::default().id(event.seq.to_string()).data(data)
 }
 
 impl EventView {

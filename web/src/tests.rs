@@ -193,7 +193,7 @@ impl House {
     }
 
     /// One event.
-    async fn happen(&self, text: &str) {
+    pub(crate) async fn happen(&self, text: &str) {
         let input = Input::ConfigRefused {
             file: "/x.yaml".into(),
             reason: Text::short(text),
@@ -212,14 +212,14 @@ impl House {
         tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
     }
 
-    async fn ask(&self, request: Request<Body>, peer: Peer) -> (StatusCode, Value) {
+    pub(crate) async fn ask(&self, request: Request<Body>, peer: Peer) -> (StatusCode, Value) {
         let response = self.send(request, peer).await;
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
-    async fn send(&self, mut request: Request<Body>, peer: Peer) -> Response<Body> {
+    pub(crate) async fn send(&self, mut request: Request<Body>, peer: Peer) -> Response<Body> {
         request.extensions_mut().insert(ConnectInfo(peer));
         self.router().oneshot(request).await.unwrap()
     }
@@ -227,7 +227,7 @@ impl House {
 
 /// A process of this user that is no agent. The test's own could be one, since who tests may well be an agent, and
 /// what it starts is the server's own: this one is nobody's child, and ends with the test's end of its pipe.
-fn me() -> Peer {
+pub(crate) fn me() -> Peer {
     static HUMAN: LazyLock<(i32, std::process::ChildStdin)> = LazyLock::new(|| {
         let mut shell = std::process::Command::new("/bin/sh")
             .args(["-c", "exec 3<&0; cat <&3 >/dev/null 2>&1 & echo $!"])
@@ -243,7 +243,7 @@ fn me() -> Peer {
     Peer { uid: Some(nix::unistd::Uid::current().as_raw()), pid: Some(HUMAN.0) }
 }
 
-fn get(path: &str) -> Request<Body> {
+pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(path).body(Body::empty()).unwrap()
 }
 

@@ -237,6 +237,11 @@ impl Handle {
         self.shell.events(after, limit).await
     }
 
+    /// The oldest event that the journal still holds; the next one to come where it holds none.
+    pub fn first_kept(&self) -> Seq {
+        self.shell.first_kept()
+    }
+
     /// The text of a blob; none when it is gone.
     pub fn text(&self, blob: &BlobRef) -> Option<String> {
         self.served.blobs.read(&blob.sha256).ok()

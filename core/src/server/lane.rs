@@ -228,6 +228,10 @@ impl Shell {
         &*self.disk
     }
 
+    pub(super) fn first_kept(&self) -> Seq {
+        Seq(*self.reader.range().start())
+    }
+
     pub(super) async fn events(&self, after: Seq, limit: usize) -> Result<Vec<Event>, Refusal> {
         let reader = self.reader.clone();
         let Some(first) = after.0.checked_add(1) else { return Ok(vec![]) };
