@@ -5,6 +5,7 @@
 //! perform. [`step`] does both until nothing more follows. Since rules compare what is with what should be,
 //! asking twice changes nothing, and a restart needs no memory of what was decided but not written.
 
+mod access;
 pub(crate) mod cause;
 mod deliver;
 mod digest;
@@ -44,7 +45,7 @@ use ao_slots::{
 
 pub(crate) use human::branch_taken;
 pub use human::{held, incident, session};
-pub use input::{Answered, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
+pub use input::{Answered, Grant, Input, Pressed, Refusal, RefusalKind, RuntimeSeen, Spawn, Told};
 pub use people::called;
 pub(crate) use press::{may, presser};
 pub(crate) use schedule::{DAY_MS, NO_SIGNAL};

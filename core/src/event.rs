@@ -6,8 +6,8 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use ao_slots::{
-    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
-    Seq, SessionId, SilenceId,
+    AccessId, ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId,
+    RequestId, Seq, SessionId, SilenceId,
     agent::{Ask, Decision, Usage},
     call::ErrorKind,
     fact::{Activity, PrFacts, Priority, RuntimeState, Source, WorkFacts},
@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     blob::BlobRef,
     config::{
-        policy::{DigestEvery, Policy},
+        policy::{DigestEvery, Policy, Role},
         trigger::Trigger,
     },
     state::Matchers,
@@ -138,7 +138,7 @@ pub struct About {
 pub struct Actor {
     /// The name, e.g. `ana`.
     pub name: String,
-    /// Through what: `cli`, `desktop`, `slack` …
+    /// Through what: `cli`, `web`, `desktop`, `slack` …
     pub via: String,
 }
 
@@ -151,13 +151,23 @@ impl Actor {
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A channel that knows no names gives its own.
-        if self.via == "cli" || self.name == self.via {
+        // The page and the terminal are one human's own; a channel that knows no names gives its own.
+        if matches!(self.via.as_str(), "cli" | "web") || self.name == self.via {
             f.write_str(&self.name)
         } else {
             write!(f, "{} by {}", self.name, self.via)
         }
     }
+}
+
+/// What comes in by the web.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessKind {
+    /// A browser, by its cookie.
+    Browser,
+    /// A program, by its token.
+    Token,
 }
 
 /// What an incident is about.
@@ -1006,6 +1016,32 @@ kinds! {
     Obs "silence.ended" SilenceEnded {
         /// Which.
         silence: SilenceId,
+        /// Who.
+        by: Actor,
+    }
+    /// A browser or a program may come in by the web.
+    Obs "access.granted" AccessGranted {
+        /// Its id.
+        access: AccessId,
+        /// Which of them.
+        kind: AccessKind,
+        /// By what its owner knows it.
+        name: String,
+        /// SHA-256 of its secret, lower hex. The secret itself (128 random bits) is told once and kept nowhere.
+        hash: String,
+        /// Whose acts its acts are.
+        person: String,
+        /// What it may do.
+        role: Role,
+        /// Worth nothing after this; none = until it is revoked.
+        until: Option<Timestamp>,
+        /// Who let it in.
+        by: Actor,
+    }
+    /// It may come in no more.
+    Obs "access.revoked" AccessRevoked {
+        /// Which.
+        access: AccessId,
         /// Who.
         by: Actor,
     }

@@ -1,5 +1,6 @@
 //! The server: one loop that commits what `decide` concludes, lanes that perform it, a sweep that looks.
 
+mod access;
 mod alive;
 mod clock;
 mod guard;

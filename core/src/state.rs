@@ -6,6 +6,7 @@
 //! A snapshot outlives the events before it, so every version reads those of all before: a field that is new
 //! has a default (`core/tests/golden/snapshot-1.json`).
 
+mod access;
 mod apply;
 mod digest;
 mod due;
@@ -21,8 +22,8 @@ use std::{
 };
 
 use ao_slots::{
-    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
-    Seq, SessionId, SilenceId,
+    AccessId, ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId,
+    RequestId, Seq, SessionId, SilenceId,
     agent::{Ask, Decision, Usage},
     fact::{Activity, PrFacts, Priority, RuntimeState, Source, WorkFacts},
     notifier::{ChannelHandle, NotifierCapabilities, Reached},
@@ -32,6 +33,7 @@ use ao_slots::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use access::Access;
 pub use digest::{Account, Digests, Part, ROWS};
 pub use due::{Due, Focus};
 pub use follow::{Asked, Attempt, Brief, Follow, Merge, Tried, Unopened};
@@ -134,6 +136,9 @@ pub struct State {
     /// What humans do not want to hear of: what holds, and what ended lately.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub silences: BTreeMap<SilenceId, Silence>,
+    /// Who may come in by the web: what holds, and what ended lately.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub access: BTreeMap<AccessId, Access>,
     /// Projects whose scm does not answer: why, and since when.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub scm_away: BTreeMap<ProjectId, (Failure, Moment)>,
@@ -211,6 +216,9 @@ pub struct Given {
     /// Silences.
     #[serde(skip_serializing_if = "is_zero")]
     pub silence: u64,
+    /// Accesses by the web.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub access: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -975,6 +983,7 @@ impl Default for State {
             digests: Digests::default(),
             present: Present::default(),
             silences: BTreeMap::new(),
+            access: BTreeMap::new(),
             scm_away: BTreeMap::new(),
             server: ServerFacts::default(),
             tokens: BTreeMap::new(),

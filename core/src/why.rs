@@ -855,6 +855,14 @@ pub fn describe(event: &Event) -> Described {
             format!("{}, until {:.0}", e.silence, e.until),
         ),
         Kind::SilenceEnded(e) => say(None, "silence ended", format!("{} by {}", e.silence, e.by)),
+        Kind::AccessGranted(e) => say(
+            None,
+            &format!("let in by {}", e.by),
+            format!("{}, {}, as {}", e.access, e.name, e.person),
+        ),
+        Kind::AccessRevoked(e) => {
+            say(None, "access taken back", format!("{} by {}", e.access, e.by))
+        }
         Kind::DeliveryAdded(e) => say(
             Some(Mark::Slow),
             &format!("goes by {} too", e.channel),

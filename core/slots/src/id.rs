@@ -181,6 +181,10 @@ number_id!(
     SilenceId, "silence", "s-"
 );
 number_id!(
+    /// A browser or a program that may come in by the web, e.g. `k-3`.
+    AccessId, "access", "k-"
+);
+number_id!(
     /// An event's place in the journal, e.g. `e4821`. The first is `e1`.
     Seq, "event", "e"
 );

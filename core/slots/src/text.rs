@@ -212,6 +212,9 @@ const LEAST_BASE64: usize = 20;
 /// What stands where something was taken out.
 pub const HIDDEN: &str = "[hidden]";
 
+/// What the secret of an access begins with; 32 hexadecimal digits follow.
+pub const ACCESS: &str = "aok_";
+
 /// Prefixes of tokens as their vendors publish them, with the least number of characters that follow.
 const TOKENS: &[(&str, usize)] = &[
     ("ghp_", 20),
@@ -235,6 +238,7 @@ const TOKENS: &[(&str, usize)] = &[
     ("tk_", 24),
     ("AIza", 30),
     ("whsec_", 16),
+    (ACCESS, 32),
 ];
 
 fn redact_line(line: &str, out: &mut String) {
@@ -617,6 +621,7 @@ mod tests {
                 "x AKIAIOSFODNN7EXAMPLE sk-abcdefghijklmnopqrst/ghp_abcdefghijklmnopqrstuvwxyz0123",
                 "x [hidden] [hidden]/[hidden]",
             ),
+            ("x aok_0123456789abcdef0123456789abcdef y", "x [hidden] y"),
             ("x eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF; rm", "x [hidden]; rm"),
             (
                 &format!(

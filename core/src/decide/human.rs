@@ -236,6 +236,8 @@ impl Decider<'_> {
                 }
                 Ok(Answered::default())
             }
+            Input::GrantAccess { grant, hash } => self.grant_access(grant, hash),
+            Input::RevokeAccess { access, by } => self.revoke_access(*access, by),
             Input::DigestNow { by } => self.digest_now(by),
             Input::SilenceAdd { matchers, until, comment, by } => {
                 self.add_silence(matchers, *until, comment, by)

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ao_slots::{
-    ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId, RequestId,
-    Seq, SessionId, SilenceId,
+    AccessId, ChannelName, IncidentId, InstanceId, Launch, MessageId, NotificationId, ProjectId,
+    RequestId, Seq, SessionId, SilenceId,
     agent::{Ask, Decision, Usage},
     fact::{Activity, AgentErrorKind, PrFacts, RuntimeState, Source, WorkFacts},
     notifier::NotifierCapabilities,
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     blob::BlobRef,
-    config::policy::Policy,
-    event::{About, Actor, Failure, Offer, Outcome, PrAct, Text},
+    config::policy::{Policy, Role},
+    event::{About, AccessKind, Actor, Failure, Offer, Outcome, PrAct, Text},
     state::Matchers,
 };
 
@@ -382,6 +382,20 @@ pub enum Input {
         /// Who.
         by: Actor,
     },
+    /// A human lets a browser or a program in by the web.
+    GrantAccess {
+        /// What is let in.
+        grant: Box<Grant>,
+        /// SHA-256 of its secret, lower hex.
+        hash: String,
+    },
+    /// A human takes it back.
+    RevokeAccess {
+        /// Which.
+        access: AccessId,
+        /// Who.
+        by: Actor,
+    },
     /// A human wants the digest now.
     DigestNow {
         /// Who.
@@ -592,6 +606,23 @@ pub struct Pressed {
     pub token: Option<String>,
     /// The account that pressed it, where the channel tells them apart.
     pub identity: Option<String>,
+}
+
+/// What comes in by the web, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// A browser or a program.
+    pub kind: AccessKind,
+    /// By what its owner will know it.
+    pub name: String,
+    /// Whose acts its acts are.
+    pub person: String,
+    /// What it may do.
+    pub role: Role,
+    /// Worth nothing after this; none = until it is revoked.
+    pub until: Option<Timestamp>,
+    /// Who lets it in.
+    pub by: Actor,
 }
 
 /// What a caller hears when its input was taken.

@@ -247,6 +247,8 @@ impl Decider<'_> {
             | Input::Cleanup { .. }
             | Input::Acknowledge { .. }
             | Input::DigestNow { .. }
+            | Input::GrantAccess { .. }
+            | Input::RevokeAccess { .. }
             | Input::SilenceAdd { .. }
             | Input::SilenceEnd { .. }
             | Input::Snooze { .. } => return self.human(input),

@@ -3,6 +3,7 @@
 //! A [`World`] is the loop without I/O. [`World::check`] gives it an input and compares what was concluded;
 //! [`World::after`] lets time pass as the loop would, from one deadline to the next.
 
+mod access;
 mod asks;
 mod clocks;
 mod digests;

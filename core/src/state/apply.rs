@@ -1,5 +1,6 @@
 //! The fold: how each kind of event changes the state. Never decides, never looks at a clock.
 
+mod access;
 mod incident;
 mod session;
 
@@ -254,6 +255,10 @@ impl State {
             | Kind::SilenceEnded(_)
             | Kind::NotificationHeld(_)
             | Kind::DeliveryDropped(_) => self.fold_incident(event, when),
+            Kind::AccessGranted(_) | Kind::AccessRevoked(_) => {
+                self.fold_access(event, when);
+                vec![]
+            }
             Kind::RoundCompleted(_) => {
                 if let Some(project) = &event.project {
                     self.rounds.remove(project);

@@ -3,8 +3,9 @@
 use std::{fs, io::Write};
 
 use ao_core::{
-    decide::Input,
-    event::Over,
+    config::policy::Role,
+    decide::{Grant, Input},
+    event::{AccessKind, Over},
     state::{State, Status},
 };
 use ao_slots::{
@@ -162,4 +163,50 @@ async fn r4_the_same_events_give_the_same_state_after_every_restart() {
     house.start().await.unwrap();
     house.is_rebuilt().await;
     house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn access_survives_a_restart_and_a_revocation_too() {
+    let mut house = House::open().await;
+    let grant = |name: &str| Grant {
+        kind: AccessKind::Browser,
+        name: name.to_owned(),
+        person: "ana".into(),
+        role: Role::Admin,
+        until: None,
+        by: ana(),
+    };
+    let (id, secret) = house.handle().grant(grant("Firefox")).await.unwrap();
+    let (gone, other) = house.handle().grant(grant("Chromium")).await.unwrap();
+    assert_ne!(secret, other);
+    house.handle().revoke(gone, ana()).await.unwrap();
+    house.stop().await;
+    house.start().await.unwrap();
+    let handle = house.handle();
+    assert_eq!(handle.access(&secret).map(|access| access.id), Some(id));
+    assert!(handle.access_holds(id) && !handle.access_holds(gone));
+    let forged = secret.to_uppercase();
+    for wrong in [other.as_str(), "", "aok_", &secret[4..], forged.as_str()] {
+        assert_eq!(handle.access(wrong), None, "{wrong}");
+    }
+    // Neither the state nor the journal lets anybody in.
+    let hash = handle.state().access[&id].hash.clone();
+    assert_eq!(handle.access(&hash), None);
+    house.stop().await;
+    for file in walk(house.data_dir()) {
+        let bytes = fs::read(&file).unwrap();
+        let told = |secret: &str| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+        assert!(!told(&secret) && !told(&secret[4..]), "{} tells a secret", file.display());
+    }
+}
+
+/// All files below a folder.
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let files = entries.flat_map(|entry| match entry.file_type().unwrap() {
+        kind if kind.is_dir() => walk(&entry.path()),
+        kind if kind.is_file() => vec![entry.path()],
+        _ => vec![],
+    });
+    files.collect()
 }

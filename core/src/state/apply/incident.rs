@@ -627,6 +627,9 @@ impl State {
             move_back(&mut silence.since.at);
             silence.ended.iter_mut().for_each(|(_, when)| move_back(&mut when.at));
         }
+        for access in self.access.values_mut() {
+            access.until.iter_mut().for_each(move_back);
+        }
         for account in [&mut self.digests.hourly, &mut self.digests.daily] {
             account.since.iter_mut().for_each(|when| move_back(&mut when.at));
             account.last.iter_mut().for_each(move_back);
