@@ -4,6 +4,7 @@
 //! decided here and nowhere else ([`caller`]).
 
 mod api;
+mod assets;
 pub mod caller;
 pub mod configs;
 mod door;

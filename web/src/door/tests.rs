@@ -305,3 +305,30 @@ async fn s22_a_webhook_may_be_large_and_no_larger() {
     let port = Port::open().await;
     assert_eq!(port.post("/api/channels/hook/provider", "", &large).await, 413);
 }
+
+#[tokio::test]
+async fn s10_scripts_are_served_by_their_listed_names_alone() {
+    let port = Port::open().await;
+    let host = format!("localhost:{}", port.port);
+    for none in [
+        "main.js",
+        ".keep",
+        "..%2fbuild.mjs",
+        "%2e%2e%2f%2e%2e%2fCargo.toml",
+        "..",
+        "dist/main.js",
+        "%00",
+        "",
+    ] {
+        assert_eq!(port.get(&format!("/ui/{none}"), &host).await, 404, "{none}");
+    }
+    // Where they were built.
+    for name in assets::names() {
+        let request =
+            format!("GET /ui/{name} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let reply = port.reply(&request).await.to_ascii_lowercase();
+        for wanted in ["http/1.1 200", "content-type: text/javascript", "immutable", "nosniff"] {
+            assert!(reply.contains(wanted), "{wanted} of {name}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+// What every page loads: it keeps itself as the server would render it now. Without it the page reads and works the same.
+
+import { follow } from "./feed";
+import * as line from "./line";
+import * as page from "./page";
+import * as present from "./present";
+
+const { root, seq } = document.documentElement.dataset;
+if (root !== undefined && seq !== undefined) {
+  line.start();
+  page.start();
+  if (page.showsAll()) present.start(root);
+  follow(root, seq, {
+    moved: page.moved,
+    anew: page.look,
+    line: line.show,
+    // The page asks for the sign-in, which leads back here.
+    out: () => location.reload(),
+  });
+}
