@@ -20,7 +20,7 @@ pub(crate) mod template;
 mod tests;
 
 use ao_slots::{
-    ChannelName, NotificationId, SessionId,
+    ChannelName, NotificationId, ProjectId, SessionId,
     agent::Ask,
     fact::Priority,
     notifier::{Block, Button, ChannelKind, Mark, Message, NotifierCapabilities, OPEN},
@@ -29,7 +29,8 @@ use ao_slots::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 pub(crate) use digest::digest;
-pub(crate) use phrase::{capital, how, local_time};
+pub(crate) use phrase::how;
+pub use phrase::{capital, local_time};
 pub(crate) use several::needs;
 pub use status::Reason;
 pub use summary::all_complete;
@@ -107,6 +108,26 @@ pub fn too_late(
         channel,
         button,
     )
+}
+
+/// Why a press on an incident's card ([`Words::card`]) comes too late; none = it is offered now. Without a zone no local
+/// time is said.
+pub fn card_too_late(
+    state: &State,
+    incident: &Incident,
+    now: Now,
+    zone: Option<TimeZone>,
+    button: &str,
+) -> Option<String> {
+    // As above: whether it is still offered does not hang on the text.
+    let text = |_: &BlobRef| Some("…".to_owned());
+    let words = Words { state, now, zone, channel: None, text: &text, seen: Seen::default() };
+    // Two choices have a button, any can be chosen.
+    let is = |offered: &Button| {
+        offered.id == button || offered.id == "answer" && button.starts_with("answer:")
+    };
+    let offered = words.card(incident).buttons.iter().any(is);
+    (!offered).then(|| words.why_late(incident, button))
 }
 
 /// The one incident that a message on a channel is about; none for a list, a summary, or what is forgotten.
@@ -317,6 +338,62 @@ enum Told {
 }
 
 impl Words<'_> {
+    /// One incident as a page shows it, whatever messages tell of it: nothing is cut, what is done rarely has room, and
+    /// `Open` is left out, since the page leads to the session itself.
+    pub fn card(&self, incident: &Incident) -> Message {
+        let page = NotifierCapabilities {
+            threads: true,
+            ..NotifierCapabilities::plain(ChannelKind::Chat)
+        };
+        let words = Words {
+            channel: Some(&page),
+            zone: self.zone.clone(),
+            seen: self.seen.clone(),
+            ..*self
+        };
+        let (mark, card) = match incident.resolved {
+            Some(_) => words.settled(incident),
+            None => words.standing(incident, words.open(incident).title),
+        };
+        let Card { title, short, body, mut buttons, command } = card;
+        if !buttons.is_empty() {
+            words.more(&mut buttons, incident);
+        }
+        buttons.retain(|button| words.works(button));
+        let short = if short.is_empty() {
+            body.first().map(first_words).unwrap_or_default()
+        } else {
+            short
+        };
+        Message {
+            id: incident.notification.unwrap_or(NotificationId(0)),
+            incident: Some(incident.id),
+            revision: 0,
+            kind: incident.trigger.to_string(),
+            priority: incident.priority,
+            mark,
+            title,
+            short,
+            body,
+            details: if incident.resolved.is_none() { words.details(incident) } else { vec![] },
+            buttons,
+            command,
+            meta: words.meta(
+                incident.project.as_ref(),
+                std::slice::from_ref(incident),
+                Some(incident),
+            ),
+            session: session_of(incident),
+            project: incident.project.clone(),
+            link: words.page(incident),
+            since: words.began(incident),
+            quiet: false,
+            emergency: false,
+            mention: None,
+            may_repeat: false,
+        }
+    }
+
     /// The message for a notification as it is to be seen now on a channel.
     pub fn message(&self, notification: &Notification, channel: &ChannelName) -> Message {
         let covered = notification.covers_on(channel).iter();
@@ -388,7 +465,7 @@ impl Words<'_> {
             body,
             buttons,
             command,
-            meta: self.meta(notification, &covered, incident),
+            meta: self.meta(notification.project.as_ref(), &covered, incident),
             session,
             project: notification.project.clone(),
             link: incident
@@ -478,16 +555,19 @@ impl Words<'_> {
             _ if incident.resolved.is_some() => {
                 (self.mark(incident), Card { title: title(), ..Card::default() })
             }
-            // What it spoke of may be gone already.
-            _ if incident.cleared.is_some() => {
-                let body = vec![Block::Text("It seems to be over.".into())];
-                // It may come back: until that is sure a human can act.
-                let Card { buttons, command, .. } = self.present(incident, title()).1;
-                let card = Card { title: title(), body, buttons, command, ..Card::default() };
-                (self.mark(incident), card)
-            }
-            _ => self.present(incident, title()),
+            _ => self.standing(incident, title()),
         }
+    }
+
+    /// What is said of an incident that is not over.
+    fn standing(&self, incident: &Incident, title: String) -> (Mark, Card) {
+        if incident.cleared.is_none() {
+            return self.present(incident, title);
+        }
+        // What it spoke of may be gone already. It may come back: until that is sure a human can act.
+        let Card { buttons, command, .. } = self.present(incident, title.clone()).1;
+        let body = vec![Block::Text("It seems to be over.".into())];
+        (self.mark(incident), Card { title, body, buttons, command, ..Card::default() })
     }
 
     /// An open incident's message with what a human has done about it so far.
@@ -659,39 +739,42 @@ impl Words<'_> {
             false => incident.notification.and_then(|id| self.state.notifications.get(&id)),
         };
         let message = self.message(present.unwrap_or(notification), channel);
-        if message.buttons.iter().any(|offered| offered.id == button) {
-            return None;
-        }
+        let offered = message.buttons.iter().any(|offered| offered.id == button);
+        (!offered).then(|| self.why_late(incident, button))
+    }
+
+    /// Why what an incident's message offered once is offered no more.
+    fn why_late(&self, incident: &Incident, button: &str) -> String {
         let session = session_of(incident).and_then(|id| self.state.sessions.get(&id));
         let request = incident.request.and_then(|id| session?.requests.get(&id));
         if let Some(decided) = request.and_then(|request| request.decided.as_ref()) {
-            return Some(self.used(&decided.by, decided.when.at));
+            return self.used(&decided.by, decided.when.at);
         }
         if let Some((_, when)) = &incident.resolved {
             let (title, at) = (self.settled(incident).1.title, self.time(when.at));
             let word = if title.ends_with("again") { "since" } else { "at" };
             let at = if title.contains(&at) { String::new() } else { self.with(word, at) };
-            return Some(format!("{title}{at}; nothing was done"));
+            return format!("{title}{at}; nothing was done");
         }
         if let Some(moved) = session.and_then(|session| moved(session, incident, button)) {
-            return Some(moved);
+            return moved;
         }
-        Some(match self.stage(incident) {
+        match self.stage(incident) {
             Stage::Doing(words) => format!("{words} Nothing was done"),
             Stage::Open | Stage::Failed(_) | Stage::Doubted(_) => {
                 format!("{}: this is no longer offered; nothing was done", incident.subject)
             }
-        })
+        }
     }
 
     /// The small last line: where it belongs, who has seen it, the ids of all it is about.
     fn meta(
         &self,
-        notification: &Notification,
+        project: Option<&ProjectId>,
         covered: &[Incident],
         incident: Option<&Incident>,
     ) -> Vec<String> {
-        let mut meta: Vec<String> = notification.project.iter().map(ToString::to_string).collect();
+        let mut meta: Vec<String> = project.iter().map(ToString::to_string).collect();
         let Some(incident) = incident else { return meta };
         let ids = phrase::runs(covered.iter().map(|incident| ("i", incident.id.0)));
         if needs(covered).count() > 1 {

@@ -36,7 +36,7 @@ use crate::{
     Code, Configs, Problem, caller,
     error::PROBLEM,
     events::{self, Hub},
-    hooks, view,
+    hooks, pages, view,
 };
 
 /// Most bytes of a request's body.
@@ -138,10 +138,12 @@ fn told() -> Router<Arc<Api>> {
 pub fn api_router(api: Arc<Api>) -> Router {
     routes()
         .merge(told())
+        .merge(pages::routes())
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such path") })
         .layer(middleware::from_fn_with_state(api.clone(), caller::admit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(worded))
+        .layer(middleware::from_fn(pages::readable))
         .with_state(api)
 }
 

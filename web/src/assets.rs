@@ -12,6 +12,14 @@ use crate::{Code, Problem};
 /// Name and content of each; none where they were not built.
 static SCRIPTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
 
+/// For what another content would have another name.
+pub(crate) const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+
+/// The one that each page loads; none where they were not built.
+pub(crate) fn script() -> Option<&'static str> {
+    SCRIPTS.iter().map(|(name, _)| *name).find(|name| name.starts_with("main-"))
+}
+
 /// Serves what is listed, and nothing else: no name leads to a file.
 pub(crate) async fn serve(Path(name): Path<String>) -> Response {
     let Some((_, content)) = SCRIPTS.iter().find(|(listed, _)| *listed == name) else {
@@ -19,8 +27,7 @@ pub(crate) async fn serve(Path(name): Path<String>) -> Response {
     };
     let headers = [
         (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        // Another content has another name.
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::CACHE_CONTROL, FOR_GOOD),
     ];
     (headers, *content).into_response()
 }

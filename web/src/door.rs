@@ -42,7 +42,10 @@ use self::{
     guard::{harmless, ours},
     often::not_too_often,
 };
-use crate::{Api, Code, Problem, assets, pages::press};
+use crate::{
+    Api, Code, Problem,
+    pages::{self, press},
+};
 
 /// Connections at one time; what comes beyond them is closed.
 const CONNECTIONS: usize = 256;
@@ -103,8 +106,7 @@ fn router(api: Arc<Api>, port: u16) -> Router {
     let pages = Router::new()
         .route("/api/health", get(move || async move { Json(crate::view::Health::new(health)) }))
         .route("/a/{token}", get(press::show).post(press::press))
-        .route(press::STYLE, get(press::style))
-        .route("/ui/{name}", get(assets::serve))
+        .merge(pages::things())
         .fallback(|| async { Problem::new(Code::NotFound, "there is nothing here") })
         .method_not_allowed_fallback(|| async { StatusCode::METHOD_NOT_ALLOWED });
     let providers = Router::new().route("/api/channels/{channel}/provider", post(provider));

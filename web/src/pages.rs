@@ -1,3 +1,130 @@
-//! The pages.
+//! The pages. Each builds what it shows while it holds the state, lets go of it, and is written then.
 
+pub(crate) mod attention;
+pub(crate) mod part;
 pub(crate) mod press;
+pub(crate) mod shell;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{
+    Arc, LazyLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use ao_core::server::Handle;
+use axum::{
+    Router,
+    extract::{FromRequestParts, Request},
+    http::{Method, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use self::shell::{Place, ProblemPage, Shell};
+use crate::{
+    Api, Problem, assets,
+    caller::{self, Caller},
+    error::PROBLEM,
+};
+
+/// The pages for whoever was let in, and what they are made of. A door decides who that is.
+pub(crate) fn routes() -> Router<Arc<Api>> {
+    Router::new().route("/", get(attention::show)).merge(things())
+}
+
+/// What pages are made of: anybody may have it.
+pub(crate) fn things() -> Router<Arc<Api>> {
+    Router::new()
+        .route(&format!("/{}", *shell::STYLE), get(shell::style))
+        .route("/ui/{name}", get(assets::serve))
+}
+
+/// Who looks, and with what rights.
+#[derive(Debug, Clone)]
+pub(crate) struct Looker {
+    /// His name.
+    pub(crate) name: String,
+    /// He may act.
+    pub(crate) acts: bool,
+    /// He came with a cookie, which he can give up.
+    pub(crate) by_cookie: bool,
+    /// The key under which what this page's forms ask for is done once.
+    pub(crate) key: String,
+}
+
+impl FromRequestParts<Arc<Api>> for Looker {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Agent(None));
+        caller.must_be_human("look at the pages")?;
+        Ok(Self { name: caller::actor().name, acts: true, by_cookie: false, key: key() })
+    }
+}
+
+/// A key that no other page has. It tells what is repeated from what is new; it protects nothing.
+fn key() -> String {
+    static BEGUN: LazyLock<i128> = LazyLock::new(|| Timestamp::now().as_nanosecond());
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    format!("{:x}-{:x}", *BEGUN, MADE.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Which block of a page is asked for; none = the page.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Part {
+    #[serde(default)]
+    part: String,
+}
+
+/// A text that was put away, for [`Words::text`](ao_core::words::Words::text).
+fn text_of(handle: &Handle) -> impl Fn(&ao_core::blob::BlobRef) -> Option<String> + '_ {
+    |blob| handle.text(blob)
+}
+
+/// A problem is a page for whoever reads pages, and a document for everybody else.
+pub(crate) async fn readable(request: Request, next: Next) -> Response {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let reads = accepts.is_some_and(|accept| accept.contains("text/html"));
+    let path = request.uri().path();
+    let wanted = reads && !path.starts_with("/api/");
+    let depth = path.matches('/').count().saturating_sub(1);
+    let is_get = request.method() == Method::GET;
+    let response = next.run(request).await;
+    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    if !wanted || !ours {
+        return response;
+    }
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), 64 * 1024).await.unwrap_or_default();
+    let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
+        return status.into_response();
+    };
+    // What was sent from further down than we have pages was sent from nowhere.
+    let root = ["", "../", "../../", "../../../"].get(depth).copied().unwrap_or("/");
+    problem_page(problem, root, is_get)
+}
+
+fn problem_page(problem: Problem, root: &'static str, asked: bool) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let title = ao_core::words::capital(&problem.title);
+    let page = ProblemPage {
+        shell: Shell {
+            root,
+            title: title.clone(),
+            place: Place::Elsewhere,
+            wanted: 0,
+            who: String::new(),
+            can_leave: false,
+            script: None,
+            seq: None,
+        },
+        title,
+        cause: problem.detail,
+        remedy: problem.remedy,
+        again: asked && status.is_server_error(),
+    };
+    shell::answer(status, askama::Template::render(&page))
+}

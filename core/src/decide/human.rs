@@ -48,6 +48,7 @@ impl Decider<'_> {
                 })
             }
             Input::Press { pressed, acts, by } => self.press(pressed, Ok(acts), by),
+            Input::PressCard { incident, button, acts } => self.press_card(*incident, button, acts),
             Input::PressFailed { pressed, failure, by } => self.press(pressed, Err(failure), by),
             Input::TestPressed { token, by } => {
                 self.usable(token)?;

@@ -89,6 +89,15 @@ pub enum Input {
         /// Who.
         by: Actor,
     },
+    /// A human pressed a button of an incident's card on a page: it counts while the card offers it.
+    PressCard {
+        /// The incident.
+        incident: IncidentId,
+        /// The button's id, as [`Words::card`](crate::words::Words::card) names it.
+        button: String,
+        /// What it asks for.
+        acts: Vec<Input>,
+    },
     /// A press that could not be understood or tried: recorded, and shown where it was pressed.
     PressFailed {
         /// What was pressed.

@@ -231,6 +231,7 @@ impl Decider<'_> {
             Input::Once { act, .. } => return self.observe(act),
             Input::Spawn(_)
             | Input::Press { .. }
+            | Input::PressCard { .. }
             | Input::PressFailed { .. }
             | Input::TestPressed { .. }
             | Input::Decide { .. }

@@ -1,7 +1,7 @@
 //! What a human pressed on a message: it counts once, and for what the message shows now.
 
 use ao_slots::{
-    ChannelName, NotificationId,
+    ChannelName, IncidentId, NotificationId,
     notifier::{ChannelKind, OPEN},
 };
 
@@ -77,6 +77,20 @@ fn offered_with(state: &State, hash: &str) -> Vec<String> {
     state.tokens.iter().filter(beside).map(|(hash, _)| hash.clone()).collect()
 }
 
+/// What was refused of so many acts, as one failure.
+fn of_several(refused: &[Refusal], all: usize) -> Option<Failure> {
+    match (refused, all) {
+        ([], _) => None,
+        ([one], 1) => Some(one.clone().into()),
+        (some, all) => {
+            let each: Vec<_> = some.iter().map(|refusal| refusal.message.clone()).collect();
+            let which = format!("not done for {} of {all}: {}", some.len(), each.join("; "));
+            let remedy = some.iter().find_map(|refusal| refusal.remedy.clone());
+            Some(Failure::refused(which, remedy))
+        }
+    }
+}
+
 impl<'a> Decider<'a> {
     /// A press counts for what the message shows now: one that comes late must not hit what works again. Its token is
     /// spent by the first press of which something comes. What of it failed before the rules were asked is recorded
@@ -113,13 +127,7 @@ impl<'a> Decider<'a> {
             Ok(acts) => acts,
             Err(failure) => return self.press_refused(pressed, failure.clone(), by),
         };
-        let (mut answered, mut refused) = (Answered::default(), vec![]);
-        for act in acts {
-            match self.human(act) {
-                Ok(taken) => answered = taken,
-                Err(refusal) => refused.push(refusal),
-            }
-        }
+        let (answered, refused) = self.each(acts);
         // `No` asks for nothing, and is an answer all the same.
         if refused.len() < acts.len() || beside && acts.is_empty() {
             let because = [message.revised.seq];
@@ -128,16 +136,45 @@ impl<'a> Decider<'a> {
                 self.push(TokenSpent { token, by: by.clone() }).because(&because);
             }
         }
-        let failure = match (&refused[..], acts.len()) {
-            ([], _) => return Ok(answered),
-            ([one], 1) => one.clone().into(),
-            (some, all) => {
-                let each: Vec<_> = some.iter().map(|refusal| refusal.message.clone()).collect();
-                let which = format!("not done for {} of {all}: {}", some.len(), each.join("; "));
-                Failure::refused(which, some.iter().find_map(|refusal| refusal.remedy.clone()))
+        match of_several(&refused, acts.len()) {
+            Some(failure) => self.press_refused(pressed, failure, by),
+            None => Ok(answered),
+        }
+    }
+
+    /// As a press on a message, by whoever sees the incident on a page: it counts for what the card shows now, so that of
+    /// many that race one counts. What is refused is told to whoever pressed and changes nothing.
+    pub(super) fn press_card(
+        &mut self,
+        incident: IncidentId,
+        button: &str,
+        acts: &[Input],
+    ) -> Result<Answered, Refusal> {
+        let incident = super::incident(self.state, incident)?;
+        if let Some(late) = words::card_too_late(self.state, incident, self.now, None, button) {
+            return Err(Refusal::new(RefusalKind::Conflict, late));
+        }
+        let (answered, refused) = self.each(acts);
+        match (of_several(&refused, acts.len()), refused.len() < acts.len()) {
+            (None, _) => Ok(answered),
+            (Some(some), true) => Ok(Answered { note: Some(words::refusal(&some)), ..answered }),
+            (Some(all), false) => Err(refused
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Refusal::new(RefusalKind::Conflict, all.message))),
+        }
+    }
+
+    /// Does each of them by itself: what the last that was taken answers, and what was refused.
+    fn each(&mut self, acts: &[Input]) -> (Answered, Vec<Refusal>) {
+        let (mut answered, mut refused) = (Answered::default(), vec![]);
+        for act in acts {
+            match self.human(act) {
+                Ok(taken) => answered = taken,
+                Err(refusal) => refused.push(refusal),
             }
-        };
-        self.press_refused(pressed, failure, by)
+        }
+        (answered, refused)
     }
 
     /// The token of this hash, if nobody has used it.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ao_slots::{
-    ChannelName, Launch, PluginError, ProjectId, RequestId, Seq, SessionId,
+    ChannelName, IncidentId, Launch, PluginError, ProjectId, RequestId, Seq, SessionId,
     agent::Decision,
     fact::Priority,
     notifier::{Button, Message, Receipt},
@@ -511,6 +511,18 @@ impl Handle {
         who: &str,
     ) -> Result<Option<String>, Refusal> {
         super::lane::press(self, token, text, who).await
+    }
+
+    /// Presses a button of an incident's card ([`Words::card`](crate::words::Words::card)), with the words that it asks
+    /// for. Refused where the card does not offer it any more.
+    pub async fn press_card(
+        &self,
+        incident: IncidentId,
+        button: &str,
+        text: &str,
+        by: Actor,
+    ) -> Result<Answered, Refusal> {
+        super::lane::press_card(self, incident, button, text, &by).await
     }
 
     /// Waits until a button was pressed, and says by whom; none = not within the limit.

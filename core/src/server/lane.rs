@@ -51,7 +51,7 @@ use crate::{
 };
 
 pub(super) use notify::token_hash;
-pub(super) use press::{press, pressable, receive};
+pub(super) use press::{press, press_card, pressable, receive};
 
 /// The host's own deadline is later than the plugin's by that much.
 const GRACE: Duration = Duration::from_secs(1);

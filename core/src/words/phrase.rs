@@ -117,7 +117,7 @@ pub(super) fn asked(times: u32) -> String {
 }
 
 /// The first letter in upper case.
-pub(crate) fn capital(text: &str) -> String {
+pub fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
@@ -251,7 +251,7 @@ pub(super) fn work_is_safe(session: &Session) -> String {
 }
 
 /// A time as a reader in `zone` tells it at `now`: the day where it is another, the year where it is another.
-pub(crate) fn local_time(at: Timestamp, now: Now, zone: &TimeZone, clock: &str) -> String {
+pub fn local_time(at: Timestamp, now: Now, zone: &TimeZone, clock: &str) -> String {
     let (at, now) = (at.to_zoned(zone.clone()), now.wall.to_zoned(zone.clone()));
     let day = match (at.date() == now.date(), at.year() == now.year()) {
         (true, _) => "",

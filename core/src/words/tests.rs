@@ -87,6 +87,16 @@ impl Book {
         let message = newest_with(world, seen.clone());
         check(&message);
         let _ = writeln!(self.0, "── {what} ({:?})\n{}", message.priority, page(&message));
+        for incident in world.state.incidents.values() {
+            let card = words(world, &|_| None).card(incident);
+            check(&card);
+            let late =
+                |button: &str| card_too_late(&world.state, incident, world.now, None, button);
+            assert!(
+                card.buttons.iter().all(|button| button.id != OPEN && late(&button.id).is_none())
+            );
+            assert!(late("no-such").is_some(), "{}", page(&card));
+        }
         for channel in channels() {
             let message = shown_on(world, &channel, seen.clone());
             check(&message);

@@ -11,7 +11,7 @@ use tokio::{
 use super::{often::BURST, *};
 use ao_conformance::scm::fake::Vendor;
 
-use crate::tests::House;
+use crate::{assets, tests::House};
 
 struct Port {
     port: u16,

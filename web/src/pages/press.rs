@@ -12,16 +12,12 @@ use axum::{
     Form,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 
+use super::{part::Sign, shell};
 use crate::{Api, caller::actor};
-
-/// Where the style sheet lies; another version is another address.
-pub(crate) const STYLE: &str = concat!("/ui/", env!("CARGO_PKG_VERSION"), "/page.css");
-/// The same as a page at `/a/…` names it: a proxy may show us below a path of its own, and takes that off.
-const STYLE_LINK: &str = concat!("../ui/", env!("CARGO_PKG_VERSION"), "/page.css");
 
 /// The words of an answer.
 #[derive(Debug, Deserialize)]
@@ -36,8 +32,7 @@ pub(crate) struct Words {
 #[derive(Template)]
 #[template(path = "press.html")]
 struct Page<'a> {
-    style: &'static str,
-    mark: Mark,
+    sign: Sign,
     title: &'a str,
     body: &'a [Block],
     button: Option<&'a Button>,
@@ -46,34 +41,13 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// The colour of the mark, which its word carries too.
-    fn zone(&self) -> &'static str {
-        match self.mark {
-            Mark::Need | Mark::Failed => "need",
-            Mark::Decide => "decide",
-            Mark::Slow => "slow",
-            Mark::Working | Mark::Settled => "well",
-            Mark::Finished => "over",
-        }
+    fn style(&self) -> &'static str {
+        &shell::STYLE
     }
 
     fn answer(&self, status: StatusCode) -> Response {
-        match self.render() {
-            Ok(html) => (status, Html(html)).into_response(),
-            Err(error) => {
-                tracing::error!(%error, "a page could not be written");
-                StatusCode::INTERNAL_SERVER_ERROR.into_response()
-            }
-        }
+        shell::answer(status, self.render())
     }
-}
-
-pub(crate) async fn style() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
-    ];
-    (headers, include_str!("../../ui/page.css"))
 }
 
 /// Shows what the button would do.
@@ -117,8 +91,7 @@ pub(crate) async fn press(
 
 fn ready(message: &Message, button: &Button) -> Response {
     let page = Page {
-        style: STYLE_LINK,
-        mark: message.mark,
+        sign: message.mark.into(),
         title: &message.title,
         body: &message.body,
         button: Some(button),
@@ -135,8 +108,7 @@ fn done(message: &Message, button: &Button) -> Response {
         _ => format!("{label}: done. The message says what came of it."),
     };
     let page = Page {
-        style: STYLE_LINK,
-        mark: Mark::Settled,
+        sign: Mark::Settled.into(),
         title: &message.title,
         body: &[],
         button: None,
@@ -148,8 +120,7 @@ fn done(message: &Message, button: &Button) -> Response {
 
 fn over(status: StatusCode, message: Option<&Message>, why: &str) -> Response {
     let page = Page {
-        style: STYLE_LINK,
-        mark: Mark::Failed,
+        sign: Mark::Failed.into(),
         title: message.map_or("Nothing was done", |message| &message.title),
         body: &[],
         button: None,

@@ -545,3 +545,31 @@ fn one_answer_to_somebodys_words_counts_and_the_other_is_worth_nothing() {
     let refusal = w.give(by_token("no", "no-2", [])).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::Conflict);
 }
+
+#[test]
+fn s20_a_card_counts_once_and_for_what_it_shows_now() {
+    let mut w = asking(desktop());
+    let incident = *w.state.incidents.keys().next().unwrap();
+    let decide = |decision| Input::Decide {
+        session: app(1),
+        request: None,
+        decision,
+        full: None,
+        by: ana(),
+    };
+    let press = |button: &str, decision| Input::PressCard {
+        incident,
+        button: button.into(),
+        acts: vec![decide(decision)],
+    };
+    let decided =
+        |w: &World| w.events.iter().filter(|e| matches!(e.kind, Kind::RequestDecided(_))).count();
+    let refused = w.give(press("answer:1", Decision::Approve)).unwrap_err();
+    assert_eq!(refused.message, "app-1: this is no longer offered; nothing was done");
+    assert_eq!(decided(&w), 0, "what the card does not offer is not done, whatever it asks for");
+    w.give(press("approve", Decision::Approve)).unwrap();
+    let late = w.give(press("deny", Decision::Deny { reason: None })).unwrap_err();
+    let used = "this button was already used, by ana. Nothing was done twice";
+    assert_eq!((late.kind, late.message.as_str()), (RefusalKind::Conflict, used));
+    assert_eq!(decided(&w), 1);
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ao_slots::{
-    Call, ChannelName, NotificationId, SessionId,
+    Call, ChannelName, IncidentId, NotificationId, SessionId,
     agent::Decision,
     fact::Priority,
     notifier::{Button, IncomingAction, Notifier, OPEN, Press},
@@ -218,6 +218,37 @@ pub(in crate::server) async fn press(
     };
     let touched = touched(handle, &channel, &action)?;
     act(handle, &touched, actor(handle, &channel, &action)).await.map(|answered| answered.note)
+}
+
+/// Presses a button of an incident's card.
+pub(in crate::server) async fn press_card(
+    handle: &Handle,
+    incident: IncidentId,
+    button: &str,
+    text: &str,
+    by: &Actor,
+) -> Result<Answered, Refusal> {
+    let about = crate::decide::incident(&handle.state(), incident)?.clone();
+    let (now, session) = (handle.now().wall, whose(&about));
+    let acts = acts_of(handle, about, session, button, text, now, by).await;
+    let pressed = match acts {
+        Ok(acts) => {
+            handle.submit(Input::PressCard { incident, button: button.to_owned(), acts }).await
+        }
+        Err(failure) => Err(Refusal {
+            remedy: failure.remedy,
+            ..Refusal::new(RefusalKind::Conflict, failure.message)
+        }),
+    };
+    pressed.map_err(|refusal| {
+        // The rules know no reader's time.
+        let (now, zone) = (handle.now(), Some(handle.zone().clone()));
+        let state = handle.state();
+        let about =
+            state.incidents.get(&incident).filter(|_| refusal.kind == RefusalKind::Conflict);
+        let late = about.and_then(|it| words::card_too_late(&state, it, now, zone, button));
+        late.map_or(refusal, |late| Refusal::new(RefusalKind::Conflict, late))
+    })
 }
 
 /// What a press of the button behind a token would do now.
@@ -544,12 +575,17 @@ fn meant(
     let told = state.notifications.get(&notification);
     let about = told.map(|told| words::acted_on(&state, told, channel)).unwrap_or_default();
     let [incident] = <[Incident; 1]>::try_from(about).map_err(|_| none())?;
-    let session = match (&incident.subject, &incident.sessions[..]) {
+    let session = whose(&incident);
+    Ok((incident, session))
+}
+
+/// The one session that an incident is about.
+fn whose(incident: &Incident) -> Option<SessionId> {
+    match (&incident.subject, &incident.sessions[..]) {
         (Subject::Session(id), _) => Some(id.clone()),
         (_, [one]) => Some(one.clone()),
         _ => None,
-    };
-    Ok((incident, session))
+    }
 }
 
 async fn open(
@@ -587,8 +623,20 @@ async fn acts(
         return Ok(acts);
     }
     let (about, session) = meant(handle, &pressed.channel, pressed.notification)?;
+    acts_of(handle, about, session, &pressed.button, text, now, by).await
+}
+
+/// What a button of one incident's message or card asks for, with the words that came with it.
+async fn acts_of(
+    handle: &Handle,
+    about: Incident,
+    session: Option<SessionId>,
+    button: &str,
+    text: &str,
+    now: jiff::Timestamp,
+    by: &Actor,
+) -> Result<Vec<Input>, Failure> {
     let (incident, request, by) = (about.id, about.request, by.clone());
-    let button = pressed.button.as_str();
     let (verb, argument) = button.split_once(':').unwrap_or((button, ""));
     let text = text.trim().to_owned();
     let whose =
