@@ -1,5 +1,7 @@
 //! What people and bots said in reviews.
 
+use std::collections::HashMap;
+
 use ao_github::{Errand, Method, repo_path, segment};
 use ao_slots::{
     PluginError,
@@ -168,8 +170,14 @@ impl Hub {
         let below = Below::deserialize(&node).ok();
         let made = below.as_ref().and_then(Below::made);
         let mut threads = Vec::new();
+        let mut writers: HashMap<String, bool> = HashMap::new();
         for one in below.and_then(|below| below.open(reviews)).ok_or_else(partial)? {
-            let may_write = self.may_write(errand, pr, one.author.as_ref()).await?;
+            let author = login(one.author.as_ref());
+            let may_write = match writers.get(&author) {
+                Some(may) => *may,
+                None => self.may_write(errand, pr, one.author.as_ref()).await?,
+            };
+            writers.insert(author, may_write);
             let words = comment(one.id.clone(), one.author.as_ref(), &opener, may_write, &one.body);
             threads.push(Thread {
                 id: one.id,
