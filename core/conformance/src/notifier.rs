@@ -59,6 +59,11 @@ pub trait FarEnd: Send + Sync {
 
     /// Presses the button with this label on the newest message; never called where there are no buttons.
     async fn press(&self, label: &str);
+
+    /// Waits for what whoever pressed sees of it, and says whether that is no error; a far end that shows nothing says yes.
+    async fn acknowledged(&self) -> bool {
+        true
+    }
 }
 
 /// Runs every case, each against a fresh far end.
@@ -277,6 +282,7 @@ pub async fn a_dropped_receive_loses_nothing(far: &dyn FarEnd) {
     };
     assert_eq!(action.press, Press::Button("two".to_owned()), "receive: names another button");
     notifier.taken(&action, true);
+    assert!(far.acknowledged().await, "taken: whoever pressed sees an error for what is recorded");
     assert!(is_pending(notifier.receive()).await, "Cancel safety: one press came twice");
 }
 

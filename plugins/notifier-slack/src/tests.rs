@@ -26,9 +26,11 @@ type Came = Result<IncomingAction, PluginError>;
 
 /// The fake and the channel there.
 struct House {
-    fake: Fake,
+    fake: Arc<Fake>,
     notifier: Arc<dyn Notifier>,
     server: AsyncMutex<Option<(JoinSet<()>, mpsc::UnboundedReceiver<Came>)>>,
+    /// What whoever pressed sees.
+    pressed: AsyncMutex<JoinSet<Outcome>>,
 }
 
 impl House {
@@ -45,7 +47,8 @@ impl House {
     }
 
     fn at(fake: Fake, settings: &Value) -> Self {
-        Self { notifier: build(settings).unwrap(), fake, server: AsyncMutex::default() }
+        let (notifier, fake) = (build(settings).unwrap(), Arc::new(fake));
+        Self { notifier, fake, server: AsyncMutex::default(), pressed: AsyncMutex::default() }
     }
 
     /// By Socket Mode, with its connections open.
@@ -139,10 +142,12 @@ impl FarEnd for House {
     async fn press(&self, label: &str) {
         self.fake.connected(1).await;
         let newest = self.fake.messages().pop().unwrap();
-        // Sent once it is asked for; its acknowledgement comes when it is recorded.
-        let press = self.fake.press(ANA, &newest.ts, label);
-        let outcome = tokio::time::timeout(Duration::ZERO, press).await;
-        assert!(outcome.is_err(), "{outcome:?} before the server has it");
+        let (fake, label) = (self.fake.clone(), label.to_owned());
+        self.pressed.lock().await.spawn(async move { fake.press(ANA, &newest.ts, &label).await });
+    }
+
+    async fn acknowledged(&self) -> bool {
+        self.pressed.lock().await.join_next().await.unwrap().unwrap() == Outcome::Taken
     }
 }
 

@@ -109,6 +109,19 @@ async fn listen(
     }
 }
 
+/// Tells a channel, whatever comes between, whether a press is recorded: it waits for that.
+struct Taking<'a> {
+    notifier: &'a dyn Notifier,
+    action: &'a IncomingAction,
+    recorded: bool,
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        self.notifier.taken(self.action, self.recorded);
+    }
+}
+
 /// Does what a press asks for, and tells whoever pressed what of it could not be done.
 async fn pressed(
     handle: &Handle,
@@ -116,6 +129,7 @@ async fn pressed(
     channel: &ChannelName,
     action: &IncomingAction,
 ) {
+    let mut taken = Taking { notifier, action, recorded: false };
     if matches!(action.press, Press::Reply(_)) {
         until_told(handle, channel).await;
     }
@@ -123,7 +137,8 @@ async fn pressed(
     let came = came_of(handle, notifier, channel, action).await;
     // What could not be written down may come again; any other refusal stands.
     let again = |refusal: &Refusal| refusal.kind == RefusalKind::Unavailable;
-    notifier.taken(action, !came.as_ref().is_err_and(again));
+    taken.recorded = !came.as_ref().is_err_and(again);
+    drop(taken);
     let (line, buttons) = match came {
         Ok(None) => return,
         Ok(Some(said)) => said,
