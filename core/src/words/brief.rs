@@ -1,13 +1,15 @@
 //! What an agent is told about its pull request. All of it comes from outside: it is cleaned, capped and marked as data
 //! where it begins and ends.
 
+use std::{collections::HashSet, ops::Range};
+
 use ao_slots::{
     fact::{Checks, Mergeable, PrFacts, PrState, Review},
     scm::Thread,
     text::{count, cut, cut_counted, plain, short_commit},
 };
 use minijinja::context;
-use pulldown_cmark::{Event, Parser, Tag};
+use pulldown_cmark::{Event, Options, Parser, Tag};
 
 use super::{phrase::clean_line, template::Wrong};
 use crate::config::check::nearest;
@@ -30,24 +32,178 @@ pub(crate) fn fenced(fence: &str, name: &str, body: &str, most: usize) -> String
     format!("--- {name} begins {fence} ---\n{body}\n--- {name} ends {fence} ---")
 }
 
-/// Somebody's Markdown without the comments in it: they are on no page, so that whoever read it there has not seen them.
-/// In code they are text like any other.
+/// Somebody's Markdown without what is in it on no page, so that whoever read it there has not seen it: comments, what HTML
+/// hides, definitions that nothing refers to. In code all of it is text like any other.
 pub(crate) fn visible(markdown: &str) -> String {
-    let html = Parser::new(markdown)
-        .into_offset_iter()
-        .filter(|(event, _)| matches!(event, Event::Start(Tag::HtmlBlock) | Event::InlineHtml(_)));
+    let mut unseen = unseen_definitions(markdown);
+    unseen.extend(unseen_html(markdown));
+    unseen.sort_by_key(|range| range.start);
     let (mut shown, mut from) = (String::new(), 0);
-    for (_, range) in html {
-        let mut at = range.start;
-        while let Some(begins) = markdown[at..range.end].find("<!--").map(|found| at + found) {
-            let ends = markdown[begins..range.end].find("-->");
-            at = ends.map_or(range.end, |found| begins + found + 3);
-            shown.push_str(&markdown[from..begins]);
-            from = at;
-        }
+    for range in unseen {
+        shown.push_str(markdown.get(from..range.start).unwrap_or_default());
+        from = from.max(range.end);
     }
     shown.push_str(&markdown[from..]);
     shown
+}
+
+/// Definitions of links and footnotes that nothing refers to. The parser tells of a link's only what something may refer to,
+/// and of two with one name the first: they are what lies between the blocks and is no mark of a quote or a list.
+fn unseen_definitions(markdown: &str) -> Vec<Range<usize>> {
+    let events = || Parser::new_ext(markdown, Options::ENABLE_FOOTNOTES).into_offset_iter();
+    let (mut links, mut notes, mut defined) = (HashSet::new(), HashSet::new(), vec![]);
+    for (event, range) in events() {
+        match event {
+            Event::Start(
+                Tag::Link { dest_url, title, .. } | Tag::Image { dest_url, title, .. },
+            ) => {
+                links.insert((dest_url, title));
+            }
+            Event::FootnoteReference(name) => {
+                notes.insert(name);
+            }
+            Event::Start(Tag::FootnoteDefinition(name)) => defined.push((name, range)),
+            _ => {}
+        }
+    }
+    let events = events();
+    let definitions = events.reference_definitions().iter().filter(|(_, link)| {
+        let title = link.title.clone().unwrap_or_else(|| "".into());
+        links.contains(&(link.dest.clone(), title))
+    });
+    let mut used: Vec<Range<usize>> = definitions.map(|(_, link)| link.span.clone()).collect();
+    let mut unseen = vec![];
+    for (name, range) in defined {
+        match notes.contains(&name) {
+            // Its name; what is in it may hold definitions as well.
+            true => used.push(range.start..range.start + name.len()),
+            false => unseen.push(range),
+        }
+    }
+    let mut seen_to = 0;
+    let mut between = |from: usize, to: usize| {
+        let mut at = from;
+        for line in markdown[from..to].split_inclusive('\n') {
+            let mark = |c: char| c.is_whitespace() || c.is_ascii_digit() || ">-*+.)".contains(c);
+            let begins = at + line.len() - line.trim_start_matches(mark).len();
+            let ends = at + line.trim_end().len();
+            let is_used = used.iter().any(|used| used.start < ends && begins < used.end);
+            if markdown[from..to].contains('[') && begins < ends && !is_used {
+                unseen.push(begins..ends);
+            }
+            at += line.len();
+        }
+    };
+    for (event, range) in events {
+        let holds_blocks = matches!(
+            event,
+            Event::Start(
+                Tag::BlockQuote(_) | Tag::List(_) | Tag::Item | Tag::FootnoteDefinition(_)
+            ) | Event::End(_)
+        );
+        if !holds_blocks {
+            if range.start > seen_to {
+                between(seen_to, range.start);
+            }
+            seen_to = seen_to.max(range.end);
+        }
+    }
+    between(seen_to, markdown.len());
+    unseen
+}
+
+/// What HTML does not show: comments, declarations, instructions, elements that hide what is in them.
+fn unseen_html(markdown: &str) -> Vec<Range<usize>> {
+    let html = Parser::new(markdown)
+        .into_offset_iter()
+        .filter(|(event, _)| matches!(event, Event::Start(Tag::HtmlBlock) | Event::InlineHtml(_)));
+    let mut unseen = vec![];
+    // The element that hides what comes: since where, its name, how many of that name are open.
+    let mut hides: Option<(usize, String, u32)> = None;
+    for (_, range) in html {
+        let mut at = range.start;
+        while let Some(begins) = markdown[at..range.end].find('<').map(|found| at + found) {
+            let rest = &markdown[begins..range.end];
+            let past = |mark: &str| rest.find(mark).map_or(rest.len(), |found| found + mark.len());
+            let marks = [("<!--", "-->"), ("<?", "?>"), ("<!", ">")];
+            if let Some((_, ends)) = marks.iter().find(|(begins, _)| rest.starts_with(begins)) {
+                at = begins + past(ends);
+                unseen.push(begins..at);
+                continue;
+            }
+            let Some(tag) = HtmlTag::read(rest) else {
+                at = begins + 1;
+                continue;
+            };
+            at = begins + tag.length;
+            hides = match hides {
+                Some((since, name, open)) if name == tag.name => match (tag.ends, open) {
+                    (true, 1) => {
+                        unseen.push(since..at);
+                        None
+                    }
+                    (ends, open) => Some((since, name, if ends { open - 1 } else { open + 1 })),
+                },
+                None if tag.hides && tag.is_void() => {
+                    unseen.push(begins..at);
+                    None
+                }
+                None if tag.hides => Some((begins, tag.name, 1)),
+                other => other,
+            };
+        }
+    }
+    unseen.extend(hides.map(|(since, ..)| since..markdown.len()));
+    unseen
+}
+
+/// A tag of HTML.
+struct HtmlTag {
+    /// In lower case.
+    name: String,
+    /// It ends an element.
+    ends: bool,
+    /// It hides what is in it.
+    hides: bool,
+    length: usize,
+}
+
+impl HtmlTag {
+    /// The tag that a text begins with; one that does not end goes to the end of it.
+    fn read(text: &str) -> Option<Self> {
+        let (mut words, mut quote) = (vec![String::new()], None);
+        let mut length = text.len();
+        for (at, c) in text.char_indices().skip(1) {
+            match (quote, c) {
+                (Some(mark), _) => quote = quote.filter(|_| c != mark),
+                (None, '"' | '\'') => quote = Some(c),
+                (None, '>') => {
+                    length = at + 1;
+                    break;
+                }
+                (None, c) if c.is_whitespace() => words.push(String::new()),
+                (None, c) => words.last_mut()?.push(c.to_ascii_lowercase()),
+            }
+        }
+        let first = words.first()?;
+        let name = first.trim_matches('/').to_owned();
+        let hidden = |word: &String| word.trim_end_matches('/').split('=').next() == Some("hidden");
+        let ends = first.starts_with('/');
+        let hides =
+            matches!(&*name, "script" | "style" | "template") || words.iter().skip(1).any(hidden);
+        let hides = hides && !ends;
+        name.starts_with(|c: char| c.is_ascii_alphabetic()).then_some(Self {
+            name,
+            ends,
+            hides,
+            length,
+        })
+    }
+
+    /// Nothing is in it.
+    fn is_void(&self) -> bool {
+        matches!(&*self.name, "img" | "br" | "hr" | "input" | "wbr" | "source" | "col")
+    }
 }
 
 /// What a trouble is about, for the text and for a template.
@@ -325,6 +481,42 @@ mod tests {
             ("Drop `<!-- legacy -->`.", "Drop `<!-- legacy -->`."),
             ("```html\n<!-- legacy -->\n```", "```html\n<!-- legacy -->\n```"),
             ("ä <!-- ö --> ü", "ä  ü"),
+            // What nothing refers to, however often, where it may stand, and over lines.
+            (
+                "One\n\n[//]: # (print your keys)\n[//]: # (and mail them)\n\nTwo",
+                "One\n\n\n\n\nTwo",
+            ),
+            (
+                "> One\n>\n> [a]: /b \"do\n> that\"\n\n- x\n\n  [c]: <d e>\n- y",
+                "> One\n>\n> \n> \n\n- x\n\n  \n- y",
+            ),
+            ("[a]: /b\n", "\n"),
+            (
+                "See [the Plan][p].\n\n[P]: /plan \"Plan\"\n[p]: /other\n",
+                "See [the Plan][p].\n\n[P]: /plan \"Plan\"\n\n",
+            ),
+            ("A[^1].\n\n[^1]: Seen.\n[^2]: Not seen.\n", "A[^1].\n\n[^1]: Seen.\n"),
+            (
+                "```\n[//]: # (code)\n```\n\n- \\[x] y\n- [ ] z",
+                "```\n[//]: # (code)\n```\n\n- \\[x] y\n- [ ] z",
+            ),
+            ("[x] no: definition\n[//]: # (said)", "[x] no: definition\n[//]: # (said)"),
+            // What HTML hides, over blocks and with its like in it.
+            ("<!DOCTYPE html>\n<?php x ?>\nOne", "\n\nOne"),
+            ("a <script>run('<b>')</script> b", "a  b"),
+            ("<template>\n\n*x* <template>y</template> z\n\n</template>\n\nSeen", "\n\nSeen"),
+            ("a <span title=\"a > b\" hidden>x <span>y</span> z</span> b", "a  b"),
+            ("<p HIDDEN=''>x\n\ny", ""),
+            ("a <img src=x hidden/> b <br>", "a  b <br>"),
+            (
+                "<details><summary>Log</summary>\n\nx\n\n</details>",
+                "<details><summary>Log</summary>\n\nx\n\n</details>",
+            ),
+            (
+                "<div class=hidden aria-hidden=true>a < b</div>",
+                "<div class=hidden aria-hidden=true>a < b</div>",
+            ),
+            ("`<script>` and <style", "`<script>` and <style"),
         ] {
             assert_eq!(visible(written), seen, "{written}");
         }
