@@ -830,7 +830,17 @@ fn moved(session: &Session, incident: &Incident, button: &str) -> Option<String>
             ))
         }
         "release" if is_held(session, incident.trigger) => {
-            Some("more was written since this message; nothing was passed on. Read it again".into())
+            let brief = session.follow.briefs.get(&incident.trigger)?;
+            Some(match brief.digest == bound {
+                true => format!(
+                    "not all of it is shown here any more; nothing was passed on. Read it: ao release {}",
+                    incident.id
+                ),
+                false => {
+                    "more was written since this message; nothing was passed on. Read it again"
+                        .into()
+                }
+            })
         }
         _ => None,
     }

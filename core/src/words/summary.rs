@@ -79,7 +79,8 @@ pub(super) fn line(session: &Session) -> String {
     let open = if session.issue_unclosed.is_some() { ", its issue is still open" } else { "" };
     let mut parts = vec![format!("{who} {what}{open}"), duration(took(session))];
     parts.extend(session.usage.cost_micros.map(dollars));
-    parts.push(asked(session.asked));
+    // One that waits has asked, or is about to.
+    parts.extend((session.is_over() || session.asked > 0).then(|| asked(session.asked)));
     parts.join(" · ")
 }
 
@@ -105,14 +106,15 @@ fn sum(sessions: &[&Session], merged: u64) -> String {
         parts.push(dollars(costs.iter().fold(0, |sum, cost| sum.saturating_add(*cost))));
     }
     let asked: u64 = sessions.iter().map(|session| u64::from(session.asked)).sum();
-    parts.push(match merged {
-        0 => match asked {
-            0 => "no interruptions".into(),
-            n => count(n, "interruption", "interruptions"),
-        },
-        merged => {
+    let waits = sessions.iter().any(|session| !session.is_over());
+    parts.extend(match (merged, asked) {
+        (_, 0) if waits => None,
+        (_, n) if waits => Some(format!("{} so far", count(n, "interruption", "interruptions"))),
+        (0, 0) => Some("no interruptions".into()),
+        (0, n) => Some(count(n, "interruption", "interruptions")),
+        (merged, asked) => {
             let tenths = (asked * 10 + merged / 2) / merged;
-            format!("{}.{} interruptions per merged PR", thousands(tenths / 10), tenths % 10)
+            Some(format!("{}.{} interruptions per merged PR", thousands(tenths / 10), tenths % 10))
         }
     });
     capital(&format!("sum {}", parts.join(", ")))

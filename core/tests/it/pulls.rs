@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use ao_conformance::scm::{Mood, fake::REPO};
 use ao_core::{
-    config::policy::{PluginChoice, Policy},
+    config::{
+        policy::{PluginChoice, Policy},
+        trigger::Trigger,
+    },
+    event::Subject,
     server::SpawnCall,
+    state::State,
 };
 use ao_slots::{
     Call, SessionId,
@@ -106,5 +111,24 @@ async fn a_merge_that_a_human_does_at_the_forge_has_the_others_of_its_repository
     let head = vendor("forge").commit(&beside);
     house.handle().look_at_pr(&first);
     house.sees(&second, &head).await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_scm_that_panics_is_one_that_does_not_answer() {
+    let mut house = House::with(|house| with_vendors(&mut house.policy, &["frail"])).await;
+    let (session, branch) = house.followed("frail", 1).await;
+    let frail = "frail".parse().unwrap();
+    let away = |state: &State| state.scm_away.contains_key(&frail);
+    vendor("frail").break_down(true);
+    house.until("what it told is unknown", away).await;
+    let subject = Subject::Project("frail".parse().unwrap());
+    let open =
+        |state: &State| state.open_incident(&subject, Trigger::ScmUnavailable, None).is_some();
+    house.until("it is told as any that does not answer", open).await;
+    vendor("frail").break_down(false);
+    let head = vendor("frail").commit(&branch);
+    house.sees(&session, &head).await;
+    house.until("it answers again", |state| !away(state)).await;
     house.stop().await;
 }

@@ -28,6 +28,8 @@ pub struct Vendor {
 #[derive(Debug, Default)]
 struct Far {
     mood: Option<Mood>,
+    /// The plugin panics when it asks.
+    broken: bool,
     /// How often each branch was pushed.
     branches: BTreeMap<String, u32>,
     prs: Vec<Pr>,
@@ -54,6 +56,11 @@ impl Vendor {
     /// Behaves like this from now on.
     pub fn behave(&self, mood: Mood) {
         self.far().mood = Some(mood);
+    }
+
+    /// Lets the plugin panic whenever it asks, or no longer.
+    pub fn break_down(&self, broken: bool) {
+        self.far().broken = broken;
     }
 
     /// Pushes a commit to a branch and returns its object name.
@@ -85,6 +92,7 @@ impl Vendor {
         tokio::task::yield_now().await;
         {
             let mut far = self.far();
+            assert!(!far.broken, "the plugin panics, as the test wants");
             match far.mood.unwrap_or(Mood::Well) {
                 Mood::Well | Mood::Partial => return Ok(act(&mut far)),
                 Mood::Silent => drop(act(&mut far)),

@@ -286,6 +286,11 @@ fn s20_a_merge_and_a_release_are_bound_to_what_was_shown() {
     assert_ne!(read, now);
     let note = heard(&mut w, &read, []).unwrap();
     assert_eq!(note, "More was written since this message; nothing was passed on. Read it again.");
+    // The same words, where not all of them fit any more.
+    let note = heard(&mut w, &now, []).unwrap();
+    let said =
+        "Not all of it is shown here any more; nothing was passed on. Read it: ao release i-1.";
+    assert_eq!(note, said);
 }
 
 #[test]

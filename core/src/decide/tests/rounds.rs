@@ -92,6 +92,9 @@ fn a_session_that_only_waits_for_a_merge_does_not_hold_up_the_round() {
             "push: All done: 1 waits",
         ],
     );
+    let summary = w.state.notifications.values().next_back().unwrap().summary.clone().unwrap();
+    // He is asked in a moment: it does not say that he never is.
+    assert_eq!(summary.lines, ["#41 PR #57 waits for you · 0 s", "Sum 0 s"]);
     // The merge itself is asked for by a message of its own.
     w.after(24 * 60 * MINUTE, &["push: PR #57 is ready to merge: Dark mode"]);
 }
