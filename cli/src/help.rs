@@ -72,7 +72,7 @@ it. `notifications.heartbeat` is an address that is asked as long as ao works: i
 A pull request is followed to its end. Its agent hears first; you hear when that did not help:
 
   trigger             what happens by itself                              you hear after
-  ci-failed           the checks' logs go to the agent                    2 attempts
+  ci-failed           the checks' logs go to the agent                    2 attempts, or 2 h without an end
   changes-requested   comments of people go to the agent                  30 min, or 3 messages on one head
   bugbot-comments     comments of bots go to the agent                    30 min, or 3 messages on one head
   merge-conflicts     the files go to the agent, or that it lags behind   15 min

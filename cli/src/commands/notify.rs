@@ -8,7 +8,7 @@ use std::{
 };
 
 use ao_core::{
-    config::{self, Catalog},
+    config::{self, Catalog, trigger::Trigger},
     decide::replay::Replay,
     disk::RealDisk,
     event::{Event, Kind},
@@ -236,7 +236,10 @@ fn stats(cx: &Cx, since: &str) -> Result<u8, Fail> {
         out::json(&documented("ao.stats/1", json!(stats)));
     } else {
         let policy = policy.unwrap_or_default();
-        let threshold = |trigger: &str| policy.reaction(None, trigger.parse().ok()?).threshold_ms;
+        // What fails is told whatever the threshold, which is for checks that do not end.
+        let lasts = |trigger: &Trigger| *trigger != Trigger::CiFailed;
+        let threshold =
+            |trigger: &str| policy.reaction(None, trigger.parse().ok().filter(lasts)?).threshold_ms;
         out::say(&render::stats::stats(&stats, &threshold, &cx.style));
     }
     Ok(0)

@@ -118,9 +118,12 @@ impl Trigger {
             ..told(priority)
         };
         match self {
-            Self::CiFailed => {
-                Reaction { retries: 2, ..answered(ReactionAction::SendToAgent, Warning, None) }
-            }
+            // `threshold`: checks have not ended for that long.
+            Self::CiFailed => Reaction {
+                retries: 2,
+                threshold_ms: Some(120 * MINUTE),
+                ..answered(ReactionAction::SendToAgent, Warning, None)
+            },
             Self::ChangesRequested | Self::BugbotComments => {
                 answered(ReactionAction::SendToAgent, Warning, Some(30 * MINUTE))
             }

@@ -84,14 +84,16 @@ pub(super) fn common(state: &State, subject: &Subject, cause: &Cause<'_>) -> Opt
             _ => return None,
         },
         (Trigger::RateLimited, _) => agent(),
-        (Trigger::CiFailed, _) => {
+        (Trigger::CiFailed | Trigger::MergeConflicts, Some(detail)) => {
+            format!("{} {detail}", session.project)
+        }
+        (Trigger::CiFailed, None) => {
             let jobs = session.pr()?.failing.join(", ");
             if jobs.is_empty() {
                 return None;
             }
             format!("{}: {jobs}", session.project)
         }
-        (Trigger::MergeConflicts, Some(detail)) => format!("{} {detail}", session.project),
         (Trigger::MergeConflicts, None) => session.project.to_string(),
         _ => return None,
     })

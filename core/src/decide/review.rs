@@ -8,7 +8,7 @@ use super::{Decider, incident::Cause, reaction::is_seen_to};
 use crate::{
     config::trigger::Trigger,
     event::Subject,
-    state::{Incident, Session, State},
+    state::{Incident, Session, State, Want},
 };
 
 /// How much an answer of the scm may be behind, in awake milliseconds.
@@ -16,6 +16,9 @@ const LATE_MS: u64 = 120_000;
 
 /// Of a trouble with the base: there is no conflict, but the rules demand that the branch holds it.
 pub(crate) const BEHIND: &str = "behind";
+
+/// Of `ci-failed`: nothing has failed, but the checks do not end.
+pub(crate) const PENDING: &str = "pending";
 
 /// Heads of a pull request that are remembered.
 pub(crate) const KEEP_HEADS: usize = 32;
@@ -42,14 +45,19 @@ impl Decider<'_> {
         match pr.state {
             PrState::Closed => cause(Trigger::PrClosed, None, "pr-closed"),
             PrState::Open | PrState::Draft => {
-                // Until they are known to pass, checks that failed are not mended.
-                let red = match pr.checks {
-                    Checks::Failing => true,
-                    Checks::Pending | Checks::Unknown => holds(Trigger::CiFailed),
-                    Checks::Passing | Checks::None => false,
-                };
-                if red {
-                    cause(Trigger::CiFailed, None, "checks-failing");
+                let known = open(Trigger::CiFailed);
+                let hung = known.is_some_and(|known| known.detail.as_deref() == Some(PENDING));
+                match pr.checks {
+                    Checks::Pending | Checks::Unknown if self.hangs(session, known) => {
+                        cause(Trigger::CiFailed, Some(PENDING), "checks-pending");
+                    }
+                    // Until they are known to pass, checks that failed are not mended.
+                    Checks::Pending | Checks::Unknown if holds(Trigger::CiFailed) && !hung => {
+                        cause(Trigger::CiFailed, None, "checks-failing");
+                    }
+                    // What ended after all and fails is an incident of its own: whoever heard of the other hears of it.
+                    Checks::Failing if !hung => cause(Trigger::CiFailed, None, "checks-failing"),
+                    _ => {}
                 }
                 let said = pr.human_threads > 0 || session.open_remarks() > 0;
                 if pr.review == Review::ChangesRequested || said {
@@ -84,6 +92,35 @@ impl Decider<'_> {
         }
         causes
     }
+
+    /// Its checks have not ended for so long that nobody waits for them any more; `known` is what is open of them.
+    fn hangs(&self, session: &Session, known: Option<&Incident>) -> bool {
+        match self.judges() {
+            true => hangs_at(self.state, session).is_some_and(|at| at <= self.now.awake),
+            // While nothing may be judged by time, what is open stays open.
+            false => known.is_some_and(is_of_pending),
+        }
+    }
+}
+
+/// It tells of checks that do not end.
+fn is_of_pending(incident: &Incident) -> bool {
+    incident.is_open() && incident.detail.as_deref() == Some(PENDING)
+}
+
+/// When checks that do not end are an incident, in awake milliseconds.
+pub(super) fn hangs_at(state: &State, session: &Session) -> Option<u64> {
+    let pr = session.pr().filter(|pr| matches!(pr.state, PrState::Open | PrState::Draft))?;
+    let (_, since) = session.follow.pending.as_ref().filter(|(head, _)| *head == pr.head)?;
+    let limit = state.policy.reaction(Some(&session.project), Trigger::CiFailed).threshold_ms?;
+    (session.intent == Want::Run).then(|| since.awake.saturating_add(limit))
+}
+
+/// The same, where nothing of it is open yet.
+pub(super) fn will_hang_at(state: &State, session: &Session) -> Option<u64> {
+    let subject = Subject::Session(session.id.clone());
+    let known = state.open_incident(&subject, Trigger::CiFailed, None);
+    hangs_at(state, session).filter(|_| !known.is_some_and(is_of_pending))
 }
 
 /// Approvals that the configuration asks for.

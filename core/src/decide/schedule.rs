@@ -18,6 +18,7 @@ use super::{
     fallback::falls_back_at,
     lifecycle::{next_to_type, quota_back_at, retry_at},
     outside::others,
+    review::{PENDING, will_hang_at},
     silence::silent_until,
 };
 use crate::{
@@ -263,7 +264,9 @@ pub(crate) fn wanted_at(state: &State, incident: &Incident) -> Option<u64> {
         Trigger::RuntimeLost => incident.detail.is_some().then_some(0),
         trigger if trigger.is_of_a_pr() || trigger == Trigger::ScmUnavailable => {
             let told = matches!(reaction.action, ReactionAction::Notify | ReactionAction::Kill);
-            if !reaction.auto || told {
+            // Nobody can be told to see to checks that do not end.
+            let hung = trigger == Trigger::CiFailed && incident.detail.as_deref() == Some(PENDING);
+            if !reaction.auto || told || hung {
                 return Some(0);
             }
             let session = match &incident.subject {
@@ -351,6 +354,7 @@ fn session_dues(state: &State, session: &Session) -> Vec<Due> {
             |trigger| state.open_incident(&subject, trigger, None).is_some_and(Incident::is_open);
         let limits = limits(state, session);
         dues.extend(limits.iter().filter(|l| !open(l.trigger)).map(|l| Due::Awake(l.at)));
+        dues.extend(will_hang_at(state, session).map(Due::Awake));
     }
     let typed = next_to_type(state, session);
     let typed = typed.and_then(|m| retry_at(m).max(waits_for_push(session, m)));

@@ -46,6 +46,9 @@ pub struct Follow {
     /// They were seen to run since, or to pass.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub reran: bool,
+    /// The head whose checks have not ended, and since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<(String, Moment)>,
     /// Somebody wants it merged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
@@ -237,6 +240,11 @@ impl Follow {
                 let ci = attempt.trigger == Trigger::CiFailed;
                 !ci || attempt.failed.is_some() || attempt.head == pr.head
             });
+        }
+        match (&self.pending, pr.checks) {
+            (Some((head, _)), Checks::Pending | Checks::Unknown) if *head == pr.head => {}
+            (_, Checks::Pending) => self.pending = Some((pr.head.clone(), when)),
+            _ => self.pending = None,
         }
         self.reran |= pr.checks != Checks::Failing
             && self.rerun.as_ref().is_some_and(|(head, _)| *head == pr.head);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::trigger::Trigger,
-    decide::review::BEHIND,
+    decide::review::{BEHIND, PENDING},
     event::{Over, Settled, Subject},
     state::{Fate, Incident, Moment, QueuedMessage, Request, Session, Want},
 };
@@ -237,6 +237,15 @@ impl Words<'_> {
                 settled(format!("PR {number} was closed without a merge"), when)
             }
             (_, PrState::Merged) => settled(format!("PR {number} was merged"), when),
+            (Trigger::CiFailed, _) if incident.detail.as_deref() == Some(PENDING) => {
+                let title = match pr.checks {
+                    Checks::Pending | Checks::Unknown => "checks run anew",
+                    Checks::Passing | Checks::None => "checks pass",
+                    Checks::Failing => "checks have ended, and fail",
+                };
+                let line = format!("on {}{at}", short_commit(&pr.head));
+                settled(format!("PR {number}: {title}"), line)
+            }
             (Trigger::CiFailed, _) => {
                 settled(format!("PR {number} passes"), format!("on {}{at}", short_commit(&pr.head)))
             }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     config::trigger::Trigger,
+    decide::review::PENDING,
     event::{Over, Subject},
     state::{Request, Session, Status, Step, Want, Zone},
 };
@@ -148,7 +149,8 @@ impl Words<'_> {
             | Status::PrOpen
             | Status::Draft => {
                 let number = session.pr().map(|pr| pr.number.to_string()).unwrap_or_default();
-                (format!("PR {number} {}", pr_words(session.status)), why())
+                let checks = self.checks_since(session);
+                (format!("PR {number} {}{checks}", pr_words(session.status)), why())
             }
         }
     }
@@ -294,9 +296,23 @@ impl Words<'_> {
             }
             status => {
                 let number = session.pr().map(|pr| pr.number.to_string()).unwrap_or_default();
-                format!("PR {number} {}{}", pr_words(status), self.since(session.status_since.at))
+                let since = self.since(session.status_since.at);
+                format!("PR {number} {}{since}{}", pr_words(status), self.checks_since(session))
             }
         }
+    }
+
+    /// `; its checks run since 14:02`, or that they do not end.
+    fn checks_since(&self, session: &Session) -> String {
+        let Some((_, when)) = &session.follow.pending else { return String::new() };
+        if session.status == Status::PrClosed {
+            return String::new();
+        }
+        let since = self.since(when.at);
+        let subject = Subject::Session(session.id.clone());
+        let open = self.state.open_incident(&subject, Trigger::CiFailed, None);
+        let hung = open.is_some_and(|open| open.detail.as_deref() == Some(PENDING));
+        format!("; its checks {}{since}", if hung { "have not ended" } else { "run" })
     }
 
     fn not_the_case(&self, session: &Session) -> String {

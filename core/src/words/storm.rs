@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     config::trigger::Trigger,
-    decide::{NO_SIGNAL, review::BEHIND},
+    decide::{
+        NO_SIGNAL,
+        review::{BEHIND, PENDING},
+    },
     event::{Settled, Subject},
     state::{Incident, Notification, Session},
 };
@@ -87,6 +90,9 @@ impl Words<'_> {
             Trigger::RateLimited => {
                 let until = self.quota_back(open).map(|at| self.until(at)).unwrap_or_default();
                 format!("{} {} for quota{until}", who("session", "sessions"), verb("waits", "wait"))
+            }
+            Trigger::CiFailed if first.detail.as_deref() == Some(PENDING) => {
+                format!("{} {} for checks that do not end", who("PR", "PRs"), verb("waits", "wait"))
             }
             Trigger::CiFailed => {
                 let failing = session_of(first).and_then(|id| self.state.sessions.get(&id)?.pr());

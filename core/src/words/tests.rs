@@ -899,6 +899,15 @@ fn golden_pull_requests() {
     review::sees(&mut w, 1, PrFacts { state: PrState::Draft, ..told_all("d00dfeeaa") });
     alive(&mut w, 1);
     book.add("checks pass", &w);
+    let mut pending = World::working("44");
+    let details = Box::new(PrDetails { passed: 4, ..*told_all("a").details });
+    let runs = PrFacts { checks: Checks::Pending, pending: 2, details, ..told_all("3f9c2d1aa") };
+    review::sees(&mut pending, 1, runs);
+    alive(&mut pending, 122);
+    book.add("checks do not end", &pending);
+    review::sees(&mut pending, 1, red("3f9c2d1aa"));
+    pending.pass(20_000);
+    book.add("they ended, and fail", &pending);
 
     let comment = PrComment {
         by: "ben".into(),

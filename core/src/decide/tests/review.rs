@@ -6,7 +6,7 @@ use ao_slots::{
 };
 
 use super::*;
-use crate::{config::policy::ReactionAction, event::About, state::Fate};
+use crate::{config::policy::ReactionAction, decide::review::PENDING, event::About, state::Fate};
 
 /// A pull request at this head that can be merged.
 pub(crate) fn green(head: &str) -> PrFacts {
@@ -337,4 +337,88 @@ fn what_was_put_off_for_less_than_it_is_left_to_the_agent_is_told_then() {
     w.pass(2 * MINUTE);
     assert_eq!(about_prs(&w).len(), 1);
     assert_eq!(w.state.incidents[&incident].snoozed, None);
+}
+
+/// What a human was told of pull requests, and what is open of checks.
+fn told_of_checks(w: &World) -> (Vec<&str>, Option<Option<&str>>) {
+    let subject = Subject::Session(app(1));
+    let open = w.state.open_incident(&subject, Trigger::CiFailed, None);
+    (about_prs(w), open.filter(|open| open.is_open()).map(|open| open.detail.as_deref()))
+}
+
+/// So long no agent says a word.
+fn hours(w: &mut World, minutes: u64) {
+    for _ in 0..minutes {
+        w.tell(1, [Told::Alive]);
+        w.pass(MINUTE);
+    }
+}
+
+#[test]
+fn checks_that_do_not_end_are_told_once_and_what_comes_of_them_anew() {
+    let pending = |head: &str| PrFacts { pending: 1, ..checks(head, Checks::Pending) };
+    let hung = "PR #57: checks have not ended for 2 h";
+    let mut w = World::working("41");
+    sees(&mut w, 1, pending("a"));
+    hours(&mut w, 60);
+    // Another head begins anew; what is not known for a while does not.
+    sees(&mut w, 1, pending("b"));
+    hours(&mut w, 90);
+    sees(&mut w, 1, checks("b", Checks::Unknown));
+    hours(&mut w, 10);
+    sees(&mut w, 1, pending("b"));
+    hours(&mut w, 19);
+    assert_eq!(told_of_checks(&w), (vec![], None));
+    hours(&mut w, 3);
+    assert_eq!(told_of_checks(&w), (vec![hung], Some(Some(PENDING))));
+    // Nothing of it goes to the agent, which can do nothing.
+    prepares(&mut w, 1, &[]);
+    assert!(w.session(1).follow.attempts.is_empty());
+    w.start("boot-2");
+    w.give(Input::Swept { sessions: 1 }).unwrap();
+    sees(&mut w, 1, checks("b", Checks::Unknown));
+    hours(&mut w, 300);
+    assert_eq!(told_of_checks(&w), (vec![hung], Some(Some(PENDING))), "once");
+
+    // Another head: nothing is known of it yet.
+    let mut other = w.clone();
+    sees(&mut other, 1, pending("c"));
+    hours(&mut other, 1);
+    assert_eq!(told_of_checks(&other), (vec![hung], None));
+    hours(&mut other, 121);
+    assert_eq!(told_of_checks(&other), (vec![hung, hung], Some(Some(PENDING))));
+
+    // It ended after all: the agent has what fails, and who heard of the one hears of the other.
+    hours(&mut w, 1);
+    for head in ["b", "c", "d"] {
+        w.give(Input::Pr { session: app(1), pr: checks(head, Checks::Failing) }).unwrap();
+        w.pass(20 * SECOND);
+        prepares(&mut w, 1, &[]);
+        takes(&mut w, 1);
+    }
+    hours(&mut w, 2);
+    let red = "PR #57 still fails after 2 tries by app-1: unit";
+    assert_eq!(told_of_checks(&w), (vec![hung, red], Some(None)));
+    assert_eq!(w.session(1).failed_attempts(), 2);
+    // The next head hangs: of its failed attempts none is forgotten, though this is not told as a failure.
+    sees(&mut w, 1, pending("e"));
+    hours(&mut w, 122);
+    assert_eq!(told_of_checks(&w).1, Some(Some(PENDING)));
+    sees(&mut w, 1, pending("f"));
+    hours(&mut w, 2);
+    assert_eq!((told_of_checks(&w).1, w.session(1).tries()), (None, 2));
+}
+
+#[test]
+fn who_wants_nothing_of_checks_hears_nothing_of_those_that_do_not_end() {
+    for (change, heard) in [
+        ((|r| r.action = ReactionAction::Nothing) as fn(&mut crate::config::policy::Reaction), 0),
+        (|r| r.threshold_ms = Some(10 * MINUTE), 1),
+        (|r| r.action = ReactionAction::Notify, 0),
+    ] {
+        let mut w = with(Trigger::CiFailed, change);
+        sees(&mut w, 1, checks("a", Checks::Pending));
+        hours(&mut w, 30);
+        assert_eq!(about_prs(&w).len(), heard);
+    }
 }

@@ -295,6 +295,7 @@ impl State {
                         }
                     }
                     if incident.trigger == Trigger::CiFailed
+                        && incident.detail.is_none()
                         && let Subject::Session(id) = &incident.subject
                         && let Some(session) = self.sessions.get_mut(id)
                         // A pull request that was closed has not passed.

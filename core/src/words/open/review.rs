@@ -18,7 +18,7 @@ use crate::{
     config::{policy::ReactionAction, trigger::Trigger},
     decide::{
         reaction::{TALKS, can_be_told_again, is_held, is_talked_out},
-        review::BEHIND,
+        review::{BEHIND, PENDING},
     },
     state::{Brief, Incident, PrHead, Session},
 };
@@ -49,6 +49,9 @@ impl Words<'_> {
     pub(in crate::words) fn pr_card(&self, incident: &Incident, session: &Session) -> Card {
         let Some(pr) = session.pr() else { return Card::default() };
         match incident.trigger {
+            Trigger::CiFailed if incident.detail.as_deref() == Some(PENDING) => {
+                self.ci_pending(session, pr)
+            }
             Trigger::CiFailed => self.ci_failed(session, pr),
             Trigger::ChangesRequested => self.comments(incident, session, pr, false),
             Trigger::BugbotComments => self.comments(incident, session, pr, true),
@@ -119,6 +122,28 @@ impl Words<'_> {
                 led_by(Some(hint_button(session)), rest)
             },
             command: Some(format!("ao send {id} \"…\"")),
+        }
+    }
+
+    fn ci_pending(&self, session: &Session, pr: &PrFacts) -> Card {
+        let (id, number) = (&session.id, pr.number);
+        let limit = self.state.policy.reaction(Some(&session.project), Trigger::CiFailed);
+        let wait = limit.threshold_ms.map(|ms| format!(" for {}", for_ms(ms))).unwrap_or_default();
+        let since = session.follow.pending.as_ref().map(|(_, when)| self.since(when.at));
+        let all = u64::from(pr.details.checks);
+        let some = match u64::from(pr.pending) {
+            n if n > 0 && n < all => format!("{n} of {}", count(all, "check", "checks")),
+            n => count(n.max(1), "check", "checks"),
+        };
+        let verb = if pr.pending > 1 { "run or wait" } else { "runs or waits" };
+        let what =
+            format!("{some} {verb} on {}{}.", short_commit(&pr.head), since.unwrap_or_default());
+        Card {
+            title: format!("PR {number}: checks have not ended{wait}"),
+            short: what.clone(),
+            body: vec![text(what), text("The agent cannot see to that.")],
+            buttons: led_by(Some(open_button()), [hint_button(session)]),
+            command: Some(format!("ao pr checks {id}")),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Checks: what goes back to the agent, how often, and when a human hears.
 
-use ao_core::state::Status;
+use ao_core::{config::trigger::Trigger, state::Status};
 use ao_slots::fact::{Checks, PrState};
 
 use super::{End, FAILING, History, MERGEABLE, MERGED, READY, REMOVED, STILL_FAILS, play::Play};
@@ -233,8 +233,8 @@ pub(super) const ALL: &[History] = &[
             p.opens("a");
             p.minutes(12 * 60);
         },
-        deeds: &[],
-        ends: End { status: &[Status::PrOpen], open: &[] },
+        deeds: &["push ci-failed: PR #1: checks have not ended for 2 h"],
+        ends: End { status: &[Status::PrOpen], open: &[Trigger::CiFailed] },
     },
     History {
         name: "a draft fails, is mended, and is ready",
