@@ -339,6 +339,7 @@ async fn s23_an_agent_decides_nothing_and_a_guessed_token_opens_nothing() {
         ("/api/config/trust", r#"{"file":"/x","hash":"y"}"#),
         ("/api/incidents/i-1/ack", "{}"),
         ("/api/server/stop", r#"{"reason":"x"}"#),
+        ("/api/present", ""),
     ] {
         let (status, problem) = house.ask(post(path, body), agent.peer()).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");

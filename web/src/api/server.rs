@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::State,
+    http::StatusCode,
     routing::{get, post},
 };
 use serde::Deserialize;
@@ -13,11 +14,20 @@ use super::Api;
 use crate::{caller::Human, view};
 
 pub(super) fn routes() -> Router<Arc<Api>> {
-    Router::new().route("/api/health", get(health)).route("/api/server/stop", post(stop))
+    Router::new()
+        .route("/api/health", get(health))
+        .route("/api/present", post(present))
+        .route("/api/server/stop", post(stop))
 }
 
 async fn health(State(api): State<Arc<Api>>) -> Json<view::Health> {
     Json(view::Health::new(api.version))
+}
+
+/// A page that shows all sessions is before a human now.
+async fn present(Human { handle, .. }: Human) -> StatusCode {
+    handle.page_is_open();
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ pub(crate) const SHEET: &str = concat!(
     include_str!("../../ui/style/tokens.css"),
     include_str!("../../ui/style/parts.css"),
     include_str!("../../ui/style/pages.css"),
+    include_str!("../../ui/style/live.css"),
 );
 
 /// Where the style sheet lies, seen from the root; another content is another address.

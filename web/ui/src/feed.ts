@@ -75,6 +75,7 @@ export function follow(root: string, seq: string, listener: Listener): void {
     }
   };
   const tell = (said: Said) => {
+    if ("line" in said && said.line === line) return;
     hear(said);
     tabs.postMessage(said);
   };

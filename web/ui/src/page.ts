@@ -8,10 +8,12 @@ import { isHeld, onRelease } from "./hold";
 import { morph } from "./morph";
 import { Pill } from "./pill";
 
-/** Events that come together are looked at together. */
-const TOGETHER = 50;
-/** Of the time, at most one part in so many goes into looking. */
-const PACE = 4;
+/** Events that come together are looked at together; the server gathers them too. */
+const TOGETHER = 10;
+/** The same while nobody sees the page; its title does show. */
+const UNSEEN = 2_000;
+/** After a look it rests for so many times as long. */
+const REST = 4;
 /** Ages on the page are renewed at least this often. */
 const RENEW = 60_000;
 
@@ -24,7 +26,7 @@ let newest: Document | undefined;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let looking = false;
 let again = false;
-let spent = 0;
+let rested = 0;
 
 /** The parts that move by themselves. */
 function parts(): HTMLElement[] {
@@ -52,7 +54,7 @@ export function moved(events: Moved[]): void {
 export function look(): void {
   if (parts().length === 0) return;
   if (looking) again = true;
-  else timer ??= setTimeout(fetchPage, Math.max(TOGETHER, spent * PACE));
+  else timer ??= setTimeout(fetchPage, Math.max(document.hidden ? UNSEEN : TOGETHER, rested - performance.now()));
 }
 
 async function fetchPage(): Promise<void> {
@@ -70,7 +72,8 @@ async function fetchPage(): Promise<void> {
   } catch {
     // Nobody answers: the page stays as it is, and the feed says so.
   }
-  spent = performance.now() - began;
+  const now = performance.now();
+  rested = now + (now - began) * REST;
   looking = false;
   if (again) {
     again = false;
@@ -97,14 +100,10 @@ function take(asked: boolean): void {
   pill.show(waiting);
 }
 
-/** Renews what stays where it is; how many are new or elsewhere. */
+/** Renews what stays where it is; how many cards are new or elsewhere. */
 function inPlace(part: HTMLElement, fresh: HTMLElement): number {
-  const named = (within: HTMLElement) => {
-    const elements = within.querySelectorAll<HTMLElement>("[id][data-live]");
-    return new Map([...elements].map((element) => [place(element), element]));
-  };
-  const here = named(part);
-  const there = named(fresh);
+  const here = cards(part);
+  const there = cards(fresh);
   const order = [...here.keys()].filter((at) => there.has(at));
   const stay = [...there.keys()].filter((at) => here.has(at));
   const moves = stay.filter((at, n) => order[n] !== at).length;
@@ -112,20 +111,25 @@ function inPlace(part: HTMLElement, fresh: HTMLElement): number {
     morph(part, fresh);
     return 0;
   }
-  for (const at of stay) morph(here.get(at)!, there.get(at)!.cloneNode(true) as HTMLElement, true);
+  for (const at of stay) morph(here.get(at)!, there.get(at)!, true);
+  // What wants nobody may move below the cards, unless it is there that somebody points.
+  for (const list of part.querySelectorAll<HTMLElement>("details[id]")) {
+    const renewed = fresh.querySelector<HTMLElement>(`#${CSS.escape(list.id)}`);
+    if (renewed !== null && !isHeld(list)) morph(list, renewed);
+  }
   return there.size - stay.length + moves;
 }
 
-/** What it is, and in which list. */
-function place(element: HTMLElement): string {
-  const list = element.closest("section, details");
-  return `${list?.id}${list?.getAttribute("aria-labelledby")} ${element.tagName} ${element.id}`;
+/** The cards, by their names and the lists that they are in. */
+function cards(within: HTMLElement): Map<string, HTMLElement> {
+  const all = within.querySelectorAll<HTMLElement>("article[id]");
+  return new Map([...all].map((card) => [`${card.parentElement?.getAttribute("aria-labelledby")} ${card.id}`, card]));
 }
 
 export function start(): void {
   onRelease(() => take(false));
   settle.onOver(() => take(false));
   setInterval(() => {
-    if (document.visibilityState === "visible") look();
+    if (!document.hidden) look();
   }, RENEW);
 }

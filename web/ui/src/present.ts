@@ -5,7 +5,7 @@ const EACH = 15_000;
 
 export function start(root: string): void {
   const say = () => {
-    if (document.visibilityState !== "visible") return;
+    if (document.hidden) return;
     // Whether it is heard or not, it is said again soon.
     fetch(`${root}api/present`, { method: "POST", keepalive: true }).catch(() => {});
   };
