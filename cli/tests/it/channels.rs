@@ -17,11 +17,9 @@ use tokio::{
 use crate::{
     house::text,
     mail::Post,
+    phone::{REPLY, TOPIC},
     receiver::{Push, Receiver},
 };
-
-const TOPIC: &str = "topic-0123456789abcdef0123456789";
-const REPLY: &str = "reply-0123456789abcdef0123456789";
 
 /// The channels by name.
 pub(crate) const NAMES: [&str; 5] = ["hook", "chat", "phone", "team", "mail"];

@@ -266,13 +266,7 @@ fn what_a_project_runs_is_never_replaced_by_a_default_before_it_is_trusted() {
 #[test]
 fn issues_lie_in_a_folder_named_from_the_file() {
     let house = House::new();
-    house.configure();
-    let file = house.path("repo/agent-orchestrator.yaml");
-    let text = fs::read_to_string(&file).unwrap();
-    house.configure_as(&text.replace(
-        "    agent: custom\n",
-        "    agent: custom\n    tracker: {plugin: plain, path: docs/issues}\n",
-    ));
+    house.configure_with("tracker: {plugin: plain, path: docs/issues}\n    ");
     fs::create_dir_all(house.path("repo/docs/issues")).unwrap();
     fs::write(house.path("repo/docs/issues/7.md"), "# A coupon\n\nFix it.\n").unwrap();
     let spawned = house.ao(&["spawn", "my-app", "7"]).success();
@@ -288,15 +282,9 @@ fn s25_a_strangers_issue_goes_to_an_agent_only_by_a_humans_yes() {
     let other = hub.issue(repo, "Choose a store", "").to_string();
     hub.change(repo, 1, |issue| issue.by = By::person("mallory"));
     let house = House::new();
-    house.configure();
-    let file = house.path("repo/agent-orchestrator.yaml");
-    let text = fs::read_to_string(&file).unwrap();
-    house.configure_as(&text.replace(
-        "    agent: custom\n",
-        &format!(
-            "    agent: custom\n    tracker: {{plugin: github, repo: {repo}, url: \"{}\", token: {TOKEN}}}\n",
-            hub.url()
-        ),
+    house.configure_with(&format!(
+        "tracker: {{plugin: github, repo: {repo}, url: \"{}\", token: {TOKEN}}}\n    ",
+        hub.url()
     ));
     for refused in
         [&["spawn", "my-app", &issue, "--no-wait"][..], &["batch-spawn", "my-app", &other, &issue]]

@@ -7,11 +7,12 @@ use ao_fakes::{
     ntfy::{Options, Server},
 };
 
-use crate::house::{House, text, until};
+use crate::{
+    house::{House, text, until},
+    phone::{TOPIC, configured},
+};
 
 const REPO: &str = "acme/app";
-const TOPIC: &str = "topic-0123456789abcdef0123456789";
-const REPLY: &str = "reply-0123456789abcdef0123456789";
 
 /// An agent that writes what it is told, and takes a turn for each error.
 const AGENT: &str = r#"#!/bin/sh
@@ -36,15 +37,7 @@ fn a_pull_request_on_github_goes_from_red_to_merged_by_one_press() {
     let house = House::new();
     let (agent, told) = (house.script("agent-of-hub.sh", AGENT), house.path("told.txt"));
     house.configure_as(&format!(
-        r#"defaults: {{notifiers: [phone]}}
-notifications: {{routing: {{urgent: [phone], action: [phone], warning: [phone]}}}}
-notifiers:
-  phone: {{plugin: ntfy, server: "{phone}", topic: {TOPIC}, replyTopic: {REPLY}}}
-lifecycle:
-  sweepInterval: 200ms
-  scmInterval: 300ms
-  settle: {{urgent: 100ms, action: 100ms, warning: 300ms}}
-projects:
+        r#"{phone}projects:
   my-app:
     path: .
     repo: {REPO}
@@ -58,7 +51,7 @@ projects:
         agent = agent.display(),
         told = told.display(),
         hub = hub.url(),
-        phone = phone.url(),
+        phone = configured(&phone.url()),
     ));
     house.ao(&["spawn", "my-app", "--prompt", "Round the total"]).success();
     let show = ["session", "show", "app-1"];

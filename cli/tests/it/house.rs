@@ -89,9 +89,14 @@ impl House {
 
     /// Writes the configuration: one project `my-app` with the scripted agent.
     pub(crate) fn configure(&self) {
+        self.configure_with("");
+    }
+
+    /// The same, with more of the project: `key: value` and the beginning of the next line.
+    pub(crate) fn configure_with(&self, more: &str) {
         let text = format!(
             "projects:\n  my-app:\n    path: .\n    defaultBranch: main\n    sessionPrefix: app\n    agent: custom\n    \
-             agentConfig: {{command: [\"{}\", \"{{prompt}}\"]}}\nnotifiers: {{}}\ndefaults: {{notifiers: []}}\n\
+             {more}agentConfig: {{command: [\"{}\", \"{{prompt}}\"]}}\nnotifiers: {{}}\ndefaults: {{notifiers: []}}\n\
              lifecycle: {{sweepInterval: 200ms}}\n",
             self.path("agent.sh").display()
         );

@@ -21,10 +21,8 @@ use crate::{
     channels::{tellers, told_by},
     house::{House, text, until},
     kills::{Dice, When, kill, number, seed},
+    phone::{REPLY, TOPIC, configured},
 };
-
-const TOPIC: &str = "topic-0123456789abcdef0123456789";
-const REPLY: &str = "reply-0123456789abcdef0123456789";
 
 /// How long the last pull requests may take once nobody kills any more: an agent that may have got a message is asked
 /// for evidence for up to half a minute before anything else is done with it.
@@ -66,19 +64,7 @@ impl Scene {
             )
         };
         let projects = PROJECTS.map(project).concat();
-        house.configure_as(&format!(
-            r#"defaults: {{notifiers: [phone]}}
-notifications: {{routing: {{urgent: [phone], action: [phone], warning: [phone]}}}}
-notifiers:
-  phone: {{plugin: ntfy, server: "{url}", topic: {TOPIC}, replyTopic: {REPLY}}}
-lifecycle:
-  sweepInterval: 200ms
-  scmInterval: 300ms
-  settle: {{urgent: 100ms, action: 100ms, warning: 300ms}}
-projects:
-{projects}"#,
-            url = phone.url(),
-        ));
+        house.configure_as(&format!("{}projects:\n{projects}", configured(&phone.url())));
         let scene = Self { house, phone, at_once };
         assert!(scene.spawn("pressed", "stubborn").is_some());
         scene

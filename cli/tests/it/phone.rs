@@ -7,8 +7,23 @@ use ao_fakes::ntfy::{Options, Server};
 
 use crate::house::{House, until};
 
-const TOPIC: &str = "topic-0123456789abcdef0123456789";
-const REPLY: &str = "reply-0123456789abcdef0123456789";
+pub(crate) const TOPIC: &str = "topic-0123456789abcdef0123456789";
+pub(crate) const REPLY: &str = "reply-0123456789abcdef0123456789";
+
+/// A phone that hears of all, and a server that waits for little.
+pub(crate) fn configured(server: &str) -> String {
+    format!(
+        r#"defaults: {{notifiers: [phone]}}
+notifications: {{routing: {{urgent: [phone], action: [phone], warning: [phone]}}}}
+notifiers:
+  phone: {{plugin: ntfy, server: "{server}", topic: {TOPIC}, replyTopic: {REPLY}}}
+lifecycle:
+  sweepInterval: 200ms
+  scmInterval: 300ms
+  settle: {{urgent: 100ms, action: 100ms, warning: 300ms}}
+"#
+    )
+}
 
 struct Phone {
     house: House,

@@ -116,6 +116,25 @@ pub struct Attempt {
     pub answered: bool,
 }
 
+impl Attempt {
+    /// A message about the pull request as it is, of which nothing has come yet.
+    fn new(trigger: Trigger, key: String, pr: &PrFacts, message: MessageId) -> Self {
+        Self {
+            trigger,
+            key,
+            failing: if trigger == Trigger::CiFailed { pr.failing.clone() } else { vec![] },
+            head: pr.head.clone(),
+            message,
+            confirmed: None,
+            failed: None,
+            passed: false,
+            idle: false,
+            again: false,
+            answered: false,
+        }
+    }
+}
+
 /// What a human wants done about a pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
@@ -278,23 +297,7 @@ impl Follow {
 
     pub(super) fn told(&mut self, e: &MessageQueued, pr: Option<&PrFacts>, when: Moment) {
         let (Some(about), Some(pr)) = (&e.about, pr) else { return };
-        let failing = match about.trigger {
-            Trigger::CiFailed => pr.failing.clone(),
-            _ => vec![],
-        };
-        self.attempts.push(Attempt {
-            trigger: about.trigger,
-            key: about.key.clone(),
-            failing,
-            head: pr.head.clone(),
-            message: e.message,
-            confirmed: None,
-            failed: None,
-            passed: false,
-            idle: false,
-            again: false,
-            answered: false,
-        });
+        self.attempts.push(Attempt::new(about.trigger, about.key.clone(), pr, e.message));
         trim_front(&mut self.attempts, KEEP);
         // A conflict is told in words of `ao`'s own.
         if about.trigger != Trigger::MergeConflicts {
@@ -415,22 +418,10 @@ impl Session {
         self.follow.stepped_in();
         let trigger = Trigger::CiFailed;
         let (Some(key), Some(pr)) = (self.brief_key(trigger), self.pr()) else { return };
-        let (failing, head) = (pr.failing.clone(), pr.head.clone());
         let told = |attempt: &Attempt| attempt.trigger == trigger && attempt.key == key;
         if stepped_in && !self.follow.attempts.iter().any(told) {
-            self.follow.attempts.push(Attempt {
-                trigger,
-                key,
-                failing,
-                head,
-                message,
-                confirmed: None,
-                failed: None,
-                passed: false,
-                idle: false,
-                again: false,
-                answered: false,
-            });
+            let attempt = Attempt::new(trigger, key, pr, message);
+            self.follow.attempts.push(attempt);
         }
     }
 

@@ -422,12 +422,16 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
     w.pass(MINUTE);
     assert_eq!(about_prs(&w).len(), 1, "{:?}", w.pushes());
 
-    let mut w = with(Trigger::ApprovedAndGreen, alone);
-    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
-    scm(&mut w, red("a"));
-    prepares(&mut w, 1, &[]);
-    takes(&mut w, 1);
-    w.tell(1, [turn_ended("t-pr")]);
+    let passed_on = || {
+        let mut w = with(Trigger::ApprovedAndGreen, alone);
+        w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
+        scm(&mut w, red("a"));
+        prepares(&mut w, 1, &[]);
+        takes(&mut w, 1);
+        w.tell(1, [turn_ended("t-pr")]);
+        w
+    };
+    let mut w = passed_on();
     scm(&mut w, PrFacts { review: Review::Approved, ..green("b") });
     w.pass(MINUTE);
     assert_eq!(w.effect(1), None, "a log was passed on, and nobody has looked");
@@ -446,12 +450,7 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
         pr.details.head_approved = head == "c";
         pr
     };
-    let mut w = with(Trigger::ApprovedAndGreen, alone);
-    w.give(Input::Link { session: app(1), pr: pr(), by: None }).unwrap();
-    scm(&mut w, red("a"));
-    prepares(&mut w, 1, &[]);
-    takes(&mut w, 1);
-    w.tell(1, [turn_ended("t-pr")]);
+    let mut w = passed_on();
     w.give(send(1, "Name it better.")).unwrap();
     while w.effect(1).is_some() {
         w.succeed(1);
