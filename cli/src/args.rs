@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Send(commands::send::Cmd),
     Session(commands::session::Cmd),
     Open(commands::open::Cmd),
+    Dashboard(commands::dashboard::Cmd),
     // Understand
     Status(commands::status::Cmd),
     Why(commands::why::Cmd),

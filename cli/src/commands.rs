@@ -6,6 +6,7 @@ pub(crate) mod approve;
 pub(crate) mod batch_spawn;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod dashboard;
 pub(crate) mod demo_agent;
 pub(crate) mod deny;
 pub(crate) mod digest;
@@ -164,6 +165,7 @@ async fn dispatch(command: Command, cx: &Cx) -> Result<u8, Fail> {
         Command::Send(cmd) => cmd.run(cx).await,
         Command::Session(cmd) => cmd.run(cx).await,
         Command::Open(cmd) => cmd.run(cx).await,
+        Command::Dashboard(cmd) => cmd.run(cx).await,
         Command::Status(cmd) => cmd.run(cx).await,
         Command::Why(cmd) => cmd.run(cx).await,
         Command::Logs(cmd) => cmd.run(cx).await,

@@ -8,7 +8,7 @@ ao runs coding agents side by side and calls you only when you are needed.
   ao spawn my-app 41                      an agent works on issue 41
   ao status                               what needs you, what works, what is finished
 
-Run          init  spawn  batch-spawn  send  session  open  start  stop  restart
+Run          init  spawn  batch-spawn  send  session  open  dashboard  start  stop  restart
 Understand   status  why  logs  events  doctor
 Review       pr  review-check  release  retry  quota
 Push         notify  ack  snooze  silence  digest  answer  approve  deny

@@ -20,6 +20,7 @@ mod tests;
 
 pub use clock::{Clock, SystemClock};
 pub use handle::{Handle, HookAnswer, HookCall, Pressable, ReportCall, Served, SpawnCall};
+pub use lane::{random_token, token_hash};
 pub use start::{Options, Server, StartError};
 
 /// The link below the run folder through which agents reach their human's SSH agent. Clients renew it.

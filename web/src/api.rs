@@ -1,6 +1,7 @@
 //! The routes of the API. Each part knows its own; here is what they share.
 
 mod config;
+mod dashboard;
 mod incidents;
 mod notifications;
 mod projects;
@@ -10,7 +11,7 @@ mod server;
 mod sessions;
 mod why;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ao_core::{
     decide::{Answered, Input, Refusal},
@@ -31,12 +32,14 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-pub use self::screen::OpenBody;
+pub use self::{dashboard::DashboardBody, screen::OpenBody};
 use crate::{
     Code, Configs, Problem, caller,
     error::PROBLEM,
     events::{self, Hub},
-    hooks, pages, view,
+    hooks, pages,
+    ticket::Tickets,
+    view,
 };
 
 /// Most bytes of a request's body.
@@ -61,6 +64,10 @@ pub struct Api {
     pub version: &'static str,
     /// The events, for all who follow them.
     pub(crate) hub: Arc<Hub>,
+    /// Browsers that are about to be let in.
+    pub(crate) tickets: Tickets,
+    /// Where the port is served, or why it is not; none = that is not known yet.
+    bound: watch::Sender<Option<Result<SocketAddr, String>>>,
     closing: watch::Sender<bool>,
 }
 
@@ -74,7 +81,21 @@ impl Api {
     ) -> Arc<Self> {
         let (closing, closes) = watch::channel(false);
         let hub = Hub::start(&handle, closes);
-        Arc::new(Self { handle, configs, plugins, version, hub, closing })
+        let (bound, tickets) = (watch::channel(None).0, Tickets::default());
+        Arc::new(Self { handle, configs, plugins, version, hub, tickets, bound, closing })
+    }
+
+    /// Says where the port is served, or why it is not.
+    pub fn bind(&self, bound: Result<SocketAddr, String>) {
+        self.bound.send_replace(Some(bound));
+    }
+
+    /// Where the port is served, or why it is not.
+    pub(crate) async fn bound(&self) -> Result<SocketAddr, String> {
+        let mut bound = self.bound.subscribe();
+        // The sender lives as long as `self`.
+        let bound = bound.wait_for(Option::is_some).await.ok().and_then(|bound| bound.clone());
+        bound.unwrap_or_else(|| Err("the server is stopping".into()))
     }
 
     /// Tells waiting hooks and followers that the server goes away.
@@ -108,8 +129,8 @@ fn taken(answer: Result<Answered, Refusal>, after: Seq) -> Reply<view::Taken> {
     Ok(Json(view::Taken::new(answer?, after)))
 }
 
-/// All routes, admission aside: a door puts in front of them who may come in.
-fn routes() -> Router<Arc<Api>> {
+/// What whoever is let in may ask for, by whichever door: a door puts in front of it who that is.
+pub(crate) fn routes() -> Router<Arc<Api>> {
     let verbs = Router::new()
         .merge(config::routes())
         .merge(incidents::routes())
@@ -122,27 +143,38 @@ fn routes() -> Router<Arc<Api>> {
         .merge(why::routes())
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE));
-    verbs.route("/api/events", get(events::list))
+    dressed(verbs.route("/api/events", get(events::list)))
 }
 
-/// What agents tell.
-fn told() -> Router<Arc<Api>> {
-    Router::new()
+/// What is for this machine's own programs: agents and their hooks, and whoever sits in front of it.
+fn local() -> Router<Arc<Api>> {
+    let told = Router::new()
         .route("/api/hooks/{agent}/{event}", post(hooks::hook))
         .route("/api/hooks/{agent}/{event}/wait/{request}", post(hooks::wait))
         .route("/api/report", post(hooks::report))
-        .layer(DefaultBodyLimit::max(MOST_HOOK))
+        .layer(DefaultBodyLimit::max(MOST_HOOK));
+    dressed(told.merge(dashboard::routes()).merge(screen::local()))
+}
+
+/// What anybody may ask for.
+pub(crate) fn open() -> Router<Arc<Api>> {
+    server::open()
+}
+
+/// Whatever goes wrong is said in a problem document.
+fn dressed(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
+    router.layer(CatchPanicLayer::custom(panicked)).layer(middleware::map_response(worded))
 }
 
 /// The API over `api`, for the unix socket. Each request carries its peer as `ConnectInfo<caller::Peer>`.
 pub fn api_router(api: Arc<Api>) -> Router {
     routes()
-        .merge(told())
+        .merge(local())
+        .merge(open())
         .merge(pages::routes())
+        .merge(pages::things())
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such path") })
         .layer(middleware::from_fn_with_state(api.clone(), caller::admit))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::map_response(worded))
         .layer(middleware::from_fn(pages::readable))
         .with_state(api)
 }

@@ -1,82 +1,92 @@
-//! Who calls, and what that one may do.
-//!
-//! A caller on the unix socket is a process of this user: any other is refused. It is an *agent* when it
-//! carries a session's token, has `AO_SESSION` in its environment, or runs below a live session or below the
-//! server itself, which starts nothing for a human; else it is a *human*. This stops accidents and ordinary prompt injection, not hostile code of the same user.
+//! Who calls, and what that one may do: decided here and nowhere else. Each door says who its callers are.
+
+mod unix;
+mod web;
+
+use std::sync::Arc;
 
 use ao_core::{
+    config::policy::Role,
     event::Actor,
     server::Handle,
-    slots::{
-        SessionId,
-        process::{ProcessId, Stat},
-    },
+    slots::{AccessId, SessionId},
+    state::Access,
 };
-use axum::{
-    extract::{Request, connect_info::Connected},
-    http::{HeaderMap, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
-    serve::IncomingStream,
+use axum::http::{HeaderMap, request::Parts};
+
+pub use self::unix::{Peer, SessionKey, session_key};
+pub(crate) use self::{
+    unix::admit,
+    web::{Entrance, admit_web, given_by},
 };
-use tokio::net::UnixListener;
-
-use crate::{Code, Problem};
-
-/// The process at the other end of a connection, as the kernel tells it (unix(7), `SO_PEERCRED`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Its user; none when the kernel does not tell.
-    pub uid: Option<u32>,
-    /// Its number; none when the kernel does not tell.
-    pub pid: Option<i32>,
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let credentials = stream.io().peer_cred().ok();
-        Self { uid: credentials.map(|c| c.uid()), pid: credentials.and_then(|c| c.pid()) }
-    }
-}
+use crate::{Api, Code, Problem};
 
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// A person, or a program that acts for one.
-    Human,
+    Human(Visitor),
     /// An agent; the session where it is known.
     Agent(Option<SessionId>),
 }
 
-impl Caller {
-    /// Tells whether the process is an agent's. One that cannot be looked at has the lesser right.
-    pub fn of(peer: Peer, handle: &Handle) -> Self {
-        let Some(pid) = peer.pid else { return Self::Agent(None) };
-        match session_in_environment(pid) {
-            Ok(Some(text)) => return Self::Agent(text.parse().ok()),
-            Ok(None) => {}
-            Err(()) => return Self::Agent(None),
-        }
-        let line = ancestors(pid);
-        let state = handle.state();
-        let below = state.sessions.values().filter(|session| !session.is_over()).find(|session| {
-            let process = session.handle.as_ref().and_then(|handle| handle.process);
-            process.is_some_and(|root| {
-                line.iter()
-                    .any(|stat| stat.id == root || stat.session == root.pid && same_boot(root))
-            })
-        });
-        match below {
-            Some(session) => Self::Agent(Some(session.id.clone())),
-            None if is_below(&line, std::process::id()) => Self::Agent(None),
-            None => Self::Human,
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    /// Under what its acts stand in the journal.
+    pub actor: Actor,
+    /// What it may do.
+    pub role: Role,
+    /// By what it comes in; none = by the private socket.
+    pub access: Option<AccessId>,
+}
+
+impl Visitor {
+    /// Whoever has this machine's account.
+    pub(crate) fn local() -> Self {
+        Self { actor: actor(), role: Role::Admin, access: None }
+    }
+}
+
+impl From<Access> for Visitor {
+    fn from(access: Access) -> Self {
+        let actor = Actor { name: access.person, via: "web".into() };
+        Self { actor, role: access.role, access: Some(access.id) }
+    }
+}
+
+/// What somebody wants to do, in kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Read.
+    Look,
+    /// Answer, approve, merge: whatever is about sessions and what they need.
+    Act,
+    /// Change what `ao` itself does, and for whom.
+    Own,
+}
+
+impl Right {
+    /// The least role that has it.
+    fn role(self) -> Role {
+        match self {
+            Self::Look => Role::Viewer,
+            Self::Act => Role::Member,
+            Self::Own => Role::Admin,
         }
     }
+}
 
-    /// A human's verb, or a refusal in words.
-    pub fn must_be_human(&self, verb: &str) -> Result<(), Problem> {
+impl Caller {
+    /// A human who may do this, or a refusal in words.
+    pub fn may(&self, right: Right, verb: &str) -> Result<&Visitor, Problem> {
         match self {
-            Self::Human => Ok(()),
+            Self::Human(visitor) if visitor.role >= right.role() => Ok(visitor),
+            Self::Human(_) => {
+                let role = right.role().as_str();
+                let what = format!("only people with the role {role} can {verb}");
+                Err(Problem::new(Code::Forbidden, what))
+            }
             Self::Agent(_) => Err(Problem::new(
                 Code::Forbidden,
                 format!("an agent may not {verb}: that is a human's"),
@@ -85,142 +95,89 @@ impl Caller {
         }
     }
 
+    /// A human who may act; none = an agent, about whom other rules say what it may.
+    pub(crate) fn acts(&self, verb: &str) -> Result<Option<&Visitor>, Problem> {
+        match self {
+            Self::Human(_) => self.may(Right::Act, verb).map(Some),
+            Self::Agent(_) => Ok(None),
+        }
+    }
+
     /// Whether it may see this session.
     pub fn may_see(&self, session: &SessionId) -> bool {
         match self {
-            Self::Human => true,
+            Self::Human(_) => true,
             Self::Agent(own) => own.as_ref() == Some(session),
         }
     }
 }
 
-/// Whether a process, the first of `line`, was started by `server` or by what that started.
-fn is_below(line: &[Stat], server: u32) -> bool {
-    line.iter().skip(1).any(|stat| u32::try_from(stat.id.pid) == Ok(server))
-}
+/// A caller that may look.
+pub(crate) struct Looks;
 
-/// The leader of a kernel session keeps its number while the session has members.
-fn same_boot(root: ProcessId) -> bool {
-    root.pid > 1 && ProcessId::of(root.pid).is_none_or(|now| now.start == root.start)
-}
-
-/// `AO_SESSION` in the environment that the process was started with; an error when that cannot be read.
-fn session_in_environment(pid: i32) -> Result<Option<String>, ()> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).map_err(|_| ())?;
-    let value =
-        environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"AO_SESSION="));
-    Ok(value
-        .filter(|value| !value.is_empty())
-        .map(|value| String::from_utf8_lossy(value).into_owned()))
-}
-
-/// The process and those above it, at most 64.
-fn ancestors(pid: i32) -> Vec<Stat> {
-    let mut line: Vec<Stat> = vec![];
-    let mut next = pid;
-    while next > 1 && line.len() < 64 {
-        let Ok(text) = std::fs::read_to_string(format!("/proc/{next}/stat")) else { break };
-        let Some(stat) = Stat::parse(&text) else { break };
-        next = stat.parent;
-        line.push(stat);
-    }
-    line
-}
-
-/// A session and the token that its own agent was given, as a request carries them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionKey {
-    /// Whose.
-    pub session: SessionId,
-    /// Which start of it.
-    pub launch: ao_core::slots::Launch,
-    /// Its private token.
-    pub token: String,
-}
-
-/// Reads the session's key from the headers; none when there is none, a problem when it is malformed.
-pub fn session_key(headers: &HeaderMap) -> Result<Option<SessionKey>, Problem> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(token) =
-        text(header::AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Bearer "))
-    else {
-        return Ok(None);
-    };
-    let session = text("x-ao-session").unwrap_or_default().parse::<SessionId>();
-    let session = session.map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
-    let launch =
-        text("x-ao-launch").and_then(|value| value.parse().ok()).map(ao_core::slots::Launch);
-    let launch =
-        launch.ok_or_else(|| Problem::new(Code::Invalid, "`x-ao-launch` is not a number"))?;
-    Ok(Some(SessionKey { session, launch, token: token.to_owned() }))
-}
-
-/// Lets this user's processes in and tells the handlers who calls; everyone else is refused (S8).
-pub(crate) async fn admit(
-    axum::extract::State(api): axum::extract::State<std::sync::Arc<crate::Api>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let peer = request.extensions().get::<axum::extract::ConnectInfo<Peer>>().map(|info| info.0);
-    let uid = nix::unistd::Uid::current().as_raw();
-    let Some(peer) = peer.filter(|peer| peer.uid == Some(uid)) else {
-        return Problem::new(Code::Forbidden, "this socket serves its own user only")
-            .into_response();
-    };
-    let caller = match session_key(request.headers()) {
-        // A key that is none opens nothing: least of all another session.
-        Ok(Some(key)) if !api.handle.is_session_token(&key.session, &key.token) => {
-            return Problem::new(Code::Forbidden, format!("this is not {}'s token", key.session))
-                .into_response();
-        }
-        Ok(Some(key)) => Caller::Agent(Some(key.session)),
-        Ok(None) => Caller::of(peer, &api.handle),
-        Err(problem) => return problem.into_response(),
-    };
-    request.extensions_mut().insert(caller);
-    next.run(request).await
-}
-
-/// The name under which this user's acts stand in the journal.
-pub fn actor() -> Actor {
-    let uid = nix::unistd::Uid::current();
-    let user = nix::unistd::User::from_uid(uid).ok().flatten();
-    Actor { name: user.map_or_else(|| format!("uid {uid}"), |user| user.name), via: "cli".into() }
-}
-
-use crate::Api;
-use std::sync::Arc;
-/// A caller that is a human; anyone else is refused.
+/// A caller that may act.
 pub(crate) struct Human {
     pub(crate) by: Actor,
     /// The server. An act that carries a key (`x-ao-act`) is done once through it, however often it is repeated.
     pub(crate) handle: Handle,
 }
 
-impl axum::extract::FromRequestParts<Arc<Api>> for Human {
+/// A caller that may change what `ao` itself does.
+pub(crate) struct Owner {
+    pub(crate) by: Actor,
+    /// As a [`Human`]'s.
+    pub(crate) handle: Handle,
+}
+
+impl axum::extract::FromRequestParts<Arc<Api>> for Looks {
     type Rejection = Problem;
-    async fn from_request_parts(
-        parts: &mut axum::http::request::Parts,
-        api: &Arc<Api>,
-    ) -> Result<Self, Problem> {
-        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Agent(None));
-        let verb = parts.uri.path().rsplit('/').next().unwrap_or_default().to_owned();
-        let verb = match (parts.method.as_str(), verb.as_str()) {
-            ("GET", what) => format!("read {what}"),
-            (_, "sessions") => "spawn a session".to_owned(),
-            (_, what) => what.to_owned(),
-        };
-        caller.must_be_human(&verb)?;
-        Ok(Self { by: actor(), handle: keyed(api, &parts.headers)? })
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
+        visitor(parts, Right::Look).map(|_| Self)
     }
 }
 
-/// The server, for an act that is done once if it carries a key (`x-ao-act`), however often it is repeated.
-pub(crate) fn keyed(api: &Api, headers: &HeaderMap) -> Result<Handle, Problem> {
-    match headers.get("x-ao-act").map(|key| key.to_str()) {
-        None => Ok(api.handle.clone()),
-        Some(Ok(key)) if is_key(key) => Ok(api.handle.once(key)),
-        Some(_) => Err(Problem::new(Code::Invalid, "`x-ao-act` is no key")),
+impl axum::extract::FromRequestParts<Arc<Api>> for Human {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let Visitor { actor, access, .. } = visitor(parts, Right::Act)?;
+        Ok(Self { by: actor, handle: keyed(api, &parts.headers, access)? })
+    }
+}
+
+impl axum::extract::FromRequestParts<Arc<Api>> for Owner {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let Visitor { actor, access, .. } = visitor(parts, Right::Own)?;
+        Ok(Self { by: actor, handle: keyed(api, &parts.headers, access)? })
+    }
+}
+
+/// The human who asks, if this is within what he may.
+fn visitor(parts: &Parts, right: Right) -> Result<Visitor, Problem> {
+    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Agent(None));
+    let verb = parts.uri.path().rsplit('/').next().unwrap_or_default();
+    let verb = match (parts.method.as_str(), verb) {
+        ("GET", what) => format!("read {what}"),
+        (_, "sessions") => "spawn a session".to_owned(),
+        (_, what) => what.to_owned(),
+    };
+    caller.may(right, &verb).cloned()
+}
+
+/// The server, for an act that is done once if it carries a key (`x-ao-act`), however often it is repeated. Of those who
+/// come in by the web each has keys of its own.
+pub(crate) fn keyed(
+    api: &Api,
+    headers: &HeaderMap,
+    access: Option<AccessId>,
+) -> Result<Handle, Problem> {
+    match (headers.get("x-ao-act").map(|key| key.to_str()), access) {
+        (None, _) => Ok(api.handle.clone()),
+        (Some(Ok(key)), None) if is_key(key) => Ok(api.handle.once(key)),
+        (Some(Ok(key)), Some(access)) if is_key(key) => {
+            Ok(api.handle.once(&format!("{access}.{key}")))
+        }
+        (Some(_), _) => Err(Problem::new(Code::Invalid, "`x-ao-act` is no key")),
     }
 }
 
@@ -240,7 +197,7 @@ pub(crate) fn visible(caller: &Caller, id: &SessionId) -> Result<(), Problem> {
 
 pub(crate) fn own(caller: &Caller) -> Result<Option<&SessionId>, Problem> {
     match caller {
-        Caller::Human => Ok(None),
+        Caller::Human(_) => Ok(None),
         Caller::Agent(Some(own)) => Ok(Some(own)),
         Caller::Agent(None) => {
             Err(Problem::new(Code::Forbidden, "which session asks is not known"))
@@ -248,62 +205,9 @@ pub(crate) fn own(caller: &Caller) -> Result<Option<&SessionId>, Problem> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    #[test]
-    fn a_process_is_known_by_the_session_in_its_environment() {
-        let mut child = Command::new("sleep").arg("60").env("AO_SESSION", "app-3").spawn().unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
-        // The environment is the parent's until the program has replaced the copy.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        let mut found = session_in_environment(pid);
-        while found != Ok(Some("app-3".into())) && std::time::Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            found = session_in_environment(pid);
-        }
-        let line = ancestors(pid);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(found, Ok(Some("app-3".into())));
-        assert!(
-            line.iter().any(|stat| stat.id.pid == i32::try_from(std::process::id()).unwrap()),
-            "{line:?}"
-        );
-        assert_eq!(session_in_environment(0), Err(()));
-        let ours = std::process::id();
-        assert!(is_below(&line, ours), "a child of the server");
-        assert!(!is_below(&ancestors(i32::try_from(ours).unwrap()), ours), "not its own child");
-    }
-
-    #[test]
-    fn s12_what_the_server_itself_started_is_no_human() {
-        // Set-up commands that took `AO_SESSION` out of their environment.
-        let mut child = Command::new("sleep").arg("60").env_remove("AO_SESSION").spawn().unwrap();
-        let line = ancestors(i32::try_from(child.id()).unwrap());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(is_below(&line, std::process::id()), "{line:?}");
-        assert!(!is_below(&line, child.id()), "{line:?}");
-    }
-
-    #[test]
-    fn s12_a_key_with_a_session_that_is_none_is_refused() {
-        let headers = |session: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("authorization", "Bearer t".parse().unwrap());
-            headers.insert("x-ao-session", session.parse().unwrap());
-            headers.insert("x-ao-launch", "3".parse().unwrap());
-            headers
-        };
-        let key = session_key(&headers("app-1")).unwrap().unwrap();
-        assert_eq!((key.session.as_str(), key.launch.0, key.token.as_str()), ("app-1", 3, "t"));
-        for bad in ["", "../../x-1", "a;rm-1", "app"] {
-            assert_eq!(session_key(&headers(bad)).unwrap_err().status, 400, "{bad}");
-        }
-        assert_eq!(session_key(&HeaderMap::new()), Ok(None));
-    }
+/// The name under which this user's acts stand in the journal.
+pub fn actor() -> Actor {
+    let uid = nix::unistd::Uid::current();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    Actor { name: user.map_or_else(|| format!("uid {uid}"), |user| user.name), via: "cli".into() }
 }

@@ -1,6 +1,6 @@
-//! The loopback port: what a phone, a mail or a provider reaches through a tunnel or a proxy. Nothing of the API is
-//! here. Each request passes, in this order: limits on connections, headers, body and time; the host name; the
-//! origin of whatever changes something; how often it comes.
+//! The loopback port: what a browser, a phone, a mail or a provider reaches, also through a tunnel or a proxy. Each
+//! request passes, in this order: limits on connections, headers, body and time; the host name; the origin of whatever
+//! says one or changes something; a token or a cookie, where one is needed; how often it comes.
 //!
 //! | path | does |
 //! |---|---|
@@ -8,16 +8,19 @@
 //! | `GET /a/<token>` | shows what a button would do; changes nothing, whoever fetches it |
 //! | `POST /a/<token>` | presses it |
 //! | `POST /api/channels/<channel>/provider` | a provider's own request; its plugin knows whether it is genuine |
+//! | `/sign-in…` | lets a browser in, see [`sign_in`] |
+//! | the pages, and what else is under `/api` | for who is let in |
 //! | `POST /api/webhooks/<scm>` | a forge says what moved; its plugin knows whether it is genuine |
 
 mod guard;
 mod often;
+mod peer;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use ao_core::slots::{ChannelName, ErrorKind, notifier::HttpRequest};
 use axum::{
-    Json, Router,
+    Router,
     body::Bytes,
     extract::{DefaultBodyLimit, Path, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -33,18 +36,20 @@ use hyper_util::{
 };
 use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore};
-use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{ServiceExt, limit::GlobalConcurrencyLimitLayer};
 use tower_http::{
     catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer,
 };
 
+pub(crate) use self::{guard::Https, often::Strangers, peer::Ends};
 use self::{
     guard::{harmless, ours},
-    often::not_too_often,
+    often::{each_not_too_often, not_too_often},
 };
 use crate::{
-    Api, Code, Problem,
-    pages::{self, press},
+    Api, Code, Problem, api,
+    caller::{Entrance, admit_web},
+    pages::{self, press, sign_in},
 };
 
 /// Connections at one time; what comes beyond them is closed.
@@ -70,15 +75,17 @@ pub async fn serve_tcp(
     api: Arc<Api>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let router = router(api, listener.local_addr()?.port());
+    let at = listener.local_addr()?;
+    api.bind(Ok(at));
+    let router = router(api.clone(), at.port());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(MOST_HEADERS);
     let (places, graceful) = (Arc::new(Semaphore::new(CONNECTIONS)), GracefulShutdown::new());
     tokio::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let (stream, from) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 // Too many open files, or a client that is gone already.
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be taken");
@@ -89,7 +96,12 @@ pub async fn serve_tcp(
             () = &mut shutdown => break,
         };
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let service = TowerToHyperService::new(router.clone());
+        let ends = Ends { from, at };
+        let service = router.clone().map_request(move |mut request: Request<_>| {
+            request.extensions_mut().insert(ends);
+            request
+        });
+        let service = TowerToHyperService::new(service);
         let served = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             let _place = place;
@@ -97,14 +109,17 @@ pub async fn serve_tcp(
             let _ = served.await;
         });
     }
+    // Followers and waiting hooks would keep their connections.
+    api.close();
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
     Ok(())
 }
 
 fn router(api: Arc<Api>, port: u16) -> Router {
-    let health = api.version;
-    let pages = Router::new()
-        .route("/api/health", get(move || async move { Json(crate::view::Health::new(health)) }))
+    let slow = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE);
+    let anybody = Router::new()
+        .merge(api::open())
+        .merge(sign_in::routes())
         .route("/a/{token}", get(press::show).post(press::press))
         .merge(pages::things())
         .fallback(|| async { Problem::new(Code::NotFound, "there is nothing here") })
@@ -116,15 +131,23 @@ fn router(api: Arc<Api>, port: u16) -> Router {
         .layer(RequestBodyLimitLayer::new(MOST_WEBHOOK))
         .layer(GlobalConcurrencyLimitLayer::new(WEBHOOKS))
         .route_layer(middleware::from_fn_with_state(api.clone(), is_awaited));
-    let small = not_too_often(pages)
+    // Whoever is to be let in is known before anything of his is read; the API has its own limits of time.
+    let entrance = Entrance { api: api.clone(), strangers: Strangers::new() };
+    let known = api::routes().merge(pages::routes().layer(slow));
+    let known = each_not_too_often(known)
+        .route_layer(middleware::from_fn_with_state(entrance, admit_web))
+        .layer(RequestBodyLimitLayer::new(MOST_BODY));
+    let small = not_too_often(anybody)
         .merge(not_too_often(providers))
         .layer(RequestBodyLimitLayer::new(MOST_BODY));
     small
         .merge(not_too_often(forges))
+        .layer(slow)
+        .merge(known)
         .with_state(api.clone())
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state((api, port), ours))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
+        .layer(middleware::from_fn(pages::readable))
         .layer(middleware::from_fn(harmless))
 }
 

@@ -25,10 +25,14 @@ pub enum Code {
     Conflict,
     /// The request makes no sense.
     Invalid,
+    /// Nobody knows who calls.
+    SignedOut,
     /// Not by this caller.
     Forbidden,
     /// Not before a human said yes.
     Unconfirmed,
+    /// Too many requests in a short time.
+    TooOften,
     /// The server cannot take it now; repeat it.
     Unavailable,
     /// The configuration is not valid.
@@ -71,6 +75,8 @@ impl Problem {
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Conflict => StatusCode::CONFLICT,
             Code::Invalid => StatusCode::BAD_REQUEST,
+            Code::SignedOut => StatusCode::UNAUTHORIZED,
+            Code::TooOften => StatusCode::TOO_MANY_REQUESTS,
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::Unconfirmed => StatusCode::PRECONDITION_REQUIRED,
             // The journal cannot be written: hooks keep what they have and come again.
@@ -148,9 +154,14 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let json = serde_json::to_vec(&self).unwrap_or_default();
         let kind = [(header::CONTENT_TYPE, PROBLEM)];
-        // The loop tries an unwritable journal again every 5 s.
-        let again = (self.code == Code::Unavailable).then_some([(header::RETRY_AFTER, "5")]);
-        (status, kind, again, json).into_response()
+        let more = match self.code {
+            // The loop tries an unwritable journal again every 5 s.
+            Code::Unavailable => Some([(header::RETRY_AFTER, "5")]),
+            Code::TooOften => Some([(header::RETRY_AFTER, "1")]),
+            Code::SignedOut => Some([(header::WWW_AUTHENTICATE, "Bearer")]),
+            _ => None,
+        };
+        (status, kind, more, json).into_response()
     }
 }
 

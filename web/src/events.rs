@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     Api, Code, Problem,
-    caller::Caller,
+    caller::{Caller, Right},
     view::{EventPage, EventView},
 };
 
@@ -122,7 +122,7 @@ pub(crate) async fn list(
     Query(query): Query<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    caller.must_be_human("read the events")?;
+    let access = caller.may(Right::Look, "read the events")?.access;
     let known = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
     let after = known.or(query.after).map(|place| place.parse::<Seq>());
     let filter = Filter { session: query.session, project: query.project, brief: query.brief };
@@ -138,8 +138,10 @@ pub(crate) async fn list(
             Lag::Replay => u64::MAX,
         };
         let wish = Wish { begin, filter, reach };
-        let follower =
-            Follower::new(api.hub.clone(), api.handle.clone(), api.closes(), wish, || true);
+        // The unix socket has nobody to cut off.
+        let handle = api.handle.clone();
+        let may = move || access.is_none_or(|access| handle.access_holds(access));
+        let follower = Follower::new(api.hub.clone(), api.handle.clone(), api.closes(), wish, may);
         return Ok(follower.into_response());
     }
     let after =

@@ -16,9 +16,10 @@ mod serve;
 pub mod summary;
 #[cfg(test)]
 mod tests;
+mod ticket;
 pub mod view;
 
-pub use api::{Api, MOST_BODY, MOST_HOOK, OpenBody, api_router, prs};
+pub use api::{Api, DashboardBody, MOST_BODY, MOST_HOOK, OpenBody, api_router, prs};
 pub use configs::Configs;
 pub use door::serve_tcp;
 pub use error::{Code, Problem};

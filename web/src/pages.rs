@@ -4,8 +4,10 @@ pub(crate) mod attention;
 pub(crate) mod part;
 pub(crate) mod press;
 pub(crate) mod shell;
+pub(crate) mod sign_in;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::sync::{
     Arc, LazyLock,
@@ -19,21 +21,22 @@ use axum::{
     http::{Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use self::shell::{Place, ProblemPage, Shell};
+pub(crate) use self::wanted::Wanted;
 use crate::{
     Api, Problem, assets,
-    caller::{self, Caller},
+    caller::{Caller, Right},
     error::PROBLEM,
 };
 
-/// The pages for whoever was let in, and what they are made of. A door decides who that is.
+/// The pages for whoever was let in. A door decides who that is.
 pub(crate) fn routes() -> Router<Arc<Api>> {
-    Router::new().route("/", get(attention::show)).merge(things())
+    Router::new().route("/", get(attention::show)).route("/sign-out", post(sign_in::sign_out))
 }
 
 /// What pages are made of: anybody may have it.
@@ -60,8 +63,13 @@ impl FromRequestParts<Arc<Api>> for Looker {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
         let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Agent(None));
-        caller.must_be_human("look at the pages")?;
-        Ok(Self { name: caller::actor().name, acts: true, by_cookie: false, key: key() })
+        let visitor = caller.may(Right::Look, "look at the pages")?;
+        Ok(Self {
+            name: visitor.actor.name.clone(),
+            acts: caller.may(Right::Act, "act").is_ok(),
+            by_cookie: visitor.access.is_some(),
+            key: key(),
+        })
     }
 }
 

@@ -38,6 +38,20 @@ impl Health {
     }
 }
 
+/// A way in for one browser.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketDoc {
+    /// `ao.ticket/1`.
+    pub schema: String,
+    /// Where the dashboard is.
+    pub base: String,
+    /// The address that lets a browser of this machine in, once.
+    pub url: String,
+    /// It does so until then.
+    pub until: Timestamp,
+}
+
 /// An act was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

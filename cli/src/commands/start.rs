@@ -197,7 +197,8 @@ async fn serve_port(port: u16, api: Arc<ao_web::Api>, ended: watch::Receiver<boo
             }
         }
         Err(error) => {
-            tracing::warn!(%error, port, "the loopback port is taken; ao serves its own socket only")
+            tracing::warn!(%error, port, "the loopback port is taken; ao serves its own socket only");
+            api.bind(Err(format!("port {port}: {error}")));
         }
     }
 }

@@ -9,9 +9,12 @@ use std::{
     sync::Mutex,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::house::{House, until};
+use crate::{
+    browser::Browser,
+    house::{House, until},
+};
 
 /// A mail server of its own; gone with this.
 pub(crate) struct Post {
@@ -226,103 +229,17 @@ fn the_press_of_a_tests_button_on_its_page_comes_back_to_who_sent_it() {
     assert!(page.contains("This button was already used, by "), "{page}");
 }
 
-/// Chromium without a window, told what to do through its debugging pipe (one JSON object, then NUL, each way).
-struct Browser {
-    child: Child,
-    ask: ChildStdin,
-    tell: BufReader<ChildStdout>,
-    page: Option<String>,
-    asked: u64,
-}
-
-impl Browser {
-    /// None = there is none on this machine.
-    fn start(house: &House) -> Option<Self> {
-        let found = Command::new("chromium").arg("--version").output();
-        if !found.is_ok_and(|found| found.status.success()) {
-            return None;
-        }
-        let profile = format!("--user-data-dir={}", house.path("browser").display());
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", r#"exec chromium "$@" 3<&0 4>&1 >/dev/null 2>&1"#, "sh"])
-            // Without a sandbox of its own it runs as root too; it sees our own page alone.
-            .args(["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu"])
-            .args(["--no-first-run", "--disable-dev-shm-usage", &profile])
-            .env("HOME", house.path("home"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (ask, tell) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut browser = Self { child, ask, tell: BufReader::new(tell), page: None, asked: 0 };
-        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
-        let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = browser.call("Target.attachToTarget", &attach);
-        browser.page = attached["sessionId"].as_str().map(str::to_owned);
-        browser.call("Page.enable", &json!({}));
-        Some(browser)
-    }
-
-    fn hear(&mut self) -> Value {
-        let mut said = vec![];
-        self.tell.read_until(0, &mut said).unwrap();
-        assert_eq!(said.pop(), Some(0), "the browser is gone");
-        serde_json::from_slice(&said).unwrap()
-    }
-
-    fn call(&mut self, method: &str, params: &Value) -> Value {
-        self.asked += 1;
-        let mut call = json!({"id": self.asked, "method": method, "params": params});
-        if let Some(page) = &self.page {
-            call["sessionId"] = json!(page);
-        }
-        write!(self.ask, "{call}\0").unwrap();
-        self.ask.flush().unwrap();
-        loop {
-            let heard = self.hear();
-            if heard["id"] == self.asked {
-                assert!(heard["error"].is_null(), "{method}: {heard}");
-                return heard["result"].clone();
-            }
-        }
-    }
-
-    /// Does what leads to another page, and waits for that.
-    fn then_loads(&mut self, method: &str, params: &Value) {
-        self.call(method, params);
-        while self.hear()["method"] != "Page.loadEventFired" {}
-    }
-
-    /// What can be read on the page.
-    fn reads(&mut self) -> String {
-        let text = json!({"expression": "document.body.innerText"});
-        self.call("Runtime.evaluate", &text)["result"]["value"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A real browser sends with the form what our own headers let it.
 #[test]
 fn s2_a_real_browser_can_press_the_page() {
     let mail = Mail::asked();
-    let Some(mut browser) = Browser::start(&mail.house) else {
-        assert!(std::env::var_os("CI").is_none(), "there is no chromium: scripts/packages test");
-        println!("not tried: there is no chromium");
-        return;
-    };
+    let Some(mut browser) = Browser::start(&mail.house) else { return };
     let link = mail.post.link("Items and shipping");
-    browser.then_loads("Page.navigate", &json!({"url": link}));
+    browser.goes_to(&link);
     let page = browser.reads();
     assert!(page.contains("app-1 asks: Items only, or shipping too?"), "{page}");
     assert_eq!(mail.decisions(), 0);
-    let click = json!({"expression": "document.querySelector('form button').click()"});
-    browser.then_loads("Runtime.evaluate", &click);
+    browser.presses("form button");
     let page = browser.reads();
     assert!(page.contains("Items and shipping: done."), "{page}");
     assert_eq!(until("the answer", || mail.answer()), "Items and shipping\n");

@@ -6,9 +6,11 @@
 )]
 
 mod again;
+mod browser;
 mod channels;
 mod chat;
 mod config;
+mod dashboard;
 mod doctor;
 mod environment;
 mod figures;

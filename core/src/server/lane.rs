@@ -50,7 +50,7 @@ use crate::{
     state::{Lane, Now, Session, State},
 };
 
-pub(super) use notify::token_hash;
+pub use notify::token_hash;
 pub(super) use press::{press, press_card, pressable, receive};
 
 /// The host's own deadline is later than the plugin's by that much.
@@ -150,7 +150,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// 128 random bits, in hex: nobody guesses it.
-pub(super) fn random_token() -> std::io::Result<String> {
+pub fn random_token() -> std::io::Result<String> {
     let mut random = [0_u8; 16];
     let mut source = std::fs::File::open("/dev/urandom")?;
     std::io::Read::read_exact(&mut source, &mut random)?;

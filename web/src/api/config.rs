@@ -12,7 +12,7 @@ use axum::{
 use super::{Api, Reply};
 use crate::{
     Code, Problem,
-    caller::Human,
+    caller::{Looks, Owner},
     configs::{CheckBody, ConfigFile, ConfigReport, FileBody, TrustBody},
 };
 
@@ -27,17 +27,17 @@ pub(super) fn routes() -> Router<Arc<Api>> {
         .route("/api/config/reload", post(config_reload))
 }
 
-async fn plugins(State(api): State<Arc<Api>>, _: Human) -> Json<Vec<PluginInfo>> {
+async fn plugins(State(api): State<Arc<Api>>, _: Looks) -> Json<Vec<PluginInfo>> {
     Json(api.plugins.clone())
 }
 
-async fn config(State(api): State<Arc<Api>>, _: Human) -> Reply<Vec<ConfigFile>> {
+async fn config(State(api): State<Arc<Api>>, _: Looks) -> Reply<Vec<ConfigFile>> {
     Ok(Json(api.configs.list().await?))
 }
 
 async fn config_check(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Owner,
     Json(body): Json<CheckBody>,
 ) -> Reply<ConfigReport> {
     Ok(Json(api.configs.check(body.file).await?))
@@ -45,7 +45,7 @@ async fn config_check(
 
 async fn config_register(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Owner,
     Json(body): Json<FileBody>,
 ) -> Reply<ConfigReport> {
     if !body.file.is_absolute() {
@@ -59,7 +59,7 @@ async fn config_register(
 
 async fn config_trust(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Owner,
     Json(body): Json<TrustBody>,
 ) -> Reply<ConfigReport> {
     Ok(Json(api.configs.trust(body.file, body.hash).await?))
@@ -67,12 +67,12 @@ async fn config_trust(
 
 async fn config_forget(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Owner,
     Json(body): Json<FileBody>,
 ) -> Reply<ConfigReport> {
     Ok(Json(api.configs.forget(body.file).await?))
 }
 
-async fn config_reload(State(api): State<Arc<Api>>, _: Human) -> Reply<ConfigReport> {
+async fn config_reload(State(api): State<Arc<Api>>, _: Owner) -> Reply<ConfigReport> {
     Ok(Json(api.configs.reload().await?))
 }

@@ -15,7 +15,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Api, ListQuery, Reply};
-use crate::{caller::Human, view};
+use crate::{
+    caller::{Human, Looks},
+    view,
+};
 
 pub(super) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -30,7 +33,7 @@ pub(super) fn routes() -> Router<Arc<Api>> {
 
 async fn incidents(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Query(query): Query<ListQuery>,
 ) -> Json<view::IncidentList> {
     let state = api.handle.state();
@@ -42,7 +45,7 @@ async fn incidents(
 
 async fn incident(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Path(id): Path<IncidentId>,
 ) -> Reply<view::IncidentView> {
     let state = api.handle.state();
@@ -73,7 +76,7 @@ async fn snooze(
 
 async fn silences(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Query(query): Query<ListQuery>,
 ) -> Json<view::SilenceList> {
     let now = api.handle.now();

@@ -12,7 +12,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Api, Reply};
-use crate::{Code, Problem, caller::Human, view};
+use crate::{
+    Code, Problem,
+    caller::{Human, Looks},
+    view,
+};
 
 pub(super) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -29,7 +33,7 @@ struct NotificationQuery {
 
 async fn notifications(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Query(query): Query<NotificationQuery>,
 ) -> Json<view::NotificationList> {
     let state = api.handle.state();
@@ -91,7 +95,7 @@ const PRESS: Duration = Duration::from_secs(20);
 /// Who pressed the button of a test; waits a while for it.
 async fn test_pressed(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Path(token): Path<String>,
 ) -> Json<view::PressDoc> {
     let by = tokio::select! {
@@ -102,7 +106,7 @@ async fn test_pressed(
     Json(view::PressDoc { schema: "ao.press/1".into(), by })
 }
 
-async fn channels(State(api): State<Arc<Api>>, _: Human) -> Json<view::ChannelList> {
+async fn channels(State(api): State<Arc<Api>>, _: Looks) -> Json<view::ChannelList> {
     api.handle.look_at_channels().await;
     Json(view::channels(&api.handle.state(), &api.handle.unable_channels()))
 }

@@ -13,7 +13,7 @@ use axum::{
 };
 
 use super::{Api, Reply};
-use crate::{Code, Problem, caller::Human, view};
+use crate::{Code, Problem, caller::Looks, view};
 
 pub(super) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -22,13 +22,13 @@ pub(super) fn routes() -> Router<Arc<Api>> {
         .route("/api/projects/{id}/issues/{issue}", get(issue))
 }
 
-async fn projects(State(api): State<Arc<Api>>, _: Human) -> Json<view::ProjectList> {
+async fn projects(State(api): State<Arc<Api>>, _: Looks) -> Json<view::ProjectList> {
     Json(view::projects(&api.handle.state()))
 }
 
 async fn issues(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Path(id): Path<ProjectId>,
 ) -> Reply<Vec<Issue>> {
     let (tracker, call) = tracker(&api, &id)?;
@@ -40,7 +40,7 @@ const BLOCKERS: usize = 10;
 
 async fn issue(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Path((id, issue)): Path<(ProjectId, String)>,
 ) -> Reply<view::IssueDoc> {
     let (tracker, call) = tracker(&api, &id)?;

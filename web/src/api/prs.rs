@@ -35,7 +35,7 @@ pub use self::{
 use crate::{
     Api,
     api::Reply,
-    caller::{Caller, Human, own},
+    caller::{Caller, Looks, own},
     events, view,
 };
 
@@ -316,7 +316,7 @@ async fn show(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Reply<PrDoc> {
-    let found = find(&api.handle, &caller, &name)?;
+    let found = find(&api.handle, own(&caller)?, &name)?;
     let view = found.show().await?;
     let Found { project, session, .. } = found;
     Ok(Json(PrDoc { schema: "ao.pr/1".into(), pr: PrItem { project, session, view } }))
@@ -327,7 +327,7 @@ async fn diff(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Reply<DiffDoc> {
-    let found = find(&api.handle, &caller, &name)?;
+    let found = find(&api.handle, own(&caller)?, &name)?;
     let diff = found.ask(found.scm.diff(&found.call("diff"), &found.pr)).await?;
     Ok(Json(DiffDoc { schema: "ao.diff/1".into(), diff }))
 }
@@ -343,7 +343,7 @@ async fn log(
     Path(name): Path<String>,
     Query(query): Query<LogQuery>,
 ) -> Reply<view::Lines> {
-    let found = find(&api.handle, &caller, &name)?;
+    let found = find(&api.handle, own(&caller)?, &name)?;
     let call = found.call("log");
     let log = found.scm.failing_check_log(&call, &found.pr, &query.check);
     let log = found.ask(log).await?;
@@ -351,7 +351,7 @@ async fn log(
     Ok(Json(view::Lines { schema: "ao.lines/1".into(), lines, omitted: 0 }))
 }
 
-async fn quota(State(api): State<Arc<Api>>, _: Human) -> Json<QuotaDoc> {
+async fn quota(State(api): State<Arc<Api>>, _: Looks) -> Json<QuotaDoc> {
     let projects: Vec<ProjectId> = api.handle.state().policy.projects.keys().cloned().collect();
     let mut quotas: Vec<QuotaView> = vec![];
     for project in projects {

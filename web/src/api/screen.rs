@@ -18,14 +18,21 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{Api, Reply};
-use crate::{Code, Problem, caller::Human, view};
+use crate::{
+    Code, Problem,
+    caller::{Human, Looks},
+    view,
+};
 
 pub(super) fn routes() -> Router<Arc<Api>> {
     Router::new()
         .route("/api/sessions/{id}/screen", get(screen))
         .route("/api/sessions/{id}/attach", get(attach))
         .route("/api/sessions/{id}/logs", get(logs))
-        .route("/api/open", post(open))
+}
+
+pub(super) fn local() -> Router<Arc<Api>> {
+    Router::new().route("/api/open", post(open))
 }
 
 #[derive(Deserialize)]
@@ -36,7 +43,7 @@ struct LinesQuery {
 
 async fn screen(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Path(id): Path<SessionId>,
     Query(query): Query<LinesQuery>,
 ) -> Reply<view::Lines> {
@@ -48,12 +55,12 @@ async fn screen(
 /// The log of a set-up step, else the screen.
 async fn logs(
     State(api): State<Arc<Api>>,
-    human: Human,
+    looks: Looks,
     Path(id): Path<SessionId>,
     Query(query): Query<LinesQuery>,
 ) -> Reply<view::Lines> {
     let Some(step) = &query.step else {
-        return screen(State(api), human, Path(id), Query(query)).await;
+        return screen(State(api), looks, Path(id), Query(query)).await;
     };
     decide::session(&api.handle.state(), &id)?;
     if !matches!(step.as_str(), "postCreate" | "post-create") {
@@ -117,7 +124,7 @@ fn unconfigured(session: &Session) -> Problem {
 
 async fn attach(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Path(id): Path<SessionId>,
 ) -> Reply<view::AttachDoc> {
     let info = attach_info(&api, &id)?;

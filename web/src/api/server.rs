@@ -11,13 +11,17 @@ use axum::{
 use serde::Deserialize;
 
 use super::Api;
-use crate::{caller::Human, view};
+use crate::{
+    caller::{Human, Owner},
+    view,
+};
+
+pub(super) fn open() -> Router<Arc<Api>> {
+    Router::new().route("/api/health", get(health))
+}
 
 pub(super) fn routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/api/health", get(health))
-        .route("/api/present", post(present))
-        .route("/api/server/stop", post(stop))
+    Router::new().route("/api/present", post(present)).route("/api/server/stop", post(stop))
 }
 
 async fn health(State(api): State<Arc<Api>>) -> Json<view::Health> {
@@ -37,7 +41,7 @@ struct StopBody {
 
 async fn stop(
     State(api): State<Arc<Api>>,
-    Human { by, handle }: Human,
+    Owner { by, handle }: Owner,
     Json(body): Json<StopBody>,
 ) -> Json<view::Health> {
     let reason = format!("{} by {by}", ao_core::slots::text::slug(&body.reason, 20));

@@ -16,7 +16,7 @@ use axum::{
 use super::{Api, Reply};
 use crate::{
     Code, Problem,
-    caller::{Caller, visible},
+    caller::{Caller, Right, visible},
     view,
 };
 
@@ -47,10 +47,12 @@ async fn explain(
             decide::session(&api.handle.state(), id)?;
         }
         About::Incident(id) => {
-            caller.must_be_human("ask why")?;
+            caller.may(Right::Look, "ask why")?;
             decide::incident(&api.handle.state(), *id)?;
         }
-        About::Notification(_) => caller.must_be_human("ask why")?,
+        About::Notification(_) => {
+            caller.may(Right::Look, "ask why")?;
+        }
     }
     let none =
         || Problem::new(Code::NotFound, format!("there is no {about}")).with_remedy("ao status");

@@ -18,7 +18,7 @@ pub(super) async fn harmless(request: Request, next: Next) -> Response {
     for (name, value) in [
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // With `no-referrer` a browser sends `Origin: null` with the page's own form (Fetch, "append a request `Origin`").
@@ -32,11 +32,16 @@ pub(super) async fn harmless(request: Request, next: Next) -> Response {
     response
 }
 
+/// Whether the browser's own connection is encrypted, as far as is known: then our cookies are for such alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Https(pub(crate) bool);
+
 /// A page of another site that resolves its name to this machine is refused, and so is what another site's page sends:
-/// only our own names pass, and what changes something comes from our own pages or from no page at all.
+/// only our own names pass, and what changes something comes from our own pages or from no page at all. What names a
+/// page that is none of ours is refused whatever it asks for: so begin streams and sockets.
 pub(super) async fn ours(
     State((api, port)): State<(Arc<Api>, u16)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let address = api.handle.state().policy.public_url.clone();
@@ -45,14 +50,27 @@ pub(super) async fn ours(
         return Problem::new(Code::Forbidden, "this host name is not served").into_response();
     }
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if changes && !origin_is_ours(request.headers(), public.as_ref(), port) {
+    let says = changes || request.headers().contains_key(header::ORIGIN);
+    if says && !origin_is_ours(request.headers(), public.as_ref(), port) {
         return Problem::new(Code::Forbidden, "this page is none of ao's").into_response();
     }
     // Nothing is unpacked: limits and signatures are over what came.
     if request.headers().contains_key(header::CONTENT_ENCODING) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let local = host.is_some_and(|host| is_local(host, port));
+    let https = !local && public.as_ref().and_then(Uri::scheme_str) == Some("https");
+    request.extensions_mut().insert(Https(https));
     next.run(request).await
+}
+
+/// The names by which browsers find this machine.
+const LOCAL: [&str; 4] = ["localhost", "ao.localhost", "127.0.0.1", "[::1]"];
+
+fn is_local(host: &str, port: u16) -> bool {
+    let bare = host.strip_suffix(&format!(":{port}")).unwrap_or(host);
+    LOCAL.contains(&bare)
 }
 
 /// Our own names: those of loopback, with our port or none, and the one of `publicUrl`.
@@ -65,15 +83,13 @@ fn host_is_ours(headers: &HeaderMap, uri: &Uri, public: Option<&Uri>, port: u16)
     if uri.authority().is_some_and(|said| !said.as_str().eq_ignore_ascii_case(host)) {
         return false;
     }
-    let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-    let ported = host.strip_suffix(&format!(":{port}"));
     // Its scheme's own port may be named, or not.
     let own = if public.and_then(Uri::scheme_str) == Some("https") { ":443" } else { ":80" };
     let bare = host.strip_suffix(own).unwrap_or(host);
     let authority = public.and_then(Uri::authority);
     let is_public =
         authority.is_some_and(|authority| authority.as_str().eq_ignore_ascii_case(bare));
-    local(host) || ported.is_some_and(local) || is_public
+    is_local(host, port) || is_public
 }
 
 /// A browser says from where a form was sent; a provider's machine says nothing, and proves itself by its signature.
@@ -86,7 +102,7 @@ fn origin_is_ours(headers: &HeaderMap, public: Option<&Uri>, port: u16) -> bool 
     let of = |uri: &Uri| {
         Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?).to_ascii_lowercase())
     };
-    let local = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
+    let local = LOCAL.map(|host| format!("http://{host}:{port}"));
     let origin = origin.to_ascii_lowercase();
     public.and_then(of).is_some_and(|public| public == origin) || local.contains(&origin)
 }

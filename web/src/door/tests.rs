@@ -8,10 +8,13 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{often::BURST, *};
 use ao_conformance::scm::fake::Vendor;
+use ao_core::{config::policy::Role, decide::Grant, event::AccessKind, slots::AccessId};
 
-use crate::{assets, tests::House};
+use super::{often::BURST, *};
+use crate::{assets, caller::Visitor, pages::Wanted, tests::House, ticket::Ticket};
+
+mod trust;
 
 struct Port {
     port: u16,
@@ -46,8 +49,7 @@ impl Port {
 
     /// The status of the answer to these bytes; 0 where the connection was closed without one.
     async fn status(&self, request: &str) -> u16 {
-        let reply = self.reply(request).await;
-        reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+        status_of(&self.reply(request).await)
     }
 
     async fn reply(&self, request: &str) -> String {
@@ -63,6 +65,46 @@ impl Port {
             .await
     }
 
+    /// What a page of ours says of itself.
+    fn own(&self) -> String {
+        format!("origin: http://localhost:{}\r\nsec-fetch-site: same-origin\r\n", self.port)
+    }
+
+    /// A browser is let in by a ticket; what it sends from then on.
+    async fn sign_in(&self) -> String {
+        self.sign_in_as(Visitor::local()).await
+    }
+
+    async fn sign_in_as(&self, visitor: Visitor) -> String {
+        let ticket = Ticket { visitor, wanted: Wanted::Attention };
+        let word = self.house.api.tickets.issue(ticket).unwrap();
+        let reply = self.send("POST", &format!("/sign-in/{word}"), &self.own()).await;
+        let cookie = reply.split("set-cookie: ").nth(1).and_then(|rest| rest.split(';').next());
+        format!("cookie: {}\r\n", cookie.unwrap_or_else(|| panic!("{reply}")))
+    }
+
+    /// A program is let in.
+    async fn token(&self, role: Role) -> (AccessId, String) {
+        let by = Visitor::local().actor;
+        let (kind, name, person) = (AccessKind::Token, "script".into(), "ana".into());
+        let grant = Grant { kind, name, person, role, until: None, by };
+        let (id, secret) = self.house.api.handle.grant(grant).await.unwrap();
+        (id, format!("authorization: Bearer {secret}\r\n"))
+    }
+
+    async fn send(&self, method: &str, path: &str, headers: &str) -> String {
+        let port = self.port;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n\
+             content-length: 0\r\n{headers}\r\n"
+        );
+        self.reply(&request).await
+    }
+
+    async fn as_known(&self, credential: &str, method: &str, path: &str, more: &str) -> u16 {
+        status_of(&self.send(method, path, &format!("{credential}{more}")).await)
+    }
+
     async fn post(&self, path: &str, headers: &str, body: &str) -> u16 {
         let (port, length) = (self.port, body.len());
         let request = format!(
@@ -71,6 +113,10 @@ impl Port {
         );
         self.status(&request).await
     }
+}
+
+fn status_of(reply: &str) -> u16 {
+    reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
 }
 
 const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
@@ -83,6 +129,7 @@ async fn s1_only_our_own_names_are_served() {
         format!("localhost:{n}"),
         format!("127.0.0.1:{n}"),
         format!("[::1]:{n}"),
+        format!("ao.localhost:{n}"),
         "localhost".into(),
     ] {
         assert_eq!(port.get("/api/health", &ours).await, 200, "{ours}");
@@ -92,6 +139,8 @@ async fn s1_only_our_own_names_are_served() {
         nobody("evil.com"),
         format!("evil.com:{n}"),
         format!("localhost.evil.com:{n}"),
+        format!("evil.localhost:{n}"),
+        format!("x.ao.localhost:{n}"),
         format!("127.0.0.1.nip.io:{n}"),
         format!("[::ffff:127.0.0.1]:{n}"),
         nobody(""),
@@ -105,10 +154,20 @@ async fn s1_only_our_own_names_are_served() {
         "GET http://evil.com/api/health HTTP/1.1\r\nhost: localhost:{n}\r\nconnection: close\r\n\r\n"
     );
     assert_eq!(port.status(&absolute).await, 403);
-    // The rest of the API is not there.
-    for path in ["/api/status", "/api/sessions", "/api/events", "/"] {
-        assert_eq!(port.get(path, &format!("localhost:{n}")).await, 404, "{path}");
+    // The rest of the API is for who is let in; what the private socket alone serves is not there.
+    let cookie = port.sign_in().await;
+    for (path, known) in [("/api/status", 200), ("/api/sessions", 200), ("/api/config", 200)] {
+        assert_eq!(port.get(path, &format!("localhost:{n}")).await, 401, "{path}");
+        assert_eq!(port.as_known(&cookie, "GET", path, "").await, known, "{path}");
     }
+    for path in ["/api/report", "/api/open", "/api/dashboard", "/api/hooks/claude/Stop", "/x"] {
+        assert_eq!(port.as_known(&cookie, "POST", path, &port.own()).await, 404, "{path}");
+    }
+    // Nor does a good cookie help a host that is none of ours.
+    let rebound = format!(
+        "GET /api/status HTTP/1.1\r\nhost: evil.com:{n}\r\n{cookie}connection: close\r\n\r\n"
+    );
+    assert_eq!(port.status(&rebound).await, 403);
 }
 
 #[tokio::test]

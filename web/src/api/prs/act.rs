@@ -40,7 +40,7 @@ use super::{
 use crate::{
     Api, Code, Problem,
     api::Reply,
-    caller::{self, Caller, Human, keyed, own},
+    caller::{Caller, Human, keyed, own},
 };
 
 /// How long a session may be busy with something else before it is refused.
@@ -60,7 +60,7 @@ async fn rerun(
     Path(name): Path<String>,
     Json(body): Json<RerunBody>,
 ) -> Reply<ChangedDoc> {
-    let found = find(&api.handle, &Caller::Human, &name)?;
+    let found = find(&api.handle, None, &name)?;
     let call = found.call("rerun");
     let asked = found.scm.rerun(&call, &found.pr, body.check.as_deref());
     found.ask(asked).await?;
@@ -73,7 +73,7 @@ async fn close(
     _: Human,
     Path(name): Path<String>,
 ) -> Reply<ChangedDoc> {
-    let found = find(&api.handle, &Caller::Human, &name)?;
+    let found = find(&api.handle, None, &name)?;
     found.ask(found.scm.close(&found.call("close"), &found.pr)).await?;
     found.look(&api.handle);
     Ok(Json(found.changed()))
@@ -84,7 +84,7 @@ async fn reopen(
     _: Human,
     Path(name): Path<String>,
 ) -> Reply<ChangedDoc> {
-    let found = find(&api.handle, &Caller::Human, &name)?;
+    let found = find(&api.handle, None, &name)?;
     found.ask(found.scm.reopen(&found.call("reopen"), &found.pr)).await?;
     found.look(&api.handle);
     Ok(Json(found.changed()))
@@ -112,7 +112,7 @@ async fn review(
     Path(name): Path<String>,
     Json(body): Json<ReviewBody>,
 ) -> Reply<ChangedDoc> {
-    let found = find(&api.handle, &Caller::Human, &name)?;
+    let found = find(&api.handle, None, &name)?;
     let ReviewBody { head, verdict, text, at } = body;
     if text.trim().is_empty() && (verdict != Verdict::Approve || at.is_some()) {
         return Err(Problem::new(Code::Invalid, "a review that is no approval needs words")
@@ -142,7 +142,7 @@ async fn merge(
     Json(body): Json<MergeBody>,
 ) -> Reply<ChangedDoc> {
     let MergeBody { head, method } = body;
-    let found = find(&api.handle, &Caller::Human, &name)?;
+    let found = find(&api.handle, None, &name)?;
     let commit = match &found.session {
         Some(session) => {
             let seen = || {
@@ -236,12 +236,13 @@ async fn create(
     Json(body): Json<CreateBody>,
 ) -> Reply<ChangedDoc> {
     own(&caller)?;
+    let access = caller.acts("open a pull request")?.and_then(|visitor| visitor.access);
     if !caller.may_see(&session) {
         let what =
             format!("an agent may open a pull request of its own session only, not {session}'s");
         return Err(Problem::new(Code::Forbidden, what));
     }
-    let handle = keyed(&api, &headers)?;
+    let handle = keyed(&api, &headers, access)?;
     let project = decide::session(&api.handle.state(), &session)?.project.clone();
     let (scm, _) = scm_of(&api.handle, &project)?;
     let (mut live, after) = (api.handle.subscribe(), api.handle.state().last_seq);
@@ -347,12 +348,13 @@ async fn claim(
     Json(body): Json<ClaimBody>,
 ) -> Reply<ChangedDoc> {
     let by_agent = own(&caller)?.is_some();
+    let visitor = caller.acts("claim a pull request")?;
     if !caller.may_see(&session) {
         let what =
             format!("an agent may claim a pull request for its own session only, not {session}'s");
         return Err(Problem::new(Code::Forbidden, what));
     }
-    let handle = keyed(&api, &headers)?;
+    let handle = keyed(&api, &headers, visitor.and_then(|visitor| visitor.access))?;
     let project = decide::session(&api.handle.state(), &session)?.project.clone();
     let (scm, repo) = scm_of(&api.handle, &project)?;
     let pr = PrRef { repo, number: body.number, node: None };
@@ -365,7 +367,7 @@ async fn claim(
         api.handle.look(&session).await;
         claimable(&api.handle.state(), &session, &seen.facts)?;
     }
-    let by = (!by_agent).then(caller::actor);
+    let by = visitor.map(|visitor| visitor.actor.clone());
     handle.submit(Input::Link { session: session.clone(), pr: found.pr.clone(), by }).await?;
     if by_agent {
         // What an agent says takes the place of nothing.

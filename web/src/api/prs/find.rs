@@ -13,10 +13,7 @@ use ao_core::{
 };
 
 use super::{ChangedDoc, PrName};
-use crate::{
-    Code, Problem,
-    caller::{Caller, own},
-};
+use crate::{Code, Problem};
 
 /// A pull request where it lies.
 #[derive(Clone)]
@@ -155,14 +152,14 @@ pub(super) fn only_project(
     }
 }
 
-pub(super) fn find(handle: &Handle, caller: &Caller, name: &str) -> Result<Found, Problem> {
+/// The pull request of this name; with `own`, for the agent of that session.
+pub(super) fn find(handle: &Handle, own: Option<&SessionId>, name: &str) -> Result<Found, Problem> {
     let name: PrName = name.parse().map_err(|why: String| Problem::new(Code::Invalid, why))?;
-    let own = own(caller)?;
     let (project, number, known) = {
         let state = handle.state();
         match &name {
             PrName::Session(id) => {
-                if !caller.may_see(id) {
+                if own.is_some_and(|own| own != id) {
                     return Err(not_its_own(&name));
                 }
                 let session = decide::session(&state, id)?;

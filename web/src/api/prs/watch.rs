@@ -38,7 +38,12 @@ use super::{
     Goes, Looked, ReviewCheckDoc, Trouble, WAIT,
     find::{limit, scm_of, within},
 };
-use crate::{Api, Code, Problem, api::Reply, caller::Human, view};
+use crate::{
+    Api, Code, Problem,
+    api::Reply,
+    caller::{Human, Looks},
+    view,
+};
 
 /// What waits for a human before an agent gets it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +63,7 @@ pub struct HeldDoc {
 
 async fn held(
     State(api): State<Arc<Api>>,
-    _: Human,
+    _: Looks,
     Path(incident): Path<IncidentId>,
 ) -> Reply<HeldDoc> {
     let state = api.handle.state();

@@ -1,0 +1,107 @@
+//! The dashboard, through the real server and, where one is installed, a real browser.
+
+use std::{fs, net::TcpListener};
+
+use serde_json::json;
+
+use crate::{browser::Browser, house::House};
+
+/// A house with a port of its own: free now; where another takes it before the server does, the test says so.
+fn house() -> (House, u16) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    (house_at(port), port)
+}
+
+fn house_at(port: u16) -> House {
+    let house = House::new();
+    let user = house.path("home/.config/ao");
+    fs::create_dir_all(&user).unwrap();
+    fs::write(user.join("config.yaml"), format!("port: {port}\n")).unwrap();
+    house.configure();
+    house
+}
+
+#[test]
+fn ao_dashboard_signs_a_browser_in_until_it_signs_out() {
+    let (house, port) = house();
+    let Some(mut browser) = Browser::start(&house) else { return };
+    let url = house.ao(&["dashboard", "--print"]).success().stdout();
+    let base = format!("http://ao.localhost:{port}");
+    let url = url.trim();
+    assert!(url.starts_with(&format!("{base}/sign-in/")), "{url}");
+
+    browser.goes_to(&format!("{base}/"));
+    let out = browser.reads();
+    assert!(out.contains("Sign in") && out.contains("ao dashboard"), "{out}");
+    browser.goes_to(url);
+    let enter = browser.reads();
+    assert!(enter.contains("Open the dashboard as "), "{enter}");
+    browser.presses("form button");
+    let at = browser.evaluates("location.href");
+    assert_eq!(at, json!(format!("{base}/")));
+    let signed_in = |browser: &mut Browser| {
+        browser.evaluates("fetch('/api/sessions').then(answer => answer.status)")
+    };
+    assert_eq!(signed_in(&mut browser), json!(200));
+    assert_eq!(browser.evaluates("document.cookie"), json!(""), "no script sees the cookie");
+
+    // A mail's page is another site: the cookie comes with the second try, which our own page makes.
+    browser.goes_to(&format!("data:text/html,<a href='{base}/'>mail</a>"));
+    browser.presses("a");
+    browser.until_reads("Attention");
+    assert_eq!(browser.evaluates("location.href"), json!(format!("{base}/")));
+
+    // Neither a restart of the server nor the ticket again changes anything.
+    house.ao(&["restart"]).success();
+    assert_eq!(signed_in(&mut browser), json!(200));
+    let again = house.ao(&["dashboard", "--print"]).success().stdout();
+    browser.goes_to(url);
+    assert!(browser.reads().contains("once, within a minute"), "{}", browser.reads());
+    assert_ne!(again.trim(), url);
+
+    let left = "fetch('/sign-out', {method: 'POST'}).then(answer => answer.url)";
+    assert_eq!(browser.evaluates(left), json!(format!("{base}/signed-out")));
+    assert_eq!(signed_in(&mut browser), json!(401));
+}
+
+/// What would open the browser gets the address as its one argument; where there is no screen, it is printed.
+#[test]
+fn ao_dashboard_opens_the_address_where_there_is_a_screen_and_prints_it_elsewhere() {
+    let (house, port) = house();
+    house.script("bin/xdg-open", "#!/bin/sh\nprintf '%s\\n' \"$#\" \"$1\" > \"$HOME/opened\"");
+    let mut here = house.command_with_bin(&["dashboard", "i-142"]);
+    here.env("DISPLAY", ":9").env_remove("SSH_CONNECTION").env_remove("WSL_DISTRO_NAME");
+    let ran = house.run(here, &["dashboard"]).success();
+    assert_eq!(ran.stdout(), "The dashboard opens in your browser\n");
+    let opened = fs::read_to_string(house.path("home/opened")).unwrap();
+    let url = opened.strip_prefix("1\n").unwrap();
+    assert!(url.starts_with(&format!("http://ao.localhost:{port}/sign-in/")), "{opened}");
+
+    let mut far = house.command_with_bin(&["dashboard"]);
+    far.env("DISPLAY", ":9").env("SSH_CONNECTION", "10.0.0.2 5022 10.0.0.1 22");
+    let ran = house.run(far, &["dashboard"]).success();
+    assert!(ran.stdout().starts_with("http://ao.localhost:"), "{}", ran.stdout());
+    let hint = format!("ssh -L {port}:127.0.0.1:{port} 10.0.0.1");
+    assert!(ran.stderr().contains(&hint), "{}", ran.stderr());
+
+    let wrong = house.ao(&["dashboard", "//evil.com"]).exits(2);
+    assert!(wrong.stderr().contains("has no page of its own"), "{}", wrong.stderr());
+    // An agent gets no way in.
+    let mut agent = house.command(&["dashboard", "--print"]);
+    agent.env("AO_SESSION", "app-1");
+    let agent = house.run(agent, &["dashboard"]).exits(5);
+    assert!(agent.stderr().contains("an agent may not open the dashboard"), "{}", agent.stderr());
+}
+
+/// Without its port there is no dashboard, and the command says how to get one.
+#[test]
+fn ao_dashboard_says_that_another_has_the_port() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let house = house_at(port);
+    let ran = house.ao(&["dashboard", "--print"]).exits(7);
+    assert!(ran.stderr().contains(&format!("port {port}")), "{}", ran.stderr());
+    assert!(ran.stderr().contains("another `port:`"), "{}", ran.stderr());
+}
