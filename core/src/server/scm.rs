@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
@@ -92,9 +93,8 @@ struct Task {
     choice: PluginChoice,
     /// Of a look: the scm, and what was left to spend before.
     before: Option<(Arc<dyn Scm>, Vec<Quota>)>,
-    /// Sessions that are looked at, and whose they are; none = a brief is written.
+    /// Sessions that are looked at; none = a brief is written.
     looks: Vec<SessionId>,
-    projects: BTreeSet<ProjectId>,
     /// The brief that is written.
     writes: Option<(SessionId, Trigger)>,
     /// Which task it is, counted from the first.
@@ -165,11 +165,7 @@ pub(super) async fn run(handle: Handle, mut stopped: watch::Receiver<bool>) {
                     Ok((id, failure)) => (id, failure),
                     Err(error) => {
                         tracing::error!(%error, "an scm plugin broke its round");
-                        let failure = Some(PluginError::in_doubt("the scm plugin panicked", ""));
-                        let task = looks.tasks.get(&error.id());
-                        let projects = task.map(|task| task.projects.clone()).unwrap_or_default();
-                        tell(&handle, projects, &failure).await;
-                        (error.id(), failure)
+                        (error.id(), Some(PluginError::in_doubt("the plugin broke", "")))
                     }
                 };
                 looks.end(&handle, id, failure);
@@ -192,9 +188,8 @@ impl Looks {
             self.begun += 1;
             let number = self.begun;
             let looks = group.watched.iter().map(|watched| watched.session.clone()).collect();
-            let before = Some((group.scm.clone(), group.scm.quota()));
-            let (choice, projects) = (group.choice.clone(), group.projects.clone());
-            let task = Task { choice, before, looks, projects, writes: None, number };
+            let before = Some((group.scm.clone(), quota_of(&*group.scm)));
+            let task = Task { choice: group.choice.clone(), before, looks, writes: None, number };
             let handle = handle.clone();
             self.tasks.insert(work.spawn(async move { follow(&handle, group).await }).id(), task);
         }
@@ -207,8 +202,7 @@ impl Looks {
             let writes = Some((wish.session.clone(), wish.trigger));
             self.begun += 1;
             let number = self.begun;
-            let (looks, projects) = (vec![], BTreeSet::new());
-            let task = Task { choice, before: None, looks, projects, writes, number };
+            let task = Task { choice, before: None, looks: vec![], writes, number };
             let handle = handle.clone();
             let brief = async move { prepare(&handle, &of, wish, enough).await.err() };
             self.tasks.insert(work.spawn(brief).id(), task);
@@ -262,7 +256,7 @@ impl Looks {
                 self.slow.retain(|(choice, _)| *choice != task.choice);
                 let Some((scm, before)) = task.before else { return };
                 let wall = u64::try_from(handle.now().wall.as_second()).unwrap_or(0);
-                let pause = lasts(&before, &scm.quota(), wall);
+                let pause = lasts(&before, &quota_of(&*scm), wall);
                 if pause > 0 {
                     self.slow.push((task.choice, pause));
                 }
@@ -486,17 +480,17 @@ fn lasts(before: &[Quota], after: &[Quota], now: u64) -> u64 {
 /// Looks at a group, and tells whether its scm answers.
 async fn follow(handle: &Handle, group: Group) -> Option<PluginError> {
     let failure = look(handle, &group).await.err();
-    tell(handle, group.projects, &failure).await;
-    failure
-}
-
-/// Whether the scm of these answers.
-async fn tell(handle: &Handle, projects: BTreeSet<ProjectId>, failure: &Option<PluginError>) {
-    for project in projects {
+    for project in group.projects {
         let failure = failure.clone().map(Into::into);
         // Refused only when the journal is: the next round tells it again.
         let _ = handle.submit(Input::Scm { project, failure }).await;
     }
+    failure
+}
+
+/// What an scm says that it may still ask. A panic of it ends nobody else's looks.
+fn quota_of(scm: &dyn Scm) -> Vec<Quota> {
+    catch_unwind(AssertUnwindSafe(|| scm.quota())).unwrap_or_default()
 }
 
 /// The repository as its scm names it.
