@@ -104,6 +104,7 @@ pub(crate) enum Command {
     // Configure
     Config(commands::config::Cmd),
     Plugin(commands::plugin::Cmd),
+    Token(commands::token::Cmd),
     Completions(commands::completions::Cmd),
     Man(commands::man::Cmd),
     Help(commands::help::Cmd),

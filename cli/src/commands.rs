@@ -38,6 +38,7 @@ pub(crate) mod spawn;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod token;
 pub(crate) mod unit;
 pub(crate) mod why;
 
@@ -186,6 +187,7 @@ async fn dispatch(command: Command, cx: &Cx) -> Result<u8, Fail> {
         Command::Deny(cmd) => cmd.run(cx).await,
         Command::Config(cmd) => cmd.run(cx).await,
         Command::Plugin(cmd) => cmd.run(cx).await,
+        Command::Token(cmd) => cmd.run(cx).await,
         Command::Report(cmd) => cmd.run(cx).await,
         Command::Completions(_)
         | Command::Man(_)

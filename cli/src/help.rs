@@ -12,7 +12,7 @@ Run          init  spawn  batch-spawn  send  session  open  dashboard  start  st
 Understand   status  why  logs  events  doctor
 Review       pr  review-check  release  retry  quota
 Push         notify  ack  snooze  silence  digest  answer  approve  deny
-Configure    config  plugin  completions  man
+Configure    config  plugin  token  completions  man
 For agents   hook  report
 
 `ao <command> --help` shows examples. Docs: ao help push | reviews | config | exit-codes | permissions | server | hints

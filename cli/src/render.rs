@@ -1,5 +1,6 @@
 //! How answers look on a terminal: pure functions of the documents, tested as text.
 
+pub(crate) mod access;
 pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod notifications;

@@ -1,5 +1,6 @@
 //! The routes of the API. Each part knows its own; here is what they share.
 
+mod access;
 mod config;
 mod dashboard;
 mod incidents;
@@ -132,6 +133,7 @@ fn taken(answer: Result<Answered, Refusal>, after: Seq) -> Reply<view::Taken> {
 /// What whoever is let in may ask for, by whichever door: a door puts in front of it who that is.
 pub(crate) fn routes() -> Router<Arc<Api>> {
     let verbs = Router::new()
+        .merge(access::routes())
         .merge(config::routes())
         .merge(incidents::routes())
         .merge(notifications::routes())

@@ -3,6 +3,7 @@
 //! Names and types are a promise within `/1`: fields are added, never renamed or retyped. Ids are strings,
 //! times RFC 3339 in UTC, durations milliseconds.
 
+mod access;
 mod event;
 mod incident;
 mod notification;
@@ -17,7 +18,9 @@ use ao_core::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::{event::*, incident::*, notification::*, project::*, session::*, status::*};
+pub use self::{
+    access::*, event::*, incident::*, notification::*, project::*, session::*, status::*,
+};
 
 /// Says that the server serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

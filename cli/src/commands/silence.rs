@@ -167,8 +167,8 @@ fn matcher(matched: &mut Matchers, word: &str) -> Result<(), Fail> {
     if twice { Err(usage(format!("`{key}` is said twice"))) } else { Ok(()) }
 }
 
-/// A word of the configuration.
-fn named<T: DeserializeOwned>(word: &str) -> Result<T, Fail> {
+/// What a word of the configuration stands for.
+pub(super) fn named<T: DeserializeOwned>(word: &str) -> Result<T, Fail> {
     T::deserialize(word.into_deserializer())
         .map_err(|error: Error| usage(format!("`{word}`: {error}")))
 }

@@ -1,6 +1,10 @@
 //! The dashboard, through the real server and, where one is installed, a real browser.
 
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+};
 
 use serde_json::json;
 
@@ -104,4 +108,35 @@ fn ao_dashboard_says_that_another_has_the_port() {
     let ran = house.ao(&["dashboard", "--print"]).exits(7);
     assert!(ran.stderr().contains(&format!("port {port}")), "{}", ran.stderr());
     assert!(ran.stderr().contains("another `port:`"), "{}", ran.stderr());
+}
+
+/// A token stands for its maker as far as its role goes, until it is taken back.
+#[test]
+fn a_program_comes_in_by_its_token_until_it_is_taken_back() {
+    let (house, port) = house();
+    let token = house.ao(&["token", "create", "ci-bot", "--role", "viewer"]).success().stdout();
+    let asks = |line: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        write!(
+            stream,
+            "{line} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\ncontent-length: 0\r\n\
+             authorization: Bearer {}\r\n\r\n",
+            token.trim()
+        )
+        .unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!((asks("GET /api/sessions"), asks("POST /api/digest")), ("200".into(), "403".into()));
+    let list = house.ao(&["token", "ls"]).success().stdout();
+    assert!(list.contains("k-1  token  ci-bot  viewer as "), "{list}");
+    assert!(!list.contains(token.trim()), "{list}");
+    house.ao(&["token", "revoke", "k-1"]).success();
+    assert_eq!(asks("GET /api/sessions"), "401");
+    let list = house.ao(&["token", "ls"]).success().stdout();
+    assert!(list.starts_with("No browser and no program may come in"), "{list}");
+    assert!(house.ao(&["token", "ls", "--all"]).success().stdout().contains("taken back by "));
+    house.ao(&["token", "revoke", "k-9"]).exits(4);
+    house.ao(&["token", "create", "x", "--role", "root"]).exits(2);
 }

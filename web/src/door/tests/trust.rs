@@ -339,12 +339,16 @@ async fn s36_each_role_may_what_it_may_and_no_more() {
         ("POST", "/api/config/trust", Role::Admin),
         ("POST", "/api/config/forget", Role::Admin),
         ("POST", "/api/config/reload", Role::Admin),
+        ("GET", "/api/access", Role::Admin),
+        ("POST", "/api/access", Role::Admin),
+        ("POST", "/api/access/k-99/revoke", Role::Admin),
         ("POST", "/sign-out", Role::Viewer),
     ] {
         let json = "content-type: application/json\r\n";
         let body = match path.rsplit('/').next() {
             Some("claim-pr") => "{\"number\":1}",
             Some("pr") => "{}",
+            Some("access") => "{\"name\":\"x\"}",
             _ => "{\"text\":\"x\"}",
         };
         for (role, cookie) in &roles {
