@@ -249,18 +249,22 @@ impl Teller<'_> {
 
     fn incident(&self, incident: &Incident) -> String {
         let title = words::known_as(self.state, incident);
-        let title = title.trim_end_matches('.');
+        // A question, and what was cut, end as they end.
+        let title = match title.trim_end_matches('.') {
+            title if title.ends_with(['?', '!', '…']) => title.to_owned(),
+            title => format!("{title}."),
+        };
         let opened = self.clock(incident.opened.at);
         if let Some((how, when)) = &incident.resolved {
             return format!(
-                "{title}. It began at {opened} and ended at {}: {}.",
+                "{title} It began at {opened} and ended at {}: {}.",
                 self.clock(when.at),
                 words::how(how)
             );
         }
         if let Some((how, when)) = &incident.cleared {
             return format!(
-                "{title}. Its cause is gone since {}: {}.",
+                "{title} Its cause is gone since {}: {}.",
                 self.clock(when.at),
                 words::how(how)
             );
@@ -285,7 +289,7 @@ impl Teller<'_> {
             }
             None => self.untold(incident),
         };
-        format!("{title}. It stands since {opened}. {told}.")
+        format!("{title} It stands since {opened}. {told}.")
     }
 
     /// Why nobody was told of what stands.

@@ -155,6 +155,25 @@ pub fn used(state: &State, by: &Actor, when: Moment, now: Now, zone: Option<Time
     words.used(by, when.at)
 }
 
+/// What can be done with a session whatever it needs: for its own page.
+pub fn acts_on(session: &Session) -> Vec<Button> {
+    match (session.is_over(), session.intent == Want::Run, session.has_ended()) {
+        // It is being ended.
+        (false, false, _) => vec![],
+        (true, ..) => vec![phrase::button("restore", "Restore")],
+        (false, true, ended) => {
+            let send = phrase::form(&session.id, "Message to", "Send it");
+            let send = phrase::text_button("send", "Send a message…", send);
+            let restore =
+                if ended { phrase::restore_button() } else { phrase::restore_running_button() };
+            let rest = [restore, phrase::done_button(session), phrase::kill_button(session)];
+            let rest =
+                rest.map(|button| Button { more: !ended || button.id != "restore", ..button });
+            std::iter::once(send).filter(|_| !ended).chain(rest).collect()
+        }
+    }
+}
+
 /// Whether words in answer to a message are an answer to a question: it tells of one alone, and that is open.
 pub(crate) fn asks(state: &State, notification: &Notification, channel: &ChannelName) -> bool {
     let sole = sole(state, notification, channel);
@@ -356,7 +375,9 @@ impl Words<'_> {
             None => words.standing(incident, words.open(incident).title),
         };
         let Card { title, short, body, mut buttons, command } = card;
-        if !buttons.is_empty() {
+        // What only its terminal or its command can settle can be taken, and put off, all the same.
+        let waits = matches!(words.stage(incident), Stage::Open) && incident.resolved.is_none();
+        if waits || !buttons.is_empty() {
             words.more(&mut buttons, incident);
         }
         buttons.retain(|button| words.works(button));

@@ -10,7 +10,7 @@ pub mod prs;
 mod screen;
 mod server;
 mod sessions;
-mod why;
+pub(crate) mod why;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::DefaultBodyLimit,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -191,7 +191,9 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
 /// What is refused before a handler sees it (a body, a path, a method) or not answered in time, as a problem document.
 async fn worded(response: Response<Body>) -> Response<Body> {
     let status = response.status();
-    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let ours =
+        kind.is_some_and(|kind| kind == PROBLEM.as_bytes() || kind.starts_with(b"text/html"));
     if ours || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }

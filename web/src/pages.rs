@@ -1,12 +1,16 @@
 //! The pages. Each builds what it shows while it holds the state, lets go of it, and is written then.
 
+pub(crate) mod act;
 pub(crate) mod attention;
+pub(crate) mod incident;
 pub(crate) mod part;
 pub(crate) mod press;
+pub(crate) mod session;
 pub(crate) mod shell;
 pub(crate) mod sign_in;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod wanted;
 
 use std::sync::{
@@ -14,7 +18,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use ao_core::server::Handle;
+use ao_core::{
+    event::Failure,
+    server::Handle,
+    slots::IncidentId,
+    state::{Now, State},
+    words,
+};
 use axum::{
     Router,
     extract::{FromRequestParts, Request},
@@ -32,11 +42,19 @@ use crate::{
     Api, Problem, assets,
     caller::{Caller, Right},
     error::PROBLEM,
+    view,
 };
 
 /// The pages for whoever was let in. A door decides who that is.
 pub(crate) fn routes() -> Router<Arc<Api>> {
-    Router::new().route("/", get(attention::show)).route("/sign-out", post(sign_in::sign_out))
+    Router::new()
+        .route("/", get(attention::show))
+        .route("/i/{incident}", get(incident::show))
+        .route("/i/{incident}/act", post(act::on_incident))
+        .route("/s/{session}", get(session::show))
+        .route("/sessions/{session}", get(session::show))
+        .route("/s/{session}/act", post(act::on_session))
+        .route("/sign-out", post(sign_in::sign_out))
 }
 
 /// What pages are made of: anybody may have it.
@@ -73,11 +91,46 @@ impl FromRequestParts<Arc<Api>> for Looker {
     }
 }
 
+impl Looker {
+    /// The frame of a page for him.
+    fn shell(
+        self,
+        root: &'static str,
+        title: String,
+        place: Place,
+        state: &State,
+        now: Now,
+    ) -> Shell {
+        Shell {
+            root,
+            title,
+            place,
+            wanted: view::wanted(state, now),
+            who: self.name,
+            can_leave: self.by_cookie,
+            script: assets::script(),
+            seq: Some(state.last_seq),
+        }
+    }
+}
+
 /// A key that no other page has. It tells what is repeated from what is new; it protects nothing.
 fn key() -> String {
     static BEGUN: LazyLock<i128> = LazyLock::new(|| Timestamp::now().as_nanosecond());
     static MADE: AtomicU64 = AtomicU64::new(0);
     format!("{:x}-{:x}", *BEGUN, MADE.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An incident as an address names it: `/i/142`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Number(pub(crate) IncidentId);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let id = format!("i-{text}").parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(id))
+    }
 }
 
 /// Which block of a page is asked for; none = the page.
@@ -117,7 +170,8 @@ pub(crate) async fn readable(request: Request, next: Next) -> Response {
 
 fn problem_page(problem: Problem, root: &'static str, asked: bool) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let title = ao_core::words::capital(&problem.title);
+    let title = words::refusal(&Failure::refused(problem.title, None));
+    let title = title.trim_end_matches('.').to_owned();
     let page = ProblemPage {
         shell: Shell {
             root,

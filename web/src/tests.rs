@@ -1,5 +1,6 @@
 //! The router over a real server without plugins and projects.
 
+mod pages;
 pub(crate) mod prs;
 
 use std::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ao_core::{
     decide,
     slots::{IncidentId, NotificationId, Seq, SessionId},
-    why::{self, About},
+    why::{self, About, Why},
 };
 use axum::{
     Extension, Json, Router,
@@ -54,10 +54,15 @@ async fn explain(
             caller.may(Right::Look, "ask why")?;
         }
     }
+    Ok(Json(view::WhyDoc { schema: "ao.why/1".into(), why: explained(&api, &about).await? }))
+}
+
+/// The explanation, for whoever may have it.
+pub(crate) async fn explained(api: &Api, about: &About) -> Result<Why, Problem> {
     let none =
         || Problem::new(Code::NotFound, format!("there is no {about}")).with_remedy("ao status");
-    let roots = why::roots(&api.handle.state(), &about).ok_or_else(none)?;
-    let first = first_of(&api, &about);
+    let roots = why::roots(&api.handle.state(), about).ok_or_else(none)?;
+    let first = first_of(api, about);
     // Newest first, so that a long chain loses its oldest part. What lies before the session's own beginning
     // (settings, starts) explains nothing about it.
     let mut wanted: std::collections::BTreeSet<Seq> = roots.into_iter().collect();
@@ -76,9 +81,7 @@ async fn explain(
     }
     let now = api.handle.now();
     let zone = api.handle.zone().clone();
-    let why =
-        why::explain(&api.handle.state(), &about, &found, looked, now, &zone).ok_or_else(none)?;
-    Ok(Json(view::WhyDoc { schema: "ao.why/1".into(), why }))
+    why::explain(&api.handle.state(), about, &found, looked, now, &zone).ok_or_else(none)
 }
 
 /// The first event that can have to do with it.

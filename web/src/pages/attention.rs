@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     Looker, Part,
-    part::{Acts, Back, Card, Long, Sign, When, heading},
+    part::{Acts, Back, Card, Long, Sign, When, body, heading},
     shell::{self, Place, Shell},
     text_of,
 };
@@ -195,21 +195,22 @@ fn of_incident(
     let mut message = words.card(incident);
     let body = match incident.request {
         // By all of it a human decides.
-        Some(_) => std::mem::take(&mut message.body),
+        Some(_) => body(&mut message),
         None => vec![Block::Text(message.short.clone())],
     };
     let title = heading(&message.title, &body);
-    let choices = message.buttons.iter().filter(|b| b.id.starts_with("answer:")).count();
-    // What each choice has a button for is not said twice.
-    let said = |block: &Block| matches!(block, Block::List(lines) if lines.len() == choices);
-    let body = body.into_iter().filter(|block| !said(block)).collect();
     if let Some(until) = incident.snoozed.filter(|until| *until > reader.now.wall) {
         let until = ao_core::words::local_time(until, reader.now, reader.zone, "%H:%M");
         message.meta.push(format!("quiet until {until}"));
     }
     let key = &looker.key;
-    let acts = looker.acts.then(|| Acts::of("", incident, &mut message, key, Back::Attention));
     let number = incident.id.0;
+    let acts = looker.acts.then(|| Acts::about("", incident, &mut message, key, Back::Attention));
+    let is_folded = |block: &Block| matches!(block, Block::Code(text) if Long::of(text).is_some());
+    let acts = acts.flatten().map(|acts| match body.iter().any(is_folded) {
+        true => acts.read_first(format!("i/{number}")),
+        false => acts,
+    });
     let sign = match Sign::from(message.mark) {
         // That it did not work stands in its words.
         sign if sign.class == "failed" => sign,
@@ -224,7 +225,8 @@ fn of_incident(
         since: When::ago(message.since, reader.now, reader.zone),
         task: row.map(task).unwrap_or_default(),
         body,
-        acts: acts.flatten(),
+        folds: true,
+        acts,
         command: message.command,
         meta: message.meta.join(" · "),
     }
@@ -241,6 +243,7 @@ fn of_row(row: &Row, reader: Reader<'_>) -> Card {
         since: When::ago(row.since, reader.now, reader.zone),
         task: task(row),
         body: vec![],
+        folds: true,
         acts: None,
         command: row.next.clone(),
         meta: format!("{} · {}", row.project, row.agent),
@@ -248,7 +251,7 @@ fn of_row(row: &Row, reader: Reader<'_>) -> Card {
 }
 
 /// `#41 Coupon is applied twice`.
-fn task(row: &Row) -> String {
+pub(crate) fn task(row: &Row) -> String {
     match &row.issue {
         Some(issue) => format!("#{} {}", one_line(issue), row.title),
         None => row.title.clone(),

@@ -4,7 +4,7 @@
 use ao_core::{
     event::Subject,
     slots::{
-        notifier::{Block, Button, ButtonStyle, Mark, Message},
+        notifier::{Action, Block, Button, ButtonStyle, Mark, Message},
         text::{cut, duration, length, one_line},
     },
     state::{Incident, Now, Zone},
@@ -84,6 +84,13 @@ impl When {
         Self { text, ..Self::at(at, now, zone, "%H:%M:%S") }
     }
 
+    /// By the clock, for whoever knows the day.
+    pub(crate) fn clock(at: Timestamp, zone: &TimeZone) -> Self {
+        let local = at.to_zoned(zone.clone());
+        let full = local.strftime("%a %-d %b %Y %H:%M:%S %Z").to_string();
+        Self { iso: at, full, text: local.strftime("%H:%M:%S").to_string() }
+    }
+
     /// By the clock, with the day where it is another.
     pub(crate) fn at(at: Timestamp, now: Now, zone: &TimeZone, clock: &str) -> Self {
         let full = at.to_zoned(zone.clone()).strftime("%a %-d %b %Y %H:%M:%S %Z").to_string();
@@ -130,6 +137,8 @@ pub(crate) struct Card {
     pub(crate) since: When,
     pub(crate) task: String,
     pub(crate) body: Vec<Block>,
+    /// What is long is folded.
+    pub(crate) folds: bool,
     pub(crate) acts: Option<Acts>,
     pub(crate) command: Option<String>,
     pub(crate) meta: String,
@@ -150,6 +159,13 @@ pub(crate) fn heading(title: &str, body: &[Block]) -> String {
         Some((who, tail)) if repeats(tail) => who.to_owned(),
         _ => title.to_owned(),
     }
+}
+
+/// What a message says without the choices that have a button each.
+pub(crate) fn body(message: &mut Message) -> Vec<Block> {
+    let choices = message.buttons.iter().filter(|b| b.id.starts_with("answer:")).count();
+    let said = |block: &Block| matches!(block, Block::List(lines) if lines.len() == choices);
+    std::mem::take(&mut message.body).into_iter().filter(|block| !said(block)).collect()
 }
 
 /// A button of a card.
@@ -190,7 +206,7 @@ impl Act {
     }
 }
 
-/// What can be done about an incident: the buttons of its message. What needs words or a second look opens a sheet.
+/// What can be done: the buttons of a message. What needs words or a second look opens a sheet.
 #[derive(Debug, Template)]
 #[template(path = "parts/acts.html")]
 pub(crate) struct Acts {
@@ -201,6 +217,10 @@ pub(crate) struct Acts {
     about: String,
     first: Vec<Act>,
     more: Vec<Act>,
+    /// The one whose words are asked for on the page itself.
+    inline: Option<Act>,
+    /// Where all of what is decided on can be read first.
+    read_first: Option<String>,
 }
 
 impl HtmlSafe for Acts {}
@@ -209,37 +229,83 @@ impl HtmlSafe for Acts {}
 const FIRST: usize = 4;
 
 impl Acts {
-    /// None where there is nothing to do.
-    pub(crate) fn of(
-        root: &str,
-        incident: &Incident,
-        message: &mut Message,
+    /// For what is sent to `action`; none where there is nothing to do.
+    pub(crate) fn new(
+        action: String,
+        dom: String,
+        about: String,
+        buttons: Vec<Button>,
         key: &str,
         from: Back,
     ) -> Option<Self> {
-        let buttons = std::mem::take(&mut message.buttons);
         let acts = buttons.into_iter().enumerate().map(|(place, button)| Act { button, place });
         let (mut more, mut first): (Vec<_>, Vec<_>) = acts.partition(|act| act.button.more);
+        if first.is_empty() {
+            // Nothing but the rare things can be done: they need no menu.
+            std::mem::swap(&mut first, &mut more);
+        }
         if first.is_empty() {
             return None;
         }
         if first.len() + usize::from(!more.is_empty()) > FIRST {
             more.splice(0..0, first.split_off(FIRST - 1));
         }
+        Some(Self {
+            action,
+            key: key.to_owned(),
+            from,
+            dom,
+            about,
+            first,
+            more,
+            inline: None,
+            read_first: None,
+        })
+    }
+
+    /// The buttons of an incident's card.
+    pub(crate) fn about(
+        root: &str,
+        incident: &Incident,
+        message: &mut Message,
+        key: &str,
+        from: Back,
+    ) -> Option<Self> {
         let about = match &incident.subject {
             Subject::Session(id) => id.to_string(),
             _ => message.title.clone(),
         };
         let number = incident.id.0;
-        Some(Self {
-            action: format!("{root}i/{number}/act"),
-            key: key.to_owned(),
-            from,
-            dom: format!("i{number}"),
-            about,
-            first,
-            more,
-        })
+        let buttons = std::mem::take(&mut message.buttons);
+        Self::new(format!("{root}i/{number}/act"), format!("i{number}"), about, buttons, key, from)
+    }
+
+    /// With the words of this button asked for at once; what has a button of its own is no choice there.
+    #[must_use]
+    pub(crate) fn asking_at_once(mut self, id: &str) -> Self {
+        let Some(at) = self.first.iter().position(|act| act.button.id == id) else { return self };
+        let mut act = self.first.remove(at);
+        let of_choice = |act: &&Act| act.button.id.starts_with("answer:");
+        let choices = self.first.iter().filter(of_choice).count();
+        if let Some(form) = &mut act.button.form
+            && form.options.len() == choices
+        {
+            form.options.clear();
+            form.required = true;
+        }
+        self.inline = Some(act);
+        self
+    }
+
+    /// Without the button that lets through what is not all seen here: it is read where it stands whole.
+    #[must_use]
+    pub(crate) fn read_first(mut self, whole: String) -> Self {
+        let lets_through = |act: &Act| act.button.action == Action::Approve;
+        if self.first.iter().any(lets_through) {
+            self.first.retain(|act| !lets_through(act));
+            self.read_first = Some(whole);
+        }
+        self
     }
 
     fn asking(&self) -> impl Iterator<Item = &Act> {

@@ -9,7 +9,7 @@ use ao_core::{
     config::policy::{PluginChoice, Policy},
     event::{Event, Over, Text},
     slots::{
-        PrNumber, RequestId, Seq, SessionId,
+        IncidentId, PrNumber, RequestId, Seq, SessionId,
         agent::Ask,
         fact::{
             Activity, Checks, Mergeable, PrDetails, PrFacts, PrState, Review, RuntimeState, Source,
@@ -18,12 +18,14 @@ use ao_core::{
         notifier::{ChannelKind, NotifierCapabilities},
     },
     state::{ChannelState, Fact, Moment, Now, Request, Session, State, Status},
+    why::{self, Why},
 };
 use jiff::{SignedDuration, Timestamp, tz};
 
 use super::{
     Looker,
     attention::{Attention, Reader},
+    incident, session,
 };
 use crate::view;
 
@@ -35,6 +37,8 @@ pub(super) struct Stage {
     pub(super) state: State,
     now: Now,
     like: Session,
+    /// Whoever looks may act.
+    pub(super) acts: bool,
 }
 
 impl Stage {
@@ -55,7 +59,7 @@ impl Stage {
         let can = NotifierCapabilities::plain(ChannelKind::Desktop);
         let channel = ChannelState { capabilities: Some(can), ..ChannelState::default() };
         state.channels.insert("desktop".parse().unwrap(), channel);
-        Self { state, now: Now { wall: at, awake: 90_000_000 }, like }
+        Self { state, now: Now { wall: at, awake: 90_000_000 }, like, acts: true }
     }
 
     fn ago(&self, minutes: u64) -> Moment {
@@ -267,15 +271,54 @@ impl Stage {
         stage
     }
 
-    pub(super) fn attention(&self, acts: bool) -> Attention {
+    pub(super) fn attention(&self) -> Attention {
         let zone = tz::TimeZone::fixed(tz::offset(1));
         let reader = Reader { now: self.now, zone: &zone, text: &|_| None };
-        let looker =
-            Looker { name: "ana".into(), acts, by_cookie: true, key: "key-of-the-page".into() };
+        let looker = looker(self.acts);
         let doc =
             view::status(&self.state, self.now, &zone, "1.2.3", None, false, &Default::default());
         Attention::of(&self.state, &doc, reader, &looker, None)
     }
+}
+
+impl Stage {
+    fn read<T>(&self, page: impl FnOnce(Reader<'_>, Looker) -> T) -> T {
+        let zone = tz::TimeZone::fixed(tz::offset(1));
+        let reader = Reader { now: self.now, zone: &zone, text: &|_| None };
+        page(reader, looker(self.acts))
+    }
+
+    fn why(&self, about: &str) -> Why {
+        let zone = tz::TimeZone::fixed(tz::offset(1));
+        let about = about.parse().unwrap();
+        why::explain(&self.state, &about, &[].into(), 0, self.now, &zone).unwrap()
+    }
+
+    pub(super) fn incident_page(&self, number: u64) -> incident::Page {
+        let incident = &self.state.incidents[&IncidentId(number)];
+        let why = self.why(&format!("i-{number}"));
+        self.read(|reader, looker| {
+            incident::Page::of(&self.state, incident, why, reader, looker, "../", None)
+        })
+    }
+
+    pub(super) fn session_page(&self, id: &SessionId) -> session::Page {
+        let session = &self.state.sessions[id];
+        let mine = |line: &str| {
+            let event = Event::decode(line.as_bytes()).unwrap();
+            (event.session.as_ref()?.as_str() == "shop-5").then_some(event)
+        };
+        let mut events: Vec<_> = DEMO.lines().filter_map(mine).collect();
+        events.reverse();
+        let story = session::Story { why: self.why(id.as_str()), events: &events, older: true };
+        self.read(|reader, looker| {
+            session::Page::of(&self.state, session, story, reader, looker, "../", None)
+        })
+    }
+}
+
+fn looker(acts: bool) -> Looker {
+    Looker { name: "ana".into(), acts, by_cookie: true, key: "key-of-the-page".into() }
 }
 
 fn open(id: RequestId, ask: Ask, opened: Moment) -> Request {

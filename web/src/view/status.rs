@@ -124,7 +124,6 @@ pub fn status(
         .map(|session| row(state, session, zone))
         .collect();
     let notices: Vec<Notice> = if only.is_none() { notices(state, now) } else { vec![] };
-    let wants = |zone: Zone| u32::from(zone >= Zone::Orange);
     let projects: std::collections::BTreeSet<_> =
         sessions.iter().filter(|row| row.over.is_none()).map(|row| &row.project).collect();
     let projects = u32::try_from(projects.len()).unwrap_or(u32::MAX);
@@ -137,8 +136,10 @@ pub fn status(
         up_ms: state.server.started.map_or(0, |since| millis(now.wall, since.at)),
         projects,
         any_project: state.policy.projects.keys().next().cloned(),
-        want_you: sessions.iter().map(|row| wants(row.zone)).sum::<u32>()
-            + notices.iter().map(|notice| wants(notice.zone)).sum::<u32>(),
+        want_you: match only {
+            None => wanted(state, now),
+            Some(_) => sessions.iter().map(|row| wants(row.zone)).sum::<u32>(),
+        },
         last_push: sent.map(|when| when.at).max(),
         reachable: state
             .channels
@@ -151,6 +152,17 @@ pub fn status(
         notices,
         sessions,
     }
+}
+
+fn wants(zone: Zone) -> u32 {
+    u32::from(zone >= Zone::Orange)
+}
+
+/// How many things want a human.
+pub(crate) fn wanted(state: &State, now: Now) -> u32 {
+    let sessions = state.sessions.values().map(|session| wants(state.zone_of(session)));
+    let notices = notices(state, now).into_iter().map(|notice| wants(notice.zone));
+    sessions.chain(notices).sum()
 }
 
 fn notices(state: &State, now: Now) -> Vec<Notice> {

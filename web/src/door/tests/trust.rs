@@ -342,6 +342,11 @@ async fn s36_each_role_may_what_it_may_and_no_more() {
         ("GET", "/api/access", Role::Admin),
         ("POST", "/api/access", Role::Admin),
         ("POST", "/api/access/k-99/revoke", Role::Admin),
+        ("GET", "/", Role::Viewer),
+        ("GET", "/i/1", Role::Viewer),
+        ("GET", "/s/app-1", Role::Viewer),
+        ("POST", "/i/1/act", Role::Member),
+        ("POST", "/s/app-1/act", Role::Member),
         ("POST", "/sign-out", Role::Viewer),
     ] {
         let json = "content-type: application/json\r\n";
