@@ -4,6 +4,7 @@ pub(crate) mod act;
 pub(crate) mod attention;
 pub(crate) mod incident;
 pub(crate) mod part;
+pub(crate) mod pr;
 pub(crate) mod press;
 pub(crate) mod session;
 pub(crate) mod shell;
@@ -51,6 +52,7 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
         .route("/", get(attention::show))
         .route("/i/{incident}", get(incident::show))
         .route("/i/{incident}/act", post(act::on_incident))
+        .route("/pr/{project}/{number}", get(pr::show))
         .route("/s/{session}", get(session::show))
         .route("/sessions/{session}", get(session::show))
         .route("/s/{session}/act", post(act::on_session))

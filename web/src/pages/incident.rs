@@ -22,7 +22,7 @@ use axum::{
 use super::{
     Looker, Number,
     attention::{Reader, task},
-    part::{Acts, Back, Long, Sign, When, body, heading},
+    part::{Acts, Back, Long, Sign, When, body, heading, outside},
     shell::{self, Place, Shell},
     text_of,
 };
@@ -170,7 +170,7 @@ impl Page {
             details,
             acts,
             command,
-            link,
+            link: outside(link),
             why: Evidence::of(why, reader),
             told,
             meta: meta.join(" · "),

@@ -144,6 +144,11 @@ pub(crate) struct Card {
     pub(crate) meta: String,
 }
 
+/// An address elsewhere, as others tell it: a page for a browser and nothing else that it can open.
+pub(crate) fn outside(url: Option<String>) -> Option<String> {
+    url.filter(|url| ["https://", "http://"].iter().any(|web| url.starts_with(web)))
+}
+
 /// A title without the words that stand verbatim below it.
 pub(crate) fn heading(title: &str, body: &[Block]) -> String {
     let verbatim = body.first().and_then(|block| match block {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ao_core::{
     decide,
-    event::Event,
+    event::{Event, Subject},
     slots::{SessionId, notifier::Block, text::one_line},
-    state::{Session, State},
+    state::{Incident, Session, State},
     why::{About, Why, source},
     words::{Seen, Words, acts_on},
 };
@@ -47,7 +47,7 @@ pub(crate) struct Page {
     /// What it is at, where no card says it.
     state: Option<String>,
     why: Evidence,
-    facts: Vec<(&'static str, String, Option<When>)>,
+    facts: Vec<Known>,
     messages: Vec<(String, When, String)>,
     last_words: Option<Block>,
     tail: Option<Block>,
@@ -112,42 +112,7 @@ impl Page {
         let Reader { now, zone, text } = reader;
         let doc = view::session(state, session, zone, text);
         let row = &doc.session;
-        let words = Words {
-            state,
-            now,
-            zone: Some(zone.clone()),
-            channel: None,
-            text,
-            seen: Seen::default(),
-        };
-        let subject = ao_core::event::Subject::Session(session.id.clone());
-        let mut open: Vec<_> =
-            state.incidents_of(&subject).filter(|incident| incident.resolved.is_none()).collect();
-        open.sort_by_key(|incident| (std::cmp::Reverse(incident.priority), incident.opened.seq));
-        let card = |incident| {
-            let mut message = words.card(incident);
-            let body = body(&mut message);
-            let title = heading(&message.title, &body);
-            let key = &looker.key;
-            let acts =
-                looker.acts.then(|| Acts::about(root, incident, &mut message, key, Back::Session));
-            let number = incident.id.0;
-            Card {
-                sign: message.mark.into(),
-                dom: incident.id.to_string(),
-                live: format!("s:{}", session.id),
-                href: format!("i/{number}"),
-                title,
-                since: When::ago(message.since, now, zone),
-                task: String::new(),
-                body,
-                folds: false,
-                acts: acts.flatten(),
-                command: message.command,
-                meta: message.meta.join(" · "),
-            }
-        };
-        let cards: Vec<_> = open.into_iter().map(card).collect();
+        let cards = cards(state, session, |_| true, reader, &looker, root);
         let id = session.id.to_string();
         let acts = looker.acts.then(|| {
             let action = format!("{root}s/{id}/act");
@@ -188,6 +153,47 @@ impl Page {
     }
 }
 
+/// The cards of those of its incidents that are not over and are wanted, the most urgent first.
+pub(crate) fn cards(
+    state: &State,
+    session: &Session,
+    wanted: impl Fn(&Incident) -> bool,
+    reader: Reader<'_>,
+    looker: &Looker,
+    root: &str,
+) -> Vec<Card> {
+    let Reader { now, zone, text } = reader;
+    let words =
+        Words { state, now, zone: Some(zone.clone()), channel: None, text, seen: Seen::default() };
+    let subject = Subject::Session(session.id.clone());
+    let open = state.incidents_of(&subject).filter(|incident| incident.resolved.is_none());
+    let mut open: Vec<_> = open.filter(|incident| wanted(incident)).collect();
+    open.sort_by_key(|incident| (std::cmp::Reverse(incident.priority), incident.opened.seq));
+    let card = |incident| {
+        let mut message = words.card(incident);
+        let body = body(&mut message);
+        let title = heading(&message.title, &body);
+        let key = &looker.key;
+        let acts =
+            looker.acts.then(|| Acts::about(root, incident, &mut message, key, Back::Session));
+        Card {
+            sign: message.mark.into(),
+            dom: incident.id.to_string(),
+            live: format!("s:{}", session.id),
+            href: format!("i/{}", incident.id.0),
+            title,
+            since: When::ago(message.since, now, zone),
+            task: String::new(),
+            body,
+            folds: false,
+            acts: acts.flatten(),
+            command: message.command,
+            meta: message.meta.join(" · "),
+        }
+    };
+    open.into_iter().map(card).collect()
+}
+
 /// `my-app · claude-code · 1 h 12 min · $1.84 · asked you once`.
 fn meta(doc: &SessionDoc, now: jiff::Timestamp) -> String {
     let until = doc.session.over.unwrap_or(now);
@@ -206,8 +212,18 @@ fn meta(doc: &SessionDoc, now: jiff::Timestamp) -> String {
     parts.join(" · ")
 }
 
+/// A line of the facts.
+#[derive(Debug)]
+struct Known {
+    name: &'static str,
+    value: String,
+    since: Option<When>,
+    /// Where more of it is shown, seen from the root.
+    href: Option<String>,
+}
+
 /// What is known, by whom and since when.
-fn facts(doc: &SessionDoc, reader: Reader<'_>) -> Vec<(&'static str, String, Option<When>)> {
+fn facts(doc: &SessionDoc, reader: Reader<'_>) -> Vec<Known> {
     let when = |at| Some(When::at(at, reader.now, reader.zone, "%H:%M"));
     let fact = |fact: &FactView| {
         let state = fact.value.get("state").and_then(|state| state.as_str()).unwrap_or_default();
@@ -217,28 +233,31 @@ fn facts(doc: &SessionDoc, reader: Reader<'_>) -> Vec<(&'static str, String, Opt
         };
         format!("{state} ({})", source(fact.source))
     };
+    let known = |name, value, since| Known { name, value, since, href: None };
     let mut facts = vec![
-        ("Runtime", fact(&doc.runtime), when(doc.runtime.since)),
-        ("Activity", fact(&doc.activity), when(doc.activity.since)),
+        known("Runtime", fact(&doc.runtime), when(doc.runtime.since)),
+        known("Activity", fact(&doc.activity), when(doc.activity.since)),
     ];
-    let pr = match &doc.pr {
-        Some(pr) => format!("{} {}", pr.number, one_line(&pr.title)),
-        None => "none".to_owned(),
-    };
-    facts.push(("Pull request", pr, None));
-    facts.extend(doc.branch.clone().map(|branch| ("Branch", branch, None)));
-    facts.push(("Work", ao_core::words::capital(&summary::work(doc.work.as_ref())), None));
+    facts.push(match &doc.pr {
+        Some(pr) => Known {
+            href: Some(format!("pr/{}/{}", doc.session.project, pr.number.0)),
+            ..known("Pull request", format!("{} {}", pr.number, one_line(&pr.title)), None)
+        },
+        None => known("Pull request", "none".to_owned(), None),
+    });
+    facts.extend(doc.branch.clone().map(|branch| known("Branch", branch, None)));
+    facts.push(known("Work", ao_core::words::capital(&summary::work(doc.work.as_ref())), None));
     facts.extend(match (&doc.workspace, doc.workspace_gone) {
-        (Some(_), true) => Some(("Workspace", "removed".to_owned(), None)),
-        (Some(path), false) => Some(("Workspace", path.display().to_string(), None)),
+        (Some(_), true) => Some(known("Workspace", "removed".to_owned(), None)),
+        (Some(path), false) => Some(known("Workspace", path.display().to_string(), None)),
         (None, _) => None,
     });
-    facts.push(("Begun", format!("by {}", doc.by), when(doc.created)));
+    facts.push(known("Begun", format!("by {}", doc.by), when(doc.created)));
     if let Some((step, failure)) = &doc.failed {
-        facts.push(("Failed", format!("{step}: {}", one_line(&failure.message)), None));
+        facts.push(known("Failed", format!("{step}: {}", one_line(&failure.message)), None));
     }
     if let Some(kept) = &doc.workspace_kept {
-        facts.push(("Kept", one_line(&kept.message), None));
+        facts.push(known("Kept", one_line(&kept.message), None));
     }
     facts
 }

@@ -25,7 +25,7 @@ use jiff::{SignedDuration, Timestamp, tz};
 use super::{
     Looker,
     attention::{Attention, Reader},
-    incident, session,
+    incident, pr, session,
 };
 use crate::view;
 
@@ -300,6 +300,13 @@ impl Stage {
         self.read(|reader, looker| {
             incident::Page::of(&self.state, incident, why, reader, looker, "../", None)
         })
+    }
+
+    pub(super) fn pr_page(&self, id: &SessionId) -> pr::Page {
+        self.read(|reader, looker| {
+            pr::Page::of(&self.state, &self.state.sessions[id], reader, looker)
+        })
+        .unwrap()
     }
 
     pub(super) fn session_page(&self, id: &SessionId) -> session::Page {

@@ -345,6 +345,7 @@ async fn s36_each_role_may_what_it_may_and_no_more() {
         ("GET", "/", Role::Viewer),
         ("GET", "/i/1", Role::Viewer),
         ("GET", "/s/app-1", Role::Viewer),
+        ("GET", "/pr/my-app/1", Role::Viewer),
         ("POST", "/i/1/act", Role::Member),
         ("POST", "/s/app-1/act", Role::Member),
         ("POST", "/sign-out", Role::Viewer),

@@ -2,6 +2,8 @@
 
 use askama::Template as _;
 
+use ao_core::slots::fact::PrComment;
+
 use super::*;
 use crate::pages::shell;
 
@@ -84,6 +86,37 @@ fn a_sessions_page_tells_what_it_needs_and_what_is_known() {
 }
 
 #[test]
+fn a_pull_requests_page_says_where_it_stands() {
+    let mut stage = Stage::new();
+    let ready = stage.ready(1, 22);
+    let html = stage.pr_page(&ready).render().unwrap();
+    keep("pr/my-app/ready", &html);
+    for says in ["#57 Dark mode", "6 of 6 pass", "approved by ben", "none open", "Merge #57"] {
+        assert!(html.contains(says), "{says}: {html}");
+    }
+    let hostile = "\"><script>alert(1)</script>";
+    let red = stage.with_pr(4, hostile, 31, Status::CiFailed, |pr| {
+        pr.checks = Checks::Failing;
+        pr.failing = vec![hostile.into()];
+        pr.human_threads = 2;
+        pr.mergeable = Mergeable::Conflicting;
+        pr.details.url = Some("javascript:alert(1)".into());
+        pr.details.conflicts = vec![hostile.into()];
+        pr.details.comments = vec![PrComment {
+            by: hostile.into(),
+            place: Some("src/theme.ts:88".into()),
+            text: format!("{hostile}\nUse the theme helper here"),
+        }];
+    });
+    let html = stage.pr_page(&red).render().unwrap();
+    keep("pr/my-app/red", &html);
+    assert!(html.contains("Use the theme helper here") && html.contains("2 open"), "{html}");
+    // S41, also in an address.
+    assert!(!html.contains("<script>alert") && !html.contains("javascript:"), "{html}");
+    assert!(stage.session_page(&red).render().unwrap().contains("href=\"../pr/my-app/60\""));
+}
+
+#[test]
 fn s40_screen_and_words_are_inert() {
     let mut stage = Stage::new();
     let bad = "\u{1b}]52;c;Zm9v\u{7}\u{1b}[2J</pre><script>alert(1)</script>\u{202e}";
@@ -104,7 +137,7 @@ fn s40_screen_and_words_are_inert() {
 /// Puts a page into a folder, for whoever wants to look at it: `AO_PAGES=/tmp/pages`.
 fn keep(name: &str, html: &str) {
     let Some(folder) = std::env::var_os("AO_PAGES").map(std::path::PathBuf::from) else { return };
-    for part in ["ui", "i", "s"] {
+    for part in ["ui", "i", "s", "pr/my-app"] {
         std::fs::create_dir_all(folder.join(part)).unwrap();
     }
     std::fs::write(folder.join(shell::STYLE.as_str()), shell::SHEET).unwrap();
