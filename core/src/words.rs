@@ -489,9 +489,7 @@ impl Words<'_> {
             meta: self.meta(notification.project.as_ref(), &covered, incident),
             session,
             project: notification.project.clone(),
-            link: incident
-                .filter(|_| needs.len() == 1 && !self.is_public())
-                .and_then(|one| self.page(one)),
+            link: self.leads(&needs),
             since: incident.map_or(notification.opened.at, |incident| incident.opened.at),
             details: match needs[..] {
                 [one] if one.resolved.is_none() => self.details(one),
@@ -547,6 +545,17 @@ impl Words<'_> {
                 ref open if one_cause(covered) => Told::Stage(self.storm_stage(open, many.len())),
                 _ => Told::Stage(Stage::Open),
             },
+        }
+    }
+
+    /// Where a message leads: to our own page of what it tells of, where that has an address, else to the pull request.
+    fn leads(&self, needs: &[&Incident]) -> Option<String> {
+        match (self.state.policy.public_url.as_deref(), needs) {
+            // The number says nothing: it may stand where others read it.
+            (Some(base), [one]) => Some(format!("{base}/i/{}", one.id.0)),
+            (Some(base), [_, _, ..]) => Some(format!("{base}/")),
+            (None, [one]) if !self.is_public() => self.page(one),
+            _ => None,
         }
     }
 

@@ -1500,6 +1500,36 @@ fn the_morning_is_the_next_one_also_when_the_clocks_change() {
     }
 }
 
+/// With an address of our own a message leads to our page, on every channel, by a number alone.
+#[test]
+fn s17_deep_links_carry_ids_only() {
+    let links = |w: &World| -> Vec<Option<String>> {
+        channels().iter().map(|can| shown_on(w, can, Seen::default()).link).collect()
+    };
+    let reachable = |w: &mut World| {
+        let public_url = Some("https://ao.example.org/phone".to_owned());
+        w.state.policy = Policy { public_url, ..w.state.policy.as_ref().clone() }.into();
+    };
+    let mut w = asking(question("Should a coupon also apply to shipping?"));
+    assert!(links(&w).iter().all(Option::is_none), "{:?}", links(&w));
+    reachable(&mut w);
+    let page = Some("https://ao.example.org/phone/i/1".to_owned());
+    assert!(links(&w).iter().all(|link| *link == page), "{:?}", links(&w));
+    // Of several it leads to all of them.
+    let mut w = World::working("41");
+    w.holds_channels = true;
+    w.add_working("42");
+    w.now.wall += SignedDuration::from_mins(12);
+    w.start("boot-1");
+    w.tell(1, [asked("k1", question("Should a coupon also apply to shipping?"))]);
+    w.see(2, RuntimeState::Exited { code: Some(1) });
+    w.give(Input::Swept { sessions: 2 }).unwrap();
+    w.pass(2_000);
+    reachable(&mut w);
+    let all = Some("https://ao.example.org/phone/".to_owned());
+    assert!(links(&w).iter().all(|link| *link == all), "{:?}", links(&w));
+}
+
 #[test]
 fn golden_several() {
     let mut book = Book::default();
