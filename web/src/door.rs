@@ -41,7 +41,7 @@ use tower_http::{
     catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer,
 };
 
-pub(crate) use self::{guard::Https, often::Strangers, peer::Ends};
+pub(crate) use self::{guard::Via, often::Strangers, peer::Ends};
 use self::{
     guard::{harmless, ours},
     often::{each_not_too_often, not_too_often},

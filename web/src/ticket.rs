@@ -23,6 +23,8 @@ pub(crate) struct Ticket {
     pub(crate) visitor: Visitor,
     /// The page to go to with it.
     pub(crate) wanted: Wanted,
+    /// It is for another device, by `publicUrl`: whose the connection is says nothing.
+    pub(crate) away: bool,
 }
 
 /// The tickets that are out, by the hashes of their words.
@@ -69,7 +71,8 @@ mod tests {
     #[test]
     fn s17_a_ticket_is_spent_once_and_the_oldest_of_too_many_is_void() {
         let tickets = Tickets::default();
-        let ticket = || Ticket { visitor: Visitor::local(), wanted: Wanted::Attention };
+        let ticket =
+            || Ticket { visitor: Visitor::local(), wanted: Wanted::Attention, away: false };
         let words: Vec<_> = (0..=MOST).map(|_| tickets.issue(ticket()).unwrap()).collect();
         let (first, last) = (&words[0], &words[MOST]);
         assert!(tickets.look(first).is_none() && tickets.take(first).is_none());

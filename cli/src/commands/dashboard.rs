@@ -15,6 +15,7 @@ use crate::{cx::Cx, fail::Fail, out};
 ///   ao dashboard
 ///   ao dashboard i-142              at an incident, at a session (app-3), at a PR (my-app#57)
 ///   ao dashboard --print            the address alone
+///   ao dashboard --away             for a phone, at `publicUrl`
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Cmd {
@@ -23,6 +24,9 @@ pub(crate) struct Cmd {
     /// Print the address instead of opening it
     #[arg(long)]
     print: bool,
+    /// Print an address for another device, which finds ao at `publicUrl`
+    #[arg(long)]
+    away: bool,
 }
 
 /// How long the program that opens an address may take to say that it could not.
@@ -30,13 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cmd {
     pub(crate) async fn run(&self, cx: &Cx) -> Result<u8, Fail> {
-        let body = DashboardBody { page: self.page.clone() };
+        let body = DashboardBody { page: self.page.clone(), away: self.away };
         let ticket: TicketDoc = cx.client().post("/api/dashboard", &body).await?;
         if cx.global.json {
             out::json(&ticket);
             return Ok(0);
         }
-        if self.print {
+        if self.print || self.away {
             out::say(&ticket.url);
             return Ok(0);
         }

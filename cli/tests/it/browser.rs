@@ -109,6 +109,15 @@ impl Browser {
         })
     }
 
+    /// Follows the address that lets it in.
+    pub(crate) fn signs_in(&mut self, url: &str) {
+        self.goes_to(url);
+        // A page with scripts presses by itself.
+        let press = "if (!document.scripts.length) document.querySelector('form[data-press] button')?.click()";
+        let _ = self.asks("Runtime.evaluate", &json!({"expression": press}));
+        self.until_reads("Attention");
+    }
+
     /// What a script says, on the page that is open.
     pub(crate) fn evaluates(&mut self, script: &str) -> Value {
         let wanted = json!({"expression": script, "returnByValue": true, "awaitPromise": true});

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::{browser::Browser, house::House};
+use crate::{
+    browser::Browser,
+    house::{House, until},
+};
 
 /// A house with a port of its own: free now; where another takes it before the server does, the test says so.
 fn house() -> (House, u16) {
@@ -39,10 +42,7 @@ fn ao_dashboard_signs_a_browser_in_until_it_signs_out() {
     browser.goes_to(&format!("{base}/"));
     let out = browser.reads();
     assert!(out.contains("Sign in") && out.contains("ao dashboard"), "{out}");
-    browser.goes_to(url);
-    let enter = browser.reads();
-    assert!(enter.contains("Open the dashboard as "), "{enter}");
-    browser.presses("form button");
+    browser.signs_in(url);
     let at = browser.evaluates("location.href");
     assert_eq!(at, json!(format!("{base}/")));
     let signed_in = |browser: &mut Browser| {
@@ -50,12 +50,6 @@ fn ao_dashboard_signs_a_browser_in_until_it_signs_out() {
     };
     assert_eq!(signed_in(&mut browser), json!(200));
     assert_eq!(browser.evaluates("document.cookie"), json!(""), "no script sees the cookie");
-
-    // A mail's page is another site: the cookie comes with the second try, which our own page makes.
-    browser.goes_to(&format!("data:text/html,<a href='{base}/'>mail</a>"));
-    browser.presses("a");
-    browser.until_reads("Attention");
-    assert_eq!(browser.evaluates("location.href"), json!(format!("{base}/")));
 
     // Neither a restart of the server nor the ticket again changes anything.
     house.ao(&["restart"]).success();
@@ -68,6 +62,36 @@ fn ao_dashboard_signs_a_browser_in_until_it_signs_out() {
     let left = "fetch('/sign-out', {method: 'POST'}).then(answer => answer.url)";
     assert_eq!(browser.evaluates(left), json!(format!("{base}/signed-out")));
     assert_eq!(signed_in(&mut browser), json!(401));
+}
+
+/// A link in a mail leads, over the sign-in, to the question; its answer on the page goes to the agent.
+#[test]
+fn a_link_from_a_mail_reaches_the_incident_and_the_answer_the_agent() {
+    let (house, port) = house();
+    let Some(mut browser) = Browser::start(&house) else { return };
+    house.ao(&["spawn", "my-app", "--prompt", "ask me something"]).success();
+    house.eventually(&["session", "show", "app-1"], |doc| doc["session"]["incident"] == "i-1");
+    let page = format!("http://ao.localhost:{port}/i/1");
+    let mail = format!("data:text/html,<a href='{page}'>app-1 asks</a>");
+    browser.goes_to(&mail);
+    browser.presses("a");
+    let out = browser.until_reads("ao dashboard i-1");
+    assert!(out.contains("Then you go to i-1."), "{out}");
+    let url = house.ao(&["dashboard", "i-1", "--print"]).success().stdout();
+    browser.signs_in(url.trim());
+    assert_eq!(browser.evaluates("location.href"), json!(page));
+
+    // The mail is another site: the cookie comes with the second try, which our own page makes.
+    browser.goes_to(&mail);
+    browser.presses("a");
+    browser.until_reads("Items only, or shipping too?");
+    assert_eq!(browser.evaluates("location.href"), json!(page));
+    browser.presses("button[value='answer:2']");
+    let answer = house.path("data/worktrees/my-app/app-1/answer.txt");
+    let said = until("the answer", || fs::read_to_string(&answer).ok().filter(|t| !t.is_empty()));
+    assert_eq!(said, "Items and shipping\n");
+    let decided = house.events().into_iter().find(|event| event["kind"] == "request.decided");
+    assert_eq!(decided.unwrap()["data"]["by"]["via"], "web");
 }
 
 /// What would open the browser gets the address as its one argument; where there is no screen, it is printed.

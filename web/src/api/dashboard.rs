@@ -24,6 +24,8 @@ pub(super) fn routes() -> Router<Arc<Api>> {
 pub struct DashboardBody {
     /// A session, an incident, or a pull request as `my-app#57`; none = all that needs somebody.
     pub page: Option<String>,
+    /// For another device, which finds the server at `publicUrl`.
+    pub away: bool,
 }
 
 async fn dashboard(
@@ -41,13 +43,21 @@ async fn dashboard(
             .because(why)
             .with_remedy("another `port:` in ~/.config/ao/config.yaml, then: ao restart")
     })?;
-    let word = api.tickets.issue(Ticket { visitor, wanted }).map_err(|error| {
+    let base = match body.away {
+        true => api.handle.state().policy.public_url.clone().ok_or_else(nowhere)?,
+        false => base(address),
+    };
+    let word = api.tickets.issue(Ticket { visitor, wanted, away: body.away }).map_err(|error| {
         Problem::new(Code::Failed, "no ticket could be made").because(error.to_string())
     })?;
     let until = api.handle.now().wall.saturating_add(GOOD).unwrap_or(jiff::Timestamp::MAX);
-    let base = base(address);
     let url = format!("{base}/sign-in/{word}");
     Ok(Json(view::TicketDoc { schema: "ao.ticket/1".into(), base, url, until }))
+}
+
+fn nowhere() -> Problem {
+    Problem::new(Code::Config, "there is no `publicUrl`, by which another device would find ao")
+        .with_remedy("publicUrl: https://… in ~/.config/ao/config.yaml, or: ssh -L")
 }
 
 /// Our own name for a browser on this machine. Cookies know no port (RFC 6265, 8.5): what an agent serves at

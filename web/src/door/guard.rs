@@ -32,9 +32,14 @@ pub(super) async fn harmless(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether the browser's own connection is encrypted, as far as is known: then our cookies are for such alone.
+/// By which of our names a request came.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Https(pub(crate) bool);
+pub(crate) struct Via {
+    /// By that of `publicUrl`: from another device.
+    pub(crate) away: bool,
+    /// Encrypted, as far as is known: then our cookies are for such alone.
+    pub(crate) https: bool,
+}
 
 /// A page of another site that resolves its name to this machine is refused, and so is what another site's page sends:
 /// only our own names pass, and what changes something comes from our own pages or from no page at all. What names a
@@ -59,9 +64,9 @@ pub(super) async fn ours(
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let local = host.is_some_and(|host| is_local(host, port));
-    let https = !local && public.as_ref().and_then(Uri::scheme_str) == Some("https");
-    request.extensions_mut().insert(Https(https));
+    let away = !host.is_some_and(|host| is_local(host, port));
+    let https = away && public.as_ref().and_then(Uri::scheme_str) == Some("https");
+    request.extensions_mut().insert(Via { away, https });
     next.run(request).await
 }
 

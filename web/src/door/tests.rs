@@ -76,7 +76,7 @@ impl Port {
     }
 
     async fn sign_in_as(&self, visitor: Visitor) -> String {
-        let ticket = Ticket { visitor, wanted: Wanted::Attention };
+        let ticket = Ticket { visitor, wanted: Wanted::Attention, away: false };
         let word = self.house.api.tickets.issue(ticket).unwrap();
         let reply = self.send("POST", &format!("/sign-in/{word}"), &self.own()).await;
         let cookie = reply.split("set-cookie: ").nth(1).and_then(|rest| rest.split(';').next());

@@ -22,9 +22,9 @@ use axum::{
 
 use super::{Wanted, shell};
 use crate::{
-    Api, Code, Problem,
+    Api, Code, Problem, assets,
     caller::{Caller, Right, Visitor, given_by},
-    door::{Ends, Https},
+    door::{Ends, Via},
 };
 
 /// For how long a browser is let in.
@@ -51,7 +51,7 @@ struct Page<'a> {
 /// What the page says.
 enum Say<'a> {
     /// How to get in, and where that leads.
-    Way { command: String, then: Option<&'a Wanted>, looks: Option<u32> },
+    Way { command: String, away: bool, then: Option<&'a Wanted>, looks: Option<u32> },
     /// Whoever presses gets in. `alone` = nobody but the human's own program can have opened this.
     Enter { who: &'a str, then: &'a Wanted, alone: bool },
     /// A ticket is worth nothing any more.
@@ -63,6 +63,11 @@ enum Say<'a> {
 impl Page<'_> {
     fn style(&self) -> &'static str {
         &shell::STYLE
+    }
+
+    /// What presses by itself, where nobody else can have opened the page.
+    fn script(&self) -> Option<&'static str> {
+        matches!(self.say, Say::Enter { alone: true, .. }).then(assets::script).flatten()
     }
 
     fn answer(self, status: StatusCode) -> Response {
@@ -96,15 +101,21 @@ pub(crate) fn stranger(request: &Request) -> Response {
             .with_remedy("ao dashboard")
             .into_response();
     }
-    let wanted = Wanted::at(path);
-    way(root_of(path), wanted.as_ref(), true).answer(StatusCode::UNAUTHORIZED)
+    let (wanted, via) = (Wanted::at(path), request.extensions().get::<Via>());
+    let away = via.is_some_and(|via| via.away);
+    way(root_of(path), wanted.as_ref(), away, true).answer(StatusCode::UNAUTHORIZED)
 }
 
-fn way(root: String, wanted: Option<&Wanted>, looks: bool) -> Page<'_> {
+fn way(root: String, wanted: Option<&Wanted>, away: bool, looks: bool) -> Page<'_> {
     let name = wanted.and_then(Wanted::name).map(|name| format!(" {name}"));
-    let command = format!("ao dashboard{}", name.unwrap_or_default());
+    let flag = if away { " --away" } else { "" };
+    let command = format!("ao dashboard{flag}{}", name.unwrap_or_default());
     let then = wanted.filter(|wanted| **wanted != Wanted::Attention);
-    Page { root, title: "Sign in", say: Say::Way { command, then, looks: looks.then_some(LOOKS) } }
+    Page {
+        root,
+        title: "Sign in",
+        say: Say::Way { command, away, then, looks: looks.then_some(LOOKS) },
+    }
 }
 
 /// What let a link in that came without our cookie, without the mark by which it came again.
@@ -120,8 +131,8 @@ fn see(place: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response()
 }
 
-async fn way_in() -> Response {
-    way(String::new(), None, false).answer(StatusCode::OK)
+async fn way_in(Extension(via): Extension<Via>) -> Response {
+    way(String::new(), None, via.away, false).answer(StatusCode::OK)
 }
 
 async fn out() -> Response {
@@ -135,8 +146,9 @@ async fn show(
     headers: HeaderMap,
 ) -> Response {
     let Some(ticket) = api.tickets.look(&word) else { return void() };
-    // Only what the human's own program opened came from nowhere.
-    let alone = text(&headers, "sec-fetch-site") == Some("none");
+    // Only what the human's own program opened came from nowhere. What is for another device may be sent about, and be
+    // looked at by what runs scripts too.
+    let alone = !ticket.away && text(&headers, "sec-fetch-site") == Some("none");
     let (who, then) = (ticket.visitor.actor.name.as_str(), &ticket.wanted);
     let say = Say::Enter { who, then, alone };
     Page { root: "../".into(), title: "Open the dashboard", say }.answer(StatusCode::OK)
@@ -151,7 +163,7 @@ fn void() -> Response {
 async fn take(
     State(api): State<Arc<Api>>,
     Extension(ends): Extension<Ends>,
-    Extension(https): Extension<Https>,
+    Extension(via): Extension<Via>,
     Path(word): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -159,10 +171,12 @@ async fn take(
     if !headers.contains_key(header::ORIGIN) {
         return Err(Problem::new(Code::Forbidden, "this page is none of ao's"));
     }
+    let Some(ticket) = api.tickets.look(&word) else { return Ok(void()) };
     // Whoever opened the browser had the ticket among its arguments, where other users of this machine see it.
-    if ends.are_anothers() {
+    if !ticket.away && ends.are_anothers() {
         return Err(Problem::new(Code::Forbidden, "this link is another user's"));
     }
+    // Of two at one time one gets it.
     let Some(ticket) = api.tickets.take(&word) else { return Ok(void()) };
     let Visitor { actor, role, .. } = ticket.visitor;
     let now = api.handle.now().wall;
@@ -177,7 +191,7 @@ async fn take(
     let (_, secret) = api.handle.grant(grant).await?;
     let instance = api.handle.state().instance.clone();
     let gone = || Problem::new(Code::Unavailable, "the server is starting");
-    let cookie = given_by(&instance.ok_or_else(gone)?, &secret, LASTS.as_secs(), https.0);
+    let cookie = given_by(&instance.ok_or_else(gone)?, &secret, LASTS.as_secs(), via.https);
     let there = see(&format!("../{}", ticket.wanted.path()));
     Ok(([(header::SET_COOKIE, cookie)], there).into_response())
 }
@@ -186,9 +200,9 @@ async fn take(
 pub(crate) async fn sign_out(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    https: Option<Extension<Https>>,
+    via: Option<Extension<Via>>,
 ) -> Result<Response, Problem> {
-    let https = https.is_some_and(|https| https.0.0);
+    let https = via.is_some_and(|via| via.https);
     let Visitor { actor, access, .. } = caller.may(Right::Look, "sign out")?.clone();
     if let Some(access) = access {
         api.handle.revoke(access, actor).await?;

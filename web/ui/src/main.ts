@@ -5,6 +5,9 @@ import * as line from "./line";
 import * as page from "./page";
 import * as present from "./present";
 
+// The way in that the human's own program opened: nobody is asked twice.
+document.querySelector<HTMLFormElement>("form[data-press]")?.requestSubmit();
+
 const { root, seq } = document.documentElement.dataset;
 if (root !== undefined && seq !== undefined) {
   line.start();

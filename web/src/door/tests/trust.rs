@@ -10,7 +10,7 @@ fn header<'r>(reply: &'r str, name: &str) -> Option<&'r str> {
 
 impl Port {
     fn ticket(&self, wanted: Wanted) -> String {
-        let ticket = Ticket { visitor: Visitor::local(), wanted };
+        let ticket = Ticket { visitor: Visitor::local(), wanted, away: false };
         self.house.api.tickets.issue(ticket).unwrap()
     }
 
@@ -279,6 +279,10 @@ async fn s19_a_fetched_ticket_stays_good_and_works_once() {
     }
     let opened = port.send("GET", &path, &format!("sec-fetch-site: none\r\n{PAGE}")).await;
     assert!(opened.contains("data-press"), "the human's own program opened it: {opened}");
+    let ticket = Ticket { visitor: Visitor::local(), wanted: Wanted::Attention, away: true };
+    let away = format!("/sign-in/{}", port.house.api.tickets.issue(ticket).unwrap());
+    let opened = port.send("GET", &away, &format!("sec-fetch-site: none\r\n{PAGE}")).await;
+    assert!(!opened.contains("data-press"), "somebody's phone asks: {opened}");
     assert_eq!(port.as_known("", "POST", &path, &port.own()).await, 303);
     assert_eq!(port.as_known("", "POST", &path, &port.own()).await, 410, "once");
     assert_eq!(port.as_known("", "GET", &path, PAGE).await, 410);
@@ -419,6 +423,23 @@ async fn a_link_from_elsewhere_leads_to_its_page_with_the_cookie_and_to_the_way_
         assert!(out.contains("<code>ao dashboard</code>"), "{out}");
         assert!(out.contains("content=\"5;url=?again\""), "it looks again: {out}");
     }
+    // Each page is named where it was wanted, and nothing else that stands in the address.
+    for (path, command, then) in [
+        ("/i/142?again", "ao dashboard i-142", "Then you go to i-142."),
+        ("/s/app-3?again", "ao dashboard app-3", "Then you go to app-3."),
+        ("/sessions/app-3?again", "ao dashboard app-3", "Then you go to app-3."),
+    ] {
+        let out = port.send("GET", path, &again).await;
+        assert_eq!(status_of(&out), 401, "{out}");
+        assert!(out.contains(&format!("<code>{command}</code>")) && out.contains(then), "{out}");
+        let there = port.send("GET", path, &format!("{cookie}{again}")).await;
+        let last = path.rsplit('/').next().unwrap().trim_end_matches("?again");
+        assert_eq!(header(&there, "location"), Some(format!("./{last}").as_str()), "{path}");
+    }
+    for path in ["/i/142;x?again", "/s/--flag?again", "/s/app-3%22onload=x?again"] {
+        let out = port.send("GET", path, &again).await;
+        assert!(!out.contains("Then you go") && !out.contains("onload"), "{path}: {out}");
+    }
     // A program is told in its own way.
     let out = port.send("GET", "/", "").await;
     assert_eq!(status_of(&out), 401);
@@ -457,4 +478,31 @@ async fn s37_what_is_taken_back_loses_its_stream() {
         assert!(n > 0, "cut too: {told}");
         told.push_str(&String::from_utf8_lossy(&more[..n]));
     }
+}
+
+/// A phone comes by `publicUrl`: its ticket is for there, its cookie for an encrypted connection alone.
+#[tokio::test]
+async fn a_phone_signs_in_at_public_url() {
+    let port = Port::named(|_| "https://ao.example.org/phone".into()).await;
+    let send = async |method: &str, path: &str, headers: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: ao.example.org\r\nconnection: close\r\n\
+             content-length: 0\r\n{headers}\r\n"
+        );
+        port.reply(&request).await
+    };
+    let out = send("GET", "/?again", PAGE).await;
+    assert!(out.contains("<code>ao dashboard --away</code>"), "{out}");
+    let ticket = Ticket { visitor: Visitor::local(), wanted: Wanted::Attention, away: true };
+    let word = port.house.api.tickets.issue(ticket).unwrap();
+    let own = "origin: https://ao.example.org\r\n";
+    let plain = "origin: http://ao.example.org\r\n";
+    let path = format!("/sign-in/{word}");
+    assert_eq!(status_of(&send("POST", &path, plain).await), 403);
+    let reply = send("POST", &path, own).await;
+    assert_eq!((status_of(&reply), header(&reply, "location")), (303, Some("../")));
+    let cookie = header(&reply, "set-cookie").unwrap();
+    assert!(cookie.ends_with("; Secure"), "{cookie}");
+    let cookie = format!("cookie: {}\r\n", cookie.split(';').next().unwrap());
+    assert_eq!(status_of(&send("GET", "/", &format!("{cookie}{PAGE}")).await), 200);
 }
