@@ -172,6 +172,8 @@ touches agents: the next start finds them.
   ao stop             stop it; hooks and reports of agents are kept for it until it runs again
   ao restart          after an update of ao
   ao init --systemd   a systemd user unit: from log-in on, and again after a fault
+  ao dashboard        its pages in your browser, signed in; on a phone, at `publicUrl`, with --away
+  ao token ls         browsers and programs that may come in; create lets one in, revoke takes it back
 
 The unit ends the server alone (KillMode=process). So that it runs without a log-in: loginctl enable-linger
 Away again: systemctl --user disable --now ao
