@@ -11,7 +11,11 @@ use axum::{
 };
 
 use super::{Caller, Visitor};
-use crate::{Api, Code, Problem, door::Strangers, pages::sign_in};
+use crate::{
+    Api, Code, Problem,
+    door::{Strangers, Via},
+    pages::sign_in,
+};
 
 /// What admission needs.
 #[derive(Clone)]
@@ -110,11 +114,11 @@ fn cookies<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h s
     values.collect::<Vec<_>>().into_iter()
 }
 
-/// The cookie that lets a browser in by `secret`, for so many seconds.
-pub(crate) fn given_by(instance: &InstanceId, secret: &str, seconds: u64, https: bool) -> String {
-    let secure = if https { "; Secure" } else { "" };
-    let name = cookie_name(instance);
-    format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}")
+/// The cookie that lets a browser in by `secret`, for so many seconds, at the place where it asked.
+pub(crate) fn given_by(instance: &InstanceId, secret: &str, seconds: u64, via: &Via) -> String {
+    let secure = if via.https { "; Secure" } else { "" };
+    let (name, path) = (cookie_name(instance), &via.path);
+    format!("{name}={secret}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}")
 }
 
 #[cfg(test)]
@@ -139,8 +143,9 @@ mod tests {
         assert_eq!(cookies(&headers, "ao-X").collect::<Vec<_>>(), ["one", "two", "three="]);
         let instance: InstanceId = "01JD0000000000000000ABCDEF".parse().unwrap();
         assert_eq!(cookie_name(&instance), "ao-00ABCDEF");
-        let given = given_by(&instance, "s", 60, true);
-        let flags = "Path=/; HttpOnly; SameSite=Strict; Max-Age=60; Secure";
+        let via = Via { away: true, path: "/phone".into(), https: true };
+        let given = given_by(&instance, "s", 60, &via);
+        let flags = "Path=/phone; HttpOnly; SameSite=Strict; Max-Age=60; Secure";
         assert_eq!(given, format!("ao-00ABCDEF=s; {flags}"));
     }
 }

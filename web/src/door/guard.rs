@@ -33,10 +33,12 @@ pub(super) async fn harmless(request: Request, next: Next) -> Response {
 }
 
 /// By which of our names a request came.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Via {
     /// By that of `publicUrl`: from another device.
     pub(crate) away: bool,
+    /// Below what path that shows us; others may be shown beside it.
+    pub(crate) path: String,
     /// Encrypted, as far as is known: then our cookies are for such alone.
     pub(crate) https: bool,
 }
@@ -66,7 +68,8 @@ pub(super) async fn ours(
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let away = !host.is_some_and(|host| is_local(host, port));
     let https = away && public.as_ref().and_then(Uri::scheme_str) == Some("https");
-    request.extensions_mut().insert(Via { away, https });
+    let path = public.as_ref().filter(|_| away).map_or("/", Uri::path).to_owned();
+    request.extensions_mut().insert(Via { away, path, https });
     next.run(request).await
 }
 

@@ -191,7 +191,7 @@ async fn take(
     let (_, secret) = api.handle.grant(grant).await?;
     let instance = api.handle.state().instance.clone();
     let gone = || Problem::new(Code::Unavailable, "the server is starting");
-    let cookie = given_by(&instance.ok_or_else(gone)?, &secret, LASTS.as_secs(), via.https);
+    let cookie = given_by(&instance.ok_or_else(gone)?, &secret, LASTS.as_secs(), &via);
     let there = see(&format!("../{}", ticket.wanted.path()));
     Ok(([(header::SET_COOKIE, cookie)], there).into_response())
 }
@@ -202,13 +202,14 @@ pub(crate) async fn sign_out(
     Extension(caller): Extension<Caller>,
     via: Option<Extension<Via>>,
 ) -> Result<Response, Problem> {
-    let https = via.is_some_and(|via| via.https);
     let Visitor { actor, access, .. } = caller.may(Right::Look, "sign out")?.clone();
     if let Some(access) = access {
         api.handle.revoke(access, actor).await?;
     }
-    let instance = api.handle.state().instance.clone();
-    let cookie = instance.map(|instance| [(header::SET_COOKIE, given_by(&instance, "", 0, https))]);
+    // None by the private socket, which knows no cookies.
+    let place = api.handle.state().instance.clone().zip(via);
+    let cookie =
+        place.map(|(instance, via)| [(header::SET_COOKIE, given_by(&instance, "", 0, &via))]);
     Ok((cookie, see("signed-out")).into_response())
 }
 

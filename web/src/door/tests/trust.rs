@@ -502,7 +502,7 @@ async fn a_phone_signs_in_at_public_url() {
     let reply = send("POST", &path, own).await;
     assert_eq!((status_of(&reply), header(&reply, "location")), (303, Some("../")));
     let cookie = header(&reply, "set-cookie").unwrap();
-    assert!(cookie.ends_with("; Secure"), "{cookie}");
+    assert!(cookie.ends_with("; Secure") && cookie.contains("; Path=/phone; "), "{cookie}");
     let cookie = format!("cookie: {}\r\n", cookie.split(';').next().unwrap());
     assert_eq!(status_of(&send("GET", "/", &format!("{cookie}{PAGE}")).await), 200);
 }
