@@ -89,7 +89,9 @@ impl Page {
         let about = |incident: &ao_core::state::Incident| incident.trigger.is_of_a_pr();
         let cards = session::cards(state, session, about, reader, &looker, root);
         let details = &pr.details;
-        let base = details.base.as_deref().map(one_line);
+        let project = state.policy.projects.get(&session.project);
+        let by_default = || project.and_then(|project| project.default_branch.as_deref());
+        let base = details.base.as_deref().or_else(by_default).map(one_line);
         let head = short_commit(&pr.head);
         let size = match details.files {
             0 => format!("head {head}"),
