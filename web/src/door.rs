@@ -15,6 +15,7 @@
 mod guard;
 mod often;
 mod peer;
+mod slow;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -35,16 +36,19 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use jiff::Timestamp;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tower::{ServiceExt, limit::GlobalConcurrencyLimitLayer};
 use tower_http::{
-    catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer,
+    catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
+    timeout::TimeoutLayer,
 };
 
 pub(crate) use self::{guard::Via, often::Strangers, peer::Ends};
 use self::{
     guard::{harmless, ours},
     often::{each_not_too_often, not_too_often},
+    slow::Patient,
 };
 use crate::{
     Api, Code, Problem, api,
@@ -52,8 +56,13 @@ use crate::{
     pages::{self, press, sign_in},
 };
 
-/// Connections at one time; what comes beyond them is closed.
-const CONNECTIONS: usize = 256;
+/// Connections at one time; what comes beyond them is closed. Each browser with pages that move has one.
+const CONNECTIONS: usize = 2_048;
+/// Most bytes that the kernel keeps for a client which does not read, where it would keep megabytes; it books twice as
+/// many (socket(7), `SO_SNDBUF`).
+const UNREAD: usize = 64 * 1024;
+/// How long a client may read nothing of what is there for it.
+const STUCK: Duration = Duration::from_secs(30);
 /// How long a client may take for its headers.
 const HEADERS: Duration = Duration::from_secs(10);
 /// Most bytes of a request's headers.
@@ -96,13 +105,17 @@ pub async fn serve_tcp(
             () = &mut shutdown => break,
         };
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        if let Err(error) = setsockopt(&stream, sockopt::SndBuf, &UNREAD) {
+            tracing::debug!(%error, "a connection keeps more than it should for who does not read");
+        }
+        let stream = TokioIo::new(Patient::new(stream, STUCK));
         let ends = Ends { from, at };
         let service = router.clone().map_request(move |mut request: Request<_>| {
             request.extensions_mut().insert(ends);
             request
         });
         let service = TowerToHyperService::new(service);
-        let served = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let served = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             let _place = place;
             // A client that breaks off, or takes too long, is its own matter.
@@ -148,6 +161,8 @@ fn router(api: Arc<Api>, port: u16) -> Router {
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state((api, port), ours))
         .layer(middleware::from_fn(pages::readable))
+        // A stream of events stays as it is: what is gathered to be packed comes late.
+        .layer(CompressionLayer::new())
         .layer(middleware::from_fn(harmless))
 }
 

@@ -135,13 +135,6 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// Which block of a page is asked for; none = the page.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Part {
-    #[serde(default)]
-    part: String,
-}
-
 /// A text that was put away, for [`Words::text`](ao_core::words::Words::text).
 fn text_of(handle: &Handle) -> impl Fn(&ao_core::blob::BlobRef) -> Option<String> + '_ {
     |blob| handle.text(blob)

@@ -8,6 +8,8 @@ export default defineConfig({
   workers: 1,
   forbidOnly: true,
   timeout: 30_000,
+  // What breaks one mostly breaks all, each with its patience.
+  maxFailures: 3,
   reporter: "list",
   use: {
     browserName: "chromium",

@@ -32,6 +32,9 @@ use crate::{
     out, paths,
 };
 
+/// Files that may be open at once: all connections that the port takes, and as many again.
+const OPEN_FILES: nix::sys::resource::rlim_t = 4_096;
+
 /// Start the server; most commands do that by themselves
 ///
 /// It outlives the terminal. Agents go on when it stops, and are found again when it starts.
@@ -96,6 +99,7 @@ impl Cmd {
 }
 
 async fn serve(cx: &Cx) -> Result<u8, Fail> {
+    allow_open_files();
     let plugins = ao_plugins_bundled::all();
     let registry = Registry::new(plugins.clone());
     let infos = registry.list();
@@ -185,6 +189,18 @@ async fn wait_for_signal() -> io::Result<()> {
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => {}
         }
+    }
+}
+
+/// Each connection is an open file, and most systems allow a program 1,024 of them before it asks for more.
+fn allow_open_files() {
+    use nix::sys::resource::{Resource::RLIMIT_NOFILE, getrlimit, setrlimit};
+    let raised = getrlimit(RLIMIT_NOFILE).and_then(|(soft, hard)| match OPEN_FILES.min(hard) {
+        wanted if wanted > soft => setrlimit(RLIMIT_NOFILE, wanted, hard),
+        _ => Ok(()),
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "few files may be open at once, so few may follow the events");
     }
 }
 

@@ -12,15 +12,11 @@ use ao_core::{
     words::{Seen, Words},
 };
 use askama::Template;
-use axum::{
-    extract::{Query, State as Extract},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State as Extract, http::StatusCode, response::Response};
 use jiff::tz::TimeZone;
 
 use super::{
-    Looker, Part,
+    Looker,
     part::{Acts, Back, Card, Long, Sign, When, body, heading},
     shell::{self, Place, Shell},
     text_of,
@@ -32,7 +28,7 @@ use crate::{
 
 /// The page.
 #[derive(Debug, Template)]
-#[template(path = "attention.html", blocks = ["zones", "counts"])]
+#[template(path = "attention.html")]
 pub(crate) struct Attention {
     shell: Shell,
     at: When,
@@ -82,12 +78,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) text: &'a dyn Fn(&BlobRef) -> Option<String>,
 }
 
-/// Serves it, or the part of it that is asked for.
-pub(crate) async fn show(
-    Extract(api): Extract<Arc<Api>>,
-    looker: Looker,
-    Query(Part { part }): Query<Part>,
-) -> Response {
+/// Serves it.
+pub(crate) async fn show(Extract(api): Extract<Arc<Api>>, looker: Looker) -> Response {
     let handle = &api.handle;
     // The clock reads the state too, and a lock that is held twice waits for a writer between.
     let (now, unable) = (handle.now(), handle.unable_channels());
@@ -97,12 +89,7 @@ pub(crate) async fn show(
         let reader = Reader { now, zone: handle.zone(), text: &text_of(handle) };
         Attention::of(&state, &doc, reader, &looker, assets::script())
     };
-    let html = match part.as_str() {
-        "zones" => page.as_zones().render(),
-        "counts" => page.as_counts().render(),
-        _ => page.render(),
-    };
-    shell::answer(StatusCode::OK, html)
+    shell::answer(StatusCode::OK, page.render())
 }
 
 impl Attention {

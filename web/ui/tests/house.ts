@@ -3,7 +3,6 @@
 import { test as base, type BrowserContext, type BrowserContextOptions } from "@playwright/test";
 import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer as createHttp, request as ask } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -32,14 +31,15 @@ export class House {
   readonly url: string;
 
   private constructor(readonly port: number) {
-    this.url = `http://127.0.0.1:${port + 1}/`;
+    this.url = `http://ao.localhost:${port}/`;
     for (const folder of ["home", "repo", "data", "answers"]) mkdirSync(this.path(folder), { mode: 0o700 });
+    mkdirSync(this.path("home/.config/ao"), { recursive: true });
+    writeFileSync(this.path("home/.config/ao/config.yaml"), `port: ${port}\n`);
     writeFileSync(this.path("agent.sh"), AGENT);
     chmodSync(this.path("agent.sh"), 0o755);
     writeFileSync(
       this.path("repo/agent-orchestrator.yaml"),
-      `port: ${port}
-defaults: { notifiers: [] }
+      `defaults: { notifiers: [] }
 notifiers: {}
 lifecycle: { sweepInterval: 200ms }
 projects:
@@ -59,17 +59,6 @@ projects:
     git("commit", "-qm", "first");
     this.ao("config", "trust", "--yes");
     this.ao("start");
-    createHttp((asked, answered) => {
-      const { method, url, headers } = asked;
-      const onward = ask({ socketPath: this.path("data/run/ao.sock"), method, path: url, headers }, (answer) => {
-        answered.writeHead(answer.statusCode!, answer.headers);
-        answer.pipe(answered);
-        answer.on("error", () => answered.destroy());
-      });
-      onward.on("error", () => answered.destroy());
-      answered.on("close", () => onward.destroy());
-      asked.pipe(onward);
-    }).listen(port + 1, "127.0.0.1");
   }
 
   static async make(): Promise<House> {
@@ -110,6 +99,11 @@ projects:
     return existsSync(file) ? readFileSync(file, "utf8") : undefined;
   }
 
+  /** Where a browser signs in, once. */
+  ticket(): string {
+    return this.ao("dashboard", "--print").trim();
+  }
+
   /** The incident of a session that asks. */
   incident(session: string): string {
     return this.json<{ session: { incident: string } }>("session", "show", session).session.incident;
@@ -148,10 +142,12 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A browser of its own that is signed in. */
+/** Another browser that is signed in. */
 type SignedIn = (options?: BrowserContextOptions) => Promise<BrowserContext>;
 
-export const test = base.extend<{ signedIn: SignedIn }, { house: House }>({
+type Cookies = BrowserContextOptions["storageState"];
+
+export const test = base.extend<{ signedIn: SignedIn }, { house: House; cookies: Cookies }>({
   house: [
     async ({}, use) => {
       const house = await House.make();
@@ -160,11 +156,24 @@ export const test = base.extend<{ signedIn: SignedIn }, { house: House }>({
     },
     { scope: "worker" },
   ],
+  cookies: [
+    async ({ house, browser }, use) => {
+      const page = await browser.newPage();
+      await page.goto(house.ticket());
+      // The page presses its button by itself.
+      await page.waitForURL(house.url);
+      const cookies = await page.context().storageState();
+      await page.context().close();
+      await use(cookies);
+    },
+    { scope: "worker" },
+  ],
   baseURL: async ({ house }, use) => use(house.url),
-  signedIn: async ({ house, browser }, use) => {
+  storageState: async ({ cookies }, use) => use(cookies),
+  signedIn: async ({ house, browser, cookies }, use) => {
     const contexts: BrowserContext[] = [];
     await use(async (options) => {
-      const context = await browser.newContext({ baseURL: house.url, ...options });
+      const context = await browser.newContext({ baseURL: house.url, storageState: cookies, ...options });
       contexts.push(context);
       return context;
     });

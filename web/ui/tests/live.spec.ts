@@ -53,9 +53,23 @@ test("two_browsers: what one does the other sees", async ({ house, page, signedI
   await open(other);
   const session = await asks(house, page, "both");
   await expect(card(other, session)).toBeVisible();
-  house.ao("answer", session, "2");
-  for (const one of [page, other]) await expect(one.locator(`article#${session}-settled`)).toBeVisible();
+  await card(other, session).getByRole("button", { name: "Items and shipping" }).click();
+  await expect(page.locator(`article#${session}-settled`)).toBeVisible();
   await expect.poll(() => house.answer(session)).toBe("Items and shipping");
+});
+
+test("a session's own page moves too, and what wants somebody is answered there", async ({ house, page }) => {
+  const session = house.spawn("wait");
+  await open(page, `s/${session}`);
+  const same = await stays(page);
+  const asking = house.spawn("ask elsewhere");
+  await expect.poll(() => house.ao("status")).toContain("ask elsewhere: items");
+  house.ao("session", "done", session);
+  await expect(page.locator("main")).toContainText(/done|finished/i);
+  await same();
+  await open(page, `i/${house.incident(asking).slice(2)}`);
+  await page.getByRole("button", { name: "Items only" }).click();
+  await expect.poll(() => house.answer(asking)).toBe("Items only");
 });
 
 test("tabs of one browser share one stream", async ({ house, page, context }) => {
