@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use ao_core::slots::notifier::Mark;
+use ratatui::style::{Color, Modifier, Style as Look};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -113,6 +114,22 @@ impl Style {
             Tone::Muted => "2",
         };
         format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// A tone where lines are not printed but drawn: what [`Style::paint`] says, for a full screen.
+    pub(crate) fn look(&self, tone: Tone) -> Look {
+        let look = Look::new();
+        if !self.color {
+            return look;
+        }
+        match tone {
+            Tone::Accent => look.fg(Color::Blue),
+            Tone::Need => look.fg(Color::Red).add_modifier(Modifier::BOLD),
+            Tone::Decide => look.fg(Color::Yellow).add_modifier(Modifier::BOLD),
+            Tone::Slow => look.fg(Color::Yellow),
+            Tone::Ok => look.fg(Color::Cyan),
+            Tone::Muted => look.add_modifier(Modifier::DIM),
+        }
     }
 
     /// A mark as this terminal can show it.

@@ -154,7 +154,8 @@ impl<'a> Watch<'a> {
         let mut again = false;
         loop {
             self.size = screen.size();
-            screen.draw(watch::frame(&self.board(), &self.style(), self.size, &self.zone));
+            let (board, style) = (self.board(), self.style());
+            screen.draw(|frame| watch::draw(frame, &board, &style, &self.zone))?;
             let mut pressed = vec![];
             tokio::select! {
                 read = screen.read(&mut buffer) => match read {
@@ -192,7 +193,7 @@ impl<'a> Watch<'a> {
                         connect = Some(follow(self.client, Duration::ZERO));
                     }
                 },
-                _ = resized.recv() => screen.forget(),
+                _ = resized.recv() => {}
                 _ = interrupted.recv() => return Ok(130),
                 _ = ended.recv() => return Ok(143),
                 _ = hung_up.recv() => return Ok(129),

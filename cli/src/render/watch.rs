@@ -1,5 +1,6 @@
 //! The screen of `ao status --watch`: pure, so that every size of it can be read as text.
 
+use ansi_to_tui::IntoText as _;
 use ao_core::{
     slots::{IncidentId, RequestId, SessionId, agent::Ask, notifier::Mark, text::one_line},
     state::Zone,
@@ -9,6 +10,13 @@ use ao_web::view::{
     IncidentView, NotificationView, RequestView, Row, SessionDoc, StatusDoc, WhyDoc,
 };
 use jiff::{Timestamp, tz::TimeZone};
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    symbols::border,
+    text::{Line, Span, Text},
+    widgets::{Block, Padding},
+};
 use unicode_width::UnicodeWidthChar;
 
 use super::{
@@ -19,7 +27,7 @@ use super::{
 use crate::out::{Style, Tone, fold, pad, tone, width};
 
 /// From this width on the chosen one stands beside the list, else below it.
-const TWO_PANES: usize = 80;
+const TWO_PANES: u16 = 80;
 
 /// What can be chosen in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,44 +187,91 @@ const HELP: [(&str, &str); 12] = [
     ("", "Only keys that can do something now stand below."),
 ];
 
-/// The frame: exactly `rows` lines of exactly `columns` columns.
-pub(crate) fn frame(
-    board: &Board<'_>,
-    style: &Style,
-    (columns, rows): (usize, usize),
-    zone: &TimeZone,
-) -> Vec<String> {
-    let inner = columns.saturating_sub(4);
-    let height = rows.saturating_sub(2);
+/// Draws the screen: one frame, the list and what is chosen in it, the keys in the lower edge.
+pub(crate) fn draw(frame: &mut Frame<'_>, board: &Board<'_>, style: &Style, zone: &TimeZone) {
+    let area = frame.area();
+    let edge = Block::bordered()
+        .border_set(if style.ascii { ASCII } else { border::PLAIN })
+        .padding(Padding::horizontal(1))
+        .title_top(heading(board, style, area.width.into(), zone))
+        .title_top(clock_line(board, style, zone).right_aligned())
+        .title_bottom(bottom(board, style, (area.width.into(), area.height.into())));
+    let inner = edge.inner(area);
+    frame.render_widget(edge, area);
+    let columns = usize::from(inner.width);
     let mut said = vec![];
     if !board.said.is_empty() && !matches!(board.prompt, Some(Prompt::Approve { .. })) {
-        said = fold(&one_line(board.said), inner).into_iter().take(3).map(plain).collect();
+        said = fold(&one_line(board.said), columns).into_iter().take(3).map(Line::raw).collect();
     }
-    let room = height.saturating_sub(said.len());
-    let mut body: Vec<Line> = match board.page {
+    let [body, below] =
+        Layout::vertical([Constraint::Fill(1), Constraint::Length(said.len() as u16)]).areas(inner);
+    show(frame, said, style, below);
+    let room = usize::from(body.height);
+    let lines: Vec<Line<'_>> = match board.page {
         _ if let Some(Prompt::Approve { text, from, .. }) = board.prompt => {
-            hard_lines(&style.text(text), inner).into_iter().skip(*from).map(plain).collect()
+            hard_lines(&style.text(text), columns).into_iter().skip(*from).map(Line::raw).collect()
         }
-        Page::Help => HELP.iter().map(|(key, words)| help_line(key, words)).collect(),
+        Page::Help => HELP.iter().map(|(key, words)| help_line(style, key, words)).collect(),
         Page::Story(from) => {
-            let story = story(board, style, inner, zone);
+            let story = story(board, style, columns, zone);
             let from = from.min(story.len().saturating_sub(room));
-            story.into_iter().skip(from).map(Line::Painted).collect()
+            story.into_iter().skip(from).map(|line| painted(&line)).collect()
         }
-        Page::List if columns >= TWO_PANES => two_panes(board, style, inner, room, zone),
-        Page::List => one_pane(board, style, inner, room, zone),
+        Page::List if area.width >= TWO_PANES => {
+            let [left, between, right] = Layout::horizontal([
+                Constraint::Length(inner.width * 11 / 20),
+                Constraint::Length(3),
+                Constraint::Fill(1),
+            ])
+            .areas(body);
+            let stroke = if style.ascii { "|" } else { "│" };
+            let stroke = vec![Line::raw(format!(" {stroke}")); room];
+            frame.render_widget(Text::from(stroke), between);
+            show(frame, detail(board, style, right.width.into(), zone), style, right);
+            show(frame, list(board, style, left.width.into(), room, zone), style, left);
+            return;
+        }
+        Page::List => {
+            let detail = detail(board, style, columns, zone);
+            if detail.is_empty() {
+                list(board, style, columns, room, zone)
+            } else {
+                // Half of the room is the list's, or what the detail leaves.
+                let most = (room / 2).max(room.saturating_sub(detail.len() + 1));
+                let list = list(board, style, columns, most, zone);
+                let [above, edge, below] = Layout::vertical([
+                    Constraint::Length(list.len() as u16),
+                    Constraint::Length(1),
+                    Constraint::Fill(1),
+                ])
+                .areas(body);
+                frame.render_widget(
+                    rule(style, area.width),
+                    Rect { x: area.x, width: area.width, ..edge },
+                );
+                show(frame, list, style, above);
+                show(frame, detail, style, below);
+                return;
+            }
+        }
     };
-    body.truncate(room);
-    body.resize(room, plain(String::new()));
-    body.extend(said);
-    let side = if style.ascii { "|" } else { "│" };
-    let mut lines = vec![top(board, style, columns, zone)];
-    lines.extend(body.iter().map(|line| match line {
-        Line::Rule => rule(style, columns),
-        line => format!("{side} {} {side}", line.render(style, inner)),
-    }));
-    lines.push(bottom(board, style, (columns, rows)));
-    lines
+    show(frame, lines, style, body);
+}
+
+/// Lines at their place, each cut where the room ends.
+fn show(frame: &mut Frame<'_>, lines: Vec<Line<'_>>, style: &Style, area: Rect) {
+    let fitted = lines.into_iter().map(|line| fit(line, style, area.width.into()));
+    frame.render_widget(Text::from_iter(fitted), area);
+}
+
+fn fit(line: Line<'_>, style: &Style, columns: usize) -> Line<'static> {
+    let mut left = columns;
+    let pieces = line.spans.into_iter().map(|piece| {
+        let text = style.cut(&piece.content, left);
+        left = left.saturating_sub(width(&text));
+        Span::styled(text, piece.style)
+    });
+    Line::from_iter(pieces)
 }
 
 /// How many lines of a permission stand on the screen, and how far it can be scrolled.
@@ -261,111 +316,79 @@ pub(crate) fn story_end(
     lines.saturating_sub(rows.saturating_sub(2))
 }
 
-/// A line of the body.
-#[derive(Debug, Clone)]
-enum Line {
-    /// Pieces with their tones, cut where the room ends.
-    Pieces(Vec<(Option<Tone>, String)>),
-    /// Already painted.
-    Painted(String),
-    /// From side to side.
-    Rule,
-    /// The list and the chosen one, side by side.
-    Both(Box<(Line, usize, Line)>),
+fn toned(style: &Style, tone: Tone, text: impl Into<String>) -> Line<'static> {
+    Line::from(piece(style, tone, text))
 }
 
-fn plain(text: impl Into<String>) -> Line {
-    Line::Pieces(vec![(None, text.into())])
+fn piece(style: &Style, tone: Tone, text: impl Into<String>) -> Span<'static> {
+    Span::styled(text.into(), style.look(tone))
 }
 
-fn toned(tone: Tone, text: impl Into<String>) -> Line {
-    Line::Pieces(vec![(Some(tone), text.into())])
+/// What was painted to be printed.
+fn painted(text: &str) -> Line<'static> {
+    let lines = text.into_text().map(|text| text.lines).unwrap_or_default();
+    lines.into_iter().next().unwrap_or_else(|| Line::raw(ao_core::slots::text::plain(text)))
 }
 
-impl Line {
-    /// Exactly so many columns.
-    fn render(&self, style: &Style, columns: usize) -> String {
-        match self {
-            Self::Pieces(pieces) => {
-                let (mut out, mut used) = (String::new(), 0);
-                for (tone, text) in pieces {
-                    let text = style.cut(text, columns.saturating_sub(used));
-                    used += width(&text);
-                    out.push_str(&tone.map_or(text.clone(), |tone| style.paint(tone, &text)));
-                }
-                format!("{out}{}", " ".repeat(columns.saturating_sub(used)))
-            }
-            Self::Painted(text) if width(text) <= columns => pad(text, columns),
-            // Too long by a word that is never cut elsewhere: it loses its colours here.
-            Self::Painted(text) => {
-                pad(&style.cut(&ao_core::slots::text::plain(text), columns), columns)
-            }
-            Self::Rule => String::new(),
-            Self::Both(both) => {
-                let (left, room, right) = both.as_ref();
-                let between = if style.ascii { "|" } else { "│" };
-                let rest = columns.saturating_sub(room + 3);
-                format!("{} {between} {}", left.render(style, *room), right.render(style, rest))
-            }
-        }
-    }
+fn help_line(style: &Style, key: &str, words: &str) -> Line<'static> {
+    Line::from_iter([piece(style, Tone::Accent, format!("{key:10}")), Span::raw(words.to_owned())])
 }
 
-fn help_line(key: &str, words: &str) -> Line {
-    Line::Pieces(vec![(Some(Tone::Accent), format!("{key:10}")), (None, words.to_owned())])
+const ASCII: border::Set<'_> = border::Set {
+    top_left: "+",
+    top_right: "+",
+    bottom_left: "+",
+    bottom_right: "+",
+    vertical_left: "|",
+    vertical_right: "|",
+    horizontal_top: "-",
+    horizontal_bottom: "-",
+};
+
+fn rule(style: &Style, columns: u16) -> Line<'static> {
+    let (left, between, right) = if style.ascii { ("+", "-", "+") } else { ("├", "─", "┤") };
+    Line::raw(format!("{left}{}{right}", between.repeat(usize::from(columns).saturating_sub(2))))
 }
 
-fn dash(style: &Style) -> &'static str {
-    if style.ascii { "-" } else { "─" }
-}
-
-fn corners(style: &Style) -> [&'static str; 4] {
-    if style.ascii { ["+"; 4] } else { ["┌", "┐", "└", "┘"] }
-}
-
-fn rule(style: &Style, columns: usize) -> String {
-    let (left, right) = if style.ascii { ("+", "+") } else { ("├", "┤") };
-    format!("{left}{}{right}", dash(style).repeat(columns.saturating_sub(2)))
-}
-
-/// `┌ ao ── 9 sessions · 3 want you ───── 14:32:07 ┐`
-fn top(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> String {
-    let [left, right, ..] = corners(style);
-    let time = clock(board.now, board.now, zone, "%H:%M:%S");
+/// ` ao ── 9 sessions · 3 want you `
+fn heading(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> Line<'static> {
+    let dashes = if style.ascii { "--" } else { "──" };
     let facts = match board.away {
-        Some(since) => (
-            Some(Tone::Need),
-            format!("no connection to ao since {}", clock(board.now, since, zone, "%H:%M:%S")),
-        ),
-        None => (None, super::status::summary(board.doc).join(style.dot())),
+        Some(since) => {
+            let since = clock(board.now, since, zone, "%H:%M:%S");
+            piece(style, Tone::Need, format!("no connection to ao since {since}"))
+        }
+        None => Span::raw(super::status::summary(board.doc).join(style.dot())),
     };
-    let dashes = dash(style);
-    let room = columns.saturating_sub(width(&time) + 14);
-    let facts = Line::Pieces(vec![facts]);
-    let facts = facts.render(style, room);
-    let facts = facts.trim_end();
-    let fill = columns.saturating_sub(width(facts) + width(&time) + 12);
-    let fill = dashes.repeat(fill);
-    format!("{left} ao {dashes}{dashes} {facts} {fill} {} {right}", style.paint(Tone::Muted, &time))
+    // What surrounds the facts, and the time at the right.
+    let room = columns.saturating_sub(clock_line(board, style, zone).width() + 12);
+    let mut line = fit(Line::from(facts), style, room);
+    line.spans.insert(0, Span::raw(format!(" ao {dashes} ")));
+    line.spans.push(Span::raw(" "));
+    line
+}
+
+fn clock_line(board: &Board<'_>, style: &Style, zone: &TimeZone) -> Line<'static> {
+    toned(style, Tone::Muted, format!(" {} ", clock(board.now, board.now, zone, "%H:%M:%S")))
 }
 
 /// The keys, or what is asked.
-fn bottom(board: &Board<'_>, style: &Style, (columns, rows): (usize, usize)) -> String {
-    let [.., left, right] = corners(style);
-    let room = columns.saturating_sub(6);
-    let text = match board.prompt {
-        Some(prompt) => asked(prompt, style, room, (columns, rows)),
-        None => key_line(&keys(board), style, room),
+fn bottom(board: &Board<'_>, style: &Style, size: (usize, usize)) -> Line<'static> {
+    let room = size.0.saturating_sub(6);
+    let mut line = match board.prompt {
+        Some(prompt) => asked(prompt, style, room, size),
+        None => toned(style, Tone::Muted, key_line(&keys(board), style, room)),
     };
-    let fill = dash(style).repeat(columns.saturating_sub(width(&text) + 4));
-    format!("{left} {text} {fill}{right}")
+    line.spans.insert(0, Span::raw(" "));
+    line.spans.push(Span::raw(" "));
+    line
 }
 
-fn asked(prompt: &Prompt, style: &Style, room: usize, size: (usize, usize)) -> String {
+fn asked(prompt: &Prompt, style: &Style, room: usize, size: (usize, usize)) -> Line<'static> {
     let decide = |question: String, keys: &str| {
         let left = room.saturating_sub(width(keys) + 2);
-        let words = style.cut(&question, left);
-        format!("{}  {}", style.paint(Tone::Decide, &words), style.paint(Tone::Muted, keys))
+        let words = format!("{}  ", style.cut(&question, left));
+        Line::from_iter([piece(style, Tone::Decide, words), piece(style, Tone::Muted, keys)])
     };
     match prompt {
         Prompt::Answer { session, draft, .. } => {
@@ -377,9 +400,9 @@ fn asked(prompt: &Prompt, style: &Style, room: usize, size: (usize, usize)) -> S
             while width(&shown) > left && !shown.is_empty() {
                 shown.remove(0);
             }
-            let cursor = if style.ascii { "_" } else { "▏" };
-            let tail = style.paint(Tone::Muted, &style.text(tail));
-            format!("{}{shown}{cursor}{tail}", style.paint(Tone::Accent, &head))
+            shown.push_str(if style.ascii { "_" } else { "▏" });
+            let tail = piece(style, Tone::Muted, style.text(tail));
+            Line::from_iter([piece(style, Tone::Accent, head), Span::raw(shown), tail])
         }
         Prompt::Approve { session, text, from, .. } => {
             let keys = match *from < approve_end(text, style, size).1 {
@@ -396,54 +419,15 @@ fn asked(prompt: &Prompt, style: &Style, room: usize, size: (usize, usize)) -> S
 
 /// As many keys as fit; help and the way out always do.
 fn key_line(keys: &[(&str, &str)], style: &Style, room: usize) -> String {
-    let words: Vec<String> = keys
+    let mut words: Vec<String> = keys
         .iter()
         .map(|(key, words)| style.text(&format!("{key} {words}")).trim_end().to_owned())
         .collect();
     let long = |words: &[String]| words.iter().map(|w| width(w) + 2).sum::<usize>();
-    let mut words = words;
     while words.len() > 2 && long(&words) > room + 2 {
         words.remove(words.len() - 3);
     }
-    style.paint(Tone::Muted, &words.join("  "))
-}
-
-fn two_panes(
-    board: &Board<'_>,
-    style: &Style,
-    inner: usize,
-    rows: usize,
-    zone: &TimeZone,
-) -> Vec<Line> {
-    let left = inner * 11 / 20;
-    let right = inner.saturating_sub(left + 3);
-    let mut list = list(board, style, left, rows, zone).into_iter();
-    let mut detail = detail(board, style, right, zone).into_iter();
-    let both = |_| {
-        let left_line = list.next().unwrap_or(plain(""));
-        let right_line = detail.next().unwrap_or(plain(""));
-        Line::Both(Box::new((left_line, left, right_line)))
-    };
-    (0..rows).map(both).collect()
-}
-
-fn one_pane(
-    board: &Board<'_>,
-    style: &Style,
-    inner: usize,
-    rows: usize,
-    zone: &TimeZone,
-) -> Vec<Line> {
-    let mut detail = detail(board, style, inner, zone);
-    if detail.is_empty() {
-        return list(board, style, inner, rows, zone);
-    }
-    // Half of the room is the list's, or what the detail leaves.
-    let most = (rows / 2).max(rows.saturating_sub(detail.len() + 1));
-    let mut lines = list(board, style, inner, most, zone);
-    lines.push(Line::Rule);
-    lines.append(&mut detail);
-    lines
+    words.join("  ")
 }
 
 fn working(doc: &StatusDoc) -> Vec<&Row> {
@@ -465,9 +449,9 @@ fn list(
     columns: usize,
     rows: usize,
     zone: &TimeZone,
-) -> Vec<Line> {
+) -> Vec<Line<'static>> {
     let doc = board.doc;
-    let mut lines: Vec<(Option<Item>, Line)> = vec![];
+    let mut lines: Vec<(Option<Item>, Line<'static>)> = vec![];
     let groups: Vec<_> = ZONES
         .iter()
         .map(|(zone, heading)| (mark_of(*zone), *heading, entries(doc, *zone)))
@@ -477,10 +461,10 @@ fn list(
     let not_started = not_started(doc, zone);
     if doc.sessions.is_empty() && doc.notices.is_empty() {
         let next = doc.any_project.as_ref().map(|id| format!("ao spawn {id} <issue>"));
-        lines.push((None, plain("No sessions. Start one:")));
-        lines.push((None, toned(Tone::Accent, next.unwrap_or_else(|| "ao init".into()))));
+        lines.push((None, Line::raw("No sessions. Start one:")));
+        lines.push((None, toned(style, Tone::Accent, next.unwrap_or_else(|| "ao init".into()))));
     } else if groups.is_empty() {
-        lines.push((None, plain(super::status::nothing(working.len()))));
+        lines.push((None, Line::raw(super::status::nothing(working.len()))));
     }
     let row = |entry: &Entry<'_>, ids: usize| {
         let chosen = board.chosen == Some(&entry.item);
@@ -492,11 +476,11 @@ fn list(
         };
         let room = columns.saturating_sub(2 + ids + 2 + 2 + age.len());
         let words = pad(&style.cut(entry.words, room), room);
-        Line::Pieces(vec![
-            (chosen.then_some(Tone::Decide), pointer.to_owned()),
-            (Some(Tone::Accent), format!("{}  ", pad(&entry.id, ids))),
-            (None, format!("{words}  ")),
-            (Some(Tone::Muted), age),
+        Line::from_iter([
+            if chosen { piece(style, Tone::Decide, pointer) } else { Span::raw(pointer) },
+            piece(style, Tone::Accent, format!("{}  ", pad(&entry.id, ids))),
+            Span::raw(format!("{words}  ")),
+            piece(style, Tone::Muted, age),
         ])
     };
     let rest = [
@@ -521,38 +505,43 @@ fn list(
         .max()
         .unwrap_or(0);
     for (mark, heading, entries) in &groups {
-        lines.push((None, toned(tone(*mark), format!("{} {heading}", style.mark(*mark)))));
+        lines.push((None, toned(style, tone(*mark), format!("{} {heading}", style.mark(*mark)))));
         lines.extend(entries.iter().map(|entry| (Some(entry.item.clone()), row(entry, ids))));
     }
     if board.opened {
         for (mark, heading, rows) in rest.clone().into_iter().filter(|(.., r)| r.len() > 0) {
-            lines.push((None, toned(tone(mark), format!("{} {heading}", style.mark(mark)))));
+            lines.push((None, toned(style, tone(mark), format!("{} {heading}", style.mark(mark)))));
             lines.extend(rows.map(|entry| (Some(entry.item.clone()), row(&entry, ids))));
         }
     } else {
-        let mut pieces: Vec<(Option<Tone>, String)> = vec![];
+        let mut pieces = vec![];
         for (mark, heading, _) in rest.clone().into_iter().filter(|(.., r)| r.len() > 0) {
             if !pieces.is_empty() {
-                pieces.push((None, "   ".into()));
+                pieces.push(Span::raw("   "));
             }
-            pieces.push((Some(tone(mark)), format!("{} {heading}", style.mark(mark))));
+            pieces.push(piece(style, tone(mark), format!("{} {heading}", style.mark(mark))));
         }
         if !pieces.is_empty() {
-            pieces.push((Some(Tone::Muted), "  (tab opens)".into()));
-            lines.push((None, Line::Pieces(pieces)));
+            pieces.push(piece(style, Tone::Muted, "  (tab opens)"));
+            lines.push((None, Line::from(pieces)));
         }
     }
-    window(lines, board.chosen, rows)
+    window(lines, board.chosen, style, rows)
 }
 
 /// The part of the list around what is chosen; what lies outside is counted.
-fn window(lines: Vec<(Option<Item>, Line)>, chosen: Option<&Item>, rows: usize) -> Vec<Line> {
+fn window(
+    lines: Vec<(Option<Item>, Line<'static>)>,
+    chosen: Option<&Item>,
+    style: &Style,
+    rows: usize,
+) -> Vec<Line<'static>> {
     if lines.len() <= rows || rows < 3 {
         return lines.into_iter().take(rows).map(|(_, line)| line).collect();
     }
     let at = lines.iter().position(|(item, _)| item.as_ref() == chosen && chosen.is_some());
     let first = at.unwrap_or(0).saturating_sub(rows / 2).min(lines.len() - rows);
-    let count = |lines: &[(Option<Item>, Line)]| lines.iter().filter(|(i, _)| i.is_some()).count();
+    let count = |lines: &[(Option<Item>, Line<'_>)]| lines.iter().filter(|(i, _)| i.is_some()).count();
     let (mut above, mut below) = (0, 0);
     if first > 0 {
         above = count(lines.get(..=first).unwrap_or_default());
@@ -560,9 +549,9 @@ fn window(lines: Vec<(Option<Item>, Line)>, chosen: Option<&Item>, rows: usize) 
     if first + rows < lines.len() {
         below = count(lines.get(first + rows - 1..).unwrap_or_default());
     }
-    let mut shown: Vec<Line> =
+    let mut shown: Vec<Line<'static>> =
         lines.into_iter().skip(first).take(rows).map(|(_, line)| line).collect();
-    let more = |count: usize, way: &str| toned(Tone::Muted, format!("  {count} more {way}"));
+    let more = |count: usize, way: &str| toned(style, Tone::Muted, format!("  {count} more {way}"));
     if let (true, Some(line)) = (above > 0, shown.first_mut()) {
         *line = more(above, "above");
     }
@@ -573,33 +562,38 @@ fn window(lines: Vec<(Option<Item>, Line)>, chosen: Option<&Item>, rows: usize) 
 }
 
 /// What is chosen: the wish first, then the facts, then what led to it.
-fn detail(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> Vec<Line> {
+fn detail(
+    board: &Board<'_>,
+    style: &Style,
+    columns: usize,
+    zone: &TimeZone,
+) -> Vec<Line<'static>> {
     let Some(chosen) = board.chosen else { return vec![] };
     let doc = board.doc;
     let mut lines = vec![];
     let (words, next) = match chosen {
         Item::Session(id) => {
             let Some(row) = doc.sessions.iter().find(|row| row.id == *id) else { return vec![] };
-            lines.push(Line::Pieces(vec![
-                (Some(Tone::Accent), id.to_string()),
-                (None, format!("{}{}", style.dot(), task(row))),
+            lines.push(Line::from_iter([
+                piece(style, Tone::Accent, id.to_string()),
+                Span::raw(format!("{}{}", style.dot(), task(row))),
             ]));
             (row.words.as_str(), row.next.as_deref())
         }
         Item::Notice(id) => {
             let Some(notice) = doc.notices.iter().find(|n| n.id == *id) else { return vec![] };
-            lines.push(toned(Tone::Accent, id.to_string()));
+            lines.push(toned(style, Tone::Accent, id.to_string()));
             (notice.words.as_str(), Some(notice.next.as_str()))
         }
     };
-    let wrap = |text: &str, most: usize| -> Vec<Line> {
+    let wrap = |text: &str, most: usize| -> Vec<Line<'static>> {
         let text = one_line(text);
         let mut folded = fold(&style.text(&text), columns);
         if folded.len() > most {
             let rest = folded.split_off(most.saturating_sub(1)).join(" ");
             folded.push(style.cut(&rest, columns));
         }
-        folded.into_iter().map(plain).collect()
+        folded.into_iter().map(Line::raw).collect()
     };
     let known = board.detail.filter(|detail| detail.item == *chosen);
     match known.and_then(Detail::ask) {
@@ -612,19 +606,19 @@ fn detail(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> 
                 .collect();
             let beside = format!(" {}", options.join("   "));
             if width(&beside) <= columns {
-                lines.extend((!options.is_empty()).then(|| plain(beside)));
+                lines.extend((!options.is_empty()).then(|| Line::raw(beside)));
             } else {
-                lines.extend(options.into_iter().map(|option| plain(format!(" {option}"))));
+                lines.extend(options.into_iter().map(|option| Line::raw(format!(" {option}"))));
             }
         }
         Some((_, Ask::Permission { verb, subject, place, reason, careful })) => {
             lines.extend(wrap(&format!("wants to {verb}: {}", one_line(subject)), 6));
-            lines.extend(place.as_ref().map(|place| plain(format!("in {}", one_line(place)))));
+            lines.extend(place.as_ref().map(|place| Line::raw(format!("in {}", one_line(place)))));
             if let Some(reason) = reason {
                 lines.extend(wrap(&format!("the agent says: \"{}\"", one_line(reason)), 3));
             }
             for careful in careful {
-                lines.push(toned(Tone::Slow, format!("careful: {}", one_line(careful))));
+                lines.push(toned(style, Tone::Slow, format!("careful: {}", one_line(careful))));
             }
         }
         None => lines.extend(wrap(words, 4)),
@@ -641,7 +635,7 @@ fn detail(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> 
         let tail: Vec<_> =
             tail.unwrap_or_default().lines().filter(|l| !l.trim().is_empty()).collect();
         for line in tail.iter().skip(tail.len().saturating_sub(3)) {
-            lines.push(toned(Tone::Muted, format!("  {}", one_line(line))));
+            lines.push(toned(style, Tone::Muted, format!("  {}", one_line(line))));
         }
     }
     if let Some(why) = known.and_then(|detail| detail.why.as_ref()) {
@@ -650,18 +644,18 @@ fn detail(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> 
         let lines_of = why.why.lines.iter().filter(|line| !told || !line.text.starts_with("told:"));
         for line in lines_of.take(6) {
             let time = clock(board.now, line.at, zone, "%H:%M");
-            lines.push(Line::Pieces(vec![
-                (Some(Tone::Muted), format!("{time} ")),
-                (None, one_line(&line.text)),
+            lines.push(Line::from_iter([
+                piece(style, Tone::Muted, format!("{time} ")),
+                Span::raw(one_line(&line.text)),
             ]));
         }
     }
     if let Some(incident) = known.and_then(|detail| detail.incident.as_ref()) {
         if let Some(by) = &incident.acknowledged {
-            lines.push(plain(format!("seen by {by}")));
+            lines.push(Line::raw(format!("seen by {by}")));
         }
         if let Some(until) = incident.snoozed.filter(|until| *until > board.now) {
-            lines.push(plain(format!("quiet until {}", clock(board.now, until, zone, "%H:%M"))));
+            lines.push(Line::raw(format!("quiet until {}", clock(board.now, until, zone, "%H:%M"))));
         }
     }
     if let Some(told) = known.and_then(|detail| detail.told.as_ref()) {
@@ -671,10 +665,10 @@ fn detail(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> 
             .map(|d| notifications::delivery(d, style, zone, board.now))
             .collect();
         let words = if told.is_empty() { "nobody".to_owned() } else { told.join("  ") };
-        lines.push(Line::Painted(format!("told: {words}")));
+        lines.push(painted(&format!("told: {words}")));
     }
     if let Some(next) = next {
-        lines.push(toned(Tone::Accent, next));
+        lines.push(toned(style, Tone::Accent, next));
     }
     lines
 }
@@ -698,6 +692,8 @@ fn story(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> V
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+
     use super::{super::status::tests::example, *};
 
     pub(crate) fn detail() -> Detail {
@@ -770,12 +766,21 @@ pub(crate) mod tests {
     #[track_caller]
     fn drawn(board: &Board<'_>, style: &Style, columns: usize, rows: usize) -> String {
         let style = Style { width: columns, ..*style };
-        let lines = frame(board, &style, (columns, rows), &TimeZone::UTC);
-        assert_eq!(lines.len(), rows);
-        for line in &lines {
-            assert_eq!(width(line), columns, "{line}");
-        }
-        lines.join("\n")
+        let backend = TestBackend::new(columns as u16, rows as u16);
+        let mut terminal = Terminal::new(backend).unwrap();
+        terminal.draw(|frame| draw(frame, board, &style, &TimeZone::UTC)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let line = |row: usize| {
+            let (mut line, mut at) = (String::new(), 0);
+            while at < columns {
+                let symbol = buffer[(at as u16, row as u16)].symbol();
+                line.push_str(symbol);
+                at += width(symbol).max(1);
+            }
+            assert_eq!(width(&line), columns, "{line}");
+            line
+        };
+        (0..rows).map(line).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

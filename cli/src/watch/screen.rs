@@ -1,8 +1,11 @@
-//! The terminal as a full screen: entered, drawn line by line, and left as it was, whatever ends the program.
+//! The terminal as a full screen: entered, drawn, and left as it was, whatever ends the program.
+//!
+//! ratatui draws. What is typed is read here: the reader of its terminal library goes round for ever once the
+//! terminal went away, and shares what is typed with a program that is shown meanwhile.
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Read, Stdout, Write},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::PathBuf,
     sync::{Mutex, Once, PoisonError},
@@ -12,6 +15,7 @@ use nix::{
     fcntl::OFlag,
     sys::termios::{self, InputFlags, LocalFlags, SetArg, Termios},
 };
+use ratatui::{Frame, Terminal, backend::CrosstermBackend};
 use tokio::io::unix::AsyncFd;
 
 use crate::fail::{Exit, Fail};
@@ -28,8 +32,7 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 pub(super) struct Screen {
     /// An opening of its own: what is read without blocking here blocks for everybody else as before.
     tty: AsyncFd<File>,
-    /// What stands there, line by line.
-    shown: Vec<String>,
+    terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
 impl Screen {
@@ -42,7 +45,8 @@ impl Screen {
         let tty = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
         #[expect(deprecated, reason = "its successor is unsafe to call; a file owns what it names")]
         let tty = AsyncFd::new(tty).map_err(failed)?;
-        let mut screen = Self { tty, shown: vec![] };
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout())).map_err(failed)?;
+        let mut screen = Self { tty, terminal };
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let print = std::panic::take_hook();
@@ -65,8 +69,7 @@ impl Screen {
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
         termios::tcsetattr(self.tty.get_ref().as_fd(), SetArg::TCSANOW, &raw)?;
         write(ENTER);
-        self.shown.clear();
-        Ok(())
+        self.terminal.clear()
     }
 
     /// Gives the terminal to another program for a while.
@@ -83,31 +86,12 @@ impl Screen {
 
     /// Columns and rows.
     pub(super) fn size(&self) -> (usize, usize) {
-        let size = terminal_size::terminal_size_of(io::stdout());
-        size.map_or((80, 24), |(width, height)| (width.0.into(), height.0.into()))
+        self.terminal.size().map_or((80, 24), |size| (size.width.into(), size.height.into()))
     }
 
-    /// Everything is drawn anew next time.
-    pub(super) fn forget(&mut self) {
-        self.shown.clear();
-        write("\x1b[2J");
-    }
-
-    /// Writes the lines that changed, in place: nothing blinks.
-    pub(super) fn draw(&mut self, lines: Vec<String>) {
-        let mut out = String::new();
-        for (at, line) in lines.iter().enumerate() {
-            if self.shown.get(at) != Some(line) {
-                out.push_str(&format!("\x1b[{};1H{line}\x1b[K", at + 1));
-            }
-        }
-        if lines.len() < self.shown.len() {
-            out.push_str(&format!("\x1b[{};1H\x1b[J", lines.len() + 1));
-        }
-        if !out.is_empty() {
-            write(&out);
-        }
-        self.shown = lines;
+    /// Draws what changed, in place: nothing blinks. Another size is drawn anew, whole.
+    pub(super) fn draw(&mut self, board: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(board).map(drop)
     }
 
     /// The next bytes typed; none when the terminal went away. Cancel safe.
