@@ -707,7 +707,7 @@ kinds! {
         title: Text,
         /// What the agent will be told; empty until an issue is read.
         prompt: Text,
-        /// The prompt's digest.
+        /// The prompt's digest; for an issue that of the text which a human read, or empty.
         digest: String,
         /// Names of the variables that the client handed over.
         env_names: Vec<String>,

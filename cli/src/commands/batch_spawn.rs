@@ -78,15 +78,22 @@ impl Cmd {
             self.issues.iter().map(|issue| issue.trim_start_matches('#').to_owned()).collect();
         let mut seen = std::collections::BTreeSet::new();
         issues.retain(|issue| seen.insert(issue.clone()));
-        // Before any is started.
-        for issue in &issues {
-            look_at_issue(cx, client, &self.project, issue).await?;
+        // Before any is started, so that what is asked is asked at once. What fails here fails this issue alone.
+        let mut looked = vec![];
+        for issue in issues {
+            let read = match look_at_issue(cx, client, &self.project, &issue).await {
+                Err(fail) if matches!(fail.exit, Exit::NotConfirmed | Exit::Server) => {
+                    return Err(fail);
+                }
+                read => read,
+            };
+            looked.push((issue, read));
         }
         let mut first: Option<Seq> = None;
         let mut items: Vec<Item> = vec![];
         // What the rest of the batch rests on as well.
         let mut off: Option<Fail> = None;
-        for issue in issues {
+        for (issue, read) in looked {
             let mut item = Item {
                 issue,
                 session: None,
@@ -99,7 +106,15 @@ impl Cmd {
                 items.push(item);
                 continue;
             }
-            match self.spawn(cx, client, &item.issue).await {
+            let spawned = match read {
+                Ok(read) => self.spawn(cx, client, &item.issue, read).await,
+                Err(fail) => {
+                    item.state = State::Failed(fail.what);
+                    items.push(item);
+                    continue;
+                }
+            };
+            match spawned {
                 Ok(taken) => {
                     first = Some(first.map_or(taken.after, |first| first.min(taken.after)));
                     item.session = taken.session;
@@ -130,10 +145,17 @@ impl Cmd {
         Ok(self.sum_up(cx, &items, begun.elapsed()))
     }
 
-    async fn spawn(&self, cx: &Cx, client: Client<'_>, issue: &str) -> Result<Taken, Fail> {
+    async fn spawn(
+        &self,
+        cx: &Cx,
+        client: Client<'_>,
+        issue: &str,
+        read: Option<String>,
+    ) -> Result<Taken, Fail> {
         let call = SpawnCall {
             project: self.project.clone(),
             issue: Some(issue.to_owned()),
+            read,
             prompt: None,
             agent: self.agent.clone(),
             branch: None,

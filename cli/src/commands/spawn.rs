@@ -8,7 +8,7 @@ use ao_core::{
     slots::{
         ProjectId, Seq, SessionId,
         notifier::Mark,
-        text::{count, one_line},
+        text::{count, one_line, plain},
     },
 };
 use ao_web::view::{EventView, IssueDoc, SessionDoc, StatusDoc, Taken};
@@ -73,12 +73,15 @@ impl Cmd {
         let client = cx.client();
         register(cx, client, Some(&self.project)).await?;
         super::doctor::tell_of_disk(cx, client, &self.project).await?;
-        if let Some(issue) = &self.issue {
-            look_at_issue(cx, client, &self.project, issue.trim_start_matches('#')).await?;
-        }
+        let issue = self.issue.as_ref().map(|issue| issue.trim_start_matches('#'));
+        let read = match issue {
+            Some(issue) => look_at_issue(cx, client, &self.project, issue).await?,
+            None => None,
+        };
         let call = SpawnCall {
             project: self.project.clone(),
-            issue: self.issue.clone().map(|issue| issue.trim_start_matches('#').to_owned()),
+            issue: issue.map(str::to_owned),
+            read,
             prompt: self.prompt.clone(),
             agent: self.agent.clone(),
             branch: self.branch.clone(),
@@ -182,42 +185,51 @@ impl Cmd {
     }
 }
 
-/// Says what an issue waits for, and asks whether a stranger's words may go to an agent.
+/// Says what an issue waits for, and shows a stranger's words and asks whether they may go to an agent. Returns the
+/// digest of what a human said yes to.
 pub(super) async fn look_at_issue(
     cx: &Cx,
     client: Client<'_>,
     project: &ProjectId,
     issue: &str,
-) -> Result<(), Fail> {
+) -> Result<Option<String>, Fail> {
     let path = format!("/api/projects/{project}/issues/{}", super::pr::segment(issue));
     let doc: IssueDoc = match client.get(&path).await {
         Ok(doc) => doc,
-        // What lacks the set-up says, an issue or a tracker; and to an agent that it may not spawn.
-        Err(fail) if matches!(fail.exit, Exit::NotFound | Exit::Refused) => return Ok(()),
+        // A missing issue or tracker is told by the set-up; that an agent may not spawn, by the spawn.
+        Err(fail) if matches!(fail.exit, Exit::NotFound | Exit::Refused) => return Ok(None),
         Err(fail) => return Err(fail),
     };
     if !doc.waits_for.is_empty() {
         let ids: Vec<String> = doc.waits_for.iter().map(|id| format!("#{id}")).collect();
         cx.warn(&format!("issue {issue} waits for {}, not closed yet", ids.join(", ")));
     }
-    let yes = cx.global.yes;
-    let Some(what) = strangers(&doc).filter(|_| !yes) else { return Ok(()) };
+    let Some(what) = strangers(&doc) else { return Ok(None) };
+    if !cx.global.json {
+        out::say(&plain(&doc.text));
+    }
+    if cx.global.yes {
+        return Ok(Some(doc.digest));
+    }
     if !cx.asks() {
         return Err(Fail::new(Exit::NotConfirmed, what).remedy("read it, then add --yes"));
     }
     match cx.ask(&format!("{what}. Give it to an agent?"), false, "--yes")? {
-        true => Ok(()),
+        true => Ok(Some(doc.digest)),
         false => Err(Fail::new(Exit::NotConfirmed, format!("no agent was started on #{issue}"))),
     }
 }
 
-/// Whose words they are, where that is nobody who may write to the repository.
+/// Whose words they are, where that is nobody known to be one who may write to the repository.
 fn strangers(doc: &IssueDoc) -> Option<String> {
     let by = doc.issue.author.as_deref().map_or_else(|| "nobody known".to_owned(), one_line);
     let title = one_line(&doc.issue.title);
-    (!doc.trusted).then(|| {
-        format!("#{} “{title}” is by {by}, who may not write to the repository", doc.issue.id)
-    })
+    let who = match doc.trusted {
+        Some(true) => return None,
+        Some(false) => "who may not write to the repository",
+        None => "and the tracker does not say whether they may write to the repository",
+    };
+    Some(format!("#{} “{title}” is by {by}, {who}", doc.issue.id))
 }
 
 /// How a set-up came to its end.

@@ -1,8 +1,13 @@
 //! What rules while a configuration cannot be used, and what a human trusts.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+};
 
 use ao_fakes::github::{By, GitHub, TOKEN};
+use serde_json::{Value, json};
 
 use crate::{
     house::{House, text, until},
@@ -297,6 +302,29 @@ fn s25_a_strangers_issue_goes_to_an_agent_only_by_a_humans_yes() {
     let spawned = house.ao(&["spawn", "my-app", &issue, "--no-wait", "--yes"]).success();
     let said = spawned.stderr();
     assert!(said.contains("issue 1 waits for #2, not closed yet"), "{said}");
+    assert!(spawned.stdout().starts_with("Add a login\n"), "it is shown: {}", spawned.stdout());
+
+    // What was read is what an agent gets: not what its author made of it since, and nothing that nobody read.
+    for read in [json!("0011223344556677"), json!(null)] {
+        let call = json!({"project": "my-app", "issue": issue, "force": true, "read": read});
+        let call = call.to_string();
+        let mut socket = UnixStream::connect(house.path("data/run/ao.sock")).unwrap();
+        let head = "POST /api/sessions HTTP/1.1\r\nhost: ao\r\nconnection: close\r\n";
+        let length =
+            format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n", call.len());
+        socket.write_all([head, &length, &call].concat().as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let taken: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let session = text(&taken["session"]).to_owned();
+        let doc = house.eventually(&["session", "show", &session], |doc| !doc["failed"].is_null());
+        let why = doc["failed"].to_string();
+        assert!(why.contains("mallory may not write to the repository"), "{why}");
+    }
+
+    // One that cannot be looked at keeps the others of its batch from nothing.
+    let ran = house.ao(&["batch-spawn", "my-app", "nope", &other]).exits(9);
+    assert!(ran.stdout().contains("nope") && ran.stdout().contains("app-4"), "{}", ran.stdout());
 }
 
 /// R26: what is broken in one repository is said in another, and stops nothing there.

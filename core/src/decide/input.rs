@@ -450,7 +450,7 @@ pub struct Spawn {
     pub title: Text,
     /// What the agent is told; empty for an issue.
     pub prompt: Text,
-    /// The prompt's digest.
+    /// The prompt's digest; for an issue that of the text which a human read, or empty.
     pub digest: String,
     /// Names of the variables that the client hands over.
     pub env_names: Vec<String>,

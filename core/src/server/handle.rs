@@ -43,6 +43,9 @@ pub struct SpawnCall {
     /// On which issue.
     #[serde(default)]
     pub issue: Option<String>,
+    /// The digest of the issue's text as a human read it: a stranger's goes to an agent so, or not at all.
+    #[serde(default)]
+    pub read: Option<String>,
     /// Or on which prompt.
     #[serde(default)]
     pub prompt: Option<String>,
@@ -282,7 +285,10 @@ impl Handle {
             issue: call.issue.clone(),
             title: Text::short(title),
             prompt: self.put_exact(prompt).await?,
-            digest: digest(prompt),
+            digest: match call.issue {
+                Some(_) => call.read.clone().unwrap_or_default(),
+                None => digest(prompt),
+            },
             env_names: env.keys().cloned().collect(),
             agent: call.agent.clone(),
             branch: call.branch.clone(),

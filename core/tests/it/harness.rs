@@ -376,6 +376,7 @@ pub(crate) fn spawn_call(prompt: &str) -> SpawnCall {
     SpawnCall {
         project: "my-app".parse().unwrap(),
         issue: None,
+        read: None,
         prompt: Some(prompt.into()),
         agent: None,
         branch: None,

@@ -88,6 +88,7 @@ async fn r17_those_that_cannot_come_back_are_named_in_one_push() {
         let call = ao_core::server::SpawnCall {
             project: "forgets".parse().unwrap(),
             issue: None,
+            read: None,
             prompt: Some(format!("Other task {n}")),
             agent: None,
             branch: None,

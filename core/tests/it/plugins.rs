@@ -250,6 +250,7 @@ async fn r11_a_runtime_that_hangs_or_panics_blinds_only_its_own_sessions() {
         let call = ao_core::server::SpawnCall {
             project: "other".parse().unwrap(),
             issue: None,
+            read: None,
             prompt: Some("Do that".into()),
             agent: None,
             branch: None,

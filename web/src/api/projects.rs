@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ao_core::slots::{
-    Call, ProjectId,
-    tracker::{Issue, IssueFilter, Tracker},
+use ao_core::{
+    event::digest,
+    slots::{
+        Call, ProjectId,
+        tracker::{Issue, IssueFilter, Tracker},
+    },
 };
 use axum::{
     Json, Router,
@@ -45,7 +48,8 @@ async fn issue(
 ) -> Reply<view::IssueDoc> {
     let (tracker, call) = tracker(&api, &id)?;
     let issue = tracker.get(&call, &issue).await?;
-    let trusted = tracker.is_trusted(&call, &issue).await.unwrap_or(false);
+    // No answer is not a no.
+    let trusted = tracker.is_trusted(&call, &issue).await.ok();
     let mut waits_for = vec![];
     for other in issue.blocked_by.iter().take(BLOCKERS) {
         // One that cannot be looked at, as where it was removed, keeps nobody.
@@ -53,7 +57,10 @@ async fn issue(
             waits_for.push(other.clone());
         }
     }
-    Ok(Json(view::IssueDoc { schema: "ao.issue/1".into(), issue, trusted, waits_for }))
+    let text = tracker.prompt(&issue);
+    let digest = digest(&text);
+    let schema = "ao.issue/1".into();
+    Ok(Json(view::IssueDoc { schema, issue, text, digest, trusted, waits_for }))
 }
 
 /// The tracker of a project, and a call to it.

@@ -16,8 +16,12 @@ pub struct IssueDoc {
     pub schema: String,
     /// The issue; all its text is untrusted.
     pub issue: Issue,
-    /// Its author may write to the repository.
-    pub trusted: bool,
+    /// What an agent would be given of it; untrusted.
+    pub text: String,
+    /// That text's digest: what a human has read goes to an agent as it was read.
+    pub digest: String,
+    /// Its author may write to the repository; none = the tracker did not say.
+    pub trusted: Option<bool>,
     /// Issues that are open and must be closed before.
     pub waits_for: Vec<String>,
 }

@@ -26,6 +26,14 @@ impl Shell {
         let (id, tracker) = issue_of(work)?;
         let issue = tracker.get(call, id).await?;
         let body = tracker.prompt(&issue);
+        let read = work.session.prompt_digest == digest(&body);
+        if !read && !tracker.is_trusted(call, &issue).await? {
+            let by = issue.author.as_deref().map_or_else(|| "nobody known".to_owned(), one_line);
+            let what = format!("issue {id} waits for you: {by} may not write to the repository");
+            let why = "nobody has read it as it is now";
+            let remedy = format!("ao spawn {} {id}", work.session.project);
+            return Err(PluginError::permanent(what, why).with_remedy(remedy).into());
+        }
         let fence = super::random_token()
             .map_err(|error| PluginError::transient("nothing random was to be had", error))?;
         let prompt = fenced(&fence, id, &body);
