@@ -26,6 +26,7 @@ use ao_web::view::ProjectList;
 use serde::Serialize;
 use tokio::{process::Command, time::Instant};
 
+pub(super) use self::judge::can_merge_trees;
 use self::{
     facts::{Facts, Link},
     judge::judge,

@@ -16,7 +16,7 @@ use ao_core::{
         agent::{AgentCheck, Permissions},
         notifier::Mark,
         plugin::BuildContext,
-        text::slug,
+        text::{self, slug},
         workspace::RepoInfo,
     },
 };
@@ -146,7 +146,7 @@ impl Cmd {
             Fail::new(Exit::Failed, format!("{} could not be written", file.display()))
                 .because(error)
         })?;
-        let lines = ao_core::slots::text::count(text.lines().count() as u64, "line", "lines");
+        let lines = text::count(text.lines().count() as u64, "line", "lines");
         let wrote = format!("Wrote {FILE_NAME} ({lines}). Nothing else was changed.");
         if !cx.global.json {
             out::say(&wrote);
@@ -196,13 +196,20 @@ impl Cmd {
                     found.github = Some(name);
                 }
                 Err(error) => {
-                    let why = match error.kind {
-                        ErrorKind::Missing => "not signed in".to_owned(),
-                        _ => ao_core::slots::text::one_line(&error.what),
+                    let (why, remedy) = match error.kind {
+                        ErrorKind::Missing => {
+                            ("not signed in".to_owned(), "gh auth login".to_owned())
+                        }
+                        _ => {
+                            let why =
+                                if error.cause.is_empty() { &error.what } else { &error.cause };
+                            let remedy = error.remedy.as_deref().unwrap_or("ao doctor");
+                            (text::one_line(why), text::one_line(remedy))
+                        }
                     };
                     say(None, "forge", format!("github.com/{name}, {why}: {here}."));
-                    let remedy = "To work with it: gh auth login, then write";
-                    say(None, "", format!("{remedy} `repo: {name}` in place of tracker and scm"));
+                    let then = format!("write `repo: {name}` in place of tracker and scm");
+                    say(None, "", format!("To work with it: {remedy}; then {then}"));
                 }
             },
         }
@@ -267,7 +274,7 @@ impl Cmd {
                 }
                 Err(error) => {
                     let why = if error.cause.is_empty() { &error.what } else { &error.cause };
-                    let why = ao_core::slots::text::one_line(why);
+                    let why = text::one_line(why);
                     say(None, "push", format!("no desktop here ({why})."));
                     let words = match others.is_empty() {
                         true => "Urgent messages would reach nobody.".to_owned(),
@@ -611,14 +618,7 @@ fn likely_check(root: &Path) -> Option<&'static str> {
 /// Whether this machine's git merges without a checkout.
 async fn keeps_prs(cx: &Cx) -> bool {
     let version = super::doctor::version_of("git", &["--version"], cx).await.unwrap_or_default();
-    can_merge_trees(&version)
-}
-
-/// `git version 2.47.3`: 2.40 or newer.
-fn can_merge_trees(version: &str) -> bool {
-    let numbers = version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
-    let numbers: Vec<u32> = numbers.collect();
-    matches!(numbers[..], [major, minor, ..] if (major, minor) >= (2, 40))
+    super::doctor::can_merge_trees(&version)
 }
 
 /// Whether pull requests of a repository on GitHub can be read here.
@@ -750,19 +750,6 @@ mod tests {
         assert_eq!(guess("Makefile", "all:\n\tcc x.c\n"), None);
         assert_eq!(guess("pyproject.toml", "[tool.pytest.ini_options]\n"), Some("pytest"));
         assert_eq!(guess("pyproject.toml", "[project]\n"), None);
-    }
-
-    #[test]
-    fn an_old_git_keeps_no_pull_requests() {
-        for (version, can) in [
-            ("git version 2.47.3", true),
-            ("git version 2.40.0", true),
-            ("git version 3.0", true),
-            ("git version 2.39.5 (Apple Git-154)", false),
-            ("", false),
-        ] {
-            assert_eq!(can_merge_trees(version), can, "{version}");
-        }
     }
 
     #[test]

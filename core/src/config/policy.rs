@@ -155,6 +155,9 @@ pub struct ProjectPolicy {
     /// Pull requests; none = by the repository: its forge, else none.
     #[serde(default)]
     pub scm: Option<PluginChoice>,
+    /// Nobody asked for that scm: it is there for who opens a pull request, and none is missed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scm_unasked: bool,
     /// Paths to link from the main checkout, relative to the repository's root and within it.
     #[serde(default)]
     pub symlinks: Vec<String>,
@@ -209,10 +212,9 @@ pub enum Closed {
 }
 
 impl ProjectPolicy {
-    /// Whether its sessions come to a pull request, so that one which has none lacks it. Where `autoOpen` is said to be
-    /// off, one is opened when somebody wants it.
+    /// Whether its sessions come to a pull request, so that one which has none lacks it.
     pub fn expects_prs(&self) -> bool {
-        self.scm.as_ref().is_some_and(|scm| scm.settings["autoOpen"] != false)
+        self.scm.is_some() && !self.scm_unasked
     }
 
     /// A project with nothing but a path configured.
@@ -230,6 +232,7 @@ impl ProjectPolicy {
             terminal: PluginChoice::of("auto"),
             tracker: None,
             scm: None,
+            scm_unasked: false,
             symlinks: Vec::new(),
             post_create: Vec::new(),
             env: BTreeMap::new(),

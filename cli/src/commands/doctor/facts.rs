@@ -10,7 +10,10 @@ use std::{
 };
 
 use ao_core::{
-    config::{Catalog, Loaded, policy::PluginChoice},
+    config::{
+        Catalog, Loaded,
+        policy::{PluginChoice, ProjectPolicy},
+    },
     disk::RealDisk,
     registry::Registry,
     slots::{
@@ -196,7 +199,8 @@ impl Facts {
         facts.tmux_wanted =
             projects.is_empty() || projects.values().any(|p| p.runtime.plugin == "tmux");
         let is_local = |scm: &PluginChoice| scm.plugin == "local";
-        facts.merges = projects.values().any(|p| p.scm.as_ref().is_some_and(is_local));
+        let merges = |p: &ProjectPolicy| p.expects_prs() && p.scm.as_ref().is_some_and(is_local);
+        facts.merges = projects.values().any(merges);
         facts.agents = agents(cx, &registry, &context, &loaded).await;
         let kinds = facts.look_at_channels(cx, up, &registry, &context, &loaded).await;
         facts.untold = untold(&loaded, &kinds);

@@ -89,6 +89,11 @@ fn version_in(line: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// Whether this version of git merges without a checkout.
+pub(in crate::commands) fn can_merge_trees(version: &str) -> bool {
+    version_in(version).is_some_and(|version| version >= OLDEST_GIT_TO_MERGE)
+}
+
 fn tmux(facts: &Facts) -> Vec<Finding> {
     let install = format!("{} tmux   or set `runtime: process`", facts.installs);
     vec![match &facts.tmux {
@@ -667,6 +672,19 @@ mod tests {
         ] {
             let found = worktrees(&Facts { orphans: Some(vec![orphan]), ..good() });
             assert_eq!(found[0].fix.as_deref(), Some(fix.as_str()));
+        }
+    }
+
+    #[test]
+    fn an_old_git_keeps_no_pull_requests() {
+        for (version, can) in [
+            ("git version 2.47.3", true),
+            ("git version 2.40.0", true),
+            ("git version 3.0", true),
+            ("git version 2.39.5 (Apple Git-154)", false),
+            ("", false),
+        ] {
+            assert_eq!(can_merge_trees(version), can, "{version}");
         }
     }
 
