@@ -112,9 +112,12 @@ fn closing(body: String, project: &ProjectPolicy, issue: Option<&str>) -> String
         return body;
     };
     let same = |key: &str| tracker.settings[key] == scm.settings[key];
+    // Pull requests are the project's own repository's, issues may be another's.
+    let said = tracker.settings["repo"].as_str().unwrap_or_default();
+    let own = project.repo.as_deref().is_some_and(|repo| is_named(repo, said));
     let closes = format!("Closes #{issue}");
     let number = !issue.is_empty() && issue.bytes().all(|b| b.is_ascii_digit());
-    if !number || tracker.plugin != scm.plugin || !same("repo") || !same("url") {
+    if !number || tracker.plugin != scm.plugin || !same("url") || !own {
         return body;
     }
     if body.lines().any(|line| line.trim().eq_ignore_ascii_case(&closes)) {
@@ -124,6 +127,13 @@ fn closing(body: String, project: &ProjectPolicy, issue: Option<&str>) -> String
         "" => closes,
         body => format!("{body}\n\n{closes}"),
     }
+}
+
+/// Whether a repository, by its name or its address, is the one of this name.
+fn is_named(repo: &str, name: &str) -> bool {
+    let repo = repo.trim_end_matches('/').trim_end_matches(".git").to_ascii_lowercase();
+    let before = repo.strip_suffix(&name.to_ascii_lowercase());
+    !name.is_empty() && before.is_some_and(|rest| rest.is_empty() || rest.ends_with(['/', ':']))
 }
 
 #[cfg(test)]
@@ -142,12 +152,24 @@ mod tests {
             .into_values()
             .next()
             .unwrap();
-        (project.scm, project.tracker) = (choice("github", json!({})), choice("github", json!({})));
+        // As `infer` writes them.
+        let own = choice("github", json!({"repo": "acme/app"}));
+        (project.scm, project.tracker) = (choice("github", json!({})), own);
+        project.repo = Some("https://github.com/Acme/app.git".into());
         let body = |project: &_, body: &str, issue| closing(body.into(), project, issue);
         assert_eq!(body(&project, "", Some("41")), "Closes #41");
         assert_eq!(body(&project, "Dark mode.\n", Some("41")), "Dark mode.\n\nCloses #41");
         assert_eq!(body(&project, "closes #41\n", Some("41")), "closes #41\n");
         assert_eq!(body(&project, "x", None), "x");
+        for (repo, closes) in [
+            ("acme/app", true),
+            ("git@github.com:acme/app", true),
+            ("acme/other-app", false),
+            ("notacme/app", false),
+        ] {
+            project.repo = Some(repo.into());
+            assert_eq!(body(&project, "x", Some("41")) != "x", closes, "{repo}");
+        }
         project.tracker = choice("github", json!({"repo": "acme/issues"}));
         assert_eq!(body(&project, "x", Some("41")), "x");
         project.tracker = choice("plain", json!({}));
