@@ -79,6 +79,8 @@ struct Group {
     choice: PluginChoice,
     projects: BTreeSet<ProjectId>,
     watched: Vec<Watched>,
+    /// Somebody wants to know of all of them, or they are new.
+    poked: bool,
 }
 
 /// What is to be told to one agent, by what it is about.
@@ -91,7 +93,7 @@ struct Wish {
 /// What is under way, each beside the others: an scm that hangs keeps nobody else from being looked at.
 struct Task {
     choice: PluginChoice,
-    /// Of a look: the scm, and what was left to spend before.
+    /// Of a look that was due by its pace: the scm, and what was left to spend before.
     before: Option<(Arc<dyn Scm>, Vec<Quota>)>,
     /// Sessions that are looked at; none = a brief is written.
     looks: Vec<SessionId>,
@@ -188,7 +190,8 @@ impl Looks {
             self.begun += 1;
             let number = self.begun;
             let looks = group.watched.iter().map(|watched| watched.session.clone()).collect();
-            let before = Some((group.scm.clone(), quota_of(&*group.scm)));
+            // A look that a poke brought is of few sessions: it tells nothing of what the others cost.
+            let before = (!group.poked).then(|| (group.scm.clone(), quota_of(&*group.scm)));
             let task = Task { choice: group.choice.clone(), before, looks, writes: None, number };
             let handle = handle.clone();
             self.tasks.insert(work.spawn(async move { follow(&handle, group).await }).id(), task);
@@ -237,9 +240,7 @@ impl Looks {
                 Some(_) => self.tries.entry(write).or_default().add(asked, MINUTE_MS, now),
                 None => drop(self.tries.remove(&write)),
             }
-            if asked.is_some() {
-                self.rest(task.choice, asked, now, handle);
-            }
+            // What a brief is made of has a limit of its own: the looks go on.
             return;
         }
         match failure {
@@ -253,8 +254,8 @@ impl Looks {
             None => {
                 // What was asked for meanwhile holds: another request had that answer.
                 self.rests.retain(|(choice, rest)| *choice != task.choice || rest.until > now);
-                self.slow.retain(|(choice, _)| *choice != task.choice);
                 let Some((scm, before)) = task.before else { return };
+                self.slow.retain(|(choice, _)| *choice != task.choice);
                 let wall = u64::try_from(handle.now().wall.as_second()).unwrap_or(0);
                 let pause = lasts(&before, &quota_of(&*scm), wall);
                 if pause > 0 {
@@ -348,7 +349,7 @@ impl Looks {
             let due = wanted.iter().filter(late).map(|session| session.id.clone()).collect();
             (wanted.iter().map(|session| session.id.clone()).collect(), due)
         };
-        let mut awaited = HashSet::new();
+        let (mut awaited, mut resting) = (HashSet::new(), HashSet::new());
         let mut groups: Vec<Group> = vec![];
         for work in due.iter().filter_map(|id| handle.shell.work_of(id)) {
             let (Some(choice), Some(scm)) = (&work.project.scm, handle.shell.scm(handle, &work))
@@ -356,6 +357,7 @@ impl Looks {
                 continue;
             };
             if self.rests(choice, now) {
+                resting.insert(work.session.id.clone());
                 continue;
             }
             awaited.insert(work.session.id.clone());
@@ -372,27 +374,30 @@ impl Looks {
                 pr: work.session.follow.pr.clone().filter(|_| is_followed(&work.session)),
             };
             // In step with the others, so that one request asks for all.
-            let every = handle.state().policy.lifecycle.scm_interval_ms.max(1);
-            self.at.insert(watched.session.clone(), now - now % every);
+            let every =
+                handle.state().policy.lifecycle.scm_interval_ms.max(self.slow(choice)).max(1);
+            let poked = self.at.insert(watched.session.clone(), now - now % every).is_none();
             let known = groups.iter_mut().find(|group| group.choice == *choice);
             match known {
                 Some(group) => {
                     group.projects.insert(work.session.project.clone());
                     group.watched.push(watched);
+                    group.poked &= poked;
                 }
                 None => groups.push(Group {
                     scm,
                     choice: choice.clone(),
                     projects: BTreeSet::from([work.session.project.clone()]),
                     watched: vec![watched],
+                    poked,
                 }),
             }
         }
         for ask in &mut self.asked {
             let mine = |id: &&SessionId| ask.about.as_ref().is_none_or(|about| about == *id);
             match &mut ask.looks {
-                // Who has ended is not looked at any more.
-                Some(looks) => looks.retain(|id| wanted.contains(id)),
+                // Who has ended is not looked at any more, and who rests not for so long that nobody waits for it.
+                Some(looks) => looks.retain(|id| wanted.contains(id) && !resting.contains(id)),
                 None => ask.looks = Some(awaited.iter().filter(mine).cloned().collect()),
             }
         }
