@@ -541,7 +541,8 @@ fn window(
     }
     let at = lines.iter().position(|(item, _)| item.as_ref() == chosen && chosen.is_some());
     let first = at.unwrap_or(0).saturating_sub(rows / 2).min(lines.len() - rows);
-    let count = |lines: &[(Option<Item>, Line<'_>)]| lines.iter().filter(|(i, _)| i.is_some()).count();
+    let count =
+        |lines: &[(Option<Item>, Line<'_>)]| lines.iter().filter(|(i, _)| i.is_some()).count();
     let (mut above, mut below) = (0, 0);
     if first > 0 {
         above = count(lines.get(..=first).unwrap_or_default());
@@ -562,12 +563,7 @@ fn window(
 }
 
 /// What is chosen: the wish first, then the facts, then what led to it.
-fn detail(
-    board: &Board<'_>,
-    style: &Style,
-    columns: usize,
-    zone: &TimeZone,
-) -> Vec<Line<'static>> {
+fn detail(board: &Board<'_>, style: &Style, columns: usize, zone: &TimeZone) -> Vec<Line<'static>> {
     let Some(chosen) = board.chosen else { return vec![] };
     let doc = board.doc;
     let mut lines = vec![];
@@ -655,7 +651,8 @@ fn detail(
             lines.push(Line::raw(format!("seen by {by}")));
         }
         if let Some(until) = incident.snoozed.filter(|until| *until > board.now) {
-            lines.push(Line::raw(format!("quiet until {}", clock(board.now, until, zone, "%H:%M"))));
+            lines
+                .push(Line::raw(format!("quiet until {}", clock(board.now, until, zone, "%H:%M"))));
         }
     }
     if let Some(told) = known.and_then(|detail| detail.told.as_ref()) {

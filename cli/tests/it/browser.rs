@@ -25,7 +25,7 @@ impl Browser {
         if !found.is_ok_and(|found| found.status.success()) {
             assert!(
                 std::env::var_os("CI").is_none(),
-                "there is no chromium: scripts/packages test"
+                "no chromium; CI is Debian: scripts/packages test"
             );
             println!("not tried: there is no chromium");
             return None;

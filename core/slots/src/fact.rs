@@ -192,6 +192,9 @@ pub struct PrFacts {
     /// agent is told of it; it keeps nothing from a merge once the agent's turn with it has ended.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub remarks: u32,
+    /// What tells each of them from others, and an edited one from what it said before. Empty: not told apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remark_ids: Vec<String>,
     /// Unresolved threads begun by bots.
     pub bot_threads: u32,
     /// Whether it merges.

@@ -88,7 +88,7 @@ pub(super) fn is_in_place(session: &Session) -> bool {
 
 /// What people said at no line is on its way to the agent, or is with it: a merge waits for the end of that turn. Nobody
 /// can resolve it, so it keeps nothing back where it does not go there.
-pub(super) fn is_seen_to(state: &State, session: &Session) -> bool {
+pub(super) fn remarks_wait(state: &State, session: &Session) -> bool {
     let trigger = Trigger::ChangesRequested;
     session.open_remarks() > 0
         && goes_to_agent(state.policy.reaction(Some(&session.project), trigger))
@@ -473,11 +473,7 @@ pub(crate) fn is_followed(session: &Session) -> bool {
 
 /// The other session whose pull request this is: there is one at most.
 pub(super) fn owner(state: &State, session: &SessionId, pr: &PrRef) -> Option<SessionId> {
-    let same = |known: &PrRef| match (&known.node, &pr.node) {
-        (Some(one), Some(other)) => one == other,
-        _ => known.repo == pr.repo && known.number == pr.number,
-    };
     let mut others =
         state.sessions.values().filter(|other| other.id != *session && !other.is_over());
-    others.find(|other| other.follow.pr.as_ref().is_some_and(same)).map(|other| other.id.clone())
+    others.find(|other| other.follow.is_of(pr)).map(|other| other.id.clone())
 }

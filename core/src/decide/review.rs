@@ -4,7 +4,7 @@
 
 use ao_slots::fact::{Checks, Mergeable, PrFacts, PrState, Review};
 
-use super::{Decider, incident::Cause, reaction::is_seen_to};
+use super::{Decider, incident::Cause, reaction::remarks_wait};
 use crate::{
     config::trigger::Trigger,
     event::Subject,
@@ -84,7 +84,7 @@ impl Decider<'_> {
                 // Offered for one head: what is not known again yet of that very head still holds.
                 let offered = open(Trigger::ApprovedAndGreen).filter(|offered| offered.is_open());
                 let offered = offered.is_some_and(|o| o.detail.as_deref() == Some(&pr.head));
-                if is_ready(pr, required, offered) && !is_seen_to(self.state, session) {
+                if is_ready(pr, required, offered) && !remarks_wait(self.state, session) {
                     cause(Trigger::ApprovedAndGreen, Some(&pr.head), "approved-and-green");
                 }
             }

@@ -6,7 +6,10 @@ mod session;
 
 use std::sync::Arc;
 
-use ao_slots::fact::{Activity, RuntimeState, Source};
+use ao_slots::{
+    SessionId,
+    fact::{Activity, RuntimeState, Source},
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -321,6 +324,9 @@ impl State {
                 }
                 let Some(session) = self.sessions.get_mut(id) else { return vec![] };
                 session.fold(event, when);
+                if let Kind::PrLinked(e) = &event.kind {
+                    self.inherit_taint(id, |other| other.follow.is_of(&e.pr));
+                }
                 let mut foci = vec![Focus::Session(id.clone())];
                 match &event.kind {
                     Kind::RequestDecided(e) => {
@@ -362,6 +368,15 @@ impl State {
                 }
                 foci
             }
+        }
+    }
+
+    /// Words of others that another session was given may be in what this one goes on with.
+    fn inherit_taint(&mut self, id: &SessionId, same: impl Fn(&Session) -> bool) {
+        let others = self.sessions.values().filter(|other| other.id != *id && same(other));
+        let tainted = others.filter_map(|other| other.follow.tainted).next_back();
+        if let (Some(tainted), Some(session)) = (tainted, self.sessions.get_mut(id)) {
+            session.follow.tainted.get_or_insert(tainted);
         }
     }
 
@@ -465,6 +480,12 @@ impl State {
             busy: None,
         };
         self.sessions.insert(id.clone(), session);
+        if let Some(branch) = &e.branch {
+            let mine = |other: &Session| {
+                other.project == *project && other.works_on() == Some(branch.as_str())
+            };
+            self.inherit_taint(id, mine);
+        }
         let round = self
             .rounds
             .entry(project.clone())

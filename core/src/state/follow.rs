@@ -92,6 +92,9 @@ pub struct Attempt {
     /// The checks that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<String>,
+    /// The remarks that were in it, see [`PrFacts::remark_ids`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// The head it was about.
     pub head: String,
     /// The message.
@@ -119,10 +122,12 @@ pub struct Attempt {
 impl Attempt {
     /// A message about the pull request as it is, of which nothing has come yet.
     fn new(trigger: Trigger, key: String, pr: &PrFacts, message: MessageId) -> Self {
+        let of = |about, list: Vec<String>| if about == trigger { list } else { vec![] };
         Self {
             trigger,
             key,
-            failing: if trigger == Trigger::CiFailed { pr.failing.clone() } else { vec![] },
+            failing: of(Trigger::CiFailed, pr.failing.clone()),
+            remarks: of(Trigger::ChangesRequested, remarks(pr)),
             head: pr.head.clone(),
             message,
             confirmed: None,
@@ -219,15 +224,17 @@ impl Follow {
         *self == Self::default()
     }
 
+    /// This is its pull request.
+    pub(crate) fn is_of(&self, pr: &PrRef) -> bool {
+        self.pr.as_ref().is_some_and(|known| match (&known.node, &pr.node) {
+            (Some(one), Some(other)) => one == other,
+            _ => known.repo == pr.repo && known.number == pr.number,
+        })
+    }
+
     /// Takes this pull request; says whether it had another before.
     pub(super) fn link(&mut self, pr: &PrRef) -> bool {
-        let same = self.pr.as_ref().is_some_and(|known| {
-            known
-                .node
-                .as_ref()
-                .zip(pr.node.as_ref())
-                .map_or(known == pr, |(one, other)| one == other)
-        });
+        let same = self.is_of(pr);
         let other = self.pr.is_some() && !same;
         if !same {
             // What the agent tried, and whose words it has, is so whatever its pull request.
@@ -329,6 +336,14 @@ impl Follow {
     }
 }
 
+/// What tells the remarks apart. Where the scm does not, all are one, which changes with the discussion.
+fn remarks(pr: &PrFacts) -> Vec<String> {
+    match pr.remark_ids.is_empty() && pr.remarks > 0 {
+        true => vec![pr.discussion.clone()],
+        false => pr.remark_ids.clone(),
+    }
+}
+
 impl Session {
     /// What a brief about this trouble has to be about now; none = there is no such trouble. A head that fails in the
     /// same way however often it is looked at is one trouble.
@@ -342,7 +357,7 @@ impl Session {
             }
             Trigger::ChangesRequested
                 if pr.human_threads > 0
-                    || pr.remarks > 0
+                    || self.open_remarks() > 0
                     || pr.review == ao_slots::fact::Review::ChangesRequested =>
             {
                 format!("{} {}", pr.human_threads + pr.remarks, pr.discussion)
@@ -364,13 +379,19 @@ impl Session {
     /// has.
     pub fn open_remarks(&self) -> u32 {
         let trigger = Trigger::ChangesRequested;
-        let Some(pr) = self.pr().filter(|pr| pr.remarks > 0) else { return 0 };
-        let key = self.brief_key(trigger);
-        let seen_to = self.follow.attempts.iter().any(|attempt| {
-            let same = attempt.trigger == trigger && Some(&attempt.key) == key.as_ref();
-            same && attempt.answered && !attempt.again
-        });
-        if seen_to { 0 } else { pr.remarks }
+        let Some(pr) = self.pr() else { return 0 };
+        let answered: Vec<&Attempt> = self
+            .follow
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.trigger == trigger && attempt.answered && !attempt.again)
+            .collect();
+        let had = |id: &&String| answered.iter().any(|attempt| attempt.remarks.contains(id));
+        let open = remarks(pr).iter().filter(|id| !had(id)).count();
+        match pr.remark_ids.is_empty() {
+            true if open > 0 => pr.remarks,
+            _ => u32::try_from(open).unwrap_or(u32::MAX),
+        }
     }
 
     /// Takes over what became of the messages about its pull request, before they are forgotten.

@@ -406,6 +406,7 @@ pub(crate) fn check(template: &str) -> Result<(), Wrong> {
         review: Review::None,
         human_threads: 0,
         remarks: 0,
+        remark_ids: vec![],
         bot_threads: 0,
         mergeable: Mergeable::Unknown,
         discussion: String::new(),

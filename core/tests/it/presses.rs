@@ -351,6 +351,7 @@ async fn what_a_pull_request_needs_is_done_by_a_button_and_what_did_not_work_is_
         review: Review::Pending,
         human_threads,
         remarks: 0,
+        remark_ids: vec![],
         bot_threads: 0,
         mergeable: Mergeable::Yes,
         discussion: "1".into(),

@@ -486,6 +486,11 @@ impl GitHub {
     pub fn reword(&self, thread: &str, body: &str) {
         let mut far = self.far();
         let at = far.world.now();
+        if let Some(review) =
+            far.world.reviews.iter_mut().find(|one| format!("PRR_{}", one.id) == thread)
+        {
+            body.clone_into(&mut review.body);
+        }
         let of = |id: u64| format!("PRRT_{id}") == thread;
         let mut comments = far.world.comments.iter_mut();
         if let Some(first) = comments.find(|comment| comment.thread.is_some_and(of)) {

@@ -78,6 +78,12 @@ struct Spoken {
     made: Option<Timestamp>,
 }
 
+impl Spoken {
+    fn speaks(&self) -> bool {
+        !self.below.is_empty() || self.given.iter().any(Given::speaks)
+    }
+}
+
 /// What a sweep reads of what was said: threads by id, none where nothing in one is to be seen, and what was said beside
 /// them by pull request.
 #[derive(Debug, Default)]
@@ -371,11 +377,12 @@ impl Hub {
             let sights = self.sights();
             let talk = sights.get(&seen.key).and_then(|sight| sight.talk.as_ref());
             let same = talk.filter(|talk| talk.mark == seen.mark());
-            // A review is given with a change of the mark; what is said in a thread may be changed without one.
-            if same.is_none() {
+            // A review is given with a change of the mark; what was said may be edited or hidden without one.
+            let old = same.is_none_or(|talk| now - talk.at >= FRESH);
+            if same.is_none_or(|talk| old && talk.reviews.speaks()) {
                 wanted.push(seen.id.clone());
             }
-            if same.is_none_or(|talk| now - talk.at >= FRESH) {
+            if old {
                 wanted.extend(seen.unresolved().map(str::to_owned));
             }
         }
@@ -588,6 +595,7 @@ impl Seen {
             review,
             human_threads: 0,
             remarks: 0,
+            remark_ids: Vec::new(),
             bot_threads: 0,
             mergeable: match (&*pull.mergeable, &*pull.merge_state_status) {
                 ("CONFLICTING", _) | (_, "DIRTY") => Mergeable::Conflicting,
@@ -714,10 +722,13 @@ impl Seen {
         self.facts.bot_threads = count(bots);
         self.facts.human_threads = count(briefs.len() - bots);
         self.facts.remarks = count(words.len());
+        // By what it says as well: an edited one is another.
+        let id = |(id, _, body): &Words<'_>| digest(format!("{id}\n{body}"), 8);
+        self.facts.remark_ids = words.iter().map(id).collect();
         let comments = briefs.iter().filter_map(|(_, brief)| brief.comment.clone());
         let comments = comments.chain(words.iter().map(|(_, by, body)| comment(*by, body)));
         self.facts.details.comments = comments.take(5).collect();
-        self.facts.discussion = self.discussion(&briefs, &words);
+        self.facts.discussion = self.discussion(&briefs);
 
         let is_same_head = before.as_ref().filter(|sight| sight.head == self.facts.head);
         let head_since = match &before {
@@ -757,9 +768,9 @@ impl Seen {
     }
 
     /// Changes whenever a thread is begun, resolved or gone on with, and with the words of a review.
-    fn discussion(&self, briefs: &[(&str, &Brief)], words: &[Words<'_>]) -> String {
+    fn discussion(&self, briefs: &[(&str, &Brief)]) -> String {
         let threads = briefs.iter().map(|(id, brief)| format!("{id} {}", brief.stamp));
-        let words = words.iter().map(|(id, ..)| (*id).to_owned());
+        let words = self.facts.remark_ids.iter().cloned();
         let mut all: Vec<String> = threads.chain(self.objections.clone()).chain(words).collect();
         all.sort();
         if all.is_empty() { String::new() } else { digest(all.join("\n"), 8) }

@@ -557,8 +557,6 @@ async fn the_words_of_a_review_are_open_as_long_as_its_head_stands_and_an_hour()
     assert_eq!(resolved().await, [false, false]);
     house.hub.pass(3_700);
     house.hub.push(REPO, "feat/x");
-    // Its time is read with the words, at the latest after five minutes or with the next of them.
-    house.hub.comment(REPO, number, By::person("ana"), "I have named it otherwise.");
     assert_eq!(house.facts(&pr).await.remarks, 0);
     assert_eq!(resolved().await, [true, true]);
     // So does what its author says later.
@@ -895,6 +893,7 @@ async fn what_shows_by_no_sign_is_seen_within_five_minutes() {
     let pr = house.pr(house.hub.open(REPO, "feat"));
     let failed = house.hub.check(REPO, &sha, "unit", Some("FAILURE"));
     let thread = house.hub.thread(REPO, pr.number.0, By::person("ben"), "src/a.rs", 3, "Rename it");
+    let remark = house.hub.review(REPO, pr.number.0, By::person("ana"), "COMMENTED", "LGTM");
     house.hub.pass(120);
     let before = house.facts(&pr).await;
     let said = |facts: &PrFacts| facts.details.comments[0].text.clone();
@@ -902,14 +901,18 @@ async fn what_shows_by_no_sign_is_seen_within_five_minutes() {
 
     house.hub.pass(1);
     house.hub.reword(&thread, "Remove it");
+    house.hub.reword(&remark, "LGTM, but drop the sleep");
     house.hub.change_check(failed, |check| check.title = Some("2 of 418 tests".into()));
     pass(290).await;
     let same = house.facts(&pr).await;
     assert_eq!((said(&same), &same.discussion), (said(&before), &before.discussion));
     assert_eq!(same.details.failure, before.details.failure);
+    assert_eq!((same.remarks, &same.remark_ids), (1, &before.remark_ids));
     pass(11).await;
     let after = house.facts(&pr).await;
     assert_eq!(said(&after), "Remove it");
+    assert_eq!(after.remarks, 1);
+    assert_ne!(after.remark_ids, before.remark_ids, "an edited remark is another");
     assert_ne!(after.discussion, before.discussion, "the agent is told anew");
     assert_eq!(after.details.failure.as_deref(), Some("2 of 418 tests"));
 }

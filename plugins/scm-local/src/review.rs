@@ -65,15 +65,15 @@ impl Reviews {
             || self.0[at + 1..].iter().any(|later| later.by == this.by && settles(later))
     }
 
-    /// How many words still stand: those of threads, which their author began at a line or with a change request, and
-    /// remarks.
-    pub(crate) fn open(&self) -> (usize, usize) {
+    /// Which words still stand: how many of threads, which their author began at a line or with a change request; and
+    /// the ids of remarks.
+    pub(crate) fn open(&self) -> (usize, Vec<String>) {
         let said =
             |(at, review): &(usize, &Review)| !review.text.is_empty() && !self.is_settled(*at);
         let open = self.0.iter().enumerate().filter(said);
         let (remarks, threads): (Vec<_>, Vec<_>) = open
             .partition(|(_, review)| review.verdict == Verdict::Comment && review.path.is_none());
-        (threads.len(), remarks.len())
+        (threads.len(), remarks.iter().map(|(at, _)| (at + 1).to_string()).collect())
     }
 
     /// The words that were said, each a thread.

@@ -197,6 +197,7 @@ impl Stage {
             review: Review::Approved,
             human_threads: 0,
             remarks: 0,
+            remark_ids: vec![],
             bot_threads: 0,
             mergeable: Mergeable::Yes,
             discussion: String::new(),

@@ -247,6 +247,7 @@ impl Scm for Vendor {
                     review: Review::None,
                     human_threads: 0,
                     remarks: 0,
+                    remark_ids: vec![],
                     bot_threads: 0,
                     mergeable: Mergeable::Yes,
                     discussion: String::new(),

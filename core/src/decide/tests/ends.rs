@@ -177,6 +177,7 @@ fn what_runs_well_or_never_ran_or_is_merged_is_not_restored() {
         review: Default::default(),
         human_threads: 0,
         remarks: 0,
+        remark_ids: vec![],
         bot_threads: 0,
         mergeable: Default::default(),
         discussion: String::new(),

@@ -163,6 +163,7 @@ fn pr_facts() -> impl Strategy<Value = PrFacts> {
         review: Review::None,
         human_threads: 0,
         remarks,
+        remark_ids: vec![],
         bot_threads: 0,
         mergeable,
         discussion: String::new(),

@@ -442,6 +442,24 @@ fn m6_nothing_merges_by_itself_after_words_of_others_unless_a_human_looked() {
     scm(&mut w, PrFacts { number: PrNumber(58), review: Review::Approved, ..green("b") });
     w.pass(MINUTE);
     assert_eq!(w.effect(1), None, "it has the same words in it");
+    // Nor for another session that goes on with it, or with its branch.
+    let n = w.add_working("44");
+    w.give(kill(1)).unwrap();
+    while w.effect(1).is_some() {
+        w.succeed(1);
+    }
+    let follows = |w: &World, n: u32| w.state.sessions[&app(n)].follow.clone();
+    let other = PrRef { number: PrNumber(60), ..pr() };
+    w.give(Input::Link { session: app(n), pr: other, by: None }).unwrap();
+    assert!(!follows(&w, n).is_tainted("b"));
+    let theirs = follows(&w, 1).pr.unwrap();
+    w.give(Input::Link { session: app(n), pr: theirs, by: Some(ana()) }).unwrap();
+    assert!(follows(&w, n).is_tainted("b"));
+    let branch = w.state.sessions[&app(1)].works_on().unwrap().to_owned();
+    let Input::Spawn(mut goes_on) = spawn_prompt("Go on") else { unreachable!() };
+    (goes_on.branch, goes_on.force) = (Some(branch), true);
+    w.give(Input::Spawn(goes_on)).unwrap();
+    assert!(follows(&w, n + 1).is_tainted("b"));
 
     // Words to the agent are no look at what it made; an approval is one at the head that it is given to, and no other.
     let approved = |head: &str| {

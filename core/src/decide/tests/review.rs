@@ -21,6 +21,7 @@ pub(crate) fn green(head: &str) -> PrFacts {
         review: Review::None,
         human_threads: 0,
         remarks: 0,
+        remark_ids: vec![],
         bot_threads: 0,
         mergeable: Mergeable::Yes,
         discussion: String::new(),

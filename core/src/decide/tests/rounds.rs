@@ -77,6 +77,7 @@ fn a_session_that_only_waits_for_a_merge_does_not_hold_up_the_round() {
         review: ao_slots::fact::Review::None,
         human_threads: 0,
         remarks: 0,
+        remark_ids: vec![],
         bot_threads: 0,
         mergeable: ao_slots::fact::Mergeable::Yes,
         discussion: String::new(),

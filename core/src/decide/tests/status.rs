@@ -20,6 +20,7 @@ fn pr(state: PrState, checks: Checks, mergeable: Mergeable, review: Review) -> P
         review,
         human_threads: 0,
         remarks: 0,
+        remark_ids: vec![],
         bot_threads: 0,
         mergeable,
         discussion: String::new(),

@@ -171,10 +171,12 @@ impl Play {
         self.forge(|pr| (pr.human_threads, pr.discussion) = (threads, said));
     }
 
-    /// Somebody says something at no line, which nobody can resolve.
+    /// What people said at no line, which nobody can resolve: all of it that stands, each by a word.
     pub(crate) fn remarks(&mut self, remarks: u32, said: &str) {
+        let ids: Vec<String> = said.split(' ').map(str::to_owned).collect();
+        assert_eq!(ids.len(), remarks as usize);
         let said = said.to_owned();
-        self.forge(|pr| (pr.remarks, pr.discussion) = (remarks, said));
+        self.forge(|pr| (pr.remarks, pr.remark_ids, pr.discussion) = (remarks, ids, said));
     }
 
     /// A bot comments.

@@ -124,6 +124,30 @@ pub(super) const ALL: &[History] = &[
         ends: MERGEABLE,
     },
     History {
+        name: "what the agent has seen to stays so when a thread comes and goes, and when one of two takes his words back",
+        script: |p| {
+            p.opens_green("a");
+            p.remarks(2, "ana ben");
+            p.minutes(3);
+            p.gives_up();
+            p.minutes(1);
+            p.comments(1, "ana ben eve");
+            p.minutes(3);
+            p.gives_up();
+            p.comments(0, "ana ben");
+            p.minutes(3);
+            p.remarks(1, "ana");
+            p.minutes(3);
+        },
+        deeds: &[
+            "app-1 is told: changes-requested 2 ana ben",
+            READY,
+            "app-1 is told: changes-requested 3 ana ben eve",
+            READY,
+        ],
+        ends: MERGEABLE,
+    },
+    History {
         name: "a stranger's remark keeps no merge back",
         script: |p| {
             p.opens_green("a");

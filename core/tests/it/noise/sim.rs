@@ -856,6 +856,7 @@ impl Agent {
                 review: Review::None,
                 human_threads: 0,
                 remarks: 0,
+                remark_ids: vec![],
                 bot_threads: 0,
                 mergeable: Mergeable::Yes,
                 discussion: String::new(),
