@@ -79,8 +79,12 @@ struct Spoken {
 }
 
 impl Spoken {
-    fn speaks(&self) -> bool {
-        !self.below.is_empty() || self.given.iter().any(Given::speaks)
+    /// People said something that may count as a remark.
+    fn remarks(&self) -> bool {
+        let person = |author: Option<&Actor>| !author.is_some_and(Actor::is_bot);
+        let says = |one: &Given| one.state == "COMMENTED" && one.speaks();
+        self.below.iter().any(|one| person(one.author.as_ref()))
+            || self.given.iter().any(|one| says(one) && person(one.author.as_ref()))
     }
 }
 
@@ -379,7 +383,7 @@ impl Hub {
             let same = talk.filter(|talk| talk.mark == seen.mark());
             // A review is given with a change of the mark; what was said may be edited or hidden without one.
             let old = same.is_none_or(|talk| now - talk.at >= FRESH);
-            if same.is_none_or(|talk| old && talk.reviews.speaks()) {
+            if same.is_none_or(|talk| old && talk.reviews.remarks()) {
                 wanted.push(seen.id.clone());
             }
             if old {

@@ -925,7 +925,7 @@ async fn b4_an_hour_stays_within_its_points() {
     // and what changes is asked for beside them. `AO_B4_WHOLE`: all of it.
     let whole = std::env::var_os("AO_B4_WHOLE").is_some();
     for (sessions, parts, looks, most) in
-        [(20, 1, 20, 150), (100, 1, 10, 500), (1_000, 8, 10, 1_500)]
+        [(20, 1, 60, 150), (100, 1, 10, 500), (1_000, 8, 10, 1_500)]
     {
         let (parts, looks) = if whole { (1, 120) } else { (parts, looks) };
         let house = house();
