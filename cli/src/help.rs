@@ -86,8 +86,8 @@ A pull request is followed to its end. Its agent hears first; you hear when that
   approved-and-green: {auto: true}                                     # ao merges by itself
 
 With `auto: true` ao does not merge by itself once a check's log or a comment went to the agent: others wrote
-those words. Then Merge comes to you, or you approve that very head: ao pr review app-3 --approve (on GitHub another
-account does: it lets nobody approve what his own token opened).
+those words. Then Merge comes to you, or you approve that very head: ao pr review app-3 --approve (on GitHub
+another account does: it lets nobody approve what his own token opened).
 
 Comments of people who may not write to the repository wait for you: ao release i-142.
 

@@ -209,7 +209,7 @@ impl Cmd {
                     };
                     say(None, "forge", format!("github.com/{name}, {why}: {here}."));
                     let then = format!("write `repo: {name}` in place of tracker and scm");
-                    say(None, "", format!("To work with it: {remedy}; then {then}"));
+                    say(None, "", format!("To work with it: {remedy}, then {then}"));
                 }
             },
         }
