@@ -155,9 +155,6 @@ pub struct ProjectPolicy {
     /// Pull requests; none = by the repository: its forge, else none.
     #[serde(default)]
     pub scm: Option<PluginChoice>,
-    /// Nobody asked for that scm: it is there for who opens a pull request, and none is missed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub scm_unasked: bool,
     /// Paths to link from the main checkout, relative to the repository's root and within it.
     #[serde(default)]
     pub symlinks: Vec<String>,
@@ -212,9 +209,10 @@ pub enum Closed {
 }
 
 impl ProjectPolicy {
-    /// Whether its sessions come to a pull request, so that one which has none lacks it.
+    /// Whether its sessions come to a pull request, so that one which has none lacks it. Who writes `autoOpen: false` says
+    /// that none is missed: one is opened when somebody wants it. Who leaves it out does not say so.
     pub fn expects_prs(&self) -> bool {
-        self.scm.is_some() && !self.scm_unasked
+        self.scm.as_ref().is_some_and(|scm| scm.settings["autoOpen"] != false)
     }
 
     /// A project with nothing but a path configured.
@@ -232,7 +230,6 @@ impl ProjectPolicy {
             terminal: PluginChoice::of("auto"),
             tracker: None,
             scm: None,
-            scm_unasked: false,
             symlinks: Vec::new(),
             post_create: Vec::new(),
             env: BTreeMap::new(),

@@ -145,7 +145,6 @@ fn project(
         terminal: pick(&said.terminal, &defaults.terminal, &built_in.terminal),
         tracker: said.tracker.as_ref().map(|entry| choice(entry, "")),
         scm: scm.map(|entry| choice(entry, "")),
-        scm_unasked: false,
         symlinks: relative(&said.symlinks),
         post_create: said.post_create.clone(),
         env: said.env.clone(),

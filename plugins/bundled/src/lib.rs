@@ -35,11 +35,14 @@ pub fn all() -> Vec<Plugin> {
 pub fn infer(policy: &mut Policy, written: fn(&str) -> String) {
     for project in policy.projects.values_mut() {
         let github = project.repo.as_deref().and_then(on_github).map(|repo| written(&repo));
-        if project.scm.is_none() {
-            let here = github.is_none();
-            let name = if here { ao_scm_local::NAME } else { ao_scm_github::NAME };
-            (project.scm, project.scm_unasked) = (Some(PluginChoice::of(name)), here);
-        }
+        project.scm.get_or_insert_with(|| match &github {
+            Some(_) => PluginChoice::of(ao_scm_github::NAME),
+            // Nobody has asked for pull requests: none is missed.
+            None => PluginChoice {
+                plugin: ao_scm_local::NAME.to_owned(),
+                settings: serde_json::json!({ "autoOpen": false }),
+            },
+        });
         let tracker = project.tracker.get_or_insert_with(|| match &github {
             Some(_) => PluginChoice {
                 plugin: ao_tracker_github::NAME.to_owned(),

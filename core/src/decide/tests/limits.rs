@@ -159,17 +159,13 @@ fn half_an_hour_of_work_without_a_commit_or_a_pr_is_told() {
     assert_eq!(w.pushes(), [""; 0], "a commit is something to show where there is no scm");
 
     // Where nobody asked for pull requests, none is missed.
-    let missing = &["app-1 works for 30 min and has no PR yet"][..];
-    let by_hand = serde_json::json!({"autoOpen": false});
-    for (plugin, settings, unasked, missed) in [
-        ("github", serde_json::Value::Null, false, missing),
-        ("local", by_hand, false, missing),
-        ("local", serde_json::Value::Null, true, &[]),
+    let scm = |settings| PluginChoice { plugin: "local".into(), settings };
+    for (scm, missed) in [
+        (PluginChoice::of("github"), &["app-1 works for 30 min and has no PR yet"][..]),
+        (scm(serde_json::json!({"autoOpen": false})), &[]),
     ] {
         let mut policy = Policy::with_projects(&["my-app"]);
-        let project = policy.projects.values_mut().next().unwrap();
-        project.scm = Some(PluginChoice { plugin: plugin.into(), settings });
-        project.scm_unasked = unasked;
+        policy.projects.values_mut().next().unwrap().scm = Some(scm);
         let mut w = World::with(policy);
         w.add_working("41");
         w.look(1, work(1, 0));
