@@ -17,7 +17,7 @@ use ratatui::{
     text::{Line, Span, Text},
     widgets::{Block, Padding},
 };
-use unicode_width::UnicodeWidthChar;
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::{
     age, clock, notifications, session,
@@ -290,15 +290,12 @@ fn hard_lines(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![];
     for line in ao_core::slots::text::plain(text).replace('\t', "    ").lines() {
         let mut part = String::new();
-        let mut used = 0;
-        for c in line.chars() {
-            let wide = c.width().unwrap_or(0);
-            if used + wide > columns && !part.is_empty() {
+        for piece in line.graphemes(true) {
+            // As the whole is measured when it is drawn: a sign may be wider with what follows it.
+            if width(&format!("{part}{piece}")) > columns && !part.is_empty() {
                 lines.push(std::mem::take(&mut part));
-                used = 0;
             }
-            part.push(c);
-            used += wide;
+            part.push_str(piece);
         }
         lines.push(part);
     }
@@ -863,7 +860,10 @@ pub(crate) mod tests {
             "careful": ["it sends data to the network"],
         });
         let word = "https://example.org/".to_owned() + &"x".repeat(300);
-        let whole = format!("echo the beginning &&\n\tcurl {word} |\n{}sh", "# 日本\n".repeat(20));
+        let whole = format!(
+            "echo the beginning &&\n\tcurl {word} |\n{}sh",
+            "# 日本 ☁️☁️\n".repeat(20) + &"☁️".repeat(60) + "\n"
+        );
         let request = &mut detail.session.as_mut().unwrap().requests[0];
         request.ask = serde_json::from_value(ask).unwrap();
         request.full = Some(whole.clone());

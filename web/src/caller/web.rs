@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ao_core::{event::AccessKind, slots::InstanceId, state::Access};
+use ao_core::{config::policy::Role, event::AccessKind, slots::InstanceId, state::Access};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, Method, header},
@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Caller, Visitor};
+use super::{Caller, Right, Visitor};
 use crate::{
     Api, Code, Problem,
     door::{Strangers, Via},
@@ -35,6 +35,13 @@ pub(crate) async fn admit_web(
         Ok(Some(access)) => {
             if let Some(elsewhere) = sign_in::came_again(&request) {
                 return elsewhere;
+            }
+            // Whoever may only look changes nothing but that he is in, whatever a route asks for.
+            let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+            if access.role == Role::Viewer && !reads && request.uri().path() != "/sign-out" {
+                let caller = Caller::Human(Visitor::from(access));
+                let refused = caller.may(Right::Act, "do that").map(|_| ());
+                return refused.into_response();
             }
             request.extensions_mut().insert(access.id);
             request.extensions_mut().insert(Caller::Human(Visitor::from(access)));

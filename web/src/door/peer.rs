@@ -27,10 +27,16 @@ impl Ends {
 
 /// The user of the socket with these ends, in a table as proc_pid_net(5) describes it.
 fn uid_in(table: &str, from: SocketAddr, at: SocketAddr) -> Option<u32> {
-    let (from, at) = (written(from), written(at));
+    // A client may reach an address of four bytes by a socket for longer ones (RFC 4291, 2.5.5.2).
+    let mapped = |end: SocketAddr| match end.ip() {
+        IpAddr::V4(ip) => written((ip.to_ipv6_mapped(), end.port()).into()),
+        IpAddr::V6(_) => written(end),
+    };
+    let ends = [(written(from), written(at)), (mapped(from), mapped(at))];
     table.lines().skip(1).find_map(|line| {
         let mut words = line.split_ascii_whitespace().skip(1);
-        let is_it = words.next() == Some(&from) && words.next() == Some(&at);
+        let (mine, other) = (words.next()?, words.next()?);
+        let is_it = ends.iter().any(|(from, at)| from == mine && at == other);
         if is_it { words.nth(4)?.parse().ok() } else { None }
     })
 }
@@ -69,6 +75,9 @@ mod tests {
         assert_eq!(uid_in(TABLE, server, client), Some(1000));
         assert_eq!(uid_in(TABLE, "127.0.0.1:1".parse().unwrap(), server), None);
         assert_eq!(uid_in("", client, server), None);
+        // As a socket of the longer kind shows there.
+        let long = "  sl\n   0: 0000000000000000FFFF00000100007F:D431 0000000000000000FFFF00000100007F:0BB8 01 0:0 0:0 0  1002 0 2 1\n";
+        assert_eq!(uid_in(long, client, server), Some(1002));
         let six = written("[::1]:80".parse().unwrap());
         assert_eq!(six, "00000000000000000000000001000000:0050");
     }

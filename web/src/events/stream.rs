@@ -126,7 +126,7 @@ impl<G: Fn() -> bool + Send + 'static> Follower<G> {
                         self.last = last;
                         piece
                     }
-                    None => self.stored(tip).await,
+                    None => self.stored(tip).await?,
                 };
                 if !piece.is_empty() {
                     return Some(piece.into());
@@ -141,25 +141,26 @@ impl<G: Fn() -> bool + Send + 'static> Follower<G> {
     }
 
     /// The next events as the journal holds them; where that has a hole, or it is too far back, the follower is told to
-    /// begin anew.
-    async fn stored(&mut self, tip: Seq) -> Vec<u8> {
+    /// begin anew. None: one that is to miss nothing asks again from where it is.
+    async fn stored(&mut self, tip: Seq) -> Option<Vec<u8>> {
         if tip.0 - self.last.0 > self.patience {
-            return self.anew().into();
+            return Some(self.anew().into());
         }
+        let is_replayed = self.later > 0;
         let page = match self.handle.events(self.last, PAGE).await {
             Ok(page) => page,
             Err(refusal) => {
                 tracing::warn!(%refusal, "events could not be read for a follower");
-                return self.anew().into();
+                return (!is_replayed).then(|| self.anew().into());
             }
         };
         let whole = page.first().is_some_and(|event| event.seq.0 == self.last.0 + 1);
-        let Some(newest) = page.last().filter(|_| whole || self.later > 0) else {
-            return self.anew().into();
+        let Some(newest) = page.last().filter(|_| whole || is_replayed) else {
+            return (!is_replayed).then(|| self.anew().into());
         };
         self.last = newest.seq;
         let wanted = page.iter().filter(|event| self.filter.takes(event));
-        wanted.flat_map(|event| self.filter.message(event)).collect()
+        Some(wanted.flat_map(|event| self.filter.message(event)).collect())
     }
 
     /// Says that the stream lives. Its id moves along with what is not for this follower, so that this need not be

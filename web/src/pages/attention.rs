@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ao_core::{
     blob::BlobRef,
     slots::{
-        notifier::Block,
+        notifier::{Action, Block},
         text::{count, duration, one_line, thousands},
     },
     state::{Incident, Now, State, Zone},
@@ -190,11 +190,13 @@ fn of_incident(
         let until = ao_core::words::local_time(until, reader.now, reader.zone, "%H:%M");
         message.meta.push(format!("quiet until {until}"));
     }
+    // Others' words are let through where they stand whole, and here stands their beginning.
+    let is_held = message.buttons.iter().any(|button| button.action == Action::Release);
     let key = &looker.key;
     let number = incident.id.0;
     let acts = looker.acts.then(|| Acts::about("", incident, &mut message, key, Back::Attention));
     let is_folded = |block: &Block| matches!(block, Block::Code(text) if Long::of(text).is_some());
-    let acts = acts.flatten().map(|acts| match body.iter().any(is_folded) {
+    let acts = acts.flatten().map(|acts| match is_held || body.iter().any(is_folded) {
         true => acts.read_first(format!("i/{number}")),
         false => acts,
     });
@@ -206,6 +208,7 @@ fn of_incident(
     Card {
         sign,
         dom: row.map_or_else(|| incident.id.to_string(), |row| row.id.to_string()),
+        incident: Some(incident.id),
         live: row.map_or_else(|| format!("i:{number}"), |row| format!("s:{}", row.id)),
         href: row.map_or_else(|| format!("i/{number}"), |row| format!("s/{}", row.id)),
         title,
@@ -224,6 +227,7 @@ fn of_row(row: &Row, reader: Reader<'_>) -> Card {
     Card {
         sign: Sign::from(row.zone),
         dom: row.id.to_string(),
+        incident: None,
         live: format!("s:{}", row.id),
         href: format!("s/{}", row.id),
         title: format!("{} {}", row.id, row.words),

@@ -4,6 +4,7 @@
 use ao_core::{
     event::Subject,
     slots::{
+        IncidentId,
         notifier::{Action, Block, Button, ButtonStyle, Mark, Message},
         text::{cut, duration, length, one_line},
     },
@@ -129,6 +130,8 @@ pub(crate) struct Card {
     pub(crate) sign: Sign,
     /// Its id in the page.
     pub(crate) dom: String,
+    /// What wants a human, so that nobody presses for another; none = nobody was called yet.
+    pub(crate) incident: Option<IncidentId>,
     /// Whose events change it: `s:app-3`, `i:142`.
     pub(crate) live: String,
     /// Where its title leads, seen from the root.
@@ -305,7 +308,8 @@ impl Acts {
     /// Without the button that lets through what is not all seen here: it is read where it stands whole.
     #[must_use]
     pub(crate) fn read_first(mut self, whole: String) -> Self {
-        let lets_through = |act: &Act| act.button.action == Action::Approve;
+        let lets_through =
+            |act: &Act| matches!(act.button.action, Action::Approve | Action::Release);
         if self.first.iter().any(lets_through) {
             self.first.retain(|act| !lets_through(act));
             self.read_first = Some(whole);

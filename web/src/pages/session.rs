@@ -179,6 +179,7 @@ pub(crate) fn cards(
         Card {
             sign: message.mark.into(),
             dom: incident.id.to_string(),
+            incident: Some(incident.id),
             live: format!("s:{}", session.id),
             href: format!("i/{}", incident.id.0),
             title,

@@ -22,14 +22,32 @@ export function announce(part: HTMLElement, fresh: HTMLElement): void {
     if (said !== part.textContent?.trim()) polite.textContent = said;
   }
   const red = (within: HTMLElement) => [...within.querySelectorAll<HTMLElement>("article.card.need[id]")];
-  const known = new Set(red(part).map((card) => card.id));
-  const card = red(fresh).find((card) => !known.has(card.id));
-  if (card === undefined || told.has(card.id)) return;
-  told.add(card.id);
-  if (Date.now() - spoken < PAUSE) return;
-  spoken = Date.now();
-  assertive.textContent = card.querySelector("h3")?.textContent?.trim() ?? "";
+  const about = (card: HTMLElement) => card.dataset["incident"] ?? card.id;
+  const known = new Set(red(part).map(about));
+  for (const card of red(fresh)) {
+    if (known.has(about(card)) || told.has(about(card))) continue;
+    told.add(about(card));
+    waiting.push(card.querySelector("h3")?.textContent?.trim() ?? "");
+  }
+  speak();
 }
 
 /** Cards that wait to be let in are new only once. */
 const told = new Set<string>();
+/** What is still to be said. */
+const waiting: string[] = [];
+let later: ReturnType<typeof setTimeout> | undefined;
+
+function speak(): void {
+  if (waiting.length === 0 || later !== undefined) return;
+  const rest = spoken + PAUSE - Date.now();
+  if (rest > 0) {
+    later = setTimeout(() => {
+      later = undefined;
+      speak();
+    }, rest);
+    return;
+  }
+  spoken = Date.now();
+  assertive.textContent = waiting.splice(0).join(". ");
+}

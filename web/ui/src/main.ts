@@ -9,7 +9,9 @@ import * as present from "./present";
 document.querySelector<HTMLFormElement>("form[data-press]")?.requestSubmit();
 
 const { root, seq } = document.documentElement.dataset;
-if (root !== undefined && seq !== undefined) {
+// What came of a form stands at the form's own address, which nobody can ask for again: it stays as it is.
+const stays = location.pathname.endsWith("/act");
+if (root !== undefined && seq !== undefined && !stays) {
   line.start();
   page.start();
   if (page.showsAll()) present.start(root);

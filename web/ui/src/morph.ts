@@ -32,6 +32,9 @@ export function morph(old: HTMLElement, fresh: HTMLElement, whole = false): void
     ignoreActiveValue: true,
     callbacks: {
       beforeNodeMorphed: (node: Node) => !(isField(node) && isTouched(node)),
+      // Nobody's words go away with what they were written for.
+      beforeNodeRemoved: (node: Node) =>
+        !(isField(node) && isTouched(node)) && !(node instanceof Element && touchedIn(node)),
       // What is open or busy is so by the reader's will.
       beforeAttributeUpdated: (name: string, element: Element) =>
         !(name === "open" && element instanceof HTMLDetailsElement) && name !== "aria-busy",

@@ -7,8 +7,8 @@ import { isTouched, touchedIn } from "./morph";
 const STAYS = 10_000;
 
 class Settle {
-  /** What was said last of a session or an incident: `answered by ben`. */
-  private readonly said = new Map<string, string>();
+  /** What was said lately of a session or an incident, and when: `answered by ben`. */
+  private readonly said = new Map<string, { text: string; heard: number }>();
   private over = () => {};
 
   onOver(then: () => void): void {
@@ -19,8 +19,9 @@ class Settle {
     for (const { kind, label, at, session, incident } of events) {
       if (kind !== "request.decided") continue;
       const time = new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-      if (session !== undefined) this.said.set(`s:${session}`, `${label} at ${time}`);
-      if (incident !== undefined) this.said.set(`i:${incident.slice(2)}`, `${label} at ${time}`);
+      const said = { text: `${label} at ${time}`, heard: Date.now() };
+      if (session !== undefined) this.said.set(`s:${session}`, said);
+      if (incident !== undefined) this.said.set(`i:${incident.slice(2)}`, said);
     }
   }
 
@@ -28,7 +29,9 @@ class Settle {
   keep(part: HTMLElement, fresh: HTMLElement): void {
     for (const card of part.querySelectorAll<HTMLElement>("article.card[id]")) {
       if (card.dataset["settled"] === undefined) {
-        if (fresh.querySelector(`article#${CSS.escape(card.id)}`) !== null) continue;
+        const same = fresh.querySelector<HTMLElement>(`article#${CSS.escape(card.id)}`);
+        const { incident } = card.dataset;
+        if (same !== null && (incident === undefined || same.dataset["incident"] === incident)) continue;
         this.mark(card);
       }
       if (Number(card.dataset["settled"]) > Date.now() || touchedIn(card)) {
@@ -38,7 +41,8 @@ class Settle {
   }
 
   private mark(card: HTMLElement): void {
-    const said = this.said.get(card.dataset["live"] ?? "") ?? "settled";
+    const known = this.said.get(card.dataset["live"] ?? "");
+    const said = known !== undefined && Date.now() - known.heard < STAYS ? known.text : "settled";
     card.dataset["settled"] = String(Date.now() + STAYS);
     setTimeout(this.over, STAYS + 50);
     // What it was about may be a row of its own by now.
