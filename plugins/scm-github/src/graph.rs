@@ -1,7 +1,7 @@
 //! What is asked of GraphQL, and how its answers read. Prices are by «Rate limits and query limits for the GraphQL
 //! API»: a hundred connections are a point, so 25 pull requests of four connections each are one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ao_slots::scm::{CheckRun, CheckState};
 use ao_slots::text::{cut, one_line};
@@ -284,19 +284,18 @@ struct Workflow {
     name: String,
 }
 
-/// The checks that count: of those of one name the newest of each app, or workflow and event. The roll-up keeps what a
-/// later run has superseded: one that was cancelled for it, or that failed before a label was set.
+/// The checks that count: of those of one name, app, workflow and event the ones that none has superseded. The roll-up
+/// keeps what a later run has: one that was cancelled for it, or that failed before a label was set.
 pub(crate) fn newest(contexts: Vec<Context>) -> Vec<Context> {
-    let mut newest: BTreeMap<Kind, usize> = BTreeMap::new();
-    for (at, context) in contexts.iter().enumerate() {
-        let known = newest.entry(context.kind()).or_insert(at);
-        if contexts[*known].age() < context.age() {
-            *known = at;
-        }
+    let mut alike: BTreeMap<Kind, Vec<&Context>> = BTreeMap::new();
+    for context in &contexts {
+        alike.entry(context.kind()).or_default().push(context);
     }
-    let kept: BTreeSet<usize> = newest.into_values().collect();
-    let all = contexts.into_iter().enumerate();
-    all.filter(|(at, _)| kept.contains(at)).map(|(_, context)| context).collect()
+    let counts = |one: &&Context| {
+        let others = alike.get(&one.kind()).into_iter().flatten();
+        !others.into_iter().any(|other| other.supersedes(one))
+    };
+    contexts.iter().filter(counts).cloned().collect()
 }
 
 /// What tells one check from another: whether it is a status, its name, its app, its workflow and the event.
@@ -312,14 +311,37 @@ impl Context {
         (false, name, app, run.map(|run| (run.workflow.name.clone(), run.event.clone())))
     }
 
-    /// Grows from a run to the next; one that waits for its turn is the newest.
+    /// Grows from a run to the next; one that waits for its turn is the newest, unless it was ended there.
     fn age(&self) -> (bool, Option<Timestamp>, Option<u64>) {
         match self {
             Self::CheckRun { started_at, database_id, .. } => {
-                (started_at.is_none(), *started_at, *database_id)
+                (started_at.is_none() && !self.is_over(), *started_at, *database_id)
             }
             Self::StatusContext { .. } => (false, None, None),
         }
+    }
+
+    /// It came in place of another of its kind. Jobs of one run may bear one name, as those of a matrix: of two that ran at
+    /// the same time both count.
+    fn supersedes(&self, other: &Self) -> bool {
+        let run = |one: &Self| match one {
+            Self::CheckRun { check_suite: Some(suite), .. } => {
+                suite.workflow_run.as_ref().and_then(|run| run.database_id)
+            }
+            _ => None,
+        };
+        let (mine, its) = (run(self), run(other));
+        let (Self::CheckRun { started_at, .. }, Self::CheckRun { completed_at, .. }) =
+            (self, other)
+        else {
+            return false;
+        };
+        let begun_after = match (started_at, completed_at) {
+            (Some(began), Some(ended)) => began >= ended,
+            (None, Some(_)) => !self.is_over(),
+            (_, None) => false,
+        };
+        self.age() > other.age() && (mine.is_none() || mine != its || begun_after)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -616,4 +638,77 @@ pub(crate) struct Word {
     pub(crate) body: String,
     pub(crate) created_at: Timestamp,
     pub(crate) author: Option<Actor>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A check of a workflow run: its number, when it began and ended (minutes past ten), and its conclusion.
+    fn check(id: u64, run: u64, began: Option<u8>, ended: Option<u8>, conclusion: &str) -> Context {
+        let at = |minute: u8| format!("2026-11-22T10:{minute:02}:00Z");
+        serde_json::from_value(serde_json::json!({
+            "__typename": "CheckRun", "databaseId": id, "name": "test", "title": null, "url": null,
+            "status": if ended.is_some() { "COMPLETED" } else { "QUEUED" },
+            "conclusion": ended.map(|_| conclusion), "isRequired": false,
+            "startedAt": began.map(at), "completedAt": ended.map(at),
+            "checkSuite": {
+                "app": {"slug": "github-actions"},
+                "workflowRun": {"databaseId": run, "event": "push", "workflow": {"name": "CI"}},
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_a_later_run_superseded_does_not_count_and_jobs_of_one_name_do() {
+        for (what, contexts, counted) in [
+            (
+                "jobs of a matrix that bear one name",
+                vec![
+                    check(1, 7, Some(0), Some(5), "FAILURE"),
+                    check(2, 7, Some(1), Some(4), "SUCCESS"),
+                ],
+                &[1, 2][..],
+            ),
+            (
+                "a job that was run again",
+                vec![
+                    check(1, 7, Some(0), Some(5), "FAILURE"),
+                    check(2, 7, Some(6), Some(9), "SUCCESS"),
+                ],
+                &[2],
+            ),
+            (
+                "a run that was cancelled for the next",
+                vec![
+                    check(1, 7, Some(0), Some(5), "CANCELLED"),
+                    check(2, 8, Some(4), Some(9), "SUCCESS"),
+                ],
+                &[2],
+            ),
+            (
+                "one that was cancelled before its turn came",
+                vec![
+                    check(1, 7, None, Some(5), "CANCELLED"),
+                    check(2, 8, Some(4), Some(9), "SUCCESS"),
+                ],
+                &[2],
+            ),
+            (
+                "one that waits for its turn",
+                vec![check(1, 7, Some(0), Some(5), "FAILURE"), check(2, 8, None, None, "")],
+                &[2],
+            ),
+        ] {
+            let ids: Vec<u64> = newest(contexts)
+                .iter()
+                .filter_map(|context| match context {
+                    Context::CheckRun { database_id, .. } => *database_id,
+                    Context::StatusContext { .. } => None,
+                })
+                .collect();
+            assert_eq!(ids, counted, "{what}");
+        }
+    }
 }
