@@ -50,7 +50,14 @@ pub(crate) struct Play {
 impl Play {
     /// An agent at its first turn, a person who does nothing by herself, a forge.
     pub(crate) fn new(seed: u64, restarts: Restarts) -> Self {
-        let mut sim = Sim::new(seed);
+        // What the corpus leaves out: checks that do not end.
+        let mut sim = Sim::begin(seed, "2026-11-17T14:00:00Z", |policy| {
+            for project in policy.projects.values_mut() {
+                if let Some(checks) = project.rules.reactions.get_mut(&Trigger::CiFailed) {
+                    checks.threshold_ms = Trigger::CiFailed.default_reaction().threshold_ms;
+                }
+            }
+        });
         sim.forge = Some(Forge::default());
         sim.people.ana().habit = Habit::Never;
         let who = sim.spawn();
